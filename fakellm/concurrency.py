@@ -1,0 +1,270 @@
+"""The few things that asyncio and trio name differently, and nothing else.
+
+Neither library is imported before the running program has done so. Whoever awaits a function here is
+in an event loop already, so the question is only which one.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextvars import copy_context
+from threading import Lock, current_thread, get_ident
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+T = TypeVar("T")
+_END: Any = object()
+
+
+class Event(Protocol):
+    """What `asyncio.Event` and `trio.Event` have in common."""
+
+    def set(self) -> object: ...
+    async def wait(self) -> object: ...
+
+
+class Stepper(NamedTuple):
+    """Who ran a step of a stream: the thread's name, the task's name, and an identity for comparing."""
+
+    thread: str
+    task: str | None
+    identity: int
+
+
+def _trio() -> Any:
+    """Return the module trio if this code runs inside it, else None."""
+    trio = sys.modules.get("trio")
+    return trio if trio is not None and trio.lowlevel.in_trio_run() else None
+
+
+def is_cancellation(error: BaseException) -> bool:
+    """Tell whether the error is how asyncio or trio cancels a task."""
+    trio, asyncio = sys.modules.get("trio"), sys.modules.get("asyncio")
+    kinds = tuple(m for m in (trio and trio.Cancelled, asyncio and asyncio.CancelledError) if m)
+    return isinstance(error, kinds)
+
+
+def thread_stepper() -> Stepper:
+    """Return who runs this synchronous code."""
+    return Stepper(current_thread().name, None, get_ident())
+
+
+def task_stepper() -> Stepper:
+    """Return who runs this asynchronous code."""
+    thread = current_thread().name
+    if trio := _trio():
+        task = trio.lowlevel.current_task()
+        return Stepper(thread, task.name, id(task))
+    import asyncio
+
+    current = asyncio.current_task()
+    return Stepper(thread, current.get_name() if current else None, id(current))
+
+
+async def checkpoint() -> None:
+    """Let other tasks run, and let a cancellation in."""
+    if trio := _trio():
+        await trio.lowlevel.checkpoint()
+        return
+    import asyncio
+
+    await asyncio.sleep(0)
+
+
+async def sleep(seconds: float) -> None:
+    """Wait in the event loop's own time; `math.inf` waits until cancelled."""
+    if trio := _trio():
+        await trio.sleep(seconds)
+        return
+    import asyncio
+
+    await asyncio.sleep(seconds)
+
+
+async def run_in_thread(function: Callable[[], T]) -> T:
+    """Run a blocking function in a worker thread, with a copy of the context variables.
+
+    A `StopIteration` becomes a `RuntimeError`, since no future can carry it. Cancelling gives up the
+    wait; the thread itself runs to its end.
+    """
+
+    def guarded() -> T:
+        try:
+            return function()
+        except StopIteration as stop:
+            msg = "a function that was run in a worker thread raised StopIteration"
+            raise RuntimeError(msg) from stop
+
+    if trio := _trio():
+        result: T = await trio.to_thread.run_sync(guarded, abandon_on_cancel=True)
+        return result
+    import asyncio
+
+    return await asyncio.to_thread(guarded)
+
+
+async def iterate_in_thread(iterator: Iterator[T]) -> AsyncIterator[T]:
+    """Step a blocking iterator in worker threads, one step at a time.
+
+    Closing waits until the iterator is closed. A cancellation in the middle of a step does not wait for
+    the thread: the step ends by itself and then closes the iterator.
+    """
+    lock = Lock()
+    abandoned = False
+
+    def step() -> T:
+        try:
+            with lock:
+                item: T = next(iterator, _END)
+        finally:
+            if abandoned:
+                close_unless_busy()
+        return item
+
+    def close_unless_busy() -> None:
+        if lock.acquire(blocking=False):
+            try:
+                close(iterator)
+            finally:
+                lock.release()
+
+    try:
+        while (item := await run_in_thread(step)) is not _END:
+            yield item
+    finally:
+        abandoned = True
+        close_unless_busy()
+
+
+def close(iterator: object) -> None:
+    """Close an iterator that can be closed; leave others alone."""
+    closer = getattr(iterator, "close", None)
+    if closer is not None:
+        closer()
+
+
+async def aclose(iterator: object) -> None:
+    """Close an asynchronous iterator that can be closed; leave others alone."""
+    closer = getattr(iterator, "aclose", None)
+    if closer is not None:
+        await closer()
+
+
+class closing:  # noqa: N801 - reads as a word at its uses: "with closing(source)"
+    """Close an iterator when the block is left: `with` for a plain one, `async with` for an asynchronous."""
+
+    __slots__ = ("_iterator",)
+
+    def __init__(self, iterator: object) -> None:
+        self._iterator = iterator
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *exc: object) -> None:
+        close(self._iterator)
+
+    async def __aenter__(self) -> None:
+        pass
+
+    async def __aexit__(self, *exc: object) -> None:
+        await aclose(self._iterator)
+
+
+def new_event() -> Event:
+    """Return an event of the library that runs."""
+    if trio := _trio():
+        event: Event = trio.Event()
+        return event
+    import asyncio
+
+    return asyncio.Event()
+
+
+class Monitor:
+    """Lets tasks of one event loop wait until what they share has changed."""
+
+    def __init__(self) -> None:
+        self._changed = new_event()
+
+    def notify(self) -> None:
+        """Wake everyone who waits, to look again."""
+        changed, self._changed = self._changed, new_event()
+        changed.set()
+
+    async def until(self, ready: Callable[[], object]) -> None:
+        """Wait until `ready()` is true; return at once where it is."""
+        while not ready():
+            await self._changed.wait()
+
+
+class Crew:
+    """Tasks that end before the block does: leaving it cancels what still runs and waits for it.
+
+    Unlike a task group it may be open across a `yield`, in asyncio and in trio: it leaves no cancel
+    scope on the stack of whoever steps the generator. Jobs keep their own errors to themselves; only
+    a cancellation may leave one.
+    """
+
+    def __init__(self) -> None:
+        self.closing = False
+        self._tasks: list[Any] = []
+        self._trio = _trio()
+        self._context = copy_context()
+
+    async def __aenter__(self) -> Crew:
+        return self
+
+    def start(self, job: Callable[[], Awaitable[None]]) -> None:
+        """Run the job as a task of its own, with a copy of the context variables of the crew's maker."""
+        if self._trio:
+            scope, done = self._trio.CancelScope(), self._trio.Event()
+
+            async def scoped() -> None:
+                try:
+                    with scope:
+                        await job()
+                finally:
+                    done.set()
+
+            self._trio.lowlevel.spawn_system_task(scoped, context=self._context.copy())
+            self._tasks.append((scope, done))
+            return
+        import asyncio
+
+        async def awaited() -> None:
+            await job()
+
+        task = asyncio.get_running_loop().create_task(awaited(), context=self._context.copy())
+        self._tasks.append(task)
+
+    def must_end_by(self, error: BaseException) -> bool:
+        """Tell whether the error is a cancellation that a job has to let through."""
+        return self.closing or (self._trio is not None and isinstance(error, self._trio.Cancelled))
+
+    async def __aexit__(self, *exc: object) -> None:
+        self.closing = True
+        if self._trio:
+            for scope, _ in self._tasks:
+                scope.cancel()
+            with self._trio.CancelScope(shield=True):
+                for _, done in self._tasks:
+                    await done.wait()
+            return
+        await _end_asyncio_tasks([task for task in self._tasks if not task.done()])
+
+
+async def _end_asyncio_tasks(tasks: list[Any]) -> None:
+    """Cancel the tasks and wait for them, also if this task is cancelled meanwhile."""
+    import asyncio
+
+    for task in tasks:
+        task.cancel()
+    cancelled: asyncio.CancelledError | None = None
+    while pending := [task for task in tasks if not task.done()]:
+        try:
+            await asyncio.wait(pending)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled

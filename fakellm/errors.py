@@ -1,0 +1,114 @@
+"""The exceptions of fakellm, and the one place that words a mismatch.
+
+Two families. `LLMError` and its subclasses are what an app meets when a scripted fault strikes: they
+are ordinary exceptions that the app may catch, retry or report. Everything else tells the author
+of a test that the test itself is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+
+class ScriptError(ValueError):
+    """A script, or a part of one, that no stream could be: the message names the place and a remedy."""
+
+
+class ScriptFileError(ScriptError):
+    """A script file that does not hold a script: the message names file, line and field."""
+
+
+class MissingExtraError(ImportError):
+    """An optional library is not installed: the message names the command that installs it."""
+
+    def __init__(self, library: str, extra: str, purpose: str) -> None:
+        super().__init__(
+            f"{purpose} needs the library {library!r}, which is not installed.\n"
+            f"  to do:     pip install 'fakellm-stream[{extra}]'",
+            name=library,
+        )
+
+
+class LLMError(Exception):
+    """A scripted fault, as code that calls a fake model directly meets it."""
+
+
+class LLMStatusError(LLMError):
+    """The provider answered with an HTTP error status instead of a stream.
+
+    `status` is the HTTP status, `headers` what came with it (`retry-after` among them) and `body` the
+    text of the error document, or None.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int,
+        headers: Mapping[str, str] | None = None,
+        body: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.headers = dict(headers or {})
+        self.body = body
+
+
+class LLMStreamError(LLMError):
+    """The provider reported an error inside a stream that had begun. `type` and `code` are its words."""
+
+    def __init__(self, message: str, *, type: str, code: str | None = None) -> None:  # noqa: A002
+        super().__init__(message)
+        self.type = type
+        self.code = code
+
+
+class LLMConnectionError(LLMError, ConnectionError):
+    """The connection broke before the stream was complete."""
+
+
+class LLMTimeoutError(LLMError, TimeoutError):
+    """The stream fell silent for ever, and whoever waited for it gave up."""
+
+
+class UnexpectedCallError(BaseException):
+    """A fake model was asked something that it has no reply for.
+
+    Not an `Exception` on purpose: an app's `except Exception`, a retry or a fallback must not turn a
+    test that asks the wrong thing into one that passes.
+    """
+
+
+class UnusedRepliesError(AssertionError):
+    """A test ended before the app had asked for every reply that was scripted."""
+
+
+class SwallowedCallError(AssertionError):
+    """An `UnexpectedCallError` was raised, and the code under test caught it."""
+
+
+def explain(
+    headline: str,
+    *,
+    sent: Sequence[str] = (),
+    expected: Sequence[str] = (),
+    difference: Sequence[str] = (),
+    remedy: Sequence[str] = (),
+) -> str:
+    """Word a mismatch: what was sent, what was expected, the difference, and what to do."""
+    lines = [headline]
+    columns = (("sent:", sent), ("scripted:", expected), ("nearest:", difference), ("to do:", remedy))
+    for label, texts in columns:
+        for number, text in enumerate(texts):
+            first, *more = text.split("\n")
+            lines.append(f"  {'' if number else label:<11}{first}")
+            lines.extend(" " * 13 + line for line in more)
+    return "\n".join(lines)
+
+
+def clip(text: str, limit: int = 300) -> str:
+    """Return `text`, with its middle left out where it is longer than `limit` characters."""
+    if len(text) <= limit:
+        return text
+    half = (limit - 5) // 2
+    return f"{text[:half]} ... {text[-half:]}"

@@ -1,0 +1,298 @@
+"""Parallel steps, a dict of outputs; and what counts as a step."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import ExitStack
+from functools import partial
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from fakellm import runs
+from fakellm.batch import arun_all, run_all, submit, thread_pool
+from fakellm.concurrency import Crew, Monitor, close, closing
+from fakellm.config import RunnableConfig
+from fakellm.functions import (
+    RunnableGenerator,
+    RunnableLambda,
+    is_async_generator_function,
+    is_generator_function,
+    only,
+)
+from fakellm.runnable import Input, Runnable
+from fakellm.runs import MISSING
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+
+def coerce(step: Any) -> Runnable[Any, Any]:
+    """Make a step out of a Runnable, a function, a generator function, or a mapping of those."""
+    if isinstance(step, Runnable):
+        return step
+    if is_generator_function(step) or is_async_generator_function(step):
+        return RunnableGenerator(step)
+    if callable(step):
+        return RunnableLambda(step)
+    if isinstance(step, Mapping):
+        return RunnableParallel(step)
+    msg = f"a step is a Runnable, a function, a generator function or a dict of those, not {step!r}"
+    raise TypeError(msg)
+
+
+class AddableDict(dict[str, Any]):
+    """A chunk of a dict: `+` adds the values of equal keys. Values that do not add up: `TypeError`."""
+
+    def __add__(self, other: Mapping[str, Any]) -> AddableDict:
+        """Return the sum, with this dict's keys first."""
+        return AddableDict(_sum(self, other))
+
+    def __radd__(self, other: Mapping[str, Any]) -> AddableDict:
+        """Return the sum, with the other dict's keys first."""
+        return AddableDict(_sum(other, self))
+
+
+def _sum(left: Mapping[str, Any], right: Mapping[str, Any]) -> dict[str, Any]:
+    total = dict(left)
+    for key, value in right.items():
+        old = total.get(key)
+        total[key] = value if old is None else old if value is None else old + value
+    return total
+
+
+class RunnableParallel(Runnable[Input, dict[str, Any]]):
+    """Steps that all get the same input; the output is a dict of theirs, keys in declaration order.
+
+    Synchronously the steps run in threads, asynchronously in tasks, at most `max_concurrency` at a time;
+    keyword arguments go to each. Streaming yields one-key dicts that add up, as they come, and runs
+    each step one chunk ahead of the consumer. If a step fails, its siblings are awaited (threads) or
+    cancelled and awaited (tasks) before its error is raised.
+
+    Unlike LangChain, the asynchronous methods keep `max_concurrency` and await what they cancel, keyword
+    arguments are passed on, each asynchronous step (and the input) is stepped and closed by one task of
+    its own, and an error of the input reaches every step.
+    """
+
+    def __init__(self, steps: Mapping[str, Any] | None = None, /, **more: Any) -> None:
+        self.steps = {key: coerce(step) for key, step in {**(steps or {}), **more}.items()}
+
+    def get_name(self) -> str:
+        """Return a name made of the keys."""
+        return self.name or f"RunnableParallel<{','.join(self.steps)}>"
+
+    def invoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> dict[str, Any]:  # noqa: A002
+        """Return the outputs of all steps."""
+
+        def run(child: RunnableConfig) -> dict[str, Any]:
+            jobs = [partial(step.invoke, input, child, **kwargs) for step in self.steps.values()]
+            return dict(zip(self.steps, run_all(jobs, child.get("max_concurrency")), strict=True))
+
+        return runs.call(self.get_name(), run, input, config)
+
+    async def ainvoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> dict[str, Any]:  # noqa: A002
+        """Return the outputs of all steps."""
+
+        async def run(child: RunnableConfig) -> dict[str, Any]:
+            jobs = [partial(step.ainvoke, input, child, **kwargs) for step in self.steps.values()]
+            return dict(zip(self.steps, await arun_all(jobs, child.get("max_concurrency")), strict=True))
+
+        return await runs.acall(self.get_name(), run, input, config)
+
+    def stream(
+        self, input: Input, config: RunnableConfig | None = None, **kwargs: Any  # noqa: A002
+    ) -> Iterator[dict[str, Any]]:
+        """Yield `{key: chunk}` of each step as it comes."""
+        return runs.stream(
+            self.get_name(), lambda child: _merge(self.steps, iter((input,)), child, kwargs), input, config
+        )
+
+    def transform(
+        self, input: Iterator[Input], config: RunnableConfig | None = None, **kwargs: Any  # noqa: A002
+    ) -> Iterator[dict[str, Any]]:
+        """Yield `{key: chunk}` of each step as it comes, while input arrives."""
+        return runs.stream(self.get_name(), lambda child: _merge(self.steps, input, child, kwargs), None, config)
+
+    def astream(
+        self, input: Input, config: RunnableConfig | None = None, **kwargs: Any  # noqa: A002
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Yield `{key: chunk}` of each step as it comes."""
+        return runs.astream(
+            self.get_name(), lambda child: _amerge(self.steps, only(input), child, kwargs), input, config
+        )
+
+    def atransform(
+        self, input: AsyncIterator[Input], config: RunnableConfig | None = None, **kwargs: Any  # noqa: A002
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Yield `{key: chunk}` of each step as it comes, while input arrives."""
+        return runs.astream(self.get_name(), lambda child: _amerge(self.steps, input, child, kwargs), None, config)
+
+
+class _Tee:
+    """One iterator for several readers in threads; each item is pulled once, when the first needs it."""
+
+    def __init__(self, source: Iterator[Any], readers: int) -> None:
+        self._source = source
+        self._buffers: list[deque[Any]] = [deque() for _ in range(readers)]
+        self._lock = Lock()
+        self._error: BaseException | None = None
+
+    def reader(self, number: int) -> Iterator[Any]:
+        while (item := self._next(self._buffers[number])) is not MISSING:
+            yield item
+
+    def _next(self, buffer: deque[Any]) -> Any:
+        with self._lock:
+            if buffer:
+                return buffer.popleft()
+            if self._error is not None:
+                raise self._error
+            try:
+                item = next(self._source, MISSING)
+            except BaseException as error:
+                self._error = error
+                raise
+            for other in self._buffers:
+                if other is not buffer:
+                    other.append(item)
+            return item
+
+
+def _merge(
+    steps: Mapping[str, Runnable[Any, Any]], source: Iterator[Any], config: RunnableConfig, kwargs: dict[str, Any]
+) -> Iterator[AddableDict]:
+    """Run one `next` of each step at a time in a pool; yield what comes as it comes."""
+    from queue import SimpleQueue
+
+    with ExitStack() as stack:
+        stack.callback(close, source)
+        if not steps:
+            return
+        tee = _Tee(source, len(steps))
+        branches: dict[str, Iterator[Any]] = {}
+        for number, (key, step) in enumerate(steps.items()):
+            branches[key] = step.transform(tee.reader(number), config, **kwargs)
+            stack.callback(close, branches[key])
+        pool = thread_pool(min(config.get("max_concurrency") or len(steps), len(steps)))
+        stack.callback(partial(pool.shutdown, wait=True, cancel_futures=True))
+        done: SimpleQueue[tuple[str, Future[Any]]] = SimpleQueue()
+
+        def pull(key: str) -> None:
+            future = submit(pool, partial(next, branches[key], MISSING))
+            future.add_done_callback(lambda future: done.put((key, future)))
+
+        for key in branches:
+            pull(key)
+        running = len(branches)
+        while running:
+            key, future = done.get()
+            chunk = future.result()
+            if chunk is MISSING:
+                running -= 1
+                continue
+            yield AddableDict({key: chunk})
+            pull(key)
+
+
+async def _amerge(
+    steps: Mapping[str, Runnable[Any, Any]], source: AsyncIterator[Any], config: RunnableConfig, kwargs: dict[str, Any]
+) -> AsyncIterator[AddableDict]:
+    """Run each step in a task of its own; yield what comes as it comes."""
+    async with closing(source), Crew() as crew:
+        if not steps:
+            return
+        fan = _Fan(crew, source, len(steps), config.get("max_concurrency"))
+        crew.start(fan.pump)
+        for number, (key, step) in enumerate(steps.items()):
+            branch = step.atransform(fan.reader(number), config, **kwargs)
+            crew.start(partial(fan.run, key, branch))
+        while True:
+            await fan.monitor.until(lambda: fan.out or fan.failure or not fan.running)
+            if fan.out:
+                key, chunk = fan.out.popleft()
+                yield AddableDict({key: chunk})
+                fan.taken[key] = True
+                fan.monitor.notify()
+            elif fan.failure:
+                raise fan.failure
+            else:
+                return
+
+
+class _Fan:
+    """What the tasks of a parallel stream share: the input's buffers, the output, and who waits."""
+
+    def __init__(self, crew: Crew, source: AsyncIterator[Any], branches: int, bound: int | None) -> None:
+        self.crew = crew
+        self.source = source
+        self.bound = bound or branches
+        self.buffers: list[deque[Any]] = [deque() for _ in range(branches)]
+        self.wanted = False
+        self.ended = False
+        self.input_error: BaseException | None = None
+        self.out: deque[tuple[str, Any]] = deque()
+        self.taken: dict[str, bool] = {}
+        self.failure: BaseException | None = None
+        self.stepping = 0
+        self.running = branches
+        self.monitor = Monitor()
+
+    async def pump(self) -> None:
+        """Step the input, whenever a branch wants more of it; close it."""
+        try:
+            async with closing(self.source):
+                while not self.ended:
+                    await self.monitor.until(lambda: self.wanted)
+                    item = await anext(self.source, MISSING)
+                    self.ended = item is MISSING
+                    for buffer in () if self.ended else self.buffers:
+                        buffer.append(item)
+                    self.wanted = False
+                    self.monitor.notify()
+        except BaseException as error:
+            if self.crew.must_end_by(error):
+                raise
+            self.ended, self.input_error = True, error
+            self.monitor.notify()
+
+    async def reader(self, number: int) -> AsyncIterator[Any]:
+        """Yield the input for one branch."""
+        buffer = self.buffers[number]
+        while True:
+            if not buffer and not self.ended:
+                self.wanted = True
+                self.monitor.notify()
+                await self.monitor.until(lambda: buffer or self.ended)
+            if buffer:
+                yield buffer.popleft()
+            elif self.input_error is not None:
+                raise self.input_error
+            else:
+                return
+
+    async def run(self, key: str, branch: AsyncIterator[Any]) -> None:
+        """Step one branch, one chunk ahead of the consumer; close it."""
+        try:
+            async with closing(branch):
+                while (chunk := await self.step(branch)) is not MISSING:
+                    self.taken[key] = False
+                    self.out.append((key, chunk))
+                    self.monitor.notify()
+                    await self.monitor.until(lambda: self.taken[key])
+        except BaseException as error:
+            if self.crew.must_end_by(error):
+                raise
+            self.failure = self.failure or error
+        finally:
+            self.running -= 1
+            self.monitor.notify()
+
+    async def step(self, branch: AsyncIterator[Any]) -> Any:
+        """Wait for one chunk, with at most `bound` branches at it at a time."""
+        await self.monitor.until(lambda: self.stepping < self.bound)
+        self.stepping += 1
+        try:
+            return await anext(branch, MISSING)
+        finally:
+            self.stepping -= 1
+            self.monitor.notify()

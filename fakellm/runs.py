@@ -1,0 +1,229 @@
+"""Runs and their events: how a callback sees start, chunks, end and error.
+
+A callback is a function of a `RunEvent`. It is called in the thread or task that makes the step, a chunk
+before it is yielded. An exception that it raises is raised to the caller: nothing is swallowed.
+Without callbacks no run is made, and streams pay nothing for them.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+from fakellm.concurrency import closing
+from fakellm.config import RunnableConfig, child_config, ensure_config, inherited
+
+T = TypeVar("T")
+MISSING: Any = object()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Run:
+    """One execution of one Runnable. Two events belong together if their `run` is the same object."""
+
+    name: str
+    input: Any
+    parent: Run | None
+    id: object
+    tags: tuple[str, ...]
+    metadata: dict[str, Any]
+    callbacks: tuple[Callable[[RunEvent], object], ...]
+
+    def __repr__(self) -> str:
+        return f"<Run {'/'.join(self.path)}>"
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        """The names of the run's ancestors and its own, outermost first."""
+        return (*(self.parent.path if self.parent else ()), self.name)
+
+    def emit(
+        self,
+        event: Literal["start", "chunk", "end", "error"],
+        *,
+        chunk: Any = None,
+        output: Any = None,
+        error: BaseException | None = None,
+    ) -> None:
+        """Call the callbacks."""
+        told = RunEvent(event, self, chunk, output, error)
+        for callback in self.callbacks:
+            callback(told)
+
+
+@dataclass(frozen=True, slots=True)
+class RunEvent:
+    """What a callback sees.
+
+    `start`: `run.input`. `chunk`: the `chunk`, about to be yielded. `end`: the whole `output`. `error`:
+    the `error`, and as `output` what had been delivered and taken before it (None for nothing); a consumer
+    that closes the stream is an error event with `GeneratorExit`.
+    """
+
+    event: Literal["start", "chunk", "end", "error"]
+    run: Run
+    chunk: Any = None
+    output: Any = None
+    error: BaseException | None = None
+
+
+def begin(name: str, value: Any, config: RunnableConfig) -> Run | None:
+    """Make a run and emit its start, if anybody watches."""
+    callbacks = tuple(config.get("callbacks") or ())
+    if not callbacks:
+        return None
+    for callback in callbacks:
+        if not callable(callback) or inspect.iscoroutinefunction(callback):
+            msg = f"a callback is a plain function of a RunEvent, not {callback!r}"
+            raise TypeError(msg)
+    run = Run(
+        config.get("run_name") or name,
+        value,
+        config.get("parent"),
+        config.get("run_id"),
+        tuple(config.get("tags") or ()),
+        dict(config.get("metadata") or {}),
+        callbacks,
+    )
+    run.emit("start")
+    return run
+
+
+def add(left: Any, right: Any) -> Any:
+    """Add two values; the newer one wins where they do not add up."""
+    if left is MISSING:
+        return right
+    try:
+        return left + right
+    except TypeError:
+        return right
+
+
+def fold(items: Iterable[Any]) -> Any:
+    """Add up the items from the left; `MISSING` for none."""
+    total = MISSING
+    for item in items:
+        total = add(total, item)
+    return total
+
+
+class Tracked:
+    """One run as a block: emits its start, and its end or error when the block is left.
+
+    `config` is what the steps inside get. Put the result into `output` or what went wrong, where it is
+    not raised, into `failure`; or report what streams with `show` before a chunk is yielded and `took`
+    when the consumer asks for the next.
+    """
+
+    __slots__ = ("config", "failure", "output", "run")
+
+    def __init__(self, name: str, value: Any, config: RunnableConfig | None) -> None:
+        full = ensure_config(config)
+        self.output: Any = MISSING
+        self.failure: BaseException | None = None
+        self.run = begin(name, value, full)
+        self.config = child_config(full, self.run)
+
+    def __enter__(self) -> Tracked:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if self.run is None:
+            return
+        output = None if self.output is MISSING else self.output
+        error = error or self.failure
+        if error is None:
+            self.run.emit("end", output=output)
+        else:
+            self.run.emit("error", error=error, output=output)
+
+    def show(self, chunk: Any) -> None:
+        """Tell the callbacks of a chunk that is about to be yielded."""
+        if self.run is not None:
+            self.run.emit("chunk", chunk=chunk)
+
+    def took(self, chunk: Any) -> None:
+        """Add a chunk that the consumer is done with to the output."""
+        if self.run is not None:
+            self.output = add(self.output, chunk)
+
+
+@contextmanager
+def tracked_all(name: str, values: Sequence[Any], configs: Sequence[RunnableConfig | None]) -> Iterator[list[Tracked]]:
+    """One run for each row of a batch, as a block. An error that leaves it is the error of each row."""
+    rows = [Tracked(name, value, config) for value, config in zip(values, configs, strict=True)]
+    with ExitStack() as stack:
+        for row in reversed(rows):
+            stack.push(row)
+        yield rows
+
+
+def settle(row: Tracked, result: Any) -> None:
+    """Note a row's result, which is its failure if it is an `Exception`."""
+    failed = isinstance(result, Exception)
+    row.failure, row.output = (result, MISSING) if failed else (None, result)
+
+
+def results(rows: Sequence[Tracked], *, return_exceptions: bool) -> list[Any]:
+    """Return what each row came to; without `return_exceptions` raise the first failure instead."""
+    for row in () if return_exceptions else rows:
+        if row.failure is not None:
+            raise row.failure
+    return [row.output if row.failure is None else row.failure for row in rows]
+
+
+def call(name: str, function: Callable[[RunnableConfig], T], value: Any, config: RunnableConfig | None) -> T:
+    """Run `function` on the config for its steps, as one run."""
+    with Tracked(name, value, config) as run, inherited(run.config):
+        output = run.output = function(run.config)
+        return output
+
+
+async def acall(
+    name: str, function: Callable[[RunnableConfig], Awaitable[T]], value: Any, config: RunnableConfig | None
+) -> T:
+    """Run `function` on the config for its steps, as one run."""
+    with Tracked(name, value, config) as run, inherited(run.config):
+        output = run.output = await function(run.config)
+        return output
+
+
+def stream(
+    name: str, function: Callable[[RunnableConfig], Iterator[T]], value: Any, config: RunnableConfig | None
+) -> Iterator[T]:
+    """Stream `function(config for its steps)` as one run; closing closes that first. Lazy."""
+    with Tracked(name, value, config) as run:
+        steps = inherited(run.config)
+        with steps:
+            source = function(run.config)
+        with closing(source):
+            while True:
+                with steps:
+                    chunk: T = next(source, MISSING)
+                if chunk is MISSING:
+                    return
+                run.show(chunk)
+                yield chunk
+                run.took(chunk)
+
+
+async def astream(
+    name: str, function: Callable[[RunnableConfig], AsyncIterator[T]], value: Any, config: RunnableConfig | None
+) -> AsyncIterator[T]:
+    """Stream `function(config for its steps)` as one run; closing closes that first. Lazy."""
+    with Tracked(name, value, config) as run:
+        steps = inherited(run.config)
+        with steps:
+            source = function(run.config)
+        async with closing(source):
+            while True:
+                with steps:
+                    chunk: T = await anext(source, MISSING)
+                if chunk is MISSING:
+                    return
+                run.show(chunk)
+                yield chunk
+                run.took(chunk)

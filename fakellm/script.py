@@ -1,0 +1,388 @@
+"""A stream is a value: `Script`, an immutable sequence of events."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import accumulate, groupby
+from pathlib import Path
+from typing import Any, NoReturn, overload
+
+from fakellm.errors import ScriptError
+from fakellm.events import (
+    EVENT_TYPES,
+    Event,
+    Fault,
+    Finish,
+    Pause,
+    Reasoning,
+    Refusal,
+    Text,
+    ToolCall,
+    Usage,
+)
+from fakellm.order import check_order
+from fakellm.splitting import Split, split_text
+
+_SPLITTABLE = (Text, Reasoning, Refusal, ToolCall)
+
+
+class Script(Sequence[Event]):
+    """What a model's stream delivers, event by event: a value that is built, cut and added up.
+
+    `Script("The ", "answer", Pause(2), Finish())`: strings stand for `Text`, scripts for their events;
+    tool calls without an index are numbered. What no stream could be raises `ScriptError`, a part of
+    the wrong type `TypeError`; `allow_illegal=True` lets the order of events be anything, for a
+    provider that misbehaves. Two scripts are equal if their events are.
+
+    A *chunk* is an event that a consumer gets to see: any but pauses and faults.
+    """
+
+    __slots__ = ("_events", "_known", "allow_illegal")
+
+    allow_illegal: bool
+    _events: tuple[Event, ...]
+    _known: dict[str, Any]
+
+    def __init__(self, *parts: str | Event | Script, allow_illegal: bool = False) -> None:
+        events = tuple(as_events(parts))
+        if not allow_illegal:
+            check_order(events)
+        object.__setattr__(self, "_events", events)
+        object.__setattr__(self, "_known", {})
+        object.__setattr__(self, "allow_illegal", allow_illegal)
+
+    @classmethod
+    def of(cls, text: str, split: Split | None = None, *, every: int | None = None) -> Script:
+        """Return a script of the text in pieces, by default words.
+
+        `split` is "words", "characters", "graphemes", "tokens", a function from the text to its
+        pieces, or the positions of the cuts; `every=n` makes pieces of n characters.
+        """
+        Text(text)
+        if split is None and every is None:
+            split = "words"
+        return cls(*split_text(text, split, every=every))
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        """Refuse: a script does not change. Its methods return new ones."""
+        msg = f"a Script is immutable, so its {name} cannot be set; its methods return new scripts"
+        raise AttributeError(msg)
+
+    __delattr__ = __setattr__  # type: ignore[assignment]
+
+    def __reduce__(self) -> tuple[Callable[..., Script], tuple[Any, ...]]:
+        """Pickle and copy a script as its events."""
+        return _rebuild, (self._events, self.allow_illegal)
+
+    # -- a sequence -------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return len(self._events)
+
+    def __iter__(self) -> Iterator[Event]:
+        return iter(self._events)
+
+    @overload
+    def __getitem__(self, at: int) -> Event: ...
+    @overload
+    def __getitem__(self, at: slice) -> Script: ...
+    def __getitem__(self, at: int | slice) -> Event | Script:
+        """Return an event, or for a slice the script of those events.
+
+        A slice that begins inside a tool call is illegal by itself and raises `ScriptError`.
+        """
+        return self._new(self._events[at]) if isinstance(at, slice) else self._events[at]
+
+    def __add__(self, other: str | Event | Script) -> Script:
+        """Return this script with more events after it."""
+        if not isinstance(other, (str, Event, Script)):
+            return NotImplemented
+        return self._new((*self._events, other), other)
+
+    def __radd__(self, other: str | Event) -> Script:
+        """Return this script with an event or a string before it."""
+        if not isinstance(other, (str, Event)):
+            return NotImplemented
+        return self._new((other, *self._events))
+
+    def __eq__(self, other: object) -> bool:
+        return self._events == other._events if isinstance(other, Script) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._events)
+
+    def __repr__(self) -> str:
+        """Return the script as one would write it, texts as plain strings."""
+        parts = [repr(e.text) if type(e) is Text else repr(e) for e in self._events]
+        if self.allow_illegal:
+            parts.append("allow_illegal=True")
+        return f"Script({', '.join(parts)})"
+
+    def _new(self, parts: Iterable[str | Event | Script], other: object = None) -> Script:
+        """Return a script of other parts that allows what this one (or `other`) allows."""
+        allow = self.allow_illegal or (isinstance(other, Script) and other.allow_illegal)
+        return Script(*parts, allow_illegal=allow)
+
+    # -- what it adds up to -----------------------------------------------------------------------
+
+    def _once(self, name: str, compute: Callable[[], Any]) -> Any:
+        if name not in self._known:
+            self._known[name] = compute()
+        return self._known[name]
+
+    def _joined(self, kind: type[Text] | type[Reasoning] | type[Refusal]) -> Any:
+        return self._once(kind.type, lambda: "".join(e.text for e in self._events if isinstance(e, kind)))
+
+    @property
+    def text(self) -> str:
+        """The answer's whole text."""
+        joined: str = self._joined(Text)
+        return joined
+
+    @property
+    def reasoning(self) -> str:
+        """The whole reasoning."""
+        joined: str = self._joined(Reasoning)
+        return joined
+
+    @property
+    def refusal(self) -> str:
+        """The whole refusal; empty where the model did not refuse."""
+        joined: str = self._joined(Refusal)
+        return joined
+
+    @property
+    def tool_calls(self) -> tuple[ToolCall, ...]:
+        """The tool calls, each whole, by index."""
+        calls: tuple[ToolCall, ...] = self._once("tool_calls", lambda: join_tool_calls(self._events))
+        return calls
+
+    @property
+    def usage(self) -> Usage | None:
+        """The last usage: counts are cumulative, so a later one replaces an earlier one."""
+        return next((e for e in reversed(self._events) if isinstance(e, Usage)), None)
+
+    @property
+    def finish_reason(self) -> str | None:
+        """Why the answer ended; None where it was cut short."""
+        return next((e.reason for e in self._events if isinstance(e, Finish)), None)
+
+    @property
+    def fault(self) -> Fault | None:
+        """The fault that ends the stream, if one does."""
+        return next((e for e in self._events if isinstance(e, Fault)), None)
+
+    @property
+    def duration(self) -> float:
+        """Seconds of silence in it."""
+        return sum(e.seconds for e in self._events if isinstance(e, Pause))
+
+    @property
+    def chunks(self) -> tuple[Event, ...]:
+        """The events that a consumer gets to see: all but pauses and faults."""
+        return tuple(e for e in self._events if not isinstance(e, (Pause, Fault)))
+
+    # -- other streams of the same answer ---------------------------------------------------------
+
+    def rechunk(
+        self,
+        split: Split | None = None,
+        *,
+        every: int | None = None,
+        of: type[Text] | type[Reasoning] | type[Refusal] | type[ToolCall] = Text,
+    ) -> Script:
+        """Return the same answer in other chunks.
+
+        `split` and `every` are those of `Script.of` and apply to the whole text, as it adds up over the
+        chunks; positions count its code points, so no cut can fall inside one. Other events keep their
+        place in the text and cut it there. `of=Reasoning` or `Refusal` cuts those instead; `of=ToolCall`
+        cuts the arguments of each tool call.
+        """
+        if of not in _SPLITTABLE:
+            msg = f"only {', '.join(k.__name__ for k in _SPLITTABLE)} can be cut, not {of!r}"
+            raise TypeError(msg)
+        events: list[Event] = []
+        for _, group in groupby(self._events, key=_tool_call_number() if of is ToolCall else lambda _: None):
+            events += _recut(list(group), of, lambda text: split_text(text, split, every=every))
+        return self._new(events)
+
+    def _position(self, after: int | None) -> int:
+        """Return the place of the event that follows `after` chunks."""
+        if after is None:
+            return len(self._events)
+        counts = accumulate((not isinstance(e, (Pause, Fault)) for e in self._events), initial=0)
+        place = next((at for at, count in enumerate(counts) if count == after), None)
+        if place is None or isinstance(after, bool):
+            msg = f"after={after!r} is no number of chunks: this script has {len(self.chunks)}"
+            raise ScriptError(msg)
+        return place
+
+    def fail(self, fault: Fault, *, after: int | None = None) -> Script:
+        """Return this script broken by the fault after so many chunks, by default at its end."""
+        if not isinstance(fault, Fault):
+            kinds = ", ".join(name for name, kind in EVENT_TYPES.items() if issubclass(kind, Fault))
+            msg = f"{fault!r} is no fault; there are {kinds}"
+            raise TypeError(msg)
+        return self._new((*self._events[: self._position(after)], fault))
+
+    def pause(self, seconds: float, *, after: int | None = None) -> Script:
+        """Return this script with a silence after so many chunks, by default at its end."""
+        at = self._position(after)
+        return self._new((*self._events[:at], Pause(seconds), *self._events[at:]))
+
+    def paced(self, seconds: float) -> Script:
+        """Return this script with a silence before each chunk, beside those it has."""
+        pause = Pause(seconds)
+        paced: list[Event] = []
+        for event in self._events:
+            paced += [event] if isinstance(event, (Pause, Fault)) else [pause, event]
+        return self._new(paced)
+
+    # -- files ------------------------------------------------------------------------------------
+
+    def to_json(self) -> str:
+        """Return the script as a JSON document; `from_json` gives an equal script back."""
+        return _files().to_json(self)
+
+    def to_yaml(self) -> str:
+        """Return the script as a YAML document; `from_yaml` gives an equal script back."""
+        return _files().to_yaml(self)
+
+    @classmethod
+    def from_json(cls, document: str) -> Script:
+        """Read a JSON document. Raises `ScriptFileError`, which names line and field."""
+        return _files().from_json(document)
+
+    @classmethod
+    def from_yaml(cls, document: str) -> Script:
+        """Read a YAML document. Raises `ScriptFileError`, which names line and field."""
+        return _files().from_yaml(document)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Script:
+        """Read a `.json`, `.yaml` or `.yml` file. `ScriptFileError` names file, line and field."""
+        return _files().load(Path(path))
+
+    def save(self, path: str | Path) -> None:
+        """Write a `.json`, `.yaml` or `.yml` file; a crash leaves the old file or the new one."""
+        _files().save(self, Path(path))
+
+
+def _rebuild(events: tuple[Event, ...], allow_illegal: bool) -> Script:  # noqa: FBT001
+    return Script(*events, allow_illegal=allow_illegal)
+
+
+def _files() -> Any:
+    """Return the module that reads and writes script files; it loads pydantic, so only on demand."""
+    from fakellm import scriptfile
+
+    return scriptfile
+
+
+def as_events(parts: Iterable[object]) -> Iterator[Event]:
+    """Turn strings, events and scripts into events; number the tool calls. Lazy. Raises `TypeError`."""
+    index = -1
+    for place, part in enumerate(parts):
+        for event in _events_of(part, place):
+            if isinstance(event, ToolCall):
+                numbered = event.numbered(index)
+                index = max(index, numbered.index or 0)
+                yield numbered
+            else:
+                yield event
+
+
+def _events_of(part: object, place: int) -> Iterable[Event]:
+    if isinstance(part, str):
+        return (Text(part),)
+    if type(part) in EVENT_TYPES.values():
+        return (part,)  # type: ignore[return-value]
+    if isinstance(part, Script):
+        return part
+    hint = ""
+    if isinstance(part, (bytes, bytearray)):
+        hint = "; decode the bytes first, a script holds text"
+    elif isinstance(part, (list, tuple)):
+        hint = f"; write *{type(part).__name__}, one argument each"
+    elif isinstance(part, type) and issubclass(part, Event):
+        hint = f"; call it: {part.__name__}()"
+    msg = f"part {place} is {part!r}, a {type(part).__name__}; a script is made of str, events and scripts{hint}"
+    raise TypeError(msg)
+
+
+def join_tool_calls(events: Iterable[object]) -> tuple[ToolCall, ...]:
+    """Add up the tool-call pieces of each index; other events are passed over."""
+    calls: dict[int | None, list[ToolCall]] = {}
+    for event in events:
+        if isinstance(event, ToolCall):
+            calls.setdefault(event.index, []).append(event)
+    return tuple(_join(pieces) for _, pieces in sorted(calls.items(), key=lambda item: item[0] or 0))
+
+
+def _join(pieces: list[ToolCall]) -> ToolCall:
+    return ToolCall(
+        next((p.name for p in pieces if p.name), None),
+        "".join(p.arguments for p in pieces),
+        id=next((p.id for p in pieces if p.id), None),
+        index=pieces[0].index,
+    )
+
+
+def _tool_call_number() -> Callable[[Event], int]:
+    """Return a key that rises by one at the first piece of each tool call."""
+    number = 0
+
+    def key(event: Event) -> int:
+        nonlocal number
+        number += isinstance(event, ToolCall) and event.name is not None
+        return number
+
+    return key
+
+
+def _recut(events: list[Event], kind: type[Any], split: Callable[[str], list[str]]) -> list[Event]:
+    """Cut anew the text of all events of one kind; the others stay at their place in that text."""
+    mine = [e for e in events if isinstance(e, kind)]
+    if not mine:
+        return events
+    others: deque[tuple[int, Event]] = deque()
+    place = 0
+    for event in events:
+        if isinstance(event, kind):
+            place += len(_text_of(event))
+        else:
+            others.append((place, event))
+    recut: list[Event] = []
+    texts = 0
+
+    def take(text: str) -> None:
+        nonlocal place, texts
+        recut.append(_like(mine[0], text, first=not texts))
+        place += len(text)
+        texts += 1
+
+    place = 0
+    for piece in split("".join(map(_text_of, mine))):
+        rest, end = piece, place + len(piece)
+        while others and others[0][0] < end:
+            at, event = others.popleft()
+            if at > place:
+                head, rest = rest[: at - place], rest[at - place :]
+                take(head)
+            recut.append(event)
+        take(rest)
+    return recut + [event for _, event in others]
+
+
+def _text_of(event: Event) -> str:
+    return event.arguments if isinstance(event, ToolCall) else event.text  # type: ignore[attr-defined,no-any-return]
+
+
+def _like(model: Event, text: str, *, first: bool) -> Event:
+    """Return an event of the model's kind with another text."""
+    if not isinstance(model, ToolCall):
+        return type(model)(text)  # type: ignore[call-arg]
+    if first:
+        return ToolCall(model.name, text, id=model.id, index=model.index)
+    return ToolCall(arguments=text, index=model.index)
