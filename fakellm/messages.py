@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from fakellm.errors import clip
@@ -13,7 +13,7 @@ from fakellm.script import Script, join_tool_calls
 _ROLES = {"human": "user", "ai": "assistant", "AIMessageChunk": "assistant"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Message:
     """A chat message, or a chunk of one.
 
@@ -30,6 +30,11 @@ class Message:
     usage: Usage | None = None
     finish_reason: str | None = None
     tool_call_id: str | None = None
+
+    def __repr__(self) -> str:
+        """Return the message without what it does not have."""
+        shown = (f"{f.name}={v!r}" for f in fields(self) if (v := getattr(self, f.name)) != f.default)
+        return f"Message({', '.join(shown)})"
 
     def __add__(self, other: Message) -> Message:
         """Join two chunks of one message. Raises `TypeError` for messages of different roles."""

@@ -8,7 +8,7 @@ from itertools import accumulate, groupby
 from pathlib import Path
 from typing import Any, NoReturn, overload
 
-from fakellm.errors import ScriptError
+from fakellm.errors import ScriptError, clip
 from fakellm.events import (
     EVENT_TYPES,
     Event,
@@ -45,7 +45,9 @@ class Script(Sequence[Event]):
     _known: dict[str, Any]
 
     def __init__(self, *parts: str | Event | Script, allow_illegal: bool = False) -> None:
-        events = tuple(as_events(parts))
+        reader = EventReader()
+        events = tuple(event for part in parts for event in reader.read(part))
+        allow_illegal = allow_illegal or any(isinstance(part, Script) and part.allow_illegal for part in parts)
         if not allow_illegal:
             check_order(events)
         object.__setattr__(self, "_events", events)
@@ -98,7 +100,7 @@ class Script(Sequence[Event]):
         """Return this script with more events after it."""
         if not isinstance(other, (str, Event, Script)):
             return NotImplemented
-        return self._new((*self._events, other), other)
+        return self._new((*self._events, other))
 
     def __radd__(self, other: str | Event) -> Script:
         """Return this script with an event or a string before it."""
@@ -119,10 +121,9 @@ class Script(Sequence[Event]):
             parts.append("allow_illegal=True")
         return f"Script({', '.join(parts)})"
 
-    def _new(self, parts: Iterable[str | Event | Script], other: object = None) -> Script:
-        """Return a script of other parts that allows what this one (or `other`) allows."""
-        allow = self.allow_illegal or (isinstance(other, Script) and other.allow_illegal)
-        return Script(*parts, allow_illegal=allow)
+    def _new(self, parts: Iterable[str | Event | Script]) -> Script:
+        """Return a script of other parts that allows what this one allows."""
+        return Script(*parts, allow_illegal=self.allow_illegal)
 
     # -- what it adds up to -----------------------------------------------------------------------
 
@@ -280,35 +281,43 @@ def _files() -> Any:
     return scriptfile
 
 
-def as_events(parts: Iterable[object]) -> Iterator[Event]:
-    """Turn strings, events and scripts into events; number the tool calls. Lazy. Raises `TypeError`."""
-    index = -1
-    for place, part in enumerate(parts):
-        for event in _events_of(part, place):
+class EventReader:
+    """Turns the parts of a script, one after the other, into events; numbers the tool calls."""
+
+    def __init__(self) -> None:
+        self._place = 0
+        self._index = -1
+
+    def read(self, part: object) -> Iterator[Event]:
+        """Yield the events of a string, an event or a script. Raises `TypeError` for anything else."""
+        for event in self._events(part):
             if isinstance(event, ToolCall):
-                numbered = event.numbered(index)
-                index = max(index, numbered.index or 0)
+                numbered = event.numbered(self._index)
+                self._index = max(self._index, numbered.index or 0)
                 yield numbered
             else:
                 yield event
+        self._place += 1
 
-
-def _events_of(part: object, place: int) -> Iterable[Event]:
-    if isinstance(part, str):
-        return (Text(part),)
-    if type(part) in EVENT_TYPES.values():
-        return (part,)  # type: ignore[return-value]
-    if isinstance(part, Script):
-        return part
-    hint = ""
-    if isinstance(part, (bytes, bytearray)):
-        hint = "; decode the bytes first, a script holds text"
-    elif isinstance(part, (list, tuple)):
-        hint = f"; write *{type(part).__name__}, one argument each"
-    elif isinstance(part, type) and issubclass(part, Event):
-        hint = f"; call it: {part.__name__}()"
-    msg = f"part {place} is {part!r}, a {type(part).__name__}; a script is made of str, events and scripts{hint}"
-    raise TypeError(msg)
+    def _events(self, part: object) -> Iterable[Event]:
+        if isinstance(part, str):
+            return (Text(part),)
+        if isinstance(part, Script):
+            return part
+        if isinstance(part, Event) and type(part) in EVENT_TYPES.values():
+            return (part,)
+        hint = ""
+        if isinstance(part, (bytes, bytearray)):
+            hint = "; decode the bytes first, a script holds text"
+        elif isinstance(part, (list, tuple)):
+            hint = f"; write *{type(part).__name__}, one argument each"
+        elif isinstance(part, type) and issubclass(part, Event):
+            hint = f"; call it: {part.__name__}()"
+        msg = (
+            f"part {self._place} is {clip(repr(part), 80)}, a {type(part).__name__}; "
+            f"a script is made of str, events and scripts{hint}"
+        )
+        raise TypeError(msg)
 
 
 def join_tool_calls(events: Iterable[object]) -> tuple[ToolCall, ...]:

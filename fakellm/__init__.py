@@ -1,0 +1,72 @@
+"""fakellm: test and mock code that consumes streams of language models.
+
+Names load when they are first used, so importing the package loads nothing outside the standard library.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fakellm.events import (
+        Finish,
+        Pause,
+        Reasoning,
+        Refusal,
+        Text,
+        ToolCall,
+        Usage,
+        disconnect,
+        http_error,
+        provider_error,
+        stall,
+    )
+    from fakellm.models import FakeChatModel, FakeLLM
+    from fakellm.runnable import Runnable
+    from fakellm.script import Script
+
+_HOMES = {
+    "fakellm.events": (
+        "Finish", "Pause", "Reasoning", "Refusal", "Text", "ToolCall", "Usage",
+        "disconnect", "http_error", "provider_error", "stall",
+    ),
+    "fakellm.models": ("FakeChatModel", "FakeLLM"),
+    "fakellm.runnable": ("Runnable",),
+    "fakellm.script": ("Script",),
+}  # fmt: skip
+
+__all__ = [  # noqa: RUF022 - as a user meets them
+    "FakeLLM",
+    "FakeChatModel",
+    "Script",
+    "Text",
+    "Reasoning",
+    "Refusal",
+    "ToolCall",
+    "Usage",
+    "Finish",
+    "Pause",
+    "http_error",
+    "provider_error",
+    "disconnect",
+    "stall",
+    "Runnable",
+]
+
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    for home, names in _HOMES.items():
+        if name in names:
+            value = getattr(import_module(home), name)
+            globals()[name] = value
+            return value
+    msg = f"module 'fakellm' has no attribute {name!r}; it has {', '.join(__all__)}"
+    raise AttributeError(msg)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

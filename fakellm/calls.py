@@ -1,0 +1,145 @@
+"""The log of a fake model: one `Call` for each call, from the moment it asks for a reply."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Any, Literal
+
+from fakellm.concurrency import Stepper, is_cancellation
+from fakellm.errors import clip
+from fakellm.messages import Message, as_messages
+
+if TYPE_CHECKING:
+    from fakellm.config import RunnableConfig
+    from fakellm.replies import Reply
+
+_TAIL = 20
+_STATES = Literal["waiting", "running", "complete", "closed", "cancelled", "failed"]
+
+
+class Call:
+    """One call of a fake model.
+
+    `input`, `config` and `kwargs` are as they were given; `method` is `invoke`, `stream`, `batch` or one of
+    their asynchronous forms. `state` says how far it is: `waiting` in a batch, `running`, or how it ended:
+    `complete`, `closed` (by its consumer, before the end), `cancelled`, or `failed` with an `error`.
+    `stepped_by` says which threads and tasks began and ended it.
+    """
+
+    __slots__ = (
+        "_base", "_cursor", "_size", "_stepper", "_tail", "config", "error", "input", "kwargs", "method", "number",
+        "reply", "role", "state", "stepped_by", "text",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        number: int,
+        method: str,
+        input: Any,  # noqa: A002
+        text: str,
+        role: str,
+        config: RunnableConfig | None,
+        kwargs: dict[str, Any],
+    ) -> None:
+        self.number = number
+        self.method = method
+        self.input = input
+        self.text = text
+        self.role = role
+        self.config = config
+        self.kwargs = kwargs
+        self.reply: Reply | None = None
+        self.state: _STATES = "waiting"
+        self.error: BaseException | None = None
+        self.stepped_by: list[Stepper] = []
+        self._base = 0
+        self._size = 0
+        self._cursor: Iterator[Any] = iter(())
+        self._tail: deque[Any] = deque(maxlen=_TAIL)
+        self._stepper: Callable[[], Stepper] | None = None
+
+    # -- what a test asks -------------------------------------------------------------------------
+
+    @property
+    def delivered(self) -> int:
+        """How many chunks the consumer took; 1 for the whole result of `invoke`."""
+        return self._base + self._size - self._cursor.__length_hint__()  # type: ignore[attr-defined,no-any-return]
+
+    @property
+    def closed(self) -> bool:
+        """Whether the consumer closed the stream before its end."""
+        return self.state == "closed"
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the task that ran the call was cancelled in the middle of it."""
+        return self.state == "cancelled"
+
+    @property
+    def messages(self) -> list[Message]:
+        """The input as chat messages."""
+        return as_messages(self.input)
+
+    @property
+    def chunks(self) -> list[Any]:
+        """The chunks that the consumer took: of a script all, of what a function made the last 20."""
+        if self._tail or self.reply is None:
+            return list(self._tail)
+        shown = chain.from_iterable(step for step in self.reply.steps if isinstance(step, tuple))
+        return list(islice(shown, self.delivered))
+
+    def __repr__(self) -> str:
+        ended = f", {self.error!r}" if self.error is not None else ""
+        return f"<Call {self.number}: {self.method}({clip(repr(self.input), 60)}) {self.state}, {self.delivered} delivered{ended}>"
+
+    # -- what the model reports -------------------------------------------------------------------
+
+    def by(self, stepper: Callable[[], Stepper]) -> Call:
+        """Say how to find out who steps the call; use the result as a block around its life."""
+        self._stepper = stepper
+        return self
+
+    def _note_stepper(self) -> None:
+        stepper = self._stepper() if self._stepper else None
+        if stepper is not None and stepper not in self.stepped_by:
+            self.stepped_by.append(stepper)
+
+    def __enter__(self) -> Call:
+        self.state = "running"
+        self._note_stepper()
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        self._note_stepper()
+        if error is None:
+            self.state = "complete"
+        elif isinstance(error, GeneratorExit):
+            self.state = "closed"
+        elif is_cancellation(error):
+            self.state = "cancelled"
+        else:
+            self.state, self.error = "failed", error
+
+    def deliver(self, chunks: tuple[Any, ...], *, keep: bool = False) -> Iterator[Any]:
+        """Return an iterator over the chunks; what is taken from it counts as delivered, at no cost.
+
+        Chunks that no script holds are to be kept; the log keeps the last of them.
+        """
+        if keep:
+            self._tail.extend(chunks)
+        self._base = self.delivered
+        self._size = len(chunks)
+        self._cursor = iter(chunks)
+        return self._cursor
+
+    def report(self) -> str:
+        """Word the call for a test report."""
+        lines = [repr(self)[1:-1]]
+        if shown := self.chunks:
+            lines.append("  chunks: " + clip(" ".join(map(repr, shown)), 600))
+        if self.stepped_by:
+            names = (f"{s.thread}/{s.task}" if s.task else s.thread for s in self.stepped_by)
+            lines.append("  stepped by: " + ", ".join(names))
+        return "\n".join(lines)

@@ -1,0 +1,264 @@
+"""What a fake model was told to say, and which of it answers a call."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass, field
+from threading import RLock
+from typing import Any, Literal
+
+from fakellm.calls import Call
+from fakellm.errors import (
+    LLMConnectionError,
+    LLMError,
+    LLMStatusError,
+    LLMStreamError,
+    LLMTimeoutError,
+    ScriptError,
+    UnexpectedCallError,
+    clip,
+    explain,
+)
+from fakellm.events import Event, Fault, Pause, disconnect, http_error, provider_error
+from fakellm.order import OrderChecker
+from fakellm.script import EventReader, Script
+
+Matcher = str | re.Pattern[str] | Callable[[Any], object] | None
+Content = Script | Callable[[Any], Any] | BaseException
+Steps = tuple[tuple[Any, ...] | Pause | Fault, ...]
+
+
+def content_of(parts: tuple[Any, ...]) -> Content:
+    """Return what the parts of a reply are: a script, one function of the input, or one exception."""
+    if not parts:
+        msg = "a reply needs something to say: strings, events, a Script, a function, or an exception to raise"
+        raise ScriptError(msg)
+    first = parts[0]
+    if isinstance(first, BaseException) or (isinstance(first, type) and issubclass(first, BaseException)):
+        _alone(parts, "an exception that a call raises")
+        return first() if isinstance(first, type) else first
+    if callable(first) and not isinstance(first, type):
+        _alone(parts, "a function")
+        return first  # type: ignore[no-any-return]
+    script = first if len(parts) == 1 and isinstance(first, Script) else Script(*parts)
+    if not script:
+        msg = "an empty script answers nothing; for an answer without text write Script('')"
+        raise ScriptError(msg)
+    return script
+
+
+def _alone(parts: tuple[Any, ...], what: str) -> None:
+    if len(parts) > 1:
+        msg = (
+            f"{what} is a reply by itself and cannot be mixed with {len(parts) - 1} other parts; "
+            "to fail after some chunks use a fault such as disconnect(), or a generator function that raises"
+        )
+        raise TypeError(msg)
+
+
+@dataclass(slots=True, eq=False)
+class Reply:
+    """Something that was scripted, for which calls, how often, and which calls it answered.
+
+    `steps` are the chunks of a script, with the pauses and the fault between them; `answer` is what they
+    add up to. Both are made once, and shared by all calls: they do not change.
+    """
+
+    kind: Literal["reply", "when", "otherwise"]
+    content: Content
+    matcher: Matcher = None
+    role: str | None = None
+    times: int | None = None
+    steps: Steps = ()
+    answer: Any = None
+    calls: list[int] = field(default_factory=list)
+
+    @property
+    def waits(self) -> tuple[Pause | Fault, ...]:
+        """The steps that are no chunks."""
+        return tuple(step for step in self.steps if not isinstance(step, tuple))
+
+    @property
+    def is_spent(self) -> bool:
+        return self.times is not None and len(self.calls) >= self.times
+
+    def fits(self, call: Call) -> bool:
+        """Tell whether the call is one that this was scripted for."""
+        if self.role is not None and self.role != call.role:
+            return False
+        if self.matcher is None:
+            return True
+        if isinstance(self.matcher, str):
+            return self.matcher in call.text
+        if isinstance(self.matcher, re.Pattern):
+            return self.matcher.search(call.text) is not None
+        return bool(self.matcher(call.input))
+
+    def __str__(self) -> str:
+        condition = []
+        if self.matcher is not None:
+            shown = self.matcher.pattern if isinstance(self.matcher, re.Pattern) else self.matcher
+            name = getattr(shown, "__name__", None) or repr(shown)
+            condition.append(f"matching {name}" if isinstance(self.matcher, re.Pattern) else name)
+        if self.role is not None:
+            condition.append(f"role={self.role!r}")
+        content = self.content
+        said = repr(content) if isinstance(content, (Script, BaseException)) else getattr(content, "__name__", content)
+        used = f"answered call {', '.join(map(str, self.calls))}" if self.calls else "unused"
+        return f"{' '.join([self.kind, ', '.join(condition)]).strip()}: {clip(str(said), 120)}  [{used}]"
+
+
+class Replies:
+    """All that a fake was told, in order. A `when` that fits comes before the next `reply`, then `otherwise`."""
+
+    def __init__(self) -> None:
+        self.all: list[Reply] = []
+        self._lock = RLock()
+
+    def add(self, reply: Reply) -> None:
+        """Add a reply; a later `otherwise` replaces an earlier one."""
+        times = reply.times
+        if times is not None and (isinstance(times, bool) or not isinstance(times, int) or times < 1):
+            msg = f"times is a number of calls from 1 up, or None for any number, not {times!r}"
+            raise ScriptError(msg)
+        matcher = reply.matcher
+        if reply.kind == "when":
+            if matcher is None and reply.role is None:
+                msg = "when() needs a text, a pattern, a predicate or a role to match; for every other call use otherwise()"
+                raise ScriptError(msg)
+            if not (matcher is None or isinstance(matcher, (str, re.Pattern)) or callable(matcher)):
+                msg = f"when() matches a text, a compiled pattern or a predicate of the input, not {matcher!r}"
+                raise TypeError(msg)
+        with self._lock:
+            if reply.kind == "otherwise":
+                self.all = [r for r in self.all if r.kind != "otherwise"]
+            self.all.append(reply)
+
+    def select(self, call: Call) -> Reply:
+        """Return the reply for the call, and count it. Raises `UnexpectedCallError` if there is none."""
+        with self._lock:
+            for kind in ("when", "reply", "otherwise"):
+                for reply in self.all:
+                    if reply.kind == kind and not reply.is_spent and reply.fits(call):
+                        reply.calls.append(call.number)
+                        call.reply = reply
+                        return reply
+        raise UnexpectedCallError(self._miss(call))
+
+    def unused(self) -> list[Reply]:
+        """Return what was scripted for calls that never came; `otherwise` may stay unused."""
+        return [reply for reply in self.all if reply.kind != "otherwise" and not reply.calls]
+
+    def _miss(self, call: Call) -> str:
+        spent = [reply for reply in self.all if reply.is_spent and reply.fits(call)]
+        rules = [reply for reply in self.all if reply.kind == "when" and not reply.is_spent]
+        if spent:
+            why = f"every reply that fits was given already; the last of them answered call {spent[-1].calls[-1]}"
+        elif rules:
+            why = "no when() fits"
+        else:
+            why = "nothing was scripted"
+        remedy = ["script one more .reply(...), or an .otherwise(...) for any call that nothing else fits"]
+        if spent:
+            remedy.append("if the app should not ask again, this is its bug: look where call {} comes from".format(call.number))
+        return explain(
+            f"call {call.number} of the fake model has no reply: {why}",
+            sent=[f"{call.method}({clip(repr(call.input))})"],
+            expected=[str(reply) for reply in self.all] or ["nothing"],
+            difference=[_nearest(rules, call)] if rules else [],
+            remedy=remedy,
+        )
+
+
+def _nearest(rules: list[Reply], call: Call) -> str:
+    """Say which rule comes nearest to the call, and what keeps it from fitting."""
+    from difflib import SequenceMatcher
+
+    def wanted(rule: Reply) -> str:
+        return rule.matcher.pattern if isinstance(rule.matcher, re.Pattern) else str(rule.matcher or "")
+
+    def likeness(rule: Reply) -> float:
+        pattern = wanted(rule)
+        blocks = SequenceMatcher(None, pattern, call.text[:2000], autojunk=False).get_matching_blocks()
+        alike = sum(block.size for block in blocks) / max(len(pattern), 1)
+        return alike + (rule.role == call.role)
+
+    best = max(rules, key=likeness)
+    if best.role is not None and best.role != call.role:
+        return f"{best}\nwants the role {best.role!r}, and the last message has {call.role!r}"
+    if not isinstance(best.matcher, (str, re.Pattern)):
+        return f"{best}\nits predicate returned a false value"
+    pattern = wanted(best)
+    match = SequenceMatcher(None, pattern, call.text[:2000], autojunk=False).find_longest_match()
+    alike = call.text[max(match.b - match.a, 0) : match.b - match.a + len(pattern)]
+    return f"{best}\nwants {pattern!r}" + (f", and the text has {alike!r}" if match.size > 1 else "")
+
+
+def compiled(script: Script, show: Callable[[Event], tuple[Any, ...]]) -> Steps:
+    """Return the script's chunks in runs, with pauses and faults between. `show` makes an event's chunks."""
+    steps: list[tuple[Any, ...] | Pause | Fault] = []
+    run: list[Any] = []
+    for event in script:
+        if isinstance(event, (Pause, Fault)):
+            steps += [tuple(run), event] if run else [event]
+            run = []
+        else:
+            run.extend(show(event))
+    return (*steps, tuple(run)) if run else tuple(steps)
+
+
+class Feed:
+    """Turns what a function says, part by part, into steps; checks the order of its events.
+
+    The events are collected in `seen` if a list is given; nothing else grows with the stream.
+    """
+
+    def __init__(self, show: Callable[[Event], tuple[Any, ...]], seen: list[Event] | None = None) -> None:
+        self._show = show
+        self._seen = seen
+        self._reader = EventReader()
+        self._order = OrderChecker()
+
+    def steps(self, part: object) -> Iterator[tuple[Any, ...] | Pause | Fault]:
+        """Yield the steps of one part. Raises `TypeError` for no part, `ScriptError` for the wrong order."""
+        for event in self._reader.read(part):
+            if not (isinstance(part, Script) and part.allow_illegal):
+                self._order.step(event)
+            if isinstance(event, (Pause, Fault)):
+                yield event
+                continue
+            if self._seen is not None:
+                self._seen.append(event)
+            if chunks := self._show(event):
+                yield chunks
+
+
+def parts_of(result: object) -> Iterable[object]:
+    """Return the parts in what a function of the input returned: one, or those of a list or generator."""
+    if isinstance(result, (list, tuple, Generator)):
+        return result
+    return (result,)
+
+
+def silence_of(step: Pause | Fault) -> float:
+    """Return how long the consumer waits: seconds, endless for a stall, 0 for the faults that strike at once."""
+    if isinstance(step, Pause):
+        return step.seconds
+    return 0.0 if isinstance(step, (http_error, provider_error, disconnect)) else math.inf
+
+
+def error_of(fault: Fault) -> LLMError:
+    """Return the exception by which code that calls a fake directly meets the fault."""
+    if isinstance(fault, http_error):
+        headers = {} if fault.retry_after is None else {"retry-after": f"{fault.retry_after:g}"}
+        return LLMStatusError(
+            f"HTTP {fault.status}: {fault.message}", status=fault.status, headers=headers, body=fault.body
+        )
+    if isinstance(fault, provider_error):
+        return LLMStreamError(fault.message, type=fault.kind, code=fault.code)
+    if isinstance(fault, disconnect):
+        how = "was reset by the peer" if fault.how == "reset" else "was closed before the stream was complete"
+        return LLMConnectionError(f"the connection {how}")
+    return LLMTimeoutError("the stream fell silent for ever")
