@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from fakellm.concurrency import Stepper, is_cancellation
 from fakellm.errors import clip
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from fakellm.replies import Reply
 
 _TAIL = 20
+T = TypeVar("T")
 _STATES = Literal["waiting", "running", "complete", "closed", "cancelled", "failed"]
 
 
@@ -37,7 +38,7 @@ class Call:
         self,
         number: int,
         method: str,
-        input: Any,  # noqa: A002
+        input: Any,
         text: str,
         role: str,
         config: RunnableConfig | None,
@@ -92,11 +93,12 @@ class Call:
 
     def __repr__(self) -> str:
         ended = f", {self.error!r}" if self.error is not None else ""
-        return f"<Call {self.number}: {self.method}({clip(repr(self.input), 60)}) {self.state}, {self.delivered} delivered{ended}>"
+        asked = f"{self.method}({clip(repr(self.input), 60)})"
+        return f"<Call {self.number}: {asked} {self.state}, {self.delivered} delivered{ended}>"
 
     # -- what the model reports -------------------------------------------------------------------
 
-    def by(self, stepper: Callable[[], Stepper]) -> Call:
+    def by(self, stepper: Callable[[], Stepper]) -> Self:
         """Say how to find out who steps the call; use the result as a block around its life."""
         self._stepper = stepper
         return self
@@ -106,7 +108,7 @@ class Call:
         if stepper is not None and stepper not in self.stepped_by:
             self.stepped_by.append(stepper)
 
-    def __enter__(self) -> Call:
+    def __enter__(self) -> Self:
         self.state = "running"
         self._note_stepper()
         return self
@@ -122,7 +124,7 @@ class Call:
         else:
             self.state, self.error = "failed", error
 
-    def deliver(self, chunks: tuple[Any, ...], *, keep: bool = False) -> Iterator[Any]:
+    def deliver(self, chunks: tuple[T, ...], *, keep: bool = False) -> Iterator[T]:
         """Return an iterator over the chunks; what is taken from it counts as delivered, at no cost.
 
         Chunks that no script holds are to be kept; the log keeps the last of them.
@@ -131,8 +133,8 @@ class Call:
             self._tail.extend(chunks)
         self._base = self.delivered
         self._size = len(chunks)
-        self._cursor = iter(chunks)
-        return self._cursor
+        self._cursor = cursor = iter(chunks)
+        return cursor
 
     def report(self) -> str:
         """Word the call for a test report."""

@@ -24,6 +24,8 @@ class RunnableSequence(Runnable[Input, Output]):
     every step, the last first. (Unlike LangChain, whose chain drains the model when its consumer breaks.)
     """
 
+    steps: tuple[Runnable[Any, Any], ...]
+
     def __init__(self, *steps: Any, name: str | None = None) -> None:
         flat: list[Runnable[Any, Any]] = []
         for step in map(coerce, steps):
@@ -42,13 +44,13 @@ class RunnableSequence(Runnable[Input, Output]):
             )
         return value
 
-    def invoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:  # noqa: A002
+    def invoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
         """Return what the last step makes of what the steps before it made of the input."""
-        return runs.call(
-            self.get_name(), lambda child: plans.run(self._through(input, child, kwargs)), input, config
-        )
+        name = self.get_name()
+        output: Output = runs.call(name, lambda child: plans.run(self._through(input, child, kwargs)), input, config)
+        return output
 
-    async def ainvoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:  # noqa: A002
+    async def ainvoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
         """Return what the last step makes of what the steps before it made of the input."""
         return await runs.acall(
             self.get_name(), lambda child: plans.arun(self._through(input, child, kwargs)), input, config
@@ -73,28 +75,33 @@ class RunnableSequence(Runnable[Input, Output]):
             async for chunk in source:
                 yield chunk
 
-    def stream(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Output]:  # noqa: A002
+    def stream(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Output]:
         """Yield the last step's chunks, each as soon as the steps before it let it be made."""
-        return runs.stream(
-            self.get_name(), lambda child: self._chain(iter((input,)), child, kwargs), input, config
-        )
+        return runs.stream(self.get_name(), lambda child: self._chain(iter((input,)), child, kwargs), input, config)
 
     def astream(
-        self, input: Input, config: RunnableConfig | None = None, **kwargs: Any  # noqa: A002
+        self,
+        input: Input,
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
     ) -> AsyncIterator[Output]:
         """Yield the last step's chunks, each as soon as the steps before it let it be made."""
-        return runs.astream(
-            self.get_name(), lambda child: self._achain(only(input), child, kwargs), input, config
-        )
+        return runs.astream(self.get_name(), lambda child: self._achain(only(input), child, kwargs), input, config)
 
     def transform(
-        self, input: Iterator[Input], config: RunnableConfig | None = None, **kwargs: Any  # noqa: A002
+        self,
+        input: Iterator[Input],
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
     ) -> Iterator[Output]:
         """Yield the last step's chunks while input arrives."""
         return runs.stream(self.get_name(), lambda child: self._chain(input, child, kwargs), None, config)
 
     def atransform(
-        self, input: AsyncIterator[Input], config: RunnableConfig | None = None, **kwargs: Any  # noqa: A002
+        self,
+        input: AsyncIterator[Input],
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
     ) -> AsyncIterator[Output]:
         """Yield the last step's chunks while input arrives."""
         return runs.astream(self.get_name(), lambda child: self._achain(input, child, kwargs), None, config)

@@ -10,7 +10,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextvars import copy_context
 from threading import Lock, current_thread, get_ident
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
 T = TypeVar("T")
 _END: Any = object()
@@ -19,8 +19,13 @@ _END: Any = object()
 class Event(Protocol):
     """What `asyncio.Event` and `trio.Event` have in common."""
 
-    def set(self) -> object: ...
-    async def wait(self) -> object: ...
+    def set(self) -> object:
+        """Wake everyone who waits."""
+        ...
+
+    async def wait(self) -> object:
+        """Wait until it is set."""
+        ...
 
 
 class Stepper(NamedTuple):
@@ -212,7 +217,7 @@ class Crew:
         self._trio = _trio()
         self._context = copy_context()
 
-    async def __aenter__(self) -> Crew:
+    async def __aenter__(self) -> Self:
         return self
 
     def start(self, job: Callable[[], Awaitable[None]]) -> None:

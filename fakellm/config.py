@@ -106,23 +106,18 @@ def child_config(config: RunnableConfig, run: Run | None) -> RunnableConfig:
     return child
 
 
-def config_list(
-    config: RunnableConfig | Sequence[RunnableConfig] | None, length: int
-) -> list[RunnableConfig | None]:
+def config_list(config: RunnableConfig | Sequence[RunnableConfig] | None, length: int) -> list[RunnableConfig | None]:
     """Return one config for each input of a batch, untouched.
 
     Raises `ValueError` for a sequence of another length. A `run_id` that is shared goes to item 0 only,
     with a `RuntimeWarning`.
     """
     if config is None or isinstance(config, Mapping):
-        one = cast("RunnableConfig | None", config)
-        if length > 1 and one and one.get("run_id") is not None:
-            warnings.warn(
-                "the run_id is given to the first input of the batch only", RuntimeWarning, stacklevel=3
-            )
-            rest = cast("RunnableConfig", {k: v for k, v in one.items() if k != "run_id"})
-            return [one, *[rest] * (length - 1)]
-        return [one] * length
+        if length > 1 and config and config.get("run_id") is not None:
+            warnings.warn("the run_id is given to the first input of the batch only", RuntimeWarning, stacklevel=3)
+            rest = cast("RunnableConfig", {k: v for k, v in config.items() if k != "run_id"})
+            return [config, *[rest] * (length - 1)]
+        return [config] * length
     if len(config) != length:
         msg = f"config is one for all inputs or one for each: {len(config)} were given for {length} inputs"
         raise ValueError(msg)

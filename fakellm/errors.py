@@ -57,7 +57,7 @@ class LLMStatusError(LLMError):
 class LLMStreamError(LLMError):
     """The provider reported an error inside a stream that had begun. `type` and `code` are its words."""
 
-    def __init__(self, message: str, *, type: str, code: str | None = None) -> None:  # noqa: A002
+    def __init__(self, message: str, *, type: str, code: str | None = None) -> None:
         super().__init__(message)
         self.type = type
         self.code = code

@@ -109,7 +109,7 @@ class ToolCall(Event):
         name: str | None = None,
         arguments: str | Mapping[str, Any] = "",
         *,
-        id: str | None = None,  # noqa: A002
+        id: str | None = None,
         index: int | None = None,
     ) -> None:
         _require(index, (int, type(None)), self, "index")
@@ -230,7 +230,7 @@ class http_error(Fault):  # noqa: N801
 
     def __post_init__(self) -> None:
         _require(self.status, int, self, "status")
-        if not 400 <= self.status <= 599:
+        if not 400 <= self.status <= 599:  # noqa: PLR2004 - RFC 9110, 15.5 and 15.6
             msg = f"http_error.status is an error status from 400 to 599, not {self.status}"
             raise ScriptError(msg)
         _require_text(self.message, self, "message")
@@ -278,8 +278,8 @@ class stall(Fault):  # noqa: N801
 EVENT_TYPES: dict[str, type[Event]] = {
     kind.type: kind
     for kind in (
-        Text, Reasoning, Refusal, ToolCall, Usage, Finish, Pause,
-        http_error, provider_error, disconnect, stall,
-    )  # fmt: skip
+        *(Text, Reasoning, Refusal, ToolCall, Usage, Finish, Pause),
+        *(http_error, provider_error, disconnect, stall),
+    )
 }
 """The concrete events, by their name in a script file."""

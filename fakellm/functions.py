@@ -12,7 +12,7 @@ from fakellm import runs
 from fakellm.concurrency import aclose, closing, iterate_in_thread, run_in_thread
 from fakellm.config import RECURSION_LIMIT, RunnableConfig
 from fakellm.runnable import Input, Output, Runnable
-from fakellm.runs import MISSING, add, fold
+from fakellm.runs import MISSING, afold, fold, none_for_missing
 
 
 def is_generator_function(function: object) -> bool:
@@ -98,8 +98,7 @@ class RunnableLambda(Runnable[Input, Output]):
         result = self._sync(config, kwargs)(value)
         if not is_generator_function(self.func):
             return result
-        whole = fold(result)
-        return None if whole is MISSING else whole
+        return none_for_missing(fold(result))
 
     async def _acall(self, value: Any, config: RunnableConfig, kwargs: dict[str, Any]) -> Any:
         if self.afunc is None:
@@ -107,14 +106,9 @@ class RunnableLambda(Runnable[Input, Output]):
         function = _prepared(self.afunc, config, kwargs)
         if not is_async_generator_function(self.afunc):
             return await function(value)
-        whole = MISSING
-        source = function(value)
-        async with closing(source):
-            async for item in source:
-                whole = add(whole, item)
-        return None if whole is MISSING else whole
+        return none_for_missing(await afold(function(value)))
 
-    def invoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:  # noqa: A002
+    def invoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
         """Return the function's result."""
 
         def run(child: RunnableConfig) -> Any:
@@ -124,7 +118,7 @@ class RunnableLambda(Runnable[Input, Output]):
         output: Output = runs.call(self.get_name(), run, input, config)
         return output
 
-    async def ainvoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:  # noqa: A002
+    async def ainvoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
         """Return the function's result."""
 
         async def run(child: RunnableConfig) -> Any:
@@ -160,42 +154,47 @@ class RunnableLambda(Runnable[Input, Output]):
                 yield item
 
     def _transform(self, source: Iterator[Any], config: RunnableConfig, kwargs: dict[str, Any]) -> Iterator[Any]:
-        with closing(source):
-            value = fold(source)
+        value = fold(source)
         if value is not MISSING:
             yield from self._stream(value, config, kwargs)
 
     async def _atransform(
         self, source: AsyncIterator[Any], config: RunnableConfig, kwargs: dict[str, Any]
     ) -> AsyncIterator[Any]:
-        value = MISSING
-        async with closing(source):
-            async for item in source:
-                value = add(value, item)
+        value = await afold(source)
         if value is not MISSING:
             output = self._astream(value, config, kwargs)
             async with closing(output):
                 async for item in output:
                     yield item
 
-    def stream(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Output]:  # noqa: A002
+    def stream(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Output]:
         """Yield what a generator function yields, what a returned Runnable streams, or the one result."""
         return runs.stream(self.get_name(), lambda child: self._stream(input, child, kwargs), input, config)
 
     def astream(
-        self, input: Input, config: RunnableConfig | None = None, **kwargs: Any  # noqa: A002
+        self,
+        input: Input,
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
     ) -> AsyncIterator[Output]:
         """Yield what a generator function yields, what a returned Runnable streams, or the one result."""
         return runs.astream(self.get_name(), lambda child: self._astream(input, child, kwargs), input, config)
 
     def transform(
-        self, input: Iterator[Input], config: RunnableConfig | None = None, **kwargs: Any  # noqa: A002
+        self,
+        input: Iterator[Input],
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
     ) -> Iterator[Output]:
         """Take all the input, add it up, and stream the function's result for that."""
         return runs.stream(self.get_name(), lambda child: self._transform(input, child, kwargs), None, config)
 
     def atransform(
-        self, input: AsyncIterator[Input], config: RunnableConfig | None = None, **kwargs: Any  # noqa: A002
+        self,
+        input: AsyncIterator[Input],
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
     ) -> AsyncIterator[Output]:
         """Take all the input, add it up, and stream the function's result for that."""
         return runs.astream(self.get_name(), lambda child: self._atransform(input, child, kwargs), None, config)
@@ -219,7 +218,9 @@ class RunnableGenerator(Runnable[Input, Output]):
         self._gen = transform if is_generator_function(transform) else None
         self._agen = transform if is_async_generator_function(transform) else atransform
         if self._gen is None and self._agen is not transform:
-            msg = f"a generator is made of a generator function, not of {transform!r}; for a function use RunnableLambda"
+            msg = (
+                f"a generator is made of a generator function, not of {transform!r}; for a function use RunnableLambda"
+            )
             raise TypeError(msg)
         self.name = name or name_of(transform, "RunnableGenerator")
 
@@ -227,12 +228,15 @@ class RunnableGenerator(Runnable[Input, Output]):
         return NotImplementedError(f"{self.get_name()} has no {flavour} generator function")
 
     def transform(
-        self, input: Iterator[Input], config: RunnableConfig | None = None, **kwargs: Any  # noqa: A002
+        self,
+        input: Iterator[Input],
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
     ) -> Iterator[Output]:
         """Yield what the generator function makes of the input; closing closes it, then the input."""
         return self._run(input, None, config, kwargs)
 
-    def stream(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Output]:  # noqa: A002
+    def stream(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Output]:
         """Yield what the generator function makes of a stream of this one input."""
         return self._run(iter((input,)), input, config, kwargs)
 
@@ -250,13 +254,19 @@ class RunnableGenerator(Runnable[Input, Output]):
         return runs.stream(self.get_name(), chunks, value, config)
 
     def atransform(
-        self, input: AsyncIterator[Input], config: RunnableConfig | None = None, **kwargs: Any  # noqa: A002
+        self,
+        input: AsyncIterator[Input],
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
     ) -> AsyncIterator[Output]:
         """Yield what the generator function makes of the input; closing closes it, then the input."""
         return self._arun(input, None, config, kwargs)
 
     def astream(
-        self, input: Input, config: RunnableConfig | None = None, **kwargs: Any  # noqa: A002
+        self,
+        input: Input,
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
     ) -> AsyncIterator[Output]:
         """Yield what the generator function makes of a stream of this one input."""
         return self._arun(only(input), input, config, kwargs)
@@ -278,17 +288,15 @@ class RunnableGenerator(Runnable[Input, Output]):
 
         return runs.astream(self.get_name(), chunks, value, config)
 
-    def invoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:  # noqa: A002
+    def invoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
         """Return what the chunks add up to; None for no chunks."""
-        whole: Output = fold(self.stream(input, config, **kwargs))
-        return None if whole is MISSING else whole  # type: ignore[return-value]
+        whole: Output = none_for_missing(fold(self.stream(input, config, **kwargs)))
+        return whole
 
-    async def ainvoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:  # noqa: A002
+    async def ainvoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
         """Return what the chunks add up to; None for no chunks."""
-        whole = MISSING
-        async for chunk in self.astream(input, config, **kwargs):
-            whole = add(whole, chunk)
-        return None if whole is MISSING else whole  # type: ignore[no-any-return]
+        whole: Output = none_for_missing(await afold(self.astream(input, config, **kwargs)))
+        return whole
 
 
 async def only(value: Any) -> AsyncIterator[Any]:

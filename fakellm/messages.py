@@ -94,8 +94,9 @@ def as_messages(prompt: object) -> list[Message]:
     """
     if isinstance(prompt, str):
         return [Message("user", prompt)]
-    if hasattr(prompt, "to_messages"):
-        prompt = prompt.to_messages()
+    to_messages = getattr(prompt, "to_messages", None)
+    if to_messages is not None:
+        prompt = to_messages()
     if isinstance(prompt, Sequence) and not isinstance(prompt, (bytes, bytearray, Mapping)):
         return [_as_message(message, place) for place, message in enumerate(prompt)]
     raise _not_a_prompt(prompt)
@@ -105,8 +106,9 @@ def as_text(prompt: object) -> str:
     """Read a text model's input: a str, a prompt value, or messages, which become `role: content` lines."""
     if isinstance(prompt, str):
         return prompt
-    if hasattr(prompt, "to_string"):
-        return str(prompt.to_string())
+    to_string = getattr(prompt, "to_string", None)
+    if to_string is not None:
+        return str(to_string())
     return "\n".join(f"{message.role}: {message.content}" for message in as_messages(prompt))
 
 
@@ -140,7 +142,7 @@ def _as_message(message: Any, place: int) -> Message:
             f"message {place} is {clip(repr(message), 80)}; a message is a Message, a (role, content) pair, or has "
             "a role and a content"
         )
-        raise ValueError(msg)
+        raise ValueError(msg)  # noqa: TRY004 - LangChain's type for bad input
     return Message(_ROLES.get(role, role), _content_text(content), tool_call_id=call)
 
 
@@ -150,6 +152,8 @@ def _content_text(content: object) -> str:
         return content or ""
     if not isinstance(content, Iterable):
         msg = f"a message's content is text or a list of parts, not {clip(repr(content), 80)}"
-        raise ValueError(msg)
-    texts = (part if isinstance(part, str) else part.get("text") for part in content if isinstance(part, (str, Mapping)))
+        raise ValueError(msg)  # noqa: TRY004 - LangChain's type for bad input
+    texts = (
+        part if isinstance(part, str) else part.get("text") for part in content if isinstance(part, (str, Mapping))
+    )
     return "".join(text for text in texts if isinstance(text, str))

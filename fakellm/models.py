@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from functools import partial
 from threading import Lock
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from fakellm import runs
 from fakellm.calls import Call
@@ -33,7 +33,6 @@ from fakellm.runnable import Runnable
 from fakellm.script import Script
 
 Chunk = TypeVar("Chunk")
-Self = TypeVar("Self", bound="FakeModel[Any]")
 _Step = tuple[Any, ...] | Pause | Fault
 
 
@@ -49,7 +48,9 @@ class FakeModel(Runnable[Any, Chunk], Generic[Chunk]):
         self, *parts: Any, streaming: bool = True, clock: Clock | None = None, name: str | None = None
     ) -> None:
         if clock is not None and not isinstance(clock, Clock):
-            msg = f"a clock has now, sleep and asleep; {clock!r} does not; there are InstantClock, ScaledClock, RealClock"
+            msg = (
+                f"a clock has now, sleep and asleep; {clock!r} does not; there are InstantClock, ScaledClock, RealClock"
+            )
             raise TypeError(msg)
         self.streaming = streaming
         self.clock: Clock = InstantClock() if clock is None else clock
@@ -64,7 +65,7 @@ class FakeModel(Runnable[Any, Chunk], Generic[Chunk]):
     # -- scripting --------------------------------------------------------------------------------
 
     @classmethod
-    def replies(cls: type[Self], *replies: Any, **options: Any) -> Self:
+    def replies(cls, *replies: Any, **options: Any) -> Self:
         """Return a fake that gives one reply to each call, in order. A call too many raises.
 
         A reply is a list of parts, or one part: a string, a `Script`, a function, an exception.
@@ -74,7 +75,7 @@ class FakeModel(Runnable[Any, Chunk], Generic[Chunk]):
             model.reply(*(reply if isinstance(reply, (list, tuple)) else (reply,)))
         return model
 
-    def reply(self: Self, *parts: Any) -> Self:
+    def reply(self, *parts: Any) -> Self:
         """Script the answer to the next call that nothing more specific answers. Returns the fake.
 
         Parts are strings, events and scripts; or one function of the input, which returns a string, a
@@ -83,9 +84,7 @@ class FakeModel(Runnable[Any, Chunk], Generic[Chunk]):
         """
         return self._script(Reply("reply", content_of(parts), times=1))
 
-    def when(
-        self: Self, matcher: Matcher, /, *parts: Any, role: str | None = None, times: int | None = None
-    ) -> Self:
+    def when(self, matcher: Matcher, /, *parts: Any, role: str | None = None, times: int | None = None) -> Self:
         """Script the answer to calls that match, at most `times` of them. Returns the fake.
 
         The matcher is a text that occurs in the prompt, a compiled pattern that is found in it, or a
@@ -94,11 +93,11 @@ class FakeModel(Runnable[Any, Chunk], Generic[Chunk]):
         """
         return self._script(Reply("when", content_of(parts), matcher, role, times))
 
-    def otherwise(self: Self, *parts: Any) -> Self:
+    def otherwise(self, *parts: Any) -> Self:
         """Script the answer to every call that has no other. Returns the fake."""
         return self._script(Reply("otherwise", content_of(parts)))
 
-    def _script(self: Self, reply: Reply) -> Self:
+    def _script(self, reply: Reply) -> Self:
         if isinstance(reply.content, Script):
             reply.steps = compiled(reply.content, self._show)
             if not any(isinstance(step, tuple) for step in reply.steps) and reply.content.fault is None:
@@ -158,7 +157,7 @@ class FakeModel(Runnable[Any, Chunk], Generic[Chunk]):
             raise
         return call
 
-    def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Chunk:  # noqa: A002
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Chunk:
         """Return the whole answer, after all its pauses; a fault in it is raised."""
         return self._watched(lambda: self._answer(self._open("invoke", input, config, kwargs)), input, config)
 
@@ -176,7 +175,7 @@ class FakeModel(Runnable[Any, Chunk], Generic[Chunk]):
                     self._wait(step)
             return next(call.deliver((self._sum(call, seen),), keep=True))
 
-    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Chunk:  # noqa: A002
+    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Chunk:
         """Return the whole answer, after all its pauses; a fault in it is raised."""
         return await self._awatched(lambda: self._aanswer(self._open("ainvoke", input, config, kwargs)), input, config)
 
@@ -197,7 +196,7 @@ class FakeModel(Runnable[Any, Chunk], Generic[Chunk]):
                     await self._await(step)
             return next(call.deliver((self._sum(call, seen),), keep=True))
 
-    def stream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Chunk]:  # noqa: A002
+    def stream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Chunk]:
         """Yield the answer chunk by chunk as scripted, or whole with `streaming=False`. Lazy."""
         if not has_callbacks(config):
             return self._stream(input, config, kwargs)
@@ -220,7 +219,10 @@ class FakeModel(Runnable[Any, Chunk], Generic[Chunk]):
             self._check_delivered(call)
 
     def astream(
-        self, input: Any, config: RunnableConfig | None = None, **kwargs: Any  # noqa: A002
+        self,
+        input: Any,
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
     ) -> AsyncIterator[Chunk]:
         """Yield the answer chunk by chunk as scripted, letting other tasks run before each. Lazy."""
         if not has_callbacks(config):
@@ -248,7 +250,7 @@ class FakeModel(Runnable[Any, Chunk], Generic[Chunk]):
                         await self._await(step)
             self._check_delivered(call)
 
-    def _job(self, input: Any, config: RunnableConfig | None, kwargs: dict[str, Any]) -> Callable[[], Chunk]:  # noqa: A002
+    def _job(self, input: Any, config: RunnableConfig | None, kwargs: dict[str, Any]) -> Callable[[], Chunk]:
         """Choose the reply now, so that a batch gets its replies in the order of its inputs."""
         try:
             call = self._open("batch", input, config, kwargs)
@@ -257,7 +259,10 @@ class FakeModel(Runnable[Any, Chunk], Generic[Chunk]):
         return lambda: self._watched(lambda: self._answer(call), input, config)
 
     def _ajob(
-        self, input: Any, config: RunnableConfig | None, kwargs: dict[str, Any]  # noqa: A002
+        self,
+        input: Any,
+        config: RunnableConfig | None,
+        kwargs: dict[str, Any],
     ) -> Callable[[], Awaitable[Chunk]]:
         """Choose the reply now, so that a batch gets its replies in the order of its inputs."""
         try:

@@ -99,26 +99,27 @@ class OrderChecker:
 
     def _tool_call(self, piece: ToolCall) -> Refused | None:
         """Return why this piece cannot come now, if so."""
-        if piece.index == self._index:
+        index = piece.index or 0
+        if index == self._index:
             if not self._in_call:
                 return Refused(
-                    f"the pieces of one tool call stand together, and call {piece.index} was left already",
+                    f"the pieces of one tool call stand together, and call {index} was left already",
                     "move the pieces side by side",
                 )
             if piece.name is not None:
                 return Refused(
-                    f"only the first piece of call {piece.index} has a name",
-                    f"give the next call index={piece.index + 1}, or leave the name out",
+                    f"only the first piece of call {index} has a name",
+                    f"give the next call index={index + 1}, or leave the name out",
                 )
             return None
-        if piece.index != self._index + 1:
+        if index != self._index + 1:
             return Refused(
                 f"tool calls are numbered 0, 1, 2 and never go back; {self._index + 1} is next",
                 f"give it index={self._index + 1}",
             )
         if piece.name is None:
-            return Refused(f"the first piece of call {piece.index} needs a name", "give the tool's name")
-        self._index = piece.index
+            return Refused(f"the first piece of call {index} needs a name", "give the tool's name")
+        self._index = index
         return None
 
 

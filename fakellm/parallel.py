@@ -81,7 +81,7 @@ class RunnableParallel(Runnable[Input, dict[str, Any]]):
         """Return a name made of the keys."""
         return self.name or f"RunnableParallel<{','.join(self.steps)}>"
 
-    def invoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> dict[str, Any]:  # noqa: A002
+    def invoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> dict[str, Any]:
         """Return the outputs of all steps."""
 
         def run(child: RunnableConfig) -> dict[str, Any]:
@@ -90,7 +90,7 @@ class RunnableParallel(Runnable[Input, dict[str, Any]]):
 
         return runs.call(self.get_name(), run, input, config)
 
-    async def ainvoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> dict[str, Any]:  # noqa: A002
+    async def ainvoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> dict[str, Any]:
         """Return the outputs of all steps."""
 
         async def run(child: RunnableConfig) -> dict[str, Any]:
@@ -100,7 +100,10 @@ class RunnableParallel(Runnable[Input, dict[str, Any]]):
         return await runs.acall(self.get_name(), run, input, config)
 
     def stream(
-        self, input: Input, config: RunnableConfig | None = None, **kwargs: Any  # noqa: A002
+        self,
+        input: Input,
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
     ) -> Iterator[dict[str, Any]]:
         """Yield `{key: chunk}` of each step as it comes."""
         return runs.stream(
@@ -108,13 +111,19 @@ class RunnableParallel(Runnable[Input, dict[str, Any]]):
         )
 
     def transform(
-        self, input: Iterator[Input], config: RunnableConfig | None = None, **kwargs: Any  # noqa: A002
+        self,
+        input: Iterator[Input],
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
     ) -> Iterator[dict[str, Any]]:
         """Yield `{key: chunk}` of each step as it comes, while input arrives."""
         return runs.stream(self.get_name(), lambda child: _merge(self.steps, input, child, kwargs), None, config)
 
     def astream(
-        self, input: Input, config: RunnableConfig | None = None, **kwargs: Any  # noqa: A002
+        self,
+        input: Input,
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
     ) -> AsyncIterator[dict[str, Any]]:
         """Yield `{key: chunk}` of each step as it comes."""
         return runs.astream(
@@ -122,7 +131,10 @@ class RunnableParallel(Runnable[Input, dict[str, Any]]):
         )
 
     def atransform(
-        self, input: AsyncIterator[Input], config: RunnableConfig | None = None, **kwargs: Any  # noqa: A002
+        self,
+        input: AsyncIterator[Input],
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
     ) -> AsyncIterator[dict[str, Any]]:
         """Yield `{key: chunk}` of each step as it comes, while input arrives."""
         return runs.astream(self.get_name(), lambda child: _amerge(self.steps, input, child, kwargs), None, config)

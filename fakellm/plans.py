@@ -29,7 +29,7 @@ def run(plan: Plan[T]) -> T:
         while True:
             try:
                 result = step.call()
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001 - raised in the plan
                 step = plan.throw(error)
             else:
                 step = plan.send(result)
@@ -45,7 +45,7 @@ async def arun(plan: Plan[T]) -> T:
         while True:
             try:
                 result = await step.acall()
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001 - raised in the plan
                 step = plan.throw(error)
             else:
                 step = plan.send(result)

@@ -82,6 +82,7 @@ class Reply:
 
     @property
     def is_spent(self) -> bool:
+        """Whether it answered as many calls as it may."""
         return self.times is not None and len(self.calls) >= self.times
 
     def fits(self, call: Call) -> bool:
@@ -126,7 +127,7 @@ class Replies:
         matcher = reply.matcher
         if reply.kind == "when":
             if matcher is None and reply.role is None:
-                msg = "when() needs a text, a pattern, a predicate or a role to match; for every other call use otherwise()"
+                msg = "when() needs a text, a pattern, a predicate or a role; for every other call use otherwise()"
                 raise ScriptError(msg)
             if not (matcher is None or isinstance(matcher, (str, re.Pattern)) or callable(matcher)):
                 msg = f"when() matches a text, a compiled pattern or a predicate of the input, not {matcher!r}"
@@ -162,7 +163,7 @@ class Replies:
             why = "nothing was scripted"
         remedy = ["script one more .reply(...), or an .otherwise(...) for any call that nothing else fits"]
         if spent:
-            remedy.append("if the app should not ask again, this is its bug: look where call {} comes from".format(call.number))
+            remedy.append(f"if the app should not ask again, this is its bug: look where call {call.number} comes from")
         return explain(
             f"call {call.number} of the fake model has no reply: {why}",
             sent=[f"{call.method}({clip(repr(call.input))})"],

@@ -16,7 +16,7 @@ from fakellm import plans
 from fakellm.concurrency import closing, run_in_thread
 from fakellm.config import RunnableConfig, config_list, max_concurrency
 from fakellm.plans import Plan, Step
-from fakellm.runs import MISSING, add, fold
+from fakellm.runs import MISSING, afold, fold
 
 if TYPE_CHECKING:
     from fakellm.clock import Clock
@@ -41,7 +41,7 @@ class Runnable(ABC, Generic[Input, Output]):
     name: str | None = None
 
     @abstractmethod
-    def invoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:  # noqa: A002
+    def invoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
         """Return the output for one input."""
 
     def get_name(self) -> str:
@@ -49,7 +49,10 @@ class Runnable(ABC, Generic[Input, Output]):
         return self.name or type(self).__name__
 
     async def ainvoke(
-        self, input: Input, config: RunnableConfig | None = None, **kwargs: Any  # noqa: A002
+        self,
+        input: Input,
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
     ) -> Output:
         """Return the output for one input; by default `invoke` in a worker thread.
 
@@ -59,7 +62,7 @@ class Runnable(ABC, Generic[Input, Output]):
 
     # -- streaming --------------------------------------------------------------------------------
 
-    def stream(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Output]:  # noqa: A002
+    def stream(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Output]:
         """Yield the output in chunks that add up to it; by default one: what `invoke` returns.
 
         Lazy: nothing is called before the first `next`, and errors surface there.
@@ -67,31 +70,36 @@ class Runnable(ABC, Generic[Input, Output]):
         yield self.invoke(input, config, **kwargs)
 
     async def astream(
-        self, input: Input, config: RunnableConfig | None = None, **kwargs: Any  # noqa: A002
+        self,
+        input: Input,
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
     ) -> AsyncIterator[Output]:
         """Yield the output in chunks that add up to it; by default one: what `ainvoke` returns. Lazy."""
         yield await self.ainvoke(input, config, **kwargs)
 
     def transform(
-        self, input: Iterator[Input], config: RunnableConfig | None = None, **kwargs: Any  # noqa: A002
+        self,
+        input: Iterator[Input],
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
     ) -> Iterator[Output]:
         """Yield output while input arrives; by default take all the input, add it up, and stream that.
 
         Of input chunks that do not add up the newer one wins. No input: no call and no output. Lazy.
         """
-        with closing(input):
-            whole = fold(input)
-            if whole is not MISSING:
-                yield from self.stream(whole, config, **kwargs)
+        whole = fold(input)
+        if whole is not MISSING:
+            yield from self.stream(whole, config, **kwargs)
 
     async def atransform(
-        self, input: AsyncIterator[Input], config: RunnableConfig | None = None, **kwargs: Any  # noqa: A002
+        self,
+        input: AsyncIterator[Input],
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
     ) -> AsyncIterator[Output]:
         """Yield output while input arrives; by default as `transform` does, with `astream`."""
-        async with closing(input):
-            whole = MISSING
-            async for item in input:
-                whole = add(whole, item)
+        whole = await afold(input)
         if whole is not MISSING:
             source = self.astream(whole, config, **kwargs)
             async with closing(source):
@@ -100,12 +108,15 @@ class Runnable(ABC, Generic[Input, Output]):
 
     # -- batches ----------------------------------------------------------------------------------
 
-    def _job(self, input: Input, config: RunnableConfig | None, kwargs: dict[str, Any]) -> Callable[[], Output]:  # noqa: A002
+    def _job(self, input: Input, config: RunnableConfig | None, kwargs: dict[str, Any]) -> Callable[[], Output]:
         """Return one call of a batch; made for each input in order, before any of them is called."""
         return partial(self.invoke, input, config, **kwargs)
 
     def _ajob(
-        self, input: Input, config: RunnableConfig | None, kwargs: dict[str, Any]  # noqa: A002
+        self,
+        input: Input,
+        config: RunnableConfig | None,
+        kwargs: dict[str, Any],
     ) -> Callable[[], Awaitable[Output]]:
         """Return one call of an asynchronous batch; see `_job`."""
         return partial(self.ainvoke, input, config, **kwargs)
@@ -132,7 +143,12 @@ class Runnable(ABC, Generic[Input, Output]):
 
     @overload
     def batch(
-        self, inputs: Iterable[Input], config: Configs = None, *, return_exceptions: Literal[False] = False, **kwargs: Any
+        self,
+        inputs: Iterable[Input],
+        config: Configs = None,
+        *,
+        return_exceptions: Literal[False] = False,
+        **kwargs: Any,
     ) -> list[Output]: ...
     @overload
     def batch(
@@ -157,7 +173,12 @@ class Runnable(ABC, Generic[Input, Output]):
 
     @overload
     async def abatch(
-        self, inputs: Iterable[Input], config: Configs = None, *, return_exceptions: Literal[False] = False, **kwargs: Any
+        self,
+        inputs: Iterable[Input],
+        config: Configs = None,
+        *,
+        return_exceptions: Literal[False] = False,
+        **kwargs: Any,
     ) -> list[Output]: ...
     @overload
     async def abatch(

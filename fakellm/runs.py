@@ -8,10 +8,10 @@ Without callbacks no run is made, and streams pay nothing for them.
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 from fakellm.concurrency import closing
 from fakellm.config import RunnableConfig, child_config, ensure_config, inherited
@@ -103,11 +103,26 @@ def add(left: Any, right: Any) -> Any:
 
 
 def fold(items: Iterable[Any]) -> Any:
-    """Add up the items from the left; `MISSING` for none."""
+    """Add up the items from the left, and close their iterator; `MISSING` for none."""
     total = MISSING
-    for item in items:
-        total = add(total, item)
+    with closing(items):
+        for item in items:
+            total = add(total, item)
     return total
+
+
+async def afold(items: AsyncIterable[Any]) -> Any:
+    """Add up the items from the left, and close their iterator; `MISSING` for none."""
+    total = MISSING
+    async with closing(items):
+        async for item in items:
+            total = add(total, item)
+    return total
+
+
+def none_for_missing(value: Any) -> Any:
+    """Return the value, or None where there is none."""
+    return None if value is MISSING else value
 
 
 class Tracked:
@@ -127,13 +142,13 @@ class Tracked:
         self.run = begin(name, value, full)
         self.config = child_config(full, self.run)
 
-    def __enter__(self) -> Tracked:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if self.run is None:
             return
-        output = None if self.output is MISSING else self.output
+        output = none_for_missing(self.output)
         error = error or self.failure
         if error is None:
             self.run.emit("end", output=output)

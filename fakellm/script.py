@@ -132,7 +132,7 @@ class Script(Sequence[Event]):
             self._known[name] = compute()
         return self._known[name]
 
-    def _joined(self, kind: type[Text] | type[Reasoning] | type[Refusal]) -> Any:
+    def _joined(self, kind: type[Text | Reasoning | Refusal]) -> Any:
         return self._once(kind.type, lambda: "".join(e.text for e in self._events if isinstance(e, kind)))
 
     @property
@@ -191,7 +191,7 @@ class Script(Sequence[Event]):
         split: Split | None = None,
         *,
         every: int | None = None,
-        of: type[Text] | type[Reasoning] | type[Refusal] | type[ToolCall] = Text,
+        of: type[Text | Reasoning | Refusal | ToolCall] = Text,
     ) -> Script:
         """Return the same answer in other chunks.
 
@@ -240,45 +240,50 @@ class Script(Sequence[Event]):
             paced += [event] if isinstance(event, (Pause, Fault)) else [pause, event]
         return self._new(paced)
 
-    # -- files ------------------------------------------------------------------------------------
+    # -- files (their module loads pydantic, so only on demand) ------------------------------------
 
     def to_json(self) -> str:
         """Return the script as a JSON document; `from_json` gives an equal script back."""
-        return _files().to_json(self)
+        from fakellm import scriptfile
+
+        return scriptfile.to_json(self)
 
     def to_yaml(self) -> str:
         """Return the script as a YAML document; `from_yaml` gives an equal script back."""
-        return _files().to_yaml(self)
+        from fakellm import scriptfile
+
+        return scriptfile.to_yaml(self)
 
     @classmethod
     def from_json(cls, document: str) -> Script:
         """Read a JSON document. Raises `ScriptFileError`, which names line and field."""
-        return _files().from_json(document)
+        from fakellm import scriptfile
+
+        return scriptfile.from_json(document)
 
     @classmethod
     def from_yaml(cls, document: str) -> Script:
         """Read a YAML document. Raises `ScriptFileError`, which names line and field."""
-        return _files().from_yaml(document)
+        from fakellm import scriptfile
+
+        return scriptfile.from_yaml(document)
 
     @classmethod
     def load(cls, path: str | Path) -> Script:
         """Read a `.json`, `.yaml` or `.yml` file. `ScriptFileError` names file, line and field."""
-        return _files().load(Path(path))
+        from fakellm import scriptfile
+
+        return scriptfile.load(Path(path))
 
     def save(self, path: str | Path) -> None:
         """Write a `.json`, `.yaml` or `.yml` file; a crash leaves the old file or the new one."""
-        _files().save(self, Path(path))
+        from fakellm import scriptfile
+
+        scriptfile.save(self, Path(path))
 
 
 def _rebuild(events: tuple[Event, ...], allow_illegal: bool) -> Script:  # noqa: FBT001
     return Script(*events, allow_illegal=allow_illegal)
-
-
-def _files() -> Any:
-    """Return the module that reads and writes script files; it loads pydantic, so only on demand."""
-    from fakellm import scriptfile
-
-    return scriptfile
 
 
 class EventReader:
@@ -385,7 +390,7 @@ def _recut(events: list[Event], kind: type[Any], split: Callable[[str], list[str
 
 
 def _text_of(event: Event) -> str:
-    return event.arguments if isinstance(event, ToolCall) else event.text  # type: ignore[attr-defined,no-any-return]
+    return event.arguments if isinstance(event, ToolCall) else event.text  # type: ignore[attr-defined]
 
 
 def _like(model: Event, text: str, *, first: bool) -> Event:

@@ -41,8 +41,9 @@ class ScriptDocument(BaseModel):
 
 
 @cache
-def _schema(kind: type[Event]) -> type[BaseModel]:
+def _schema(name: str) -> type[BaseModel]:
     """Return the model that checks the fields of one kind of event."""
+    kind = EVENT_TYPES[name]
     types = get_type_hints(kind)
     defaults = {f.name: ... if f.default is MISSING else f.default for f in fields(kind)}
     columns: dict[str, Any] = {name: (types[name], default) for name, default in defaults.items()}
@@ -139,7 +140,7 @@ class _Reader:
             return None
         found = {key: value for key, value in mapping.items() if key != "type"}
         try:
-            _schema(kind).model_validate(found)
+            _schema(kind.type).model_validate(found)
             return kind(**found)
         except ValidationError as error:
             problems.extend(self.problems(error, path))

@@ -9,7 +9,7 @@ from typing import Any
 from fakellm import plans, runs
 from fakellm.clock import Clock, InstantClock
 from fakellm.concurrency import closing, is_cancellation
-from fakellm.config import RunnableConfig, max_concurrency, merge_configs
+from fakellm.config import RunnableConfig, merge_configs
 from fakellm.plans import Plan, Step
 from fakellm.runnable import Configured, Input, Output, Runnable
 from fakellm.runs import MISSING
@@ -41,43 +41,59 @@ class RunnableBinding(Runnable[Input, Output]):
     def _merged(self, config: RunnableConfig | None) -> RunnableConfig:
         return merge_configs(self.config, config)
 
-    def invoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:  # noqa: A002
+    def invoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
         """Return the output of the Runnable inside."""
         return self.bound.invoke(input, self._merged(config), **{**self.kwargs, **kwargs})
 
-    async def ainvoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:  # noqa: A002
+    async def ainvoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
         """Return the output of the Runnable inside."""
         return await self.bound.ainvoke(input, self._merged(config), **{**self.kwargs, **kwargs})
 
-    def stream(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Output]:  # noqa: A002
+    def stream(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Output]:
         """Return the stream of the Runnable inside."""
         return self.bound.stream(input, self._merged(config), **{**self.kwargs, **kwargs})
 
     def astream(
-        self, input: Input, config: RunnableConfig | None = None, **kwargs: Any  # noqa: A002
+        self,
+        input: Input,
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
     ) -> AsyncIterator[Output]:
         """Return the stream of the Runnable inside."""
         return self.bound.astream(input, self._merged(config), **{**self.kwargs, **kwargs})
 
     def transform(
-        self, input: Iterator[Input], config: RunnableConfig | None = None, **kwargs: Any  # noqa: A002
+        self,
+        input: Iterator[Input],
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
     ) -> Iterator[Output]:
         """Return the stream of the Runnable inside."""
         return self.bound.transform(input, self._merged(config), **{**self.kwargs, **kwargs})
 
     def atransform(
-        self, input: AsyncIterator[Input], config: RunnableConfig | None = None, **kwargs: Any  # noqa: A002
+        self,
+        input: AsyncIterator[Input],
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
     ) -> AsyncIterator[Output]:
         """Return the stream of the Runnable inside."""
         return self.bound.atransform(input, self._merged(config), **{**self.kwargs, **kwargs})
 
-    def _job(self, input: Input, config: RunnableConfig | None, kwargs: dict[str, Any]) -> Callable[[], Output]:  # noqa: A002
-        return self.bound._job(input, self._merged(config), {**self.kwargs, **kwargs})
+    def _job(self, input: Input, config: RunnableConfig | None, kwargs: dict[str, Any]) -> Callable[[], Output]:
+        return self.bound._job(  # noqa: SLF001 - another Runnable's
+            input, self._merged(config), {**self.kwargs, **kwargs}
+        )
 
     def _ajob(
-        self, input: Input, config: RunnableConfig | None, kwargs: dict[str, Any]  # noqa: A002
+        self,
+        input: Input,
+        config: RunnableConfig | None,
+        kwargs: dict[str, Any],
     ) -> Callable[[], Awaitable[Output]]:
-        return self.bound._ajob(input, self._merged(config), {**self.kwargs, **kwargs})
+        return self.bound._ajob(  # noqa: SLF001 - another Runnable's
+            input, self._merged(config), {**self.kwargs, **kwargs}
+        )
 
     def _batch(
         self, items: list[Input], configs: Configured, kwargs: dict[str, Any], *, return_exceptions: bool
@@ -158,7 +174,7 @@ class RunnableRetry(RunnableBinding[Input, Output]):
             partial(self.bound.invoke, value, config, **kwargs), partial(self.bound.ainvoke, value, config, **kwargs)
         )
 
-    def invoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:  # noqa: A002
+    def invoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
         """Return the output of the first call that gives one."""
         return runs.call(
             self.get_name(),
@@ -167,7 +183,7 @@ class RunnableRetry(RunnableBinding[Input, Output]):
             config,
         )
 
-    async def ainvoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:  # noqa: A002
+    async def ainvoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
         """Return the output of the first call that gives one."""
         return await runs.acall(
             self.get_name(),
@@ -233,7 +249,7 @@ class RunnableWithFallbacks(Runnable[Input, Output]):
             return value
         if not isinstance(value, Mapping):
             msg = f"exception_key={self.exception_key!r} puts the error into the input, which is no dict but {value!r}"
-            raise ValueError(msg)
+            raise ValueError(msg)  # noqa: TRY004 - LangChain's type for it
         return value if error is None else {**value, self.exception_key: error}
 
     def _tries(self, value: Input, kwargs: dict[str, Any], config: RunnableConfig) -> Plan[Output]:
@@ -251,13 +267,11 @@ class RunnableWithFallbacks(Runnable[Input, Output]):
                 return output
         raise errors[0]
 
-    def invoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:  # noqa: A002
+    def invoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
         """Return the output of the first that gives one."""
-        return runs.call(
-            self.get_name(), lambda child: plans.run(self._tries(input, kwargs, child)), input, config
-        )
+        return runs.call(self.get_name(), lambda child: plans.run(self._tries(input, kwargs, child)), input, config)
 
-    async def ainvoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:  # noqa: A002
+    async def ainvoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
         """Return the output of the first that gives one."""
         return await runs.acall(
             self.get_name(), lambda child: plans.arun(self._tries(input, kwargs, child)), input, config
@@ -326,12 +340,15 @@ class RunnableWithFallbacks(Runnable[Input, Output]):
             return
         raise errors[0]
 
-    def stream(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Output]:  # noqa: A002
+    def stream(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Output]:
         """Yield the chunks of the first that delivers one, or ends without one."""
         return runs.stream(self.get_name(), lambda child: self._stream(input, child, kwargs), input, config)
 
     def astream(
-        self, input: Input, config: RunnableConfig | None = None, **kwargs: Any  # noqa: A002
+        self,
+        input: Input,
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
     ) -> AsyncIterator[Output]:
         """Yield the chunks of the first that delivers one, or ends without one."""
         return runs.astream(self.get_name(), lambda child: self._astream(input, child, kwargs), input, config)

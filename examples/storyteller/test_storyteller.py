@@ -17,7 +17,7 @@ def test_prints_the_song_token_by_token(fake_llm, capsys):
         print("\n  ", *(f"[{token}]" for token in fake_llm.calls[0].chunks))
 
 
-def test_a_model_that_cannot_stream_still_sings(capsys):
+def test_a_model_that_cannot_stream_still_sings():
     llm = FakeLLM("One verse, ", "at once.", streaming=False)
 
     assert sing(llm, "tea") == "One verse, at once."
