@@ -20,7 +20,7 @@ _MARKER = "fake_llm(allow_unused=False, allow_misses=False): let replies stay un
 _OPTIONS = ("allow_unused", "allow_misses")
 
 _fakes = pytest.StashKey[dict[str, Any]]()
-_failed = pytest.StashKey[bool]()
+_passed = pytest.StashKey[bool]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -52,7 +52,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     """Show the calls and the chunks of the fakes in the report of a test that failed."""
     report = yield
     if report.when == "call":
-        item.stash[_failed] = report.failed
+        item.stash[_passed] = report.passed
         if report.failed:
             for name, fake in item.stash.get(_fakes, {}).items():
                 report.sections.append((f"{name}: calls and chunks", fake.report()))
@@ -81,12 +81,16 @@ def _strict(request: pytest.FixtureRequest, name: str, kind: str) -> Iterator[An
     fake = _kind(kind)()
     request.node.stash.setdefault(_fakes, {})[name] = fake
     yield fake
-    if request.node.stash.get(_failed, False):
-        return
+    if request.node.stash.get(_passed, False) and (problem := _problem(fake, allowed)):
+        pytest.fail(problem, pytrace=False)
+
+
+def _problem(fake: Any, allowed: dict[str, bool]) -> str | None:
     try:
         fake.verify(**allowed)
     except AssertionError as error:
-        pytest.fail(str(error), pytrace=False)
+        return str(error)
+    return None
 
 
 def _allowed(node: pytest.Item) -> dict[str, bool]:
