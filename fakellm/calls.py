@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 from fakellm.concurrency import Stepper, is_cancellation
 from fakellm.errors import clip
 from fakellm.messages import Message, as_messages
+from fakellm.script import Script
 
 if TYPE_CHECKING:
     from fakellm.config import RunnableConfig
@@ -97,6 +98,11 @@ class Call:
         return f"<Call {self.number}: {asked} {self.state}, {self.delivered} delivered{ended}>"
 
     # -- what the model reports -------------------------------------------------------------------
+
+    @property
+    def is_scripted(self) -> bool:
+        """Whether a script answers, whose chunks are known; else a function makes them, or nothing does."""
+        return self.reply is not None and isinstance(self.reply.content, Script)
 
     def by(self, stepper: Callable[[], Stepper]) -> Self:
         """Say how to find out who steps the call; use the result as a block around its life."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from threading import Lock
 from typing import Any, Generic, Self, TypeVar
@@ -16,19 +15,9 @@ from fakellm.concurrency import checkpoint, closing, task_stepper, thread_steppe
 from fakellm.config import RunnableConfig, has_callbacks
 from fakellm.errors import SwallowedCallError, UnexpectedCallError, UnusedRepliesError
 from fakellm.events import Event, Fault, Finish, Pause, Text, Usage
-from fakellm.functions import is_async_function
 from fakellm.messages import Message, as_messages, as_text, chunk_of
-from fakellm.replies import (
-    Feed,
-    Matcher,
-    Replies,
-    Reply,
-    compiled,
-    content_of,
-    error_of,
-    parts_of,
-    silence_of,
-)
+from fakellm.playback import Playback, compiled
+from fakellm.replies import Matcher, Replies, Reply, content_of
 from fakellm.runnable import Runnable
 from fakellm.script import Script
 
@@ -58,6 +47,7 @@ class FakeModel(Runnable[Any, Chunk], Generic[Chunk]):
         self.calls: list[Call] = []
         self.misses: list[UnexpectedCallError] = []
         self._replies = Replies()
+        self._playback = Playback(self._show, self.clock)
         self._lock = Lock()
         if parts:
             self.otherwise(*parts)
@@ -169,10 +159,10 @@ class FakeModel(Runnable[Any, Chunk], Generic[Chunk]):
     def _answer(self, call: Call) -> Chunk:
         with call.by(thread_stepper):
             seen: list[Event] = []
-            steps = self._steps(call, seen)
+            steps = self._playback.steps(call, seen)
             with closing(steps):
                 for step in steps:
-                    self._wait(step)
+                    self._playback.wait(step)
             return next(call.deliver((self._sum(call, seen),), keep=True))
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Chunk:
@@ -190,10 +180,10 @@ class FakeModel(Runnable[Any, Chunk], Generic[Chunk]):
         with call.by(task_stepper):
             seen: list[Event] = []
             await checkpoint()
-            steps = self._asteps(call, seen)
+            steps = self._playback.asteps(call, seen)
             async with closing(steps):
                 async for step in steps:
-                    await self._await(step)
+                    await self._playback.await_(step)
             return next(call.deliver((self._sum(call, seen),), keep=True))
 
     def stream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Chunk]:
@@ -207,15 +197,14 @@ class FakeModel(Runnable[Any, Chunk], Generic[Chunk]):
         if not self.streaming:
             yield self._answer(call)
             return
-        made = not isinstance(_content(call), Script)
         with call.by(thread_stepper):
-            steps = self._steps(call)
+            steps = self._playback.steps(call)
             with closing(steps):
                 for step in steps:
                     if isinstance(step, tuple):
-                        yield from call.deliver(step, keep=made)
+                        yield from call.deliver(step, keep=not call.is_scripted)
                     else:
-                        self._wait(step)
+                        self._playback.wait(step)
             self._check_delivered(call)
 
     def astream(
@@ -236,18 +225,17 @@ class FakeModel(Runnable[Any, Chunk], Generic[Chunk]):
         if not self.streaming:
             yield await self._aanswer(call)
             return
-        made = not isinstance(_content(call), Script)
         with call.by(task_stepper):
-            steps = self._asteps(call)
+            steps = self._playback.asteps(call)
             async with closing(steps):
                 async for step in steps:
                     if isinstance(step, tuple):
-                        cursor = call.deliver(step, keep=made)
+                        cursor = call.deliver(step, keep=not call.is_scripted)
                         for _ in step:
                             await checkpoint()
                             yield next(cursor)
                     else:
-                        await self._await(step)
+                        await self._playback.await_(step)
             self._check_delivered(call)
 
     def _job(self, input: Any, config: RunnableConfig | None, kwargs: dict[str, Any]) -> Callable[[], Chunk]:
@@ -271,64 +259,8 @@ class FakeModel(Runnable[Any, Chunk], Generic[Chunk]):
             return partial(_araise, error)
         return lambda: self._awatched(lambda: self._aanswer(call), input, config)
 
-    # -- steps of one call ------------------------------------------------------------------------
-
-    def _steps(self, call: Call, seen: list[Event] | None = None) -> Iterable[_Step]:
-        """Return the steps of a call's reply; with `seen`, for the whole answer, only what to wait for."""
-        reply, content = call.reply, _content(call)
-        if reply is not None and isinstance(content, Script):
-            return reply.steps if seen is None else reply.waits
-        if isinstance(content, BaseException):
-            raise content.with_traceback(None)
-        if is_async_function(content):
-            msg = f"the reply is the asynchronous function {content!r}; call ainvoke, astream or abatch"
-            raise TypeError(msg)
-        return self._made(call, content, seen)
-
-    def _made(self, call: Call, function: Callable[[Any], Any], seen: list[Event] | None) -> Iterator[_Step]:
-        feed = Feed(self._show, seen)
-        parts = parts_of(function(call.input))
-        with closing(parts):
-            for part in parts:
-                yield from feed.steps(part)
-
-    async def _asteps(self, call: Call, seen: list[Event] | None = None) -> AsyncIterator[_Step]:
-        """Yield the steps of a call's reply; a plain function is run in the event loop's thread."""
-        content = _content(call)
-        if isinstance(content, (Script, BaseException)):
-            for step in self._steps(call, seen):
-                yield step
-            return
-        feed = Feed(self._show, seen)
-        result = content(call.input)
-        if inspect.isawaitable(result):
-            result = await result
-        if isinstance(result, AsyncIterator):
-            async with closing(result):
-                async for part in result:
-                    for step in feed.steps(part):
-                        yield step
-            return
-        parts = parts_of(result)
-        with closing(parts):
-            for part in parts:
-                for step in feed.steps(part):
-                    yield step
-
-    def _wait(self, step: _Step) -> None:
-        if isinstance(step, (Pause, Fault)):
-            self.clock.sleep(silence_of(step))
-        if isinstance(step, Fault):
-            raise error_of(step)
-
-    async def _await(self, step: _Step) -> None:
-        if isinstance(step, (Pause, Fault)):
-            await self.clock.asleep(silence_of(step))
-        if isinstance(step, Fault):
-            raise error_of(step)
-
     def _sum(self, call: Call, seen: list[Event]) -> Chunk:
-        if call.reply is not None and isinstance(call.reply.content, Script):
+        if call.reply is not None and call.is_scripted:
             answer: Chunk = call.reply.answer
             return answer
         if not any(self._show(event) for event in seen):
@@ -387,10 +319,6 @@ class FakeChatModel(FakeModel[Message]):
 
 def _last_role(messages: Sequence[Message]) -> str:
     return messages[-1].role if messages else ""
-
-
-def _content(call: Call) -> Any:
-    return call.reply.content if call.reply else None
 
 
 def _no_chunks(name: str) -> ValueError:

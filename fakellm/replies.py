@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import RLock
 from typing import Any, Literal
 
 from fakellm.calls import Call
 from fakellm.errors import (
-    LLMConnectionError,
-    LLMError,
-    LLMStatusError,
-    LLMStreamError,
-    LLMTimeoutError,
     ScriptError,
     UnexpectedCallError,
     clip,
     explain,
 )
-from fakellm.events import Event, Fault, Pause, disconnect, http_error, provider_error
-from fakellm.order import OrderChecker
-from fakellm.script import EventReader, Script
+from fakellm.events import Fault, Pause
+from fakellm.script import Script
 
 Matcher = str | re.Pattern[str] | Callable[[Any], object] | None
 Content = Script | Callable[[Any], Any] | BaseException
-Steps = tuple[tuple[Any, ...] | Pause | Fault, ...]
+Step = tuple[Any, ...] | Pause | Fault
+"""A run of chunks, or what happens between two runs."""
 
 
 def content_of(parts: tuple[Any, ...]) -> Content:
@@ -71,7 +65,7 @@ class Reply:
     matcher: Matcher = None
     role: str | None = None
     times: int | None = None
-    steps: Steps = ()
+    steps: tuple[Step, ...] = ()
     answer: Any = None
     calls: list[int] = field(default_factory=list)
 
@@ -195,71 +189,3 @@ def _nearest(rules: list[Reply], call: Call) -> str:
     match = SequenceMatcher(None, pattern, call.text[:2000], autojunk=False).find_longest_match()
     alike = call.text[max(match.b - match.a, 0) : match.b - match.a + len(pattern)]
     return f"{best}\nwants {pattern!r}" + (f", and the text has {alike!r}" if match.size > 1 else "")
-
-
-def compiled(script: Script, show: Callable[[Event], tuple[Any, ...]]) -> Steps:
-    """Return the script's chunks in runs, with pauses and faults between. `show` makes an event's chunks."""
-    steps: list[tuple[Any, ...] | Pause | Fault] = []
-    run: list[Any] = []
-    for event in script:
-        if isinstance(event, (Pause, Fault)):
-            steps += [tuple(run), event] if run else [event]
-            run = []
-        else:
-            run.extend(show(event))
-    return (*steps, tuple(run)) if run else tuple(steps)
-
-
-class Feed:
-    """Turns what a function says, part by part, into steps; checks the order of its events.
-
-    The events are collected in `seen` if a list is given; nothing else grows with the stream.
-    """
-
-    def __init__(self, show: Callable[[Event], tuple[Any, ...]], seen: list[Event] | None = None) -> None:
-        self._show = show
-        self._seen = seen
-        self._reader = EventReader()
-        self._order = OrderChecker()
-
-    def steps(self, part: object) -> Iterator[tuple[Any, ...] | Pause | Fault]:
-        """Yield the steps of one part. Raises `TypeError` for no part, `ScriptError` for the wrong order."""
-        for event in self._reader.read(part):
-            if not (isinstance(part, Script) and part.allow_illegal):
-                self._order.step(event)
-            if isinstance(event, (Pause, Fault)):
-                yield event
-                continue
-            if self._seen is not None:
-                self._seen.append(event)
-            if chunks := self._show(event):
-                yield chunks
-
-
-def parts_of(result: object) -> Iterable[object]:
-    """Return the parts in what a function of the input returned: one, or those of a list or generator."""
-    if isinstance(result, (list, tuple, Generator)):
-        return result
-    return (result,)
-
-
-def silence_of(step: Pause | Fault) -> float:
-    """Return how long the consumer waits: seconds, endless for a stall, 0 for the faults that strike at once."""
-    if isinstance(step, Pause):
-        return step.seconds
-    return 0.0 if isinstance(step, (http_error, provider_error, disconnect)) else math.inf
-
-
-def error_of(fault: Fault) -> LLMError:
-    """Return the exception by which code that calls a fake directly meets the fault."""
-    if isinstance(fault, http_error):
-        headers = {} if fault.retry_after is None else {"retry-after": f"{fault.retry_after:g}"}
-        return LLMStatusError(
-            f"HTTP {fault.status}: {fault.message}", status=fault.status, headers=headers, body=fault.body
-        )
-    if isinstance(fault, provider_error):
-        return LLMStreamError(fault.message, type=fault.kind, code=fault.code)
-    if isinstance(fault, disconnect):
-        how = "was reset by the peer" if fault.how == "reset" else "was closed before the stream was complete"
-        return LLMConnectionError(f"the connection {how}")
-    return LLMTimeoutError("the stream fell silent for ever")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import accumulate, groupby
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, NoReturn, overload
 
@@ -22,9 +21,8 @@ from fakellm.events import (
     Usage,
 )
 from fakellm.order import check_order
+from fakellm.rechunk import SPLITTABLE, recut
 from fakellm.splitting import Split, split_text
-
-_SPLITTABLE = (Text, Reasoning, Refusal, ToolCall)
 
 
 class Script(Sequence[Event]):
@@ -200,13 +198,10 @@ class Script(Sequence[Event]):
         place in the text and cut it there. `of=Reasoning` or `Refusal` cuts those instead; `of=ToolCall`
         cuts the arguments of each tool call.
         """
-        if of not in _SPLITTABLE:
-            msg = f"only {', '.join(k.__name__ for k in _SPLITTABLE)} can be cut, not {of!r}"
+        if of not in SPLITTABLE:
+            msg = f"only {', '.join(k.__name__ for k in SPLITTABLE)} can be cut, not {of!r}"
             raise TypeError(msg)
-        events: list[Event] = []
-        for _, group in groupby(self._events, key=_tool_call_number() if of is ToolCall else lambda _: None):
-            events += _recut(list(group), of, lambda text: split_text(text, split, every=every))
-        return self._new(events)
+        return self._new(recut(self._events, of, lambda text: split_text(text, split, every=every)))
 
     def _position(self, after: int | None) -> int:
         """Return the place of the event that follows `after` chunks."""
@@ -341,62 +336,3 @@ def _join(pieces: list[ToolCall]) -> ToolCall:
         id=next((p.id for p in pieces if p.id), None),
         index=pieces[0].index,
     )
-
-
-def _tool_call_number() -> Callable[[Event], int]:
-    """Return a key that rises by one at the first piece of each tool call."""
-    number = 0
-
-    def key(event: Event) -> int:
-        nonlocal number
-        number += isinstance(event, ToolCall) and event.name is not None
-        return number
-
-    return key
-
-
-def _recut(events: list[Event], kind: type[Any], split: Callable[[str], list[str]]) -> list[Event]:
-    """Cut anew the text of all events of one kind; the others stay at their place in that text."""
-    mine = [e for e in events if isinstance(e, kind)]
-    if not mine:
-        return events
-    others: deque[tuple[int, Event]] = deque()
-    place = 0
-    for event in events:
-        if isinstance(event, kind):
-            place += len(_text_of(event))
-        else:
-            others.append((place, event))
-    recut: list[Event] = []
-    texts = 0
-
-    def take(text: str) -> None:
-        nonlocal place, texts
-        recut.append(_like(mine[0], text, first=not texts))
-        place += len(text)
-        texts += 1
-
-    place = 0
-    for piece in split("".join(map(_text_of, mine))):
-        rest, end = piece, place + len(piece)
-        while others and others[0][0] < end:
-            at, event = others.popleft()
-            if at > place:
-                head, rest = rest[: at - place], rest[at - place :]
-                take(head)
-            recut.append(event)
-        take(rest)
-    return recut + [event for _, event in others]
-
-
-def _text_of(event: Event) -> str:
-    return event.arguments if isinstance(event, ToolCall) else event.text  # type: ignore[attr-defined]
-
-
-def _like(model: Event, text: str, *, first: bool) -> Event:
-    """Return an event of the model's kind with another text."""
-    if not isinstance(model, ToolCall):
-        return type(model)(text)  # type: ignore[call-arg]
-    if first:
-        return ToolCall(model.name, text, id=model.id, index=model.index)
-    return ToolCall(arguments=text, index=model.index)

@@ -1,0 +1,163 @@
+"""How a reply plays: as steps, which are runs of chunks, and the pauses and the fault between them."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
+from typing import Any, cast
+
+from fakellm.calls import Call
+from fakellm.clock import Clock
+from fakellm.concurrency import closing
+from fakellm.errors import LLMConnectionError, LLMError, LLMStatusError, LLMStreamError, LLMTimeoutError
+from fakellm.events import Event, Fault, Pause, disconnect, http_error, provider_error
+from fakellm.functions import is_async_function
+from fakellm.order import OrderChecker
+from fakellm.replies import Reply, Step
+from fakellm.script import EventReader, Script
+
+Show = Callable[[Event], tuple[Any, ...]]
+"""Makes the chunks that show an event: one or none."""
+
+
+class Playback:
+    """Plays the reply of a call: makes its steps, and waits for them on a clock."""
+
+    def __init__(self, show: Show, clock: Clock) -> None:
+        self._show = show
+        self._clock = clock
+
+    def steps(self, call: Call, seen: list[Event] | None = None) -> Iterable[Step]:
+        """Return the steps of a call's reply.
+
+        With `seen` the call wants the whole answer: of a script only what to wait for is returned, of a
+        function's parts the events are collected there.
+        """
+        reply, content = _reply(call)
+        if isinstance(content, Script):
+            return reply.steps if seen is None else reply.waits
+        if isinstance(content, BaseException):
+            raise content.with_traceback(None)
+        if is_async_function(content):
+            msg = f"the reply is the asynchronous function {content!r}; call ainvoke, astream or abatch"
+            raise TypeError(msg)
+        return self._made(call, content, seen)
+
+    def _made(self, call: Call, function: Callable[[Any], Any], seen: list[Event] | None) -> Iterator[Step]:
+        feed = Feed(self._show, seen)
+        parts = _parts(function(call.input))
+        with closing(parts):
+            for part in parts:
+                yield from feed.steps(part)
+
+    async def asteps(self, call: Call, seen: list[Event] | None = None) -> AsyncIterator[Step]:
+        """Yield the steps of a call's reply; a plain function is run in the event loop's thread."""
+        _, content = _reply(call)
+        if isinstance(content, (Script, BaseException)):
+            for step in self.steps(call, seen):
+                yield step
+            return
+        feed = Feed(self._show, seen)
+        result = content(call.input)
+        if inspect.isawaitable(result):
+            result = await result
+        if isinstance(result, AsyncIterator):
+            async with closing(result):
+                async for part in result:
+                    for step in feed.steps(part):
+                        yield step
+            return
+        parts = _parts(result)
+        with closing(parts):
+            for part in parts:
+                for step in feed.steps(part):
+                    yield step
+
+    def wait(self, step: Step) -> None:
+        """Wait for a pause or a fault, and raise the fault; chunks are not waited for."""
+        if isinstance(step, (Pause, Fault)):
+            self._clock.sleep(_silence_of(step))
+        if isinstance(step, Fault):
+            raise error_of(step)
+
+    async def await_(self, step: Step) -> None:
+        """Wait for a pause or a fault, and raise the fault; chunks are not waited for."""
+        if isinstance(step, (Pause, Fault)):
+            await self._clock.asleep(_silence_of(step))
+        if isinstance(step, Fault):
+            raise error_of(step)
+
+
+def _reply(call: Call) -> tuple[Reply, Any]:
+    """Return the reply of a call, which has one by the time that it plays, and what that says."""
+    reply = cast("Reply", call.reply)
+    return reply, reply.content
+
+
+def compiled(script: Script, show: Show) -> tuple[Step, ...]:
+    """Return the script's chunks in runs, with pauses and faults between. `show` makes an event's chunks."""
+    steps: list[Step] = []
+    run: list[Any] = []
+    for event in script:
+        if isinstance(event, (Pause, Fault)):
+            steps += [tuple(run), event] if run else [event]
+            run = []
+        else:
+            run.extend(show(event))
+    return (*steps, tuple(run)) if run else tuple(steps)
+
+
+class Feed:
+    """Turns what a function says, part by part, into steps; checks the order of its events.
+
+    The events are collected in `seen` if a list is given; nothing else grows with the stream.
+    """
+
+    def __init__(self, show: Show, seen: list[Event] | None = None) -> None:
+        self._show = show
+        self._seen = seen
+        self._reader = EventReader()
+        self._order = OrderChecker()
+
+    def steps(self, part: object) -> Iterator[Step]:
+        """Yield the steps of one part. Raises `TypeError` for no part, `ScriptError` for the wrong order."""
+        for event in self._reader.read(part):
+            if not (isinstance(part, Script) and part.allow_illegal):
+                self._order.step(event)
+            if isinstance(event, (Pause, Fault)):
+                yield event
+                continue
+            if self._seen is not None:
+                self._seen.append(event)
+            if chunks := self._show(event):
+                yield chunks
+
+
+def _parts(result: object) -> Iterable[object]:
+    """Return the parts in what a function of the input returned: one, or those of a list or generator."""
+    if isinstance(result, (list, tuple, Generator)):
+        return result
+    return (result,)
+
+
+def _silence_of(step: Pause | Fault) -> float:
+    """Return how long the consumer waits: seconds, endless for a stall, 0 for the faults that strike at once."""
+    if isinstance(step, Pause):
+        return step.seconds
+    return 0.0 if isinstance(step, (http_error, provider_error, disconnect)) else math.inf
+
+
+def error_of(fault: Fault) -> LLMError:
+    """Return the exception by which code that calls a fake directly meets the fault."""
+    if isinstance(fault, http_error):
+        headers = {} if fault.retry_after is None else {"retry-after": f"{fault.retry_after:g}"}
+        return LLMStatusError(
+            f"HTTP {fault.status}: {fault.message}", status=fault.status, headers=headers, body=fault.body
+        )
+    if isinstance(fault, provider_error):
+        return LLMStreamError(fault.message, type=fault.kind, code=fault.code)
+    if isinstance(fault, disconnect):
+        how = "was reset by the peer" if fault.how == "reset" else "was closed before the stream was complete"
+        return LLMConnectionError(f"the connection {how}")
+    return LLMTimeoutError("the stream fell silent for ever")
