@@ -5,9 +5,10 @@ Names load when they are first used, so importing the package loads nothing outs
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # importing typing would cost more than all the rest
 if TYPE_CHECKING:
+    from typing import Any
+
     from fakellm.events import (
         Finish,
         Pause,

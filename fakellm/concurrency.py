@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextvars import copy_context
+from functools import partial
 from threading import Lock, current_thread, get_ident
 from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
@@ -66,14 +67,19 @@ def task_stepper() -> Stepper:
     return Stepper(thread, current.get_name() if current else None, id(current))
 
 
-async def checkpoint() -> None:
-    """Let other tasks run, and let a cancellation in."""
+def checkpointer() -> Callable[[], Awaitable[None]]:
+    """Return the function that lets other tasks run, and a cancellation in; for use many times."""
     if trio := _trio():
-        await trio.lowlevel.checkpoint()
-        return
+        function: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint
+        return function
     import asyncio
 
-    await asyncio.sleep(0)
+    return partial(asyncio.sleep, 0)
+
+
+async def checkpoint() -> None:
+    """Let other tasks run, and let a cancellation in."""
+    await checkpointer()()
 
 
 async def sleep(seconds: float) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Generic, Self, TypeVar
 from fakellm import runs
 from fakellm.calls import Call
 from fakellm.clock import Clock, InstantClock
-from fakellm.concurrency import checkpoint, closing, task_stepper, thread_stepper
+from fakellm.concurrency import checkpoint, checkpointer, closing, task_stepper, thread_stepper
 from fakellm.config import RunnableConfig, has_callbacks
 from fakellm.errors import SwallowedCallError, UnexpectedCallError, UnusedRepliesError
 from fakellm.events import Event, Fault, Finish, Pause, Text, Usage
@@ -227,12 +227,13 @@ class FakeModel(Runnable[Any, Chunk], Generic[Chunk]):
             return
         with call.by(task_stepper):
             steps = self._playback.asteps(call)
+            let_others_run = checkpointer()
             async with closing(steps):
                 async for step in steps:
                     if isinstance(step, tuple):
                         cursor = call.deliver(step, keep=not call.is_scripted)
                         for _ in step:
-                            await checkpoint()
+                            await let_others_run()
                             yield next(cursor)
                     else:
                         await self._playback.await_(step)

@@ -104,6 +104,8 @@ def add(left: Any, right: Any) -> Any:
 
 def fold(items: Iterable[Any]) -> Any:
     """Add up the items from the left, and close their iterator; `MISSING` for none."""
+    if isinstance(items, list) and items and all(type(item) is str for item in items):
+        return "".join(items)
     total = MISSING
     with closing(items):
         for item in items:
@@ -133,11 +135,12 @@ class Tracked:
     when the consumer asks for the next.
     """
 
-    __slots__ = ("config", "failure", "output", "run")
+    __slots__ = ("_taken", "config", "failure", "output", "run")
 
     def __init__(self, name: str, value: Any, config: RunnableConfig | None) -> None:
         full = ensure_config(config)
         self.output: Any = MISSING
+        self._taken: list[Any] = []
         self.failure: BaseException | None = None
         self.run = begin(name, value, full)
         self.config = child_config(full, self.run)
@@ -148,7 +151,7 @@ class Tracked:
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if self.run is None:
             return
-        output = none_for_missing(self.output)
+        output = none_for_missing(fold(self._taken) if self._taken else self.output)
         error = error or self.failure
         if error is None:
             self.run.emit("end", output=output)
@@ -163,7 +166,7 @@ class Tracked:
     def took(self, chunk: Any) -> None:
         """Add a chunk that the consumer is done with to the output."""
         if self.run is not None:
-            self.output = add(self.output, chunk)
+            self._taken.append(chunk)
 
 
 @contextmanager

@@ -288,20 +288,20 @@ class EventReader:
         self._place = 0
         self._index = -1
 
-    def read(self, part: object) -> Iterator[Event]:
-        """Yield the events of a string, an event or a script. Raises `TypeError` for anything else."""
-        for event in self._events(part):
-            if isinstance(event, ToolCall):
-                numbered = event.numbered(self._index)
-                self._index = max(self._index, numbered.index or 0)
-                yield numbered
-            else:
-                yield event
+    def read(self, part: object) -> Iterable[Event]:
+        """Return the events of a string, an event or a script. Raises `TypeError` for anything else."""
+        events = (Text(part),) if isinstance(part, str) else tuple(map(self._numbered, self._events(part)))
         self._place += 1
+        return events
+
+    def _numbered(self, event: Event) -> Event:
+        if not isinstance(event, ToolCall):
+            return event
+        numbered = event.numbered(self._index)
+        self._index = max(self._index, numbered.index or 0)
+        return numbered
 
     def _events(self, part: object) -> Iterable[Event]:
-        if isinstance(part, str):
-            return (Text(part),)
         if isinstance(part, Script):
             return part
         if isinstance(part, Event) and type(part) in EVENT_TYPES.values():
