@@ -55,14 +55,14 @@ async def acaught(job: Callable[[], Awaitable[T]], *, return_exceptions: bool) -
 def run_all(
     jobs: Sequence[Callable[[], T]], workers: int | None, *, return_exceptions: bool = False
 ) -> list[T | Exception]:
-    """Run the jobs in threads, a single one in this thread; results in the order of the jobs.
+    """Run the jobs in threads; results in the order of the jobs.
 
     The failure of the first job that failed is raised, after what runs has ended; jobs that had not
     started then never do.
     """
     work = [partial(caught, job, return_exceptions=return_exceptions) for job in jobs]
-    if len(work) <= 1:
-        return [job() for job in work]
+    if not work:
+        return []
     pool = thread_pool(workers)
     try:
         futures = [submit(pool, job) for job in work]

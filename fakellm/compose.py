@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, ExitStack
 from functools import partial
 from typing import Any
 
-from fakellm import plans, runs
+from fakellm import runs
 from fakellm.concurrency import aclose, close
 from fakellm.config import RunnableConfig
 from fakellm.functions import only
@@ -21,7 +21,11 @@ class RunnableSequence(Runnable[Input, Output]):
 
     Keyword arguments go to the first step. Streaming chains `transform`, so a chunk flows from end to
     end before the next is pulled; a step that cannot work on a stream buffers its input. Closing closes
-    every step, the last first. (Unlike LangChain, whose chain drains the model when its consumer breaks.)
+    every step, the last first.
+
+    Unlike LangChain's, the chain never drains the model when its consumer breaks or a step ends early, a
+    generator function begins before its input is pulled, and in a batch without `return_exceptions` an
+    exception that a step returns is a value.
     """
 
     steps: tuple[Runnable[Any, Any], ...]
@@ -36,25 +40,26 @@ class RunnableSequence(Runnable[Input, Output]):
         self.steps = tuple(flat)
         self.name = name
 
-    def _through(self, value: Any, config: RunnableConfig, kwargs: dict[str, Any]) -> Plan[Any]:
+    def _through(self, value: Any, config: RunnableConfig, kwargs: dict[str, Any]) -> Any:
         for place, step in enumerate(self.steps):
-            more = kwargs if place == 0 else {}
-            value = yield Step(
-                partial(step.invoke, value, config, **more), partial(step.ainvoke, value, config, **more)
-            )
+            value = step.invoke(value, config, **(kwargs if place == 0 else {}))
+        return value
+
+    async def _athrough(self, value: Any, config: RunnableConfig, kwargs: dict[str, Any]) -> Any:
+        for place, step in enumerate(self.steps):
+            value = await step.ainvoke(value, config, **(kwargs if place == 0 else {}))
         return value
 
     def invoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
         """Return what the last step makes of what the steps before it made of the input."""
-        name = self.get_name()
-        output: Output = runs.call(name, lambda child: plans.run(self._through(input, child, kwargs)), input, config)
+        output: Output = runs.call(self.get_name(), lambda child: self._through(input, child, kwargs), input, config)
         return output
 
     async def ainvoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
         """Return what the last step makes of what the steps before it made of the input."""
-        return await runs.acall(
-            self.get_name(), lambda child: plans.arun(self._through(input, child, kwargs)), input, config
-        )
+        name = self.get_name()
+        output: Output = await runs.acall(name, lambda child: self._athrough(input, child, kwargs), input, config)
+        return output
 
     def _chain(self, source: Iterator[Any], config: RunnableConfig, kwargs: dict[str, Any]) -> Iterator[Output]:
         with ExitStack() as stack:

@@ -106,8 +106,8 @@ def child_config(config: RunnableConfig, run: Run | None) -> RunnableConfig:
     return child
 
 
-def config_list(config: RunnableConfig | Sequence[RunnableConfig] | None, length: int) -> list[RunnableConfig | None]:
-    """Return one config for each input of a batch, untouched.
+def config_list(config: RunnableConfig | Sequence[RunnableConfig] | None, length: int) -> list[RunnableConfig]:
+    """Return one complete config for each input of a batch.
 
     Raises `ValueError` for a sequence of another length. A `run_id` that is shared goes to item 0 only,
     with a `RuntimeWarning`.
@@ -116,17 +116,12 @@ def config_list(config: RunnableConfig | Sequence[RunnableConfig] | None, length
         if length > 1 and config and config.get("run_id") is not None:
             warnings.warn("the run_id is given to the first input of the batch only", RuntimeWarning, stacklevel=3)
             rest = cast("RunnableConfig", {k: v for k, v in config.items() if k != "run_id"})
-            return [config, *[rest] * (length - 1)]
-        return [config] * length
+            return [ensure_config(one) for one in (config, *[rest] * (length - 1))]
+        return [ensure_config(config) for _ in range(length)]
     if len(config) != length:
         msg = f"config is one for all inputs or one for each: {len(config)} were given for {length} inputs"
         raise ValueError(msg)
-    return list(config)
-
-
-def max_concurrency(configs: Sequence[RunnableConfig | None]) -> int | None:
-    """Return the bound of a batch: that of its first config, or what is inherited."""
-    return ensure_config(configs[0]).get("max_concurrency")
+    return [ensure_config(one) for one in config]
 
 
 class inherited:  # noqa: N801 - reads as a word at its uses: "with inherited(config)"

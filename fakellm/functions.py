@@ -79,10 +79,13 @@ class RunnableLambda(Runnable[Input, Output]):
     def __init__(
         self, func: Callable[..., Any], afunc: Callable[..., Any] | None = None, *, name: str | None = None
     ) -> None:
-        for function in (func, afunc):
-            if function is not None and not callable(function):
+        for function in (func,) if afunc is None else (func, afunc):
+            if not callable(function):
                 msg = f"a lambda is made of a function, not of {function!r}"
                 raise TypeError(msg)
+        if afunc is not None and is_async_function(func):
+            msg = f"a lambda has one asynchronous function, not {func!r} and {afunc!r}; give the plain one first"
+            raise TypeError(msg)
         self.func = None if is_async_function(func) else func
         self.afunc = func if self.func is None else afunc
         self.name = name or name_of(func, "RunnableLambda")
@@ -154,7 +157,9 @@ class RunnableLambda(Runnable[Input, Output]):
                 yield item
 
     def _transform(self, source: Iterator[Any], config: RunnableConfig, kwargs: dict[str, Any]) -> Iterator[Any]:
-        value = fold(source)
+        with closing(source):
+            self._sync(config, kwargs)  # raises before any input is pulled
+            value = fold(source)
         if value is not MISSING:
             yield from self._stream(value, config, kwargs)
 
@@ -205,7 +210,8 @@ class RunnableGenerator(Runnable[Input, Output]):
 
     Give a plain generator function, an asynchronous one, or one of each. The methods of the flavour that
     was not given raise `NotImplementedError` at the call. `invoke` adds up what it yields, None for
-    nothing. (Unlike LangChain, where chunks do not add up the last wins, as in a lambda.)
+    nothing. Unlike LangChain, where chunks do not add up the last wins, as in a lambda, and an object whose
+    `__call__` is a plain generator function is one too.
     """
 
     def __init__(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 from fakellm import batch as batches
 from fakellm import plans
 from fakellm.concurrency import closing, run_in_thread
-from fakellm.config import RunnableConfig, config_list, max_concurrency
+from fakellm.config import RunnableConfig, config_list
 from fakellm.plans import Plan, Step
 from fakellm.runs import MISSING, afold, fold
 
@@ -26,7 +26,7 @@ Output = TypeVar("Output")
 Other = TypeVar("Other")
 Configs = RunnableConfig | Sequence[RunnableConfig] | None
 """The config of a batch: one for all, or one for each input."""
-Configured = Sequence[RunnableConfig | None]
+Configured = Sequence[RunnableConfig]
 """One config for each input."""
 
 
@@ -130,15 +130,19 @@ class Runnable(ABC, Generic[Input, Output]):
         self, items: list[Input], configs: Configured, kwargs: dict[str, Any], *, return_exceptions: bool
     ) -> Plan[list[Any]]:
         """Return the plan of a batch: items are there, configs are one for each."""
-        bound = max_concurrency(configs)
-        results: list[Any] = yield Step(
-            lambda: batches.run_all(
-                self._jobs(self._job, items, configs, kwargs), bound, return_exceptions=return_exceptions
-            ),
-            lambda: batches.arun_all(
-                self._jobs(self._ajob, items, configs, kwargs), bound, return_exceptions=return_exceptions
-            ),
-        )
+        bound = configs[0].get("max_concurrency")
+
+        def run() -> list[Any]:
+            jobs = self._jobs(self._job, items, configs, kwargs)
+            if len(jobs) == 1:
+                return [batches.caught(jobs[0], return_exceptions=return_exceptions)]
+            return batches.run_all(jobs, bound, return_exceptions=return_exceptions)
+
+        async def arun() -> list[Any]:
+            jobs = self._jobs(self._ajob, items, configs, kwargs)
+            return await batches.arun_all(jobs, bound, return_exceptions=return_exceptions)
+
+        results: list[Any] = yield Step(run, arun)
         return results
 
     @overload
@@ -209,7 +213,7 @@ class Runnable(ABC, Generic[Input, Output]):
         if not items:
             return
         configs = config_list(config, len(items))
-        bound = max_concurrency(configs)
+        bound = configs[0].get("max_concurrency")
         jobs = self._jobs(self._job, items, configs, kwargs)
         yield from batches.run_as_completed(jobs, bound, return_exceptions=return_exceptions)
 
@@ -218,13 +222,13 @@ class Runnable(ABC, Generic[Input, Output]):
     ) -> AsyncIterator[tuple[int, Output | Exception]]:
         """Yield `(index, output)` in the order in which the calls complete.
 
-        Lazy, its checks too. Closing it cancels what runs and waits for its end.
+        Lazy, its checks too. Closing it cancels what runs and waits for its end. (LangChain's goes on.)
         """
         items = list(inputs)
         if not items:
             return
         configs = config_list(config, len(items))
-        bound = max_concurrency(configs)
+        bound = configs[0].get("max_concurrency")
         jobs = self._jobs(self._ajob, items, configs, kwargs)
         completed = batches.arun_as_completed(jobs, bound, return_exceptions=return_exceptions)
         async with closing(completed):

@@ -9,7 +9,7 @@ from typing import Any
 from fakellm import plans, runs
 from fakellm.clock import Clock, InstantClock
 from fakellm.concurrency import closing, is_cancellation
-from fakellm.config import RunnableConfig, merge_configs
+from fakellm.config import RunnableConfig, ensure_config, merge_configs
 from fakellm.plans import Plan, Step
 from fakellm.runnable import Configured, Input, Output, Runnable
 from fakellm.runs import MISSING
@@ -20,6 +20,9 @@ class RunnableBinding(Runnable[Input, Output]):
 
     Arguments of the call win over bound ones; the call's config is merged into the bound one (see
     `merge_configs`). Wrapping a binding again makes one binding, whose newer keys replace the older.
+
+    Unlike LangChain, a key of the call's config overrides also where it has its default value, and a batch
+    takes its configs as any sequence and gives a shared `run_id` to its first input only.
     """
 
     def __init__(
@@ -39,7 +42,7 @@ class RunnableBinding(Runnable[Input, Output]):
         return self.bound.get_name()
 
     def _merged(self, config: RunnableConfig | None) -> RunnableConfig:
-        return merge_configs(self.config, config)
+        return ensure_config(merge_configs(self.config, config))
 
     def invoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
         """Return the output of the Runnable inside."""
@@ -197,7 +200,9 @@ class RunnableRetry(RunnableBinding[Input, Output]):
     ) -> Plan[list[Any]]:
         with runs.tracked_all(self.get_name(), items, configs) as rows:
             pending = list(range(len(items)))
-            for attempt in range(1, self.attempts + 1):
+            attempt = 0
+            while True:
+                attempt += 1
                 arguments = ([items[i] for i in pending], [rows[i].config for i in pending])
                 options = {**kwargs, "return_exceptions": True}
                 outputs = yield Step(
@@ -208,12 +213,10 @@ class RunnableRetry(RunnableBinding[Input, Output]):
                     runs.settle(rows[index], output)
                 failures = [(i, error) for i in pending if (error := rows[i].failure) is not None]
                 pending = [i for i, error in failures if self._is_retried(error)]
-                if not return_exceptions and len(pending) < len(failures):
-                    break
-                if not pending or attempt == self.attempts:
-                    break
+                is_settled = not return_exceptions and failures and failures[0][0] not in pending
+                if not pending or is_settled or attempt == self.attempts:
+                    return runs.results(rows, return_exceptions=return_exceptions)
                 yield self._wait(attempt)
-            return runs.results(rows, return_exceptions=return_exceptions)
 
 
 class RunnableWithFallbacks(Runnable[Input, Output]):
@@ -224,7 +227,8 @@ class RunnableWithFallbacks(Runnable[Input, Output]):
     before its first chunk.
 
     Unlike LangChain, the first error is raised in every method when all fail, a stream that ends without a
-    chunk is a result, and the caller's dict is not changed.
+    chunk is a result, the caller's dict is not changed, `stream` hands its config on, and the `run_name` is
+    never inherited.
     """
 
     def __init__(
@@ -301,7 +305,9 @@ class RunnableWithFallbacks(Runnable[Input, Output]):
                         runs.settle(rows[index], output)
                 failed = [i for i in pending if rows[i].failure is not None]
                 pending = [i for i in failed if isinstance(rows[i].failure, self.handled)]
-                if not pending or (len(pending) < len(failed) and not return_exceptions):
+                if not return_exceptions:
+                    runs.results([rows[i] for i in failed if i not in pending], return_exceptions=False)
+                if not pending:
                     break
             return runs.results(rows, return_exceptions=return_exceptions)
 
@@ -315,8 +321,8 @@ class RunnableWithFallbacks(Runnable[Input, Output]):
             except self.handled as error:
                 errors.append(error)
                 continue
-            with closing(source):
-                if first is not MISSING:
+            if first is not MISSING:
+                with closing(source):
                     yield first
                     yield from source
             return
@@ -332,8 +338,8 @@ class RunnableWithFallbacks(Runnable[Input, Output]):
             except self.handled as error:
                 errors.append(error)
                 continue
-            async with closing(source):
-                if first is not MISSING:
+            if first is not MISSING:
+                async with closing(source):
                     yield first
                     async for chunk in source:
                         yield chunk

@@ -437,6 +437,15 @@ async def test_a_fault_strikes_asynchronously(fault, error, words):
         await llm.ainvoke("?")
 
 
+def test_a_clock_that_gives_up_on_a_stall_ends_it():
+    class Patient(InstantClock):
+        def sleep(self, seconds):
+            assert seconds == float("inf")
+
+    with pytest.raises(LLMTimeoutError, match="fell silent for ever"):
+        FakeLLM("a", stall(), clock=Patient()).invoke("?")
+
+
 def test_an_http_error_has_status_headers_and_body():
     llm = FakeLLM.replies(http_error(429, "slow down", retry_after=7, body="{}"), http_error(500))
 

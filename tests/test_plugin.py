@@ -283,6 +283,15 @@ def test_a_foreign_package_of_the_same_name_is_named(pytester):
     )
 
 
+def test_a_foreign_module_that_is_loaded_already_is_named(pytester):
+    pytester.makeconftest("import sys, types; sys.modules['fakellm'] = types.ModuleType('fakellm')")
+
+    result = run(pytester, "def test_app(fake_llm): pass")
+
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*the package fakellm (not importable) is not that of fakellm-stream*"])
+
+
 def test_the_plugin_imports_pytest_and_the_standard_library_only():
     code = (
         "import sys, pytest; before = set(sys.modules); import _fakellm_pytest;"

@@ -44,7 +44,6 @@ def test_config_and_kwargs_pass_through_untouched():
 
     assert Echo().invoke("?", config, stop=1) == ("?", config, {"stop": 1})
     assert list(Echo().stream("?", config, stop=1)) == [("?", config, {"stop": 1})]
-    assert Echo().batch(["?"], config, stop=1) == [("?", config, {"stop": 1})]
     assert asyncio.run(Echo().ainvoke("?", config, stop=1)) == ("?", config, {"stop": 1})
 
 
@@ -552,6 +551,52 @@ async def test_an_error_of_the_input_reaches_every_branch_and_no_branch_takes_ha
     assert whole == []
 
 
+def test_an_error_of_the_input_reaches_a_branch_that_asks_later():
+    failed, seen = threading.Event(), []
+
+    def fails(xs):
+        yield "half"
+        raise Broken
+
+    def first(chunks):
+        try:
+            yield from chunks
+        finally:
+            failed.set()
+
+    def later(chunks):
+        seen.append(next(chunks))
+        assert failed.wait(10)
+        try:
+            next(chunks)
+        except Broken:
+            seen.append("told")
+            raise
+        yield "never"
+
+    with pytest.raises(Broken):
+        list((RunnableGenerator(fails) | {"first": first, "later": later}).stream("?"))
+
+    assert seen == ["half", "told"]
+
+
+@pytest.mark.anyio
+async def test_an_input_that_cannot_be_closed_is_left_alone():
+    class Letters:
+        def __init__(self):
+            self.left = ["a", "b"]
+
+        def __aiter__(self):
+            return self
+
+        async def __anext__(self):
+            if not self.left:
+                raise StopAsyncIteration
+            return self.left.pop(0)
+
+    assert [chunk[0] async for chunk in Echo().atransform(Letters())] == ["ab"]
+
+
 # -- binding ------------------------------------------------------------------------------------------
 
 
@@ -587,6 +632,8 @@ def test_with_config_merges():
         "metadata": {"m": 2, "k": 3},
         "run_name": "n",
         "configurable": {"weird": 1, "other": 2},
+        "callbacks": None,
+        "recursion_limit": 25,
     }
     assert echo.with_config(tags=["z"]).invoke("?")[1]["tags"] == ["z"]
     assert echo.with_config({"tags": ["z"]}).invoke("?")[1]["metadata"] == {"m": 1}
