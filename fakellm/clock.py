@@ -72,7 +72,8 @@ class ScaledClock:
     """
 
     def __init__(self, factor: float) -> None:
-        if not (math.isfinite(factor) and factor > 0):
+        is_number = isinstance(factor, (int, float)) and not isinstance(factor, bool)
+        if not (is_number and 0 < factor < math.inf):
             msg = f"a clock's factor is a positive number, not {factor!r}; use InstantClock() for no waiting"
             raise ValueError(msg)
         self.factor = factor

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-import math
+import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Literal
+from dataclasses import FrozenInstanceError, dataclass, fields
+from typing import Any, ClassVar, Literal, NoReturn, TypeVar, dataclass_transform
 
-from fakellm.errors import ScriptError
+from fakellm.errors import ScriptError, clip
+
+T = TypeVar("T")
 
 
 def _require(value: object, kind: type | tuple[type, ...], event: object, name: str) -> None:
@@ -22,10 +24,10 @@ def _require(value: object, kind: type | tuple[type, ...], event: object, name: 
     raise TypeError(msg)
 
 
-def _require_text(value: str, event: object, name: str) -> None:
-    _require(value, str, event, name)
+def _require_text(value: str | None, event: object, name: str, *, optional: bool = False) -> None:
+    _require(value, (str, type(None)) if optional else str, event, name)
     try:
-        value.encode()
+        (value or "").encode()
     except UnicodeEncodeError as error:
         msg = (
             f"{type(event).__name__}.{name} holds half of a surrogate pair at character {error.start}; no "
@@ -36,14 +38,28 @@ def _require_text(value: str, event: object, name: str) -> None:
 
 def _require_seconds(value: float | None, event: object, name: str) -> None:
     _require(value, (int, float), event, name)
-    if value is not None and (not math.isfinite(value) or value < 0):
-        msg = f"{type(event).__name__}.{name} is a number of seconds from 0 up, not {value!r}"
-        if value == math.inf:
+    if value is not None and not 0 <= value <= sys.float_info.max:
+        msg = f"{type(event).__name__}.{name} is a number of seconds from 0 up, not {clip(repr(value), 40)}"
+        if value > 0:
             msg += "; for silence without end use stall()"
         raise ScriptError(msg)
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+def _refuse_change(self: object, name: str, *_: object) -> NoReturn:
+    """Raise `FrozenInstanceError`; what dataclasses make for slots with a base class raises `TypeError`."""
+    msg = f"{type(self).__name__} is immutable: cannot change {name!r}; make a new one"
+    raise FrozenInstanceError(msg)
+
+
+@dataclass_transform(frozen_default=True)
+def _event(cls: type[T]) -> type[T]:
+    """Make a frozen dataclass with slots."""
+    made = dataclass(frozen=True, slots=True, repr=False, init="__init__" not in vars(cls))(cls)
+    made.__setattr__ = made.__delattr__ = _refuse_change  # type: ignore[method-assign]
+    return made
+
+
+@_event
 class Event:
     """The base of all events. `type` is the event's name in a script file."""
 
@@ -56,7 +72,7 @@ class Event:
         return f"{name}({', '.join(shown)})"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@_event
 class _TextEvent(Event):
     text: str
 
@@ -67,28 +83,28 @@ class _TextEvent(Event):
         return f"{type(self).__name__}({self.text!r})"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@_event
 class Text(_TextEvent):
     """A piece of the answer's text; the empty piece is legal, as it is on the wire."""
 
     type: ClassVar[str] = "text"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@_event
 class Reasoning(_TextEvent):
     """A piece of the model's reasoning (thinking), shown apart from the answer."""
 
     type: ClassVar[str] = "reasoning"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@_event
 class Refusal(_TextEvent):
     """A piece of a refusal, where the API reports refusals apart from text."""
 
     type: ClassVar[str] = "refusal"
 
 
-@dataclass(frozen=True, slots=True, init=False, repr=False)
+@_event
 class ToolCall(Event):
     """A tool call, or a piece of one.
 
@@ -116,10 +132,11 @@ class ToolCall(Event):
         if index is not None and index < 0:
             msg = f"ToolCall.index counts from 0; {index} is negative"
             raise ScriptError(msg)
-        _require(name, (str, type(None)), self, "name")
-        _require(id, (str, type(None)), self, "id")
+        _require_text(name, self, "name", optional=True)
+        _require_text(id, self, "id", optional=True)
         if isinstance(arguments, Mapping):
-            arguments = json.dumps(arguments, ensure_ascii=False)
+            arguments = _as_json(arguments)
+        _require(arguments, (str, Mapping), self, "arguments")
         _require_text(arguments, self, "arguments")
         if name == "":
             msg = "ToolCall.name is empty; leave it out in the later pieces of a call"
@@ -143,11 +160,11 @@ class ToolCall(Event):
             index=self.index,
         )
 
-    def numbered(self, current: int) -> ToolCall:
-        """Return the piece with its index and id, where call `current` (-1: none) came before it."""
+    def numbered(self, last: int, highest: int) -> ToolCall:
+        """Return the piece with its index and id, where `last` came before it (-1: none) and `highest` so far."""
         index = self.index
         if index is None:
-            index = current if self.name is None else current + 1
+            index = last if self.name is None else highest + 1
         id = self.id or (f"call_{index}" if self.name is not None else None)  # noqa: A001
         return ToolCall(self.name, self.arguments, id=id, index=max(index, 0))
 
@@ -157,7 +174,23 @@ class ToolCall(Event):
         return json.loads(self.arguments) if self.arguments else {}
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+def _as_json(arguments: Mapping[str, Any]) -> str:
+    """Write tool arguments as JSON; mappings inside may be of any kind."""
+
+    def default(value: object) -> object:
+        if isinstance(value, Mapping):
+            return dict(value)
+        msg = f"a {type(value).__name__} ({clip(repr(value), 60)}) has no JSON form"
+        raise TypeError(msg)
+
+    try:
+        return json.dumps(arguments, ensure_ascii=False, allow_nan=False, default=default)
+    except (TypeError, ValueError) as error:
+        msg = f"ToolCall.arguments cannot be written as JSON: {error}; to script broken JSON give it as text"
+        raise (TypeError if isinstance(error, TypeError) else ScriptError)(msg) from None
+
+
+@_event
 class Usage(Event):
     """Tokens counted so far. A later count replaces an earlier one; counts never add up."""
 
@@ -181,7 +214,7 @@ class Usage(Event):
         return self.input_tokens + self.output_tokens
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@_event
 class Finish(Event):
     """Why the answer ended: `stop`, `length`, `tool_calls`, `content_filter`, or a provider's own word."""
 
@@ -195,7 +228,7 @@ class Finish(Event):
             raise ScriptError(msg)
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@_event
 class Pause(Event):
     """Silence of so many seconds; the fake waits for it on its clock."""
 
@@ -209,12 +242,12 @@ class Pause(Event):
         return f"Pause({self.seconds!r})"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@_event
 class Fault(Event):
     """The base of the four ways in which a stream breaks. Nothing follows a fault."""
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@_event
 class http_error(Fault):  # noqa: N801
     """The provider answers with an HTTP error status instead of a stream.
 
@@ -236,11 +269,10 @@ class http_error(Fault):  # noqa: N801
         _require_text(self.message, self, "message")
         if self.retry_after is not None:
             _require_seconds(self.retry_after, self, "retry_after")
-        if self.body is not None:
-            _require_text(self.body, self, "body")
+        _require_text(self.body, self, "body", optional=True)
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@_event
 class provider_error(Fault):  # noqa: N801
     """The provider reports an error inside the stream, in its own format, and ends it."""
 
@@ -252,10 +284,10 @@ class provider_error(Fault):  # noqa: N801
     def __post_init__(self) -> None:
         _require_text(self.message, self, "message")
         _require_text(self.kind, self, "kind")
-        _require(self.code, (str, type(None)), self, "code")
+        _require_text(self.code, self, "code", optional=True)
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@_event
 class disconnect(Fault):  # noqa: N801
     """The connection breaks: `reset` by the peer, or a `close` before the message was complete."""
 
@@ -268,7 +300,7 @@ class disconnect(Fault):  # noqa: N801
             raise ScriptError(msg)
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@_event
 class stall(Fault):  # noqa: N801
     """The connection stays open and nothing more arrives. For silence that ends use `Pause`."""
 

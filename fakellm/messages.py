@@ -150,7 +150,7 @@ def _content_text(content: object) -> str:
     """Return the text of a message's content, which may be a list of parts."""
     if content is None or isinstance(content, str):
         return content or ""
-    if not isinstance(content, Iterable):
+    if not isinstance(content, Iterable) or isinstance(content, (bytes, bytearray, Mapping)):
         msg = f"a message's content is text or a list of parts, not {clip(repr(content), 80)}"
         raise ValueError(msg)  # noqa: TRY004 - LangChain's type for bad input
     texts = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from itertools import groupby
+from functools import partial
 from typing import Any
 
 from fakellm.events import Event, Reasoning, Refusal, Text, ToolCall
@@ -18,63 +18,60 @@ def recut(events: Iterable[Event], kind: type[Any], split: Callable[[str], list[
 
     Events of other kinds stay at their place in that text, and cut it there.
     """
-    key = _tool_call_number() if kind is ToolCall else lambda _: 0
-    return [event for _, group in groupby(events, key=key) for event in _recut_one(list(group), kind, split)]
+    cut = list(events)
+    if kind is not ToolCall:
+        return _recut(cut, lambda event: isinstance(event, kind), split)
+    for index in sorted({event.index or 0 for event in cut if isinstance(event, ToolCall)}):
+        cut = _recut(cut, partial(_is_of_call, index), split)
+    return cut
 
 
-def _tool_call_number() -> Callable[[Event], int]:
-    """Return a key that rises by one at the first piece of each tool call."""
-    number = 0
-
-    def key(event: Event) -> int:
-        nonlocal number
-        number += isinstance(event, ToolCall) and event.name is not None
-        return number
-
-    return key
+def _is_of_call(index: int, event: Event) -> bool:
+    return isinstance(event, ToolCall) and event.index == index
 
 
-def _recut_one(events: list[Event], kind: type[Any], split: Callable[[str], list[str]]) -> list[Event]:
-    mine = [e for e in events if isinstance(e, kind)]
-    if not mine:
+def _recut(events: list[Event], is_mine: Callable[[Event], bool], split: Callable[[str], list[str]]) -> list[Event]:
+    """Cut the text between the first event that is mine and the last."""
+    places = [place for place, event in enumerate(events) if is_mine(event)]
+    if not places:
         return events
+    first, end = places[0], places[-1] + 1
+    text = "".join(_text_of(events[place]) for place in places)
     others: deque[tuple[int, Event]] = deque()
-    place = 0
-    for event in events:
-        if isinstance(event, kind):
-            place += len(_text_of(event))
+    length = 0
+    for event in events[first:end]:
+        if is_mine(event):
+            length += len(_text_of(event))
         else:
-            others.append((place, event))
+            others.append((length, event))
     recut: list[Event] = []
-    texts = 0
-
-    def take(text: str) -> None:
-        nonlocal place, texts
-        recut.append(_like(mine[0], text, first=not texts))
-        place += len(text)
-        texts += 1
-
-    place = 0
-    for piece in split("".join(map(_text_of, mine))):
-        rest, end = piece, place + len(piece)
-        while others and others[0][0] < end:
+    model = events[first]
+    done = 0
+    for piece in split(text):
+        rest, limit = piece, done + len(piece)
+        while others and others[0][0] < limit:
             at, event = others.popleft()
-            if at > place:
-                head, rest = rest[: at - place], rest[at - place :]
-                take(head)
+            if at > done:
+                head, rest = rest[: at - done], rest[at - done :]
+                recut.append(_like(model, head))
+                model, done = _later(model), at
             recut.append(event)
-        take(rest)
-    return recut + [event for _, event in others]
+        recut.append(_like(model, rest))
+        model, done = _later(model), limit
+    return [*events[:first], *recut, *(event for _, event in others), *events[end:]]
 
 
 def _text_of(event: Event) -> str:
     return event.arguments if isinstance(event, ToolCall) else event.text  # type: ignore[attr-defined]
 
 
-def _like(model: Event, text: str, *, first: bool) -> Event:
+def _like(model: Event, text: str) -> Event:
     """Return an event of the model's kind with another text."""
-    if not isinstance(model, ToolCall):
-        return type(model)(text)  # type: ignore[call-arg]
-    if first:
+    if isinstance(model, ToolCall):
         return ToolCall(model.name, text, id=model.id, index=model.index)
-    return ToolCall(arguments=text, index=model.index)
+    return type(model)(text)  # type: ignore[call-arg]
+
+
+def _later(model: Event) -> Event:
+    """Return the model for later pieces: of a tool call, only the first has name and id."""
+    return ToolCall(index=model.index) if isinstance(model, ToolCall) else model

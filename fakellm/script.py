@@ -22,7 +22,7 @@ from fakellm.events import (
 )
 from fakellm.order import check_order
 from fakellm.rechunk import SPLITTABLE, recut
-from fakellm.splitting import Split, split_text
+from fakellm.splitting import Split, check_split, split_text
 
 
 class Script(Sequence[Event]):
@@ -69,7 +69,10 @@ class Script(Sequence[Event]):
         msg = f"a Script is immutable, so its {name} cannot be set; its methods return new scripts"
         raise AttributeError(msg)
 
-    __delattr__ = __setattr__  # type: ignore[assignment]
+    def __delattr__(self, name: str) -> NoReturn:
+        """Refuse: a script does not change. Its methods return new ones."""
+        msg = f"a Script is immutable, so its {name} cannot be deleted; its methods return new scripts"
+        raise AttributeError(msg)
 
     def __reduce__(self) -> tuple[Callable[..., Script], tuple[Any, ...]]:
         """Pickle and copy a script as its events."""
@@ -90,7 +93,8 @@ class Script(Sequence[Event]):
     def __getitem__(self, at: int | slice) -> Event | Script:
         """Return an event, or for a slice the script of those events.
 
-        A slice that begins inside a tool call is illegal by itself and raises `ScriptError`.
+        A slice that begins inside a tool call, or after the first, is illegal by itself and raises
+        `ScriptError`.
         """
         return self._new(self._events[at]) if isinstance(at, slice) else self._events[at]
 
@@ -165,7 +169,7 @@ class Script(Sequence[Event]):
     @property
     def finish_reason(self) -> str | None:
         """Why the answer ended; None where it was cut short."""
-        return next((e.reason for e in self._events if isinstance(e, Finish)), None)
+        return next((e.reason for e in reversed(self._events) if isinstance(e, Finish)), None)
 
     @property
     def fault(self) -> Fault | None:
@@ -201,6 +205,7 @@ class Script(Sequence[Event]):
         if of not in SPLITTABLE:
             msg = f"only {', '.join(k.__name__ for k in SPLITTABLE)} can be cut, not {of!r}"
             raise TypeError(msg)
+        check_split(split, every)
         return self._new(recut(self._events, of, lambda text: split_text(text, split, every=every)))
 
     def _position(self, after: int | None) -> int:
@@ -209,7 +214,7 @@ class Script(Sequence[Event]):
             return len(self._events)
         counts = accumulate((not isinstance(e, (Pause, Fault)) for e in self._events), initial=0)
         place = next((at for at, count in enumerate(counts) if count == after), None)
-        if place is None or isinstance(after, bool):
+        if place is None or type(after) is not int:
             msg = f"after={after!r} is no number of chunks: this script has {len(self.chunks)}"
             raise ScriptError(msg)
         return place
@@ -286,7 +291,7 @@ class EventReader:
 
     def __init__(self) -> None:
         self._place = 0
-        self._index = -1
+        self._last = self._highest = -1
 
     def read(self, part: object) -> Iterable[Event]:
         """Return the events of a string, an event or a script. Raises `TypeError` for anything else."""
@@ -297,8 +302,9 @@ class EventReader:
     def _numbered(self, event: Event) -> Event:
         if not isinstance(event, ToolCall):
             return event
-        numbered = event.numbered(self._index)
-        self._index = max(self._index, numbered.index or 0)
+        numbered = event.numbered(self._last, self._highest)
+        self._last = numbered.index or 0
+        self._highest = max(self._highest, self._last)
         return numbered
 
     def _events(self, part: object) -> Iterable[Event]:

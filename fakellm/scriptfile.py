@@ -8,13 +8,16 @@ in it is named with its line and field. Reading executes nothing: YAML is read b
 
 from __future__ import annotations
 
+import errno
 import json
 import os
-import tempfile
+import re
+import secrets
+import shutil
 from dataclasses import MISSING, fields
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, cast, get_type_hints
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
@@ -22,7 +25,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from fakellm.errors import ScriptError, ScriptFileError
 from fakellm.events import EVENT_TYPES, Event
 from fakellm.order import OrderChecker
-from fakellm.script import Script
+from fakellm.script import EventReader, Script
 
 VERSION = 1
 
@@ -63,6 +66,37 @@ def _as_mapping(event: Event) -> dict[str, Any]:
     return {"type": event.type, **shown}
 
 
+class _Dumper(yaml.SafeDumper):
+    """Writes a text with a line end of its own that YAML would fold (NEL) in double quotes."""
+
+
+def _quoted(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if "\x85" in text else None)
+
+
+_Dumper.add_representer(str, _quoted)
+
+
+class _Loader(yaml.SafeLoader):
+    """Says where a value cannot be read, and refuses a key that comes twice, of which one would be lost."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # noqa: FBT001, FBT002
+        try:
+            return super().construct_object(node, deep=deep)
+        except (ValueError, LookupError, AttributeError) as error:
+            problem = f"{node.value!r} is no {node.tag.rpartition(':')[2]}"
+            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark) from error
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002
+        seen: set[object] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                problem = f"the key {key.value!r} comes twice"
+                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+            seen.add(key.value if isinstance(key, yaml.ScalarNode) else key)
+        return super().construct_mapping(node, deep=deep)
+
+
 def to_json(script: Script) -> str:
     """Return the script as a JSON document that ends with a line feed."""
     return json.dumps(_as_document(script), ensure_ascii=False, indent=2) + "\n"
@@ -70,15 +104,27 @@ def to_json(script: Script) -> str:
 
 def to_yaml(script: Script) -> str:
     """Return the script as a YAML document, one event a line where it is short."""
-    return yaml.safe_dump(_as_document(script), allow_unicode=True, sort_keys=False, width=100)
+    return yaml.dump(_as_document(script), Dumper=_Dumper, allow_unicode=True, sort_keys=False, width=100)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    mapping = dict(pairs)
+    if len(mapping) < len(pairs):
+        keys = [key for key, _ in pairs]
+        msg = f"the key {next(key for key in keys if keys.count(key) > 1)!r} comes twice"
+        raise ValueError(msg)
+    return mapping
 
 
 def from_json(document: str, *, name: str = "<json>") -> Script:
     """Read a JSON document; `name` is what errors call it."""
     try:
-        data = json.loads(document)
+        data = json.loads(document, object_pairs_hook=_once)
     except json.JSONDecodeError as error:
         msg = f"{name}, line {error.lineno}, column {error.colno}: this is not JSON: {error.msg}"
+        raise ScriptFileError(msg) from None
+    except (ValueError, RecursionError) as error:
+        msg = f"{name}{_line_of_unreadable(document)}: this JSON is not a script: {error}"
         raise ScriptFileError(msg) from None
     return _Reader(name, document).script(data)
 
@@ -86,13 +132,40 @@ def from_json(document: str, *, name: str = "<json>") -> Script:
 def from_yaml(document: str, *, name: str = "<yaml>") -> Script:
     """Read a YAML document; `name` is what errors call it."""
     try:
-        data = yaml.safe_load(document)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        msg = f"{name}{line}: this is not YAML that a script is made of: {getattr(error, 'problem', error)}"
+        data = yaml.load(document, Loader=_Loader)  # noqa: S506 - a safe loader's subclass
+    except yaml.reader.ReaderError as error:
+        line = document.count("\n", 0, error.position) + 1
+        msg = f"{name}, line {line}: this is not YAML: character U+{ord(document[error.position]):04X}: {error.reason}"
+        raise ScriptFileError(msg) from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line_and_column = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        msg = f"{name}{line_and_column}: this is not YAML that a script is made of: {error.problem}"
+        raise ScriptFileError(msg) from None
+    except RecursionError as error:
+        msg = f"{name}: this YAML is not a script: {error}"
         raise ScriptFileError(msg) from None
     return _Reader(name, document).script(data)
+
+
+def _line_of_unreadable(document: str) -> str:
+    """Return where YAML's reader, which reads JSON too, finds what the JSON reader could not take."""
+    try:
+        yaml.load(_plain(document), Loader=_Loader)  # noqa: S506 - a safe loader's subclass
+    except yaml.constructor.ConstructorError as error:
+        return f", line {cast('yaml.Mark', error.problem_mark).line + 1}"
+    except RecursionError:
+        pass
+    return ""
+
+
+_NOT_IN_YAML = re.compile(f"[\t\x85\u2028\u2029]|{yaml.reader.Reader.NON_PRINTABLE.pattern}")
+_LONG_STRING = re.compile(r'"(?:[^"\\\n]|\\.){1000,}"')
+
+
+def _plain(document: str) -> str:
+    """Return the document with what YAML refuses, or takes for a line end, replaced: the lines stay."""
+    return _LONG_STRING.sub('"..."', _NOT_IN_YAML.sub(" ", document))
 
 
 class _Reader:
@@ -103,6 +176,11 @@ class _Reader:
         self.text = text
 
     def script(self, data: object) -> Script:
+        if not isinstance(data, dict):
+            what = "empty" if data is None else f"a {type(data).__name__}"
+            wanted = "a script file is a mapping with fakellm_script and events"
+            msg = f"{self.name}, line 1, the document: {wanted}; it is {what}"
+            raise ScriptFileError(msg)
         try:
             document = ScriptDocument.model_validate(data)
         except ValidationError as error:
@@ -116,15 +194,15 @@ class _Reader:
             )
         problems: list[str] = []
         events: list[Event] = []
-        order = OrderChecker()
+        reader, order = EventReader(), OrderChecker()
         for place, mapping in enumerate(document.events):
             event = self.event(("events", place), mapping, problems)
             if event is None:
                 continue
-            events.append(event)
+            events += reader.read(event)
             if not document.allow_illegal and not problems:
                 try:
-                    order.step(event)
+                    order.step(events[-1])
                 except ScriptError as error:
                     problems.append(self.problem(("events", place), str(error)))
         if problems:
@@ -152,7 +230,7 @@ class _Reader:
         return [self.problem((*path, *e["loc"]), e["msg"]) for e in error.errors(include_url=False)]
 
     def problem(self, path: tuple[str | int, ...], message: str) -> str:
-        where = ".".join(str(part) for part in path) or "the document"
+        where = ".".join(str(part) for part in path)
         return f"{self.name}, line {self.line(path)}, {where}: {message}"
 
     def refuse(self, *problems: str) -> ScriptFileError:
@@ -160,24 +238,21 @@ class _Reader:
 
     @cached_property
     def nodes(self) -> yaml.Node | None:
-        """The document with its line numbers. JSON is read as YAML, which forbids only the tabs in it."""
-        text = yaml.reader.Reader.NON_PRINTABLE.sub(" ", self.text.replace("\t", " "))
-        return yaml.compose(text, Loader=yaml.SafeLoader)
+        """The document with its line numbers; JSON is YAML once it is plain."""
+        return yaml.compose(_plain(self.text), Loader=yaml.SafeLoader)
 
     def line(self, path: tuple[str | int, ...]) -> int:
         """Return the line of the deepest part of the path that the document has."""
         node, line = self.nodes, 1
         for part in path:
             if isinstance(node, yaml.MappingNode):
-                found = next(((k, v) for k, v in node.value if k.value == part), None)
+                found = next(((k, v) for k, v in node.value if k.value == str(part)), None)
                 if found is None:
                     break
                 line, node = found[0].start_mark.line + 1, found[1]
             elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):
                 node = node.value[part]
                 line = node.start_mark.line + 1
-            else:
-                break
         return line
 
 
@@ -207,14 +282,21 @@ def _unknown_suffix(path: Path) -> ScriptFileError:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write the file by way of a temporary one beside it, so that no crash leaves half of it."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    """Write the file by way of a temporary one beside it, so that no crash leaves half of it.
+
+    A file that is replaced keeps its mode. `FileNotFoundError` names a folder that is not there.
+    """
+    if not path.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "the folder to save into is not there", str(path))
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+        with temporary.open("x", encoding="utf-8", newline="\n") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).replace(path)
+        if path.exists():
+            shutil.copymode(path, temporary)
+        temporary.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from fakellm.errors import MissingExtraError, ScriptError
 
-Split = str | Callable[[str], Iterable[str]] | Sequence[int]
+Split = str | Callable[[str], Iterable[str]] | Iterable[int]
 """A name from `SPLITS`, a function from a text to its pieces, or the positions of the cuts."""
 
 _WORDS = re.compile(r"\s*\S+\s*|\s+")
@@ -46,29 +46,41 @@ def split_text(text: str, split: Split | None = None, *, every: int | None = Non
     a position that comes twice gives an empty piece. Raises `ScriptError` for a name that does not exist,
     a position outside the text, and a function whose pieces do not join to the text.
     """
+    check_split(split, every)
+    if every is not None:
+        return [text[at : at + every] for at in range(0, len(text), every)] or [""]
+    if isinstance(split, str):
+        return SPLITS[split](text) or [""]
+    if callable(split):
+        return _checked(text, split(text))
+    return _at(text, [*split] if split is not None else [])
+
+
+def check_split(split: object, every: object) -> None:
+    """Raise `ScriptError` or `TypeError` for a way to split that does not exist."""
     if (split is None) == (every is None):
         msg = "say how to split: a name, a function or positions, or every=n; not both"
         raise ScriptError(msg)
-    if every is not None:
-        if isinstance(every, bool) or not isinstance(every, int) or every < 1:
-            msg = f"every is a number of characters from 1 up, not {every!r}"
-            raise ScriptError(msg)
-        return [text[at : at + every] for at in range(0, len(text), every)] or [""]
-    if isinstance(split, str):
-        if split not in SPLITS:
-            msg = f"there is no split {split!r}; there are {', '.join(SPLITS)}, every=n, positions and functions"
-            raise ScriptError(msg)
-        return SPLITS[split](text) or [""]
-    if callable(split):
-        return _checked(text, list(split(text)))
-    return _at(text, split or ())
+    if every is not None and (type(every) is not int or every < 1):
+        msg = f"every is a number of characters from 1 up, not {every!r}"
+        raise ScriptError(msg)
+    if isinstance(split, str) and split not in SPLITS:
+        msg = f"there is no split {split!r}; there are {', '.join(SPLITS)}, every=n, positions and functions"
+        raise ScriptError(msg)
+    if split is not None and not callable(split) and not isinstance(split, Iterable):
+        hint = f"; for pieces of that size write every={split}" if isinstance(split, int) else ""
+        msg = f"a split is a name, a function or positions, not {split!r}{hint}"
+        raise TypeError(msg)
 
 
-def _checked(text: str, pieces: list[str]) -> list[str]:
+def _checked(text: str, made: Iterable[str]) -> list[str]:
     """Return the pieces that a user's function made, if they are the text."""
-    odd = next((piece for piece in pieces if not isinstance(piece, str)), None)
-    if odd is not None:
-        msg = f"the split function returned {odd!r} among its pieces; a piece is a str"
+    if not isinstance(made, Iterable):
+        msg = f"the split function returned {made!r}; it returns the pieces of the text, a list of str"
+        raise TypeError(msg)
+    pieces = list(made)
+    if odd := [piece for piece in pieces if not isinstance(piece, str)]:
+        msg = f"the split function returned {odd[0]!r} among its pieces; a piece is a str"
         raise TypeError(msg)
     if "".join(pieces) != text:
         msg = f"the pieces of the split function join to {''.join(pieces)!r}, not to the text {text!r}"
@@ -78,7 +90,7 @@ def _checked(text: str, pieces: list[str]) -> list[str]:
 
 def _at(text: str, cuts: Sequence[int]) -> list[str]:
     for cut in cuts:
-        if isinstance(cut, bool) or not isinstance(cut, int):
+        if type(cut) is not int:
             msg = f"a cut is a position in the text, an int, not {cut!r}"
             raise TypeError(msg)
         if not 0 <= cut <= len(text):

@@ -58,6 +58,7 @@ class Crowd(Runnable[int, int]):
         self.most = 0
         self.calls = 0
         self.changed = threading.Condition()
+        self.is_full = anyio.Event()
 
     def _enter(self):
         self.running += 1
@@ -74,9 +75,10 @@ class Crowd(Runnable[int, int]):
 
     async def ainvoke(self, input, config=None, **kwargs):
         self._enter()
+        if self.most >= self.full:
+            self.is_full.set()
         with anyio.fail_after(PATIENCE):
-            while self.most < self.full:
-                await anyio.lowlevel.checkpoint()
+            await self.is_full.wait()
         for _ in range(3):
             await anyio.lowlevel.checkpoint()
         self.running -= 1

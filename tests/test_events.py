@@ -63,7 +63,6 @@ def test_no_field_of_an_event_can_be_set_or_deleted(event):
             delattr(event, field.name)
 
 
-@pytest.mark.xfail(strict=True, reason="TypeError: super(type, obj) from the frozen+slots dataclass, not a refusal")
 @pytest.mark.parametrize("event", ONE_OF_EACH, ids=lambda e: e.type)
 def test_an_event_takes_no_other_attribute(event):
     with pytest.raises(AttributeError, match="note"):
@@ -188,7 +187,6 @@ def test_half_a_surrogate_pair_is_refused_with_its_field(make, field):
     assert "between code points" in str(error.value)
 
 
-@pytest.mark.xfail(strict=True, reason="name, id and code are only checked for their type: saving them fails later")
 @pytest.mark.parametrize(
     ("make", "field"),
     [
@@ -236,7 +234,6 @@ def test_a_pause_has_a_number_of_seconds():
         Pause(None)
 
 
-@pytest.mark.xfail(strict=True, reason="math.isfinite raises OverflowError: int too large to convert to float")
 def test_a_pause_too_long_for_a_float_is_refused():
     with pytest.raises(ScriptError, match=r"Pause.seconds"):
         Pause(10**400)
@@ -294,7 +291,7 @@ def test_the_first_and_the_last_error_status_are_legal(status):
 def test_the_texts_of_errors_are_texts():
     with pytest.raises(TypeError, match=r"http_error.message is str, not NoneType"):
         http_error(500, None)
-    with pytest.raises(TypeError, match=r"http_error.body is str, not dict"):
+    with pytest.raises(TypeError, match=r"http_error.body is str or None, not dict"):
         http_error(500, body={"error": 1})
     with pytest.raises(TypeError, match=r"provider_error.message is str, not int"):
         provider_error(500)
@@ -321,18 +318,15 @@ def test_arguments_given_as_a_mapping_are_written_as_json():
     assert ToolCall("weather", {}).arguments == "{}"
 
 
-@pytest.mark.xfail(strict=True, reason="json.dumps takes dicts only, though any Mapping is announced")
 def test_any_mapping_will_do_for_the_arguments():
     assert ToolCall("f", MappingProxyType({"x": 1})).args == {"x": 1}
 
 
-@pytest.mark.xfail(strict=True, reason="'Object of type set is not JSON serializable' names neither event nor field")
 def test_arguments_that_are_no_json_are_refused_with_their_field():
     with pytest.raises(TypeError, match=r"ToolCall.arguments"):
         ToolCall("f", {"x": {1, 2}})
 
 
-@pytest.mark.xfail(strict=True, reason="written as NaN, which is no JSON, and no provider's parser takes it")
 def test_a_number_that_json_does_not_have_is_refused_in_arguments():
     with pytest.raises(ValueError, match=r"ToolCall.arguments"):
         ToolCall("f", {"x": math.nan})
@@ -344,7 +338,6 @@ def test_arguments_of_another_type_are_refused(arguments):
         ToolCall("f", arguments)
 
 
-@pytest.mark.xfail(strict=True, reason="the message says 'is str' and hides that a mapping will do")
 def test_the_refusal_of_arguments_tells_that_a_mapping_will_do():
     with pytest.raises(TypeError, match=r"(?i)mapping|dict"):
         ToolCall("f", [1])
@@ -398,10 +391,10 @@ def test_args_that_are_cut_short_raise_value_error():
     ],
 )
 def test_a_piece_is_numbered_after_the_call_before_it(piece, current, index, id):
-    numbered = piece.numbered(current)
+    numbered = piece.numbered(current, current)
     assert (numbered.index, numbered.id) == (index, id)
     assert (numbered.name, numbered.arguments) == (piece.name, piece.arguments)
-    assert numbered.numbered(index) == numbered
+    assert numbered.numbered(index, index) == numbered
 
 
 def test_pieces_of_one_call_add_up():
