@@ -13,7 +13,7 @@ from fakellm.script import Script, join_tool_calls
 _ROLES = {"human": "user", "ai": "assistant", "AIMessageChunk": "assistant"}
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, repr=False)
 class Message:
     """A chat message, or a chunk of one.
 
@@ -71,19 +71,29 @@ def chunk_of(event: Event) -> Message:
     """Return the chunk that shows one event of a stream; pauses and faults are not shown."""
     match event:
         case Text(text):
-            return Message(content=text)
+            return _chunk("content", text)
         case Reasoning(text):
-            return Message(reasoning=text)
+            return _chunk("reasoning", text)
         case Refusal(text):
-            return Message(refusal=text)
+            return _chunk("refusal", text)
         case ToolCall():
-            return Message(tool_calls=(event,))
+            return _chunk("tool_calls", (event,))
         case Usage():
-            return Message(usage=event)
+            return _chunk("usage", event)
         case Finish(reason):
-            return Message(finish_reason=reason)
+            return _chunk("finish_reason", reason)
     msg = f"{event!r} is not shown to a consumer, so no chunk holds it"
     raise TypeError(msg)
+
+
+def _chunk(field: str, value: object) -> Message:
+    """Return a message with one field; the others are the defaults, which the class has.
+
+    A stream is made of these, and the constructor would set each field of each: six times the time.
+    """
+    chunk = object.__new__(Message)
+    chunk.__dict__[field] = value
+    return chunk
 
 
 def as_messages(prompt: object) -> list[Message]:
