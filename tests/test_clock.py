@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from functools import reduce
+from operator import add
 from threading import Thread
 from types import SimpleNamespace
 
@@ -15,11 +17,6 @@ from strategies import modest
 from fakellm import clock as clocks
 from fakellm.clock import Clock, InstantClock, RealClock, ScaledClock
 from fakellm.errors import LLMError, LLMTimeoutError
-
-
-@pytest.fixture(params=["asyncio", "trio"])
-def anyio_backend(request):
-    return request.param
 
 
 @pytest.fixture
@@ -61,7 +58,7 @@ def test_an_instant_clock_shows_what_was_waited_for(waits):
     clock = InstantClock()
     for seconds in waits:
         clock.sleep(seconds)
-    assert clock.now == sum(waits)
+    assert clock.now == reduce(add, waits, 0.0)  # sum() rounds less often since Python 3.12
 
 
 def test_an_instant_clock_does_not_wait(machine):
