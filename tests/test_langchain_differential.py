@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 import threading
 import uuid
 import warnings
@@ -1345,7 +1346,8 @@ def closing_closes_the_source_through_a_streaming_step_and_does_not_drain_it(lib
     return closings(lib, makers)
 
 
-@ours(langchain=[["a", "got a", "returned"]], fakellm=[CLOSED])
+# LangChain leaves it to the interpreter, which since Python 3.13 frees the frame of a closed generator at once.
+@ours(langchain=[CLOSED if sys.version_info >= (3, 13) else ["a", "got a", "returned"]], fakellm=[CLOSED])
 def closing_closes_a_fallback_before_close_returns(lib):
     with no_garbage_collection():
         return closings(lib, [lambda source: lib.Lambda(raising(ValueError)).with_fallbacks([source])])
