@@ -54,6 +54,8 @@ __all__ = [  # noqa: RUF022 - as a user meets them
     "Runnable",
 ]
 
+_ROOMS = ("clock", "errors", "messages")
+
 __version__ = "0.1.0"
 
 
@@ -65,6 +67,8 @@ def __getattr__(name: str) -> Any:
             value = getattr(import_module(home), name)
             globals()[name] = value
             return value
+    if name in _ROOMS:
+        return import_module(f"fakellm.{name}")
     msg = f"module 'fakellm' has no attribute {name!r}; it has {', '.join(__all__)}"
     raise AttributeError(msg)
 

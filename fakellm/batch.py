@@ -57,15 +57,25 @@ def run_all(
 ) -> list[T | Exception]:
     """Run the jobs in threads; results in the order of the jobs.
 
-    The failure of the first job that failed is raised, after what runs has ended; jobs that had not
-    started then never do.
+    The failure of the first job in order that failed is raised, after what runs has ended; jobs behind it
+    that had not started when it failed never do.
     """
-    work = [partial(caught, job, return_exceptions=return_exceptions) for job in jobs]
-    if not work:
+    if not jobs:
         return []
+    failed: list[int] = []
+
+    def run(index: int, job: Callable[[], T]) -> Any:
+        if failed and index > min(failed):
+            return None  # nobody looks at it: the failure before it is raised
+        try:
+            return caught(job, return_exceptions=return_exceptions)
+        except BaseException:
+            failed.append(index)
+            raise
+
     pool = thread_pool(workers)
     try:
-        futures = [submit(pool, job) for job in work]
+        futures = [submit(pool, partial(run, index, job)) for index, job in enumerate(jobs)]
         return [future.result() for future in futures]
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
@@ -105,14 +115,19 @@ class _Tasks:
         self.waiting = deque(enumerate(jobs))
         self.crew = crew
         self.running = 0
+        self.is_filling = False
         self.done: deque[tuple[int, Any, BaseException | None]] = deque()
         self.monitor = Monitor()
         self.fill()
 
     def fill(self) -> None:
+        if self.is_filling:  # an eager task ran to its end inside start()
+            return
+        self.is_filling = True
         while self.waiting and self.running < self.bound and not self.crew.closing:
             self.running += 1
             self.crew.start(partial(self.run, *self.waiting.popleft()))
+        self.is_filling = False
 
     async def run(self, index: int, job: Callable[[], Awaitable[Any]]) -> None:
         try:

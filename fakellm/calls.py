@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import chain, islice
+from traceback import walk_tb
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from fakellm.concurrency import Stepper, is_cancellation
-from fakellm.errors import clip
+from fakellm.errors import clip, explain
 from fakellm.messages import Message, as_messages
 from fakellm.script import Script
 
@@ -24,10 +25,10 @@ _STATES = Literal["waiting", "running", "complete", "closed", "cancelled", "fail
 class Call:
     """One call of a fake model.
 
-    `input`, `config` and `kwargs` are as they were given; `method` is `invoke`, `stream`, `batch` or one of
-    their asynchronous forms. `state` says how far it is: `waiting` in a batch, `running`, or how it ended:
-    `complete`, `closed` (by its consumer, before the end), `cancelled`, or `failed` with an `error`.
-    `stepped_by` says which threads and tasks began and ended it.
+    `input`, `config` and `kwargs` are as they were given; of a list of messages, a copy. `method` is
+    `invoke`, `stream`, `batch` or one of their asynchronous forms. `state` says how far it is: `waiting` in a
+    batch, `running`, or how it ended: `complete`, `closed` (by its consumer, before the end), `cancelled`, or
+    `failed` with an `error`. `stepped_by` says which threads and tasks began and ended it.
     """
 
     __slots__ = (
@@ -37,7 +38,6 @@ class Call:
 
     def __init__(
         self,
-        number: int,
         method: str,
         input: Any,
         text: str,
@@ -45,9 +45,9 @@ class Call:
         config: RunnableConfig | None,
         kwargs: dict[str, Any],
     ) -> None:
-        self.number = number
+        self.number = 0
         self.method = method
-        self.input = input
+        self.input = list(input) if isinstance(input, list) else input
         self.text = text
         self.role = role
         self.config = config
@@ -71,7 +71,10 @@ class Call:
 
     @property
     def closed(self) -> bool:
-        """Whether the consumer closed the stream before its end."""
+        """Whether the consumer closed the stream before its end.
+
+        Where a step of it was under way in another task, that task is cancelled, and so is the call.
+        """
         return self.state == "closed"
 
     @property
@@ -88,7 +91,8 @@ class Call:
     def chunks(self) -> list[Any]:
         """The chunks that the consumer took: of a script all, of what a function made the last 20."""
         if self._tail or self.reply is None:
-            return list(self._tail)
+            left = self._cursor.__length_hint__()  # type: ignore[attr-defined]
+            return list(self._tail)[: len(self._tail) - left]
         shown = chain.from_iterable(step for step in self.reply.steps if isinstance(step, tuple))
         return list(islice(shown, self.delivered))
 
@@ -128,7 +132,11 @@ class Call:
         elif is_cancellation(error):
             self.state = "cancelled"
         else:
-            self.state, self.error = "failed", error
+            self.fail(error)
+
+    def fail(self, error: BaseException) -> None:
+        """Note that the call failed."""
+        self.state, self.error = "failed", error
 
     def deliver(self, chunks: tuple[T, ...], *, keep: bool = False) -> Iterator[T]:
         """Return an iterator over the chunks; what is taken from it counts as delivered, at no cost.
@@ -151,3 +159,36 @@ class Call:
             names = (f"{s.thread}/{s.task}" if s.task else s.thread for s in self.stepped_by)
             lines.append("  stepped by: " + ", ".join(names))
         return "\n".join(lines)
+
+
+def shown_calls(calls: list[Call]) -> str:
+    """Word the calls, of many the first and the last ten."""
+    reports = [call.report() for call in (calls if len(calls) <= 2 * _TAIL else [*calls[:10], *calls[-10:]])]
+    if len(calls) > len(reports):
+        reports.insert(10, f"... {len(calls) - len(reports)} calls ...")
+    return "\n".join(reports)
+
+
+def swallowed(name: str, miss: BaseException) -> str:
+    """Word that a call found no reply and that somebody caught the error."""
+    stack = (frame for frame, _ in walk_tb(miss.__traceback__))
+    outside = [frame.f_code for frame in stack if not frame.f_globals["__name__"].startswith("fakellm.")]
+    place = f" in {outside[-1].co_name}, {outside[-1].co_filename}," if outside else ""
+    return explain(
+        f"a call{place} found no reply of {name}, and its UnexpectedCallError was caught, by the code under test or "
+        f"by the test:\n{miss}",
+        remedy=["if that is meant: @pytest.mark.fake_llm(allow_misses=True), or verify(allow_misses=True)"],
+    )
+
+
+def never_asked(name: str, unused: list[str], calls: str) -> str:
+    """Word that replies were never asked for."""
+    return explain(
+        f"{name} was never asked for {len(unused)} of its replies",
+        sent=[calls],
+        expected=unused,
+        remedy=[
+            "look whether the app calls the model at all, iterates what stream() returns and awaits what it should",
+            "if that is meant: @pytest.mark.fake_llm(allow_unused=True), or verify(allow_unused=True)",
+        ],
+    )

@@ -92,11 +92,11 @@ async def sleep(seconds: float) -> None:
     await asyncio.sleep(seconds)
 
 
-async def run_in_thread(function: Callable[[], T]) -> T:
+async def run_in_thread(function: Callable[[], T], *, shield: bool = False) -> T:
     """Run a blocking function in a worker thread, with a copy of the context variables.
 
     A `StopIteration` becomes a `RuntimeError`, since no future can carry it. Cancelling gives up the
-    wait; the thread itself runs to its end.
+    wait, but the thread runs to its end; with `shield` the function is run also where a cancellation is due.
     """
 
     def guarded() -> T:
@@ -107,26 +107,30 @@ async def run_in_thread(function: Callable[[], T]) -> T:
             raise RuntimeError(msg) from stop
 
     if trio := _trio():
-        result: T = await trio.to_thread.run_sync(guarded, abandon_on_cancel=True)
+        with trio.CancelScope(shield=shield):
+            result: T = await trio.to_thread.run_sync(guarded, abandon_on_cancel=True)
         return result
     import asyncio
 
-    return await asyncio.to_thread(guarded)
+    thread = asyncio.to_thread(guarded)
+    return await (asyncio.shield(thread) if shield else thread)
 
 
 async def iterate_in_thread(iterator: Iterator[T]) -> AsyncIterator[T]:
     """Step a blocking iterator in worker threads, one step at a time.
 
-    Closing waits until the iterator is closed. A cancellation in the middle of a step does not wait for
-    the thread: the step ends by itself and then closes the iterator.
+    All steps, and the closing, see one copy of the context variables. Closing waits until the iterator is
+    closed. A cancellation in the middle of a step does not wait for the thread: the step ends by itself
+    and then closes the iterator.
     """
+    context = copy_context()
     lock = Lock()
     abandoned = False
 
     def step() -> T:
         try:
             with lock:
-                item: T = next(iterator, _END)
+                item: T = context.run(next, iterator, _END)
         finally:
             if abandoned:
                 close_unless_busy()
@@ -135,7 +139,7 @@ async def iterate_in_thread(iterator: Iterator[T]) -> AsyncIterator[T]:
     def close_unless_busy() -> None:
         if lock.acquire(blocking=False):
             try:
-                close(iterator)
+                context.run(close, iterator)
             finally:
                 lock.release()
 
@@ -144,7 +148,7 @@ async def iterate_in_thread(iterator: Iterator[T]) -> AsyncIterator[T]:
             yield item
     finally:
         abandoned = True
-        close_unless_busy()
+        await run_in_thread(close_unless_busy, shield=True)
 
 
 def close(iterator: object) -> None:
@@ -213,12 +217,13 @@ class Crew:
     """Tasks that end before the block does: leaving it cancels what still runs and waits for it.
 
     Unlike a task group it may be open across a `yield`, in asyncio and in trio: it leaves no cancel
-    scope on the stack of whoever steps the generator. Jobs keep their own errors to themselves; only
-    a cancellation may leave one.
+    scope on the stack of whoever steps the generator. An error that leaves a job is raised when the block
+    is left, or noted on the error that leaves the block.
     """
 
     def __init__(self) -> None:
         self.closing = False
+        self.errors: list[BaseException] = []
         self._tasks: list[Any] = []
         self._trio = _trio()
         self._context = copy_context()
@@ -234,7 +239,7 @@ class Crew:
             async def scoped() -> None:
                 try:
                     with scope:
-                        await job()
+                        await self._run(job)
                 finally:
                     done.set()
 
@@ -243,18 +248,33 @@ class Crew:
             return
         import asyncio
 
-        async def awaited() -> None:
-            await job()
-
-        task = asyncio.get_running_loop().create_task(awaited(), context=self._context.copy())
+        task = asyncio.get_running_loop().create_task(self._run(job), context=self._context.copy())
         self._tasks.append(task)
 
+    async def _run(self, job: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await job()
+        except BaseException as error:
+            if is_cancellation(error):
+                raise
+            self.errors.append(error)
+
     def must_end_by(self, error: BaseException) -> bool:
-        """Tell whether the error is a cancellation that a job has to let through."""
+        """Tell whether an error ends the job, rather than being a result of it: it is over, or cancelled."""
         return self.closing or (self._trio is not None and isinstance(error, self._trio.Cancelled))
 
-    async def __aexit__(self, *exc: object) -> None:
+    async def __aexit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         self.closing = True
+        try:
+            await self._end()
+        finally:
+            if self.errors and isinstance(error, Exception):
+                for other in self.errors:
+                    error.add_note(f"While the others were ended, one of them raised {other!r}")
+            elif self.errors:
+                raise self.errors[0]
+
+    async def _end(self) -> None:
         if self._trio:
             for scope, _ in self._tasks:
                 scope.cancel()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 
@@ -43,6 +44,7 @@ def ensure_config(config: RunnableConfig | None = None) -> RunnableConfig:
 
     Keys that are None count as absent; unknown keys land in `configurable`.
     """
+    _check(config)
     full: dict[str, Any] = {"tags": [], "metadata": {}, "callbacks": None, "recursion_limit": RECURSION_LIMIT}
     full["configurable"] = {}
     for source in (_inherited.get(), config):
@@ -57,8 +59,15 @@ def ensure_config(config: RunnableConfig | None = None) -> RunnableConfig:
     return cast("RunnableConfig", full)
 
 
+def _check(config: object) -> None:
+    if config is not None and not isinstance(config, Mapping):
+        msg = f"a config is a dict such as {{'tags': [...]}}, not {config!r}; several messages are one list"
+        raise TypeError(msg)
+
+
 def has_callbacks(config: RunnableConfig | None) -> bool:
-    """Tell whether anybody watches a call with this config."""
+    """Tell whether anybody watches a call with this config. Raises `TypeError` for what is no config."""
+    _check(config)
     if config is not None and config.get("callbacks"):
         return True
     inherited = _inherited.get()
@@ -136,4 +145,5 @@ class inherited:  # noqa: N801 - reads as a word at its uses: "with inherited(co
         self._token = _inherited.set(self._config)
 
     def __exit__(self, *exc: object) -> None:
-        _inherited.reset(self._token)
+        with suppress(ValueError):  # an abandoned stream is closed by the interpreter, in a context of its own
+            _inherited.reset(self._token)

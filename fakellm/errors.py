@@ -7,7 +7,7 @@ of a test that the test itself is wrong.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 
 class ScriptError(ValueError):
@@ -27,10 +27,25 @@ class MissingExtraError(ImportError):
             f"  to do:     pip install 'fakellm-stream[{extra}]'",
             name=library,
         )
+        self._arguments = (library, extra, purpose)
+
+    def __reduce__(self) -> tuple[type[MissingExtraError], tuple[str, str, str]]:
+        """Pickle and copy the error by what it was made of."""
+        return type(self), self._arguments
+
+
+def _rebuild(kind: type[BaseException], args: tuple[object, ...], state: dict[str, object]) -> BaseException:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
 
 
 class LLMError(Exception):
     """A scripted fault, as code that calls a fake model directly meets it."""
+
+    def __reduce__(self) -> tuple[Callable[..., BaseException], tuple[object, ...]]:
+        """Pickle and copy the error with its fields, so that it can leave a process."""
+        return _rebuild, (type(self), self.args, self.__dict__)
 
 
 class LLMStatusError(LLMError):

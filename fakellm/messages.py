@@ -122,6 +122,11 @@ def as_text(prompt: object) -> str:
     return "\n".join(f"{message.role}: {message.content}" for message in as_messages(prompt))
 
 
+def role_of(name: str) -> str:
+    """Return the role by the name that OpenAI gives it; LangChain says `human` and `ai`."""
+    return _ROLES.get(name, name)
+
+
 def _not_a_prompt(prompt: object) -> ValueError:
     hint = ""
     if isinstance(prompt, (bytes, bytearray)):
@@ -153,7 +158,7 @@ def _as_message(message: Any, place: int) -> Message:
             "a role and a content"
         )
         raise ValueError(msg)  # noqa: TRY004 - LangChain's type for bad input
-    return Message(_ROLES.get(role, role), _content_text(content), tool_call_id=call)
+    return Message(role_of(role), _content_text(content), tool_call_id=call)
 
 
 def _content_text(content: object) -> str:

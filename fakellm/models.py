@@ -5,16 +5,16 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from functools import partial
-from threading import Lock
+from threading import RLock
 from typing import Any, Generic, Self, TypeVar
 
 from fakellm import runs
-from fakellm.calls import Call
+from fakellm.calls import Call, never_asked, shown_calls, swallowed
 from fakellm.clock import Clock, InstantClock
 from fakellm.concurrency import checkpoint, checkpointer, closing, task_stepper, thread_stepper
 from fakellm.config import RunnableConfig, has_callbacks
 from fakellm.errors import SwallowedCallError, UnexpectedCallError, UnusedRepliesError
-from fakellm.events import Event, Fault, Finish, Pause, Text, Usage
+from fakellm.events import Event, Finish, Text, Usage
 from fakellm.messages import Message, as_messages, as_text, chunk_of
 from fakellm.playback import Playback, compiled
 from fakellm.replies import Matcher, Replies, Reply, content_of
@@ -22,7 +22,6 @@ from fakellm.runnable import Runnable
 from fakellm.script import Script
 
 Chunk = TypeVar("Chunk")
-_Step = tuple[Any, ...] | Pause | Fault
 
 
 class FakeModel(Runnable[Any, Chunk], Generic[Chunk]):
@@ -36,10 +35,8 @@ class FakeModel(Runnable[Any, Chunk], Generic[Chunk]):
     def __init__(
         self, *parts: Any, streaming: bool = True, clock: Clock | None = None, name: str | None = None
     ) -> None:
-        if clock is not None and not isinstance(clock, Clock):
-            msg = (
-                f"a clock has now, sleep and asleep; {clock!r} does not; there are InstantClock, ScaledClock, RealClock"
-            )
+        if clock is not None and (isinstance(clock, type) or not isinstance(clock, Clock)):
+            msg = f"a clock is InstantClock(), ScaledClock(factor), RealClock() or the like, not {clock!r}"
             raise TypeError(msg)
         self.streaming = streaming
         self.clock: Clock = InstantClock() if clock is None else clock
@@ -48,7 +45,7 @@ class FakeModel(Runnable[Any, Chunk], Generic[Chunk]):
         self.misses: list[UnexpectedCallError] = []
         self._replies = Replies()
         self._playback = Playback(self._show, self.clock)
-        self._lock = Lock()
+        self._lock = RLock()
         if parts:
             self.otherwise(*parts)
 
@@ -93,7 +90,8 @@ class FakeModel(Runnable[Any, Chunk], Generic[Chunk]):
             if not any(isinstance(step, tuple) for step in reply.steps) and reply.content.fault is None:
                 raise _no_chunks(self.get_name())
             reply.answer = self._whole(reply.content)
-        self._replies.add(reply)
+        with self._lock:
+            self._replies.add(reply)
         return self
 
     # -- what a test asks -------------------------------------------------------------------------
@@ -106,16 +104,13 @@ class FakeModel(Runnable[Any, Chunk], Generic[Chunk]):
     def verify(self, *, allow_unused: bool = False, allow_misses: bool = False) -> None:
         """Raise `SwallowedCallError` if a call found no reply, else `UnusedRepliesError` if one is left."""
         if self.misses and not allow_misses:
-            msg = f"the code under test caught an UnexpectedCallError of {self.get_name()}:\n{self.misses[0]}"
-            raise SwallowedCallError(msg) from self.misses[0]
+            raise SwallowedCallError(swallowed(self.get_name(), self.misses[0])) from self.misses[0]
         if not allow_unused and (unused := self.unused):
-            listed = "\n  ".join(unused)
-            msg = f"{self.get_name()} was never asked for {len(unused)} of its replies:\n  {listed}\n{self.report()}"
-            raise UnusedRepliesError(msg)
+            raise UnusedRepliesError(never_asked(self.get_name(), unused, self.report()))
 
     def report(self) -> str:
-        """Word the calls and their chunks."""
-        return "\n".join(call.report() for call in self.calls) or f"{self.get_name()} was not called"
+        """Word the calls and their chunks, of many calls the first and the last ten."""
+        return shown_calls(self.calls) or f"{self.get_name()} was not called"
 
     # -- what the kinds of model differ in --------------------------------------------------------
 
@@ -136,16 +131,27 @@ class FakeModel(Runnable[Any, Chunk], Generic[Chunk]):
     def _open(self, method: str, prompt: Any, config: RunnableConfig | None, kwargs: dict[str, Any]) -> Call:
         """Log a call and choose its reply."""
         text, role = self._read(prompt)
-        with self._lock:
-            call = Call(len(self.calls) + 1, method, prompt, text, role, config, kwargs)
-            self.calls.append(call)
+        call = Call(method, prompt, text, role, config, kwargs)
         try:
-            self._replies.select(call)
-        except UnexpectedCallError as miss:
-            call.state, call.error = "failed", miss
-            self.misses.append(miss)
+            fitting = self._replies.fitting(call)  # runs the user's predicates, so not under the lock
+        except BaseException as error:
+            with self._lock:
+                self._log(call)
+            call.fail(error)
             raise
+        with self._lock:
+            self._log(call)
+            try:
+                self._replies.claim(call, fitting)
+            except UnexpectedCallError as miss:
+                call.fail(miss)
+                self.misses.append(miss)
+                raise
         return call
+
+    def _log(self, call: Call) -> None:
+        self.calls.append(call)
+        call.number = len(self.calls)
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Chunk:
         """Return the whole answer, after all its pauses; a fault in it is raised."""
@@ -243,7 +249,7 @@ class FakeModel(Runnable[Any, Chunk], Generic[Chunk]):
         """Choose the reply now, so that a batch gets its replies in the order of its inputs."""
         try:
             call = self._open("batch", input, config, kwargs)
-        except (UnexpectedCallError, ValueError) as error:
+        except (UnexpectedCallError, Exception) as error:  # noqa: BLE001 - raised by the job, in its place
             return partial(_raise, error)
         return lambda: self._watched(lambda: self._answer(call), input, config)
 
@@ -256,7 +262,7 @@ class FakeModel(Runnable[Any, Chunk], Generic[Chunk]):
         """Choose the reply now, so that a batch gets its replies in the order of its inputs."""
         try:
             call = self._open("abatch", input, config, kwargs)
-        except (UnexpectedCallError, ValueError) as error:
+        except (UnexpectedCallError, Exception) as error:  # noqa: BLE001 - raised by the job, in its place
             return partial(_araise, error)
         return lambda: self._awatched(lambda: self._aanswer(call), input, config)
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import ExitStack
+from contextvars import Context, copy_context
 from functools import partial
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fakellm import runs
-from fakellm.batch import arun_all, run_all, submit, thread_pool
+from fakellm.batch import arun_all, run_all, thread_pool
 from fakellm.concurrency import Crew, Monitor, close, closing
 from fakellm.config import RunnableConfig
 from fakellm.functions import (
@@ -66,8 +67,9 @@ class RunnableParallel(Runnable[Input, dict[str, Any]]):
 
     Synchronously the steps run in threads, asynchronously in tasks, at most `max_concurrency` at a time;
     keyword arguments go to each. Streaming yields one-key dicts that add up, as they come, and runs
-    each step one chunk ahead of the consumer. If a step fails, its siblings are awaited (threads) or
-    cancelled and awaited (tasks) before its error is raised.
+    each step one chunk ahead of the consumer; what one step has read and another not yet waits in memory.
+    If a step fails, its siblings are awaited (threads, which read no more input) or cancelled and awaited
+    (tasks) before its error is raised.
 
     Unlike LangChain, the asynchronous methods keep `max_concurrency` and await what they cancel, keyword
     arguments are passed on, each asynchronous step (and the input) is stepped and closed by one task of
@@ -145,16 +147,28 @@ class _Tee:
 
     def __init__(self, source: Iterator[Any], readers: int) -> None:
         self._source = source
-        self._buffers: list[deque[Any]] = [deque() for _ in range(readers)]
+        self._buffers: dict[int, deque[Any]] = {number: deque() for number in range(readers)}
         self._lock = Lock()
         self._error: BaseException | None = None
+        self._is_closed = False
+
+    def close(self) -> None:
+        """Let whoever asks for more meet a `GeneratorExit`, so that no step reads on behind a closed stream."""
+        self._is_closed = True
+
+    def drop(self, number: int) -> None:
+        """Keep nothing more for a reader that ended."""
+        self._buffers.pop(number, None)
 
     def reader(self, number: int) -> Iterator[Any]:
-        while (item := self._next(self._buffers[number])) is not MISSING:
+        buffer = self._buffers[number]
+        while (item := self._next(buffer)) is not MISSING:
             yield item
 
     def _next(self, buffer: deque[Any]) -> Any:
         with self._lock:
+            if self._is_closed:
+                raise self._error or GeneratorExit
             if buffer:
                 return buffer.popleft()
             if self._error is not None:
@@ -164,7 +178,7 @@ class _Tee:
             except BaseException as error:
                 self._error = error
                 raise
-            for other in self._buffers:
+            for other in tuple(self._buffers.values()):
                 if other is not buffer:
                     other.append(item)
             return item
@@ -181,16 +195,20 @@ def _merge(
         if not steps:
             return
         tee = _Tee(source, len(steps))
-        branches: dict[str, Iterator[Any]] = {}
-        for number, (key, step) in enumerate(steps.items()):
-            branches[key] = step.transform(tee.reader(number), config, **kwargs)
-            stack.callback(close, branches[key])
+        branches = {
+            key: _Branch(number, copy_context(), step.transform(tee.reader(number), config, **kwargs))
+            for number, (key, step) in enumerate(steps.items())
+        }
+        for branch in branches.values():
+            stack.callback(branch.context.run, close, branch.chunks)
         pool = thread_pool(min(config.get("max_concurrency") or len(steps), len(steps)))
         stack.callback(partial(pool.shutdown, wait=True, cancel_futures=True))
+        stack.callback(tee.close)
         done: SimpleQueue[tuple[str, Future[Any]]] = SimpleQueue()
 
         def pull(key: str) -> None:
-            future = submit(pool, partial(next, branches[key], MISSING))
+            branch = branches[key]
+            future = pool.submit(branch.context.run, partial(next, branch.chunks, MISSING))
             future.add_done_callback(lambda future: done.put((key, future)))
 
         for key in branches:
@@ -201,9 +219,18 @@ def _merge(
             chunk = future.result()
             if chunk is MISSING:
                 running -= 1
+                tee.drop(branches[key].number)
                 continue
             yield AddableDict({key: chunk})
             pull(key)
+
+
+class _Branch(NamedTuple):
+    """One step of a parallel stream: its chunks, and the context variables that all its steps see."""
+
+    number: int
+    context: Context
+    chunks: Iterator[Any]
 
 
 async def _amerge(
@@ -217,7 +244,7 @@ async def _amerge(
         crew.start(fan.pump)
         for number, (key, step) in enumerate(steps.items()):
             branch = step.atransform(fan.reader(number), config, **kwargs)
-            crew.start(partial(fan.run, key, branch))
+            crew.start(partial(fan.run, key, number, branch))
         while True:
             await fan.monitor.until(lambda: fan.out or fan.failure or not fan.running)
             if fan.out:
@@ -238,7 +265,7 @@ class _Fan:
         self.crew = crew
         self.source = source
         self.bound = bound or branches
-        self.buffers: list[deque[Any]] = [deque() for _ in range(branches)]
+        self.buffers: dict[int, deque[Any]] = {number: deque() for number in range(branches)}
         self.wanted = False
         self.ended = False
         self.input_error: BaseException | None = None
@@ -257,7 +284,7 @@ class _Fan:
                     await self.monitor.until(lambda: self.wanted)
                     item = await anext(self.source, MISSING)
                     self.ended = item is MISSING
-                    for buffer in () if self.ended else self.buffers:
+                    for buffer in () if self.ended else self.buffers.values():
                         buffer.append(item)
                     self.wanted = False
                     self.monitor.notify()
@@ -282,7 +309,7 @@ class _Fan:
             else:
                 return
 
-    async def run(self, key: str, branch: AsyncIterator[Any]) -> None:
+    async def run(self, key: str, number: int, branch: AsyncIterator[Any]) -> None:
         """Step one branch, one chunk ahead of the consumer; close it."""
         try:
             async with closing(branch):
@@ -297,6 +324,7 @@ class _Fan:
             self.failure = self.failure or error
         finally:
             self.running -= 1
+            self.buffers.pop(number, None)
             self.monitor.notify()
 
     async def step(self, branch: AsyncIterator[Any]) -> Any:

@@ -38,27 +38,23 @@ class Playback:
         if isinstance(content, Script):
             return reply.steps if seen is None else reply.waits
         if isinstance(content, BaseException):
+            content.__context__ = None  # of an earlier raise
             raise content.with_traceback(None)
+        if isinstance(content, type):
+            raise content
         if is_async_function(content):
             msg = f"the reply is the asynchronous function {content!r}; call ainvoke, astream or abatch"
             raise TypeError(msg)
-        return self._made(call, content, seen)
-
-    def _made(self, call: Call, function: Callable[[Any], Any], seen: list[Event] | None) -> Iterator[Step]:
-        feed = Feed(self._show, seen)
-        parts = _parts(function(call.input))
-        with closing(parts):
-            for part in parts:
-                yield from feed.steps(part)
+        return Feed(self._show, content, seen).all_steps(call.input)
 
     async def asteps(self, call: Call, seen: list[Event] | None = None) -> AsyncIterator[Step]:
         """Yield the steps of a call's reply; a plain function is run in the event loop's thread."""
         _, content = _reply(call)
-        if isinstance(content, (Script, BaseException)):
+        if isinstance(content, (Script, BaseException, type)):
             for step in self.steps(call, seen):
                 yield step
             return
-        feed = Feed(self._show, seen)
+        feed = Feed(self._show, content, seen)
         result = content(call.input)
         if inspect.isawaitable(result):
             result = await result
@@ -68,11 +64,8 @@ class Playback:
                     for step in feed.steps(part):
                         yield step
             return
-        parts = _parts(result)
-        with closing(parts):
-            for part in parts:
-                for step in feed.steps(part):
-                    yield step
+        for step in feed.steps_of(result):
+            yield step
 
     def wait(self, step: Step) -> None:
         """Wait for a pause or a fault, and raise the fault; chunks are not waited for."""
@@ -114,15 +107,27 @@ class Feed:
     The events are collected in `seen` if a list is given; nothing else grows with the stream.
     """
 
-    def __init__(self, show: Show, seen: list[Event] | None = None) -> None:
+    def __init__(self, show: Show, function: Callable[[Any], Any], seen: list[Event] | None = None) -> None:
         self._show = show
+        self._function = function
         self._seen = seen
         self._reader = EventReader()
         self._order = OrderChecker()
 
+    def all_steps(self, prompt: object) -> Iterator[Step]:
+        """Yield the steps of what the function says to the prompt. Lazy; closing closes a generator."""
+        yield from self.steps_of(self._function(prompt))
+
+    def steps_of(self, result: object) -> Iterator[Step]:
+        """Yield the steps of what the function returned: one part, a list of parts, or a generator of them."""
+        parts: Iterable[object] = result if isinstance(result, (list, tuple, Generator)) else (result,)
+        with closing(parts):
+            for part in parts:
+                yield from self.steps(part)
+
     def steps(self, part: object) -> Iterator[Step]:
         """Yield the steps of one part. Raises `TypeError` for no part, `ScriptError` for the wrong order."""
-        for event in self._reader.read(part):
+        for event in self._events(part):
             if not (isinstance(part, Script) and part.allow_illegal):
                 self._order.step(event)
             if isinstance(event, (Pause, Fault)):
@@ -133,12 +138,13 @@ class Feed:
             if chunks := self._show(event):
                 yield chunks
 
-
-def _parts(result: object) -> Iterable[object]:
-    """Return the parts in what a function of the input returned: one, or those of a list or generator."""
-    if isinstance(result, (list, tuple, Generator)):
-        return result
-    return (result,)
+    def _events(self, part: object) -> Iterable[Event]:
+        try:
+            return self._reader.read(part)
+        except TypeError as error:
+            name = getattr(self._function, "__name__", repr(self._function))
+            error.add_note(f"It was returned or yielded by the reply function {name}; did it forget to return?")
+            raise
 
 
 def _silence_of(step: Pause | Fault) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from threading import RLock
+from itertools import chain
 from typing import Any, Literal
 
 from fakellm.calls import Call
@@ -16,10 +16,12 @@ from fakellm.errors import (
     explain,
 )
 from fakellm.events import Fault, Pause
+from fakellm.functions import is_async_function, is_generator_function
+from fakellm.messages import role_of
 from fakellm.script import Script
 
 Matcher = str | re.Pattern[str] | Callable[[Any], object] | None
-Content = Script | Callable[[Any], Any] | BaseException
+Content = Script | Callable[[Any], Any] | BaseException | type[BaseException]
 Step = tuple[Any, ...] | Pause | Fault
 """A run of chunks, or what happens between two runs."""
 
@@ -32,7 +34,7 @@ def content_of(parts: tuple[Any, ...]) -> Content:
     first = parts[0]
     if isinstance(first, BaseException) or (isinstance(first, type) and issubclass(first, BaseException)):
         _alone(parts, "an exception that a call raises")
-        return first() if isinstance(first, type) else first
+        return first
     if callable(first) and not isinstance(first, type):
         _alone(parts, "a function")
         return first  # type: ignore[no-any-return]
@@ -49,6 +51,20 @@ def _alone(parts: tuple[Any, ...], what: str) -> None:
             f"{what} is a reply by itself and cannot be mixed with {len(parts) - 1} other parts; "
             "to fail after some chunks use a fault such as disconnect(), or a generator function that raises"
         )
+        raise TypeError(msg)
+
+
+def _check_matcher(matcher: object) -> None:
+    """Raise `TypeError` for what would match nothing, or anything."""
+    hint = None
+    if isinstance(matcher, re.Pattern):
+        hint = "prompts are text, so compile a str pattern" if isinstance(matcher.pattern, bytes) else None
+    elif isinstance(matcher, type) or is_async_function(matcher) or is_generator_function(matcher):
+        hint = "a predicate is a plain function that returns whether the input matches"
+    elif not (matcher is None or isinstance(matcher, str) or callable(matcher)):
+        hint = "decode the bytes first" if isinstance(matcher, bytes) else "for a pattern write re.compile(...)"
+    if hint:
+        msg = f"when() matches a text, a compiled pattern or a predicate of the input, not {matcher!r}; {hint}"
         raise TypeError(msg)
 
 
@@ -81,7 +97,7 @@ class Reply:
 
     def fits(self, call: Call) -> bool:
         """Tell whether the call is one that this was scripted for."""
-        if self.role is not None and self.role != call.role:
+        if self.role is not None and role_of(self.role) != call.role:
             return False
         if self.matcher is None:
             return True
@@ -89,7 +105,11 @@ class Reply:
             return self.matcher in call.text
         if isinstance(self.matcher, re.Pattern):
             return self.matcher.search(call.text) is not None
-        return bool(self.matcher(call.input))
+        try:
+            return bool(self.matcher(call.input))
+        except Exception as error:
+            error.add_note(f"This was raised by the predicate of: {self}")
+            raise
 
     def __str__(self) -> str:
         condition = []
@@ -106,11 +126,15 @@ class Reply:
 
 
 class Replies:
-    """All that a fake was told, in order. A `when` that fits comes before the next `reply`, then `otherwise`."""
+    """All that a fake was told, in order. A `when` that fits comes before the next `reply`, then `otherwise`.
+
+    Not safe for threads by itself: the fake calls `add` and `claim` under a lock, and `fitting`, which runs
+    the predicates of its user, without.
+    """
 
     def __init__(self) -> None:
         self.all: list[Reply] = []
-        self._lock = RLock()
+        self._live: list[Reply] = []
 
     def add(self, reply: Reply) -> None:
         """Add a reply; a later `otherwise` replaces an earlier one."""
@@ -123,24 +147,29 @@ class Replies:
             if matcher is None and reply.role is None:
                 msg = "when() needs a text, a pattern, a predicate or a role; for every other call use otherwise()"
                 raise ScriptError(msg)
-            if not (matcher is None or isinstance(matcher, (str, re.Pattern)) or callable(matcher)):
-                msg = f"when() matches a text, a compiled pattern or a predicate of the input, not {matcher!r}"
-                raise TypeError(msg)
-        with self._lock:
-            if reply.kind == "otherwise":
-                self.all = [r for r in self.all if r.kind != "otherwise"]
-            self.all.append(reply)
+            _check_matcher(matcher)
+        if reply.kind == "otherwise":
+            self.all = [r for r in self.all if r.kind != "otherwise"]
+            self._live = [r for r in self._live if r.kind != "otherwise"]
+        self.all.append(reply)
+        self._live.append(reply)
 
-    def select(self, call: Call) -> Reply:
-        """Return the reply for the call, and count it. Raises `UnexpectedCallError` if there is none."""
-        with self._lock:
-            for kind in ("when", "reply", "otherwise"):
-                for reply in self.all:
-                    if reply.kind == kind and not reply.is_spent and reply.fits(call):
-                        reply.calls.append(call.number)
-                        call.reply = reply
-                        return reply
-        raise UnexpectedCallError(self._miss(call))
+    def fitting(self, call: Call) -> list[Reply]:
+        """Return each `when` that fits the call and may still answer."""
+        return [reply for reply in tuple(self._live) if reply.kind == "when" and reply.fits(call)]
+
+    def claim(self, call: Call, fitting: list[Reply]) -> None:
+        """Give the call its reply: the first that is left of those that fit, the `reply`s, the `otherwise`.
+
+        Raises `UnexpectedCallError` if there is none.
+        """
+        others = (reply for kind in ("reply", "otherwise") for reply in self._live if reply.kind == kind)
+        call.reply = next((reply for reply in chain(fitting, others) if not reply.is_spent), None)
+        if call.reply is None:
+            raise UnexpectedCallError(self._miss(call))
+        call.reply.calls.append(call.number)
+        if call.reply.is_spent:
+            self._live.remove(call.reply)
 
     def unused(self) -> list[Reply]:
         """Return what was scripted for calls that never came; `otherwise` may stay unused."""
@@ -150,8 +179,9 @@ class Replies:
         spent = [reply for reply in self.all if reply.is_spent and reply.fits(call)]
         rules = [reply for reply in self.all if reply.kind == "when" and not reply.is_spent]
         if spent:
-            why = f"every reply that fits was given already; the last of them answered call {spent[-1].calls[-1]}"
-        elif rules:
+            last = max(spent, key=lambda reply: reply.calls[-1])
+            why = f"every reply that fits was given already; the last of them answered call {last.calls[-1]}"
+        elif self.all:
             why = "no when() fits"
         else:
             why = "nothing was scripted"
@@ -181,7 +211,7 @@ def _nearest(rules: list[Reply], call: Call) -> str:
         return alike + (rule.role == call.role)
 
     best = max(rules, key=likeness)
-    if best.role is not None and best.role != call.role:
+    if best.role is not None and role_of(best.role) != call.role:
         return f"{best}\nwants the role {best.role!r}, and the last message has {call.role!r}"
     if not isinstance(best.matcher, (str, re.Pattern)):
         return f"{best}\nits predicate returned a false value"

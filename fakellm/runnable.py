@@ -290,7 +290,7 @@ class Runnable(ABC, Generic[Input, Output]):
         exception_key: str | None = None,
     ) -> Runnable[Input, Output]:
         """Return this Runnable with others that are tried when it raises; see `RunnableWithFallbacks`."""
-        from fakellm.wrappers import RunnableWithFallbacks
+        from fakellm.fallbacks import RunnableWithFallbacks
 
         return RunnableWithFallbacks(
             self, fallbacks, exceptions_to_handle=exceptions_to_handle, exception_key=exception_key

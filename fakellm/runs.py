@@ -72,9 +72,13 @@ class RunEvent:
 
 def begin(name: str, value: Any, config: RunnableConfig) -> Run | None:
     """Make a run and emit its start, if anybody watches."""
-    callbacks = tuple(config.get("callbacks") or ())
-    if not callbacks:
+    given = config.get("callbacks")
+    if not given:
         return None
+    if callable(given):
+        msg = f"callbacks are a list of functions, not {given!r}; write [...] around it"
+        raise TypeError(msg)
+    callbacks = tuple(given)
     for callback in callbacks:
         if not callable(callback) or inspect.iscoroutinefunction(callback):
             msg = f"a callback is a plain function of a RunEvent, not {callback!r}"

@@ -317,6 +317,8 @@ class EventReader:
             hint = "; decode the bytes first, a script holds text"
         elif isinstance(part, (list, tuple)):
             hint = f"; write *{type(part).__name__}, one argument each"
+        elif isinstance(part, BaseException) or (isinstance(part, type) and issubclass(part, BaseException)):
+            hint = "; an exception is a reply by itself; to fail after some chunks use a fault such as disconnect()"
         elif isinstance(part, type) and issubclass(part, Event):
             hint = f"; call it: {part.__name__}()"
         msg = (

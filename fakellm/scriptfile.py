@@ -262,7 +262,7 @@ def load(path: Path) -> Script:
     if read is None:
         raise _unknown_suffix(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         msg = f"{path}: byte {error.start} is not UTF-8; script files are"
         raise ScriptFileError(msg) from None

@@ -1,18 +1,19 @@
-"""Wrappers around one Runnable: bound arguments and config, retries, fallbacks."""
+"""Wrappers around one Runnable: bound arguments and config, and retries."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+import math
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
 from fakellm import plans, runs
 from fakellm.clock import Clock, InstantClock
-from fakellm.concurrency import closing, is_cancellation
+from fakellm.concurrency import is_cancellation
 from fakellm.config import RunnableConfig, ensure_config, merge_configs
 from fakellm.plans import Plan, Step
 from fakellm.runnable import Configured, Input, Output, Runnable
-from fakellm.runs import MISSING
 
 
 class RunnableBinding(Runnable[Input, Output]):
@@ -32,7 +33,7 @@ class RunnableBinding(Runnable[Input, Output]):
         kwargs: Mapping[str, Any] | None = None,
         config: Mapping[str, Any] | None = None,
     ) -> None:
-        inner = bound if type(bound) is RunnableBinding else None
+        inner = bound if type(self) is type(bound) is RunnableBinding else None
         self.bound: Runnable[Input, Output] = inner.bound if inner else bound
         self.kwargs: dict[str, Any] = {**(inner.kwargs if inner else {}), **(kwargs or {})}
         self.config: dict[str, Any] = {**(inner.config if inner else {}), **(config or {})}
@@ -110,6 +111,20 @@ class RunnableBinding(Runnable[Input, Output]):
         return results
 
 
+def exception_types(name: str, given: Any) -> tuple[type[BaseException], ...]:
+    """Return the exception types that an argument names; one type counts as a tuple of it."""
+    types = (given,) if isinstance(given, type) else given
+    if isinstance(types, (tuple, list)) and all(isinstance(t, type) and issubclass(t, BaseException) for t in types):
+        return tuple(types)
+    msg = f"{name} is a tuple of exception types, not {given!r}"
+    raise TypeError(msg)
+
+
+def is_ending(error: BaseException) -> bool:
+    """Tell whether the error ends the caller itself, a cancellation or a closing: nobody may handle that."""
+    return isinstance(error, GeneratorExit) or is_cancellation(error)
+
+
 class RunnableRetry(RunnableBinding[Input, Output]):
     """A Runnable that is called again when it raises.
 
@@ -139,24 +154,36 @@ class RunnableRetry(RunnableBinding[Input, Output]):
         super().__init__(bound)
         self.attempts = stop_after_attempt
         self.clock = clock or InstantClock()
-        self._retried = retry_if_exception_type
+        is_predicate = callable(retry_if_exception_type) and not isinstance(retry_if_exception_type, type)
+        self._retried = (
+            retry_if_exception_type
+            if is_predicate
+            else exception_types("retry_if_exception_type", retry_if_exception_type)
+        )
         self._waits = wait_exponential_jitter
-        self._params = {"initial": 1.0, "max": float("inf"), "exp_base": 2.0, **(exponential_jitter_params or {})}
+        defaults = {"initial": 1.0, "max": sys.float_info.max, "exp_base": 2.0, "jitter": 0.0}
+        self._params = {**defaults, **(exponential_jitter_params or {})}
+        if unknown := set(self._params) - set(defaults):
+            msg = f"exponential_jitter_params has {', '.join(sorted(unknown))}; it takes {', '.join(defaults)}"
+            raise ValueError(msg)
 
     def get_name(self) -> str:
         """Return a name made of that of the Runnable inside."""
         return self.name or f"RunnableRetry<{self.bound.get_name()}>"
 
     def _is_retried(self, error: BaseException) -> bool:
-        if is_cancellation(error) or isinstance(error, GeneratorExit):
+        if is_ending(error):
             return False
-        if isinstance(self._retried, (tuple, type)):
-            return isinstance(error, self._retried)
-        return self._retried(error)
+        return isinstance(error, self._retried) if isinstance(self._retried, tuple) else self._retried(error)
 
     def _wait(self, attempt: int) -> Step:
-        seconds = min(self._params["initial"] * self._params["exp_base"] ** (attempt - 1), self._params["max"])
-        seconds = seconds if self._waits else 0
+        seconds = 0.0
+        if self._waits:
+            try:
+                seconds = self._params["initial"] * self._params["exp_base"] ** (attempt - 1)
+            except OverflowError:
+                seconds = math.inf
+            seconds = min(seconds, self._params["max"])
         return Step(partial(self.clock.sleep, seconds), partial(self.clock.asleep, seconds))
 
     def _attempts(self, step: Step) -> Plan[Output]:
@@ -217,144 +244,3 @@ class RunnableRetry(RunnableBinding[Input, Output]):
                 if not pending or is_settled or attempt == self.attempts:
                     return runs.results(rows, return_exceptions=return_exceptions)
                 yield self._wait(attempt)
-
-
-class RunnableWithFallbacks(Runnable[Input, Output]):
-    """A Runnable with others to try, in order, when it raises one of `exceptions_to_handle`.
-
-    Other exceptions are raised at once. With `exception_key` the others get the input with the last
-    error under that key; the input must then be a dict (else `ValueError`). A stream falls back only
-    before its first chunk.
-
-    Unlike LangChain, the first error is raised in every method when all fail, a stream that ends without a
-    chunk is a result, the caller's dict is not changed, `stream` hands its config on, and the `run_name` is
-    never inherited.
-    """
-
-    def __init__(
-        self,
-        runnable: Runnable[Input, Output],
-        fallbacks: Sequence[Runnable[Input, Output]],
-        *,
-        exceptions_to_handle: tuple[type[BaseException], ...] = (Exception,),
-        exception_key: str | None = None,
-    ) -> None:
-        self.runnables = (runnable, *fallbacks)
-        self.handled = exceptions_to_handle
-        self.exception_key = exception_key
-
-    def get_name(self) -> str:
-        """Return a name made of that of the first Runnable."""
-        return self.name or f"RunnableWithFallbacks<{self.runnables[0].get_name()}>"
-
-    def _input(self, value: Any, error: BaseException | None) -> Any:
-        """Return what a Runnable gets after this error."""
-        if self.exception_key is None:
-            return value
-        if not isinstance(value, Mapping):
-            msg = f"exception_key={self.exception_key!r} puts the error into the input, which is no dict but {value!r}"
-            raise ValueError(msg)  # noqa: TRY004 - LangChain's type for it
-        return value if error is None else {**value, self.exception_key: error}
-
-    def _tries(self, value: Input, kwargs: dict[str, Any], config: RunnableConfig) -> Plan[Output]:
-        errors: list[BaseException] = []
-        for runnable in self.runnables:
-            given = self._input(value, errors[-1] if errors else None)
-            try:
-                output: Output = yield Step(
-                    partial(runnable.invoke, given, config, **kwargs),
-                    partial(runnable.ainvoke, given, config, **kwargs),
-                )
-            except self.handled as error:
-                errors.append(error)
-            else:
-                return output
-        raise errors[0]
-
-    def invoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
-        """Return the output of the first that gives one."""
-        return runs.call(self.get_name(), lambda child: plans.run(self._tries(input, kwargs, child)), input, config)
-
-    async def ainvoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
-        """Return the output of the first that gives one."""
-        return await runs.acall(
-            self.get_name(), lambda child: plans.arun(self._tries(input, kwargs, child)), input, config
-        )
-
-    def _batch(
-        self, items: list[Input], configs: Configured, kwargs: dict[str, Any], *, return_exceptions: bool
-    ) -> Plan[list[Any]]:
-        with runs.tracked_all(self.get_name(), items, configs) as rows:
-            pending = list(range(len(items)))
-            last: dict[int, Exception] = {}
-            first: dict[int, Exception] = {}
-            for runnable in self.runnables:
-                given = [self._input(items[i], last.get(i)) for i in pending]
-                children = [rows[i].config for i in pending]
-                options = {**kwargs, "return_exceptions": True}
-                outputs = yield Step(
-                    partial(runnable.batch, given, children, **options),
-                    partial(runnable.abatch, given, children, **options),
-                )
-                for index, output in zip(pending, outputs, strict=True):
-                    if isinstance(output, self.handled) and isinstance(output, Exception):
-                        first.setdefault(index, output)
-                        last[index] = output
-                        runs.settle(rows[index], first[index])
-                    else:
-                        runs.settle(rows[index], output)
-                failed = [i for i in pending if rows[i].failure is not None]
-                pending = [i for i in failed if isinstance(rows[i].failure, self.handled)]
-                if not return_exceptions:
-                    runs.results([rows[i] for i in failed if i not in pending], return_exceptions=False)
-                if not pending:
-                    break
-            return runs.results(rows, return_exceptions=return_exceptions)
-
-    def _stream(self, value: Input, config: RunnableConfig, kwargs: dict[str, Any]) -> Iterator[Output]:
-        errors: list[BaseException] = []
-        for runnable in self.runnables:
-            given = self._input(value, errors[-1] if errors else None)
-            try:
-                source = runnable.stream(given, config, **kwargs)
-                first = next(source, MISSING)
-            except self.handled as error:
-                errors.append(error)
-                continue
-            if first is not MISSING:
-                with closing(source):
-                    yield first
-                    yield from source
-            return
-        raise errors[0]
-
-    async def _astream(self, value: Input, config: RunnableConfig, kwargs: dict[str, Any]) -> AsyncIterator[Output]:
-        errors: list[BaseException] = []
-        for runnable in self.runnables:
-            given = self._input(value, errors[-1] if errors else None)
-            try:
-                source = runnable.astream(given, config, **kwargs)
-                first = await anext(source, MISSING)
-            except self.handled as error:
-                errors.append(error)
-                continue
-            if first is not MISSING:
-                async with closing(source):
-                    yield first
-                    async for chunk in source:
-                        yield chunk
-            return
-        raise errors[0]
-
-    def stream(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Output]:
-        """Yield the chunks of the first that delivers one, or ends without one."""
-        return runs.stream(self.get_name(), lambda child: self._stream(input, child, kwargs), input, config)
-
-    def astream(
-        self,
-        input: Input,
-        config: RunnableConfig | None = None,
-        **kwargs: Any,
-    ) -> AsyncIterator[Output]:
-        """Yield the chunks of the first that delivers one, or ends without one."""
-        return runs.astream(self.get_name(), lambda child: self._astream(input, child, kwargs), input, config)

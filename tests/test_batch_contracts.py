@@ -278,6 +278,37 @@ async def test_what_is_no_exception_is_raised_always_asynchronously(kind):
         await kind.wrap(Failing(1, error=Fatal)).abatch(range(3), return_exceptions=True)
 
 
+def test_nothing_behind_a_failure_is_started_even_while_the_caller_still_waits_for_the_first():
+    called, failed = [], threading.Event()
+
+    class Second(Runnable):
+        def invoke(self, input, config=None, **kwargs):
+            called.append(input)
+            if input == 0:
+                assert failed.wait(PATIENCE)
+                assert first_is_free.wait(PATIENCE)
+            if input == 1:
+                failed.set()
+                raise Broken
+            return input
+
+    first_is_free = threading.Event()
+    submit = ThreadPoolExecutor.submit
+    behind = []
+
+    def counted(pool, *args):
+        future = submit(pool, *args)
+        future.add_done_callback(lambda _: (behind.append(1), len(behind) == 4 and first_is_free.set()))
+        return future
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ThreadPoolExecutor, "submit", counted)
+        with pytest.raises(Broken):
+            Second().batch(range(5), {"max_concurrency": 2})
+
+    assert sorted(called) == [0, 1]
+
+
 @pytest.fixture
 def released_once_cancelled(monkeypatch):
     """An event that is set when a pool with waiting work was told to give that up."""

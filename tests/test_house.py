@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 SOURCES = sorted((ROOT / "fakellm").rglob("*.py")) + sorted((ROOT / "pytest_plugin").rglob("*.py"))
 TABLE = (ROOT / "docs" / "architecture.md").read_text()
 ROOMS = [match[2].removesuffix(".py") for match in re.finditer(r"^\| (\d) \| `([\w/.]+)` \|", TABLE, re.MULTILINE)]
-LATE = {("script", "scriptfile"), ("runnable", "compose"), ("runnable", "wrappers")}
+LATE = {("script", "scriptfile"), *(("runnable", room) for room in ("compose", "wrappers", "fallbacks"))}
 
 names = pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
 

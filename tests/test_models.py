@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import pickle
 import re
+import subprocess
+import sys
 import threading
 from functools import reduce
 from operator import add
@@ -35,6 +39,7 @@ from fakellm.errors import (
     LLMStatusError,
     LLMStreamError,
     LLMTimeoutError,
+    MissingExtraError,
     ScriptError,
     SwallowedCallError,
     UnexpectedCallError,
@@ -717,8 +722,10 @@ def test_a_bad_rule_is_refused(arguments, options, words):
 
 
 def test_a_bad_clock_is_refused():
-    with pytest.raises(TypeError, match="a clock has now, sleep and asleep"):
+    with pytest.raises(TypeError, match="a clock is InstantClock"):
         FakeLLM("a", clock=3)
+    with pytest.raises(TypeError, match="a clock is InstantClock"):
+        FakeLLM("a", clock=InstantClock)
 
 
 def test_verify_tells_of_unused_replies_and_of_swallowed_misses():
@@ -738,6 +745,187 @@ def test_verify_tells_of_unused_replies_and_of_swallowed_misses():
 def test_a_model_that_was_not_called_reports_so():
     assert FakeLLM("a").report() == "FakeLLM was not called"
     assert FakeLLM("a", name="mine").report() == "mine was not called"
+
+
+@pytest.mark.parametrize(
+    ("misuse", "words"),
+    [
+        (lambda: FakeLLM("a").invoke("system", "user"), "a config is a dict .* several messages are one list"),
+        (lambda: list(FakeLLM("a").stream("q", "user")), "a config is a dict"),
+        (lambda: (FakeLLM("a") | str).invoke("q", "user"), "a config is a dict"),
+        (lambda: FakeLLM("a").invoke("q", {"callbacks": print}), "callbacks are a list of functions"),
+        (lambda: FakeLLM("a", ValueError("x")), "an exception is a reply by itself"),
+        (lambda: FakeLLM().when(re.compile(b"x"), "a"), "compile a str pattern"),
+        (lambda: FakeLLM().when(b"x", "a"), "decode the bytes first"),
+        (lambda: FakeLLM().when(str, "a"), "a predicate is a plain function"),
+    ],
+)
+def test_habits_of_newcomers_are_told_what_to_do(misuse, words):
+    with pytest.raises(TypeError, match=words):
+        misuse()
+
+
+async def _says_no(prompt):
+    return False
+
+
+def _yields_no(prompt):
+    yield False
+
+
+@pytest.mark.parametrize("predicate", [_says_no, _yields_no])
+def test_a_predicate_that_would_be_true_of_anything_is_refused(predicate):
+    with pytest.raises(TypeError, match="a predicate is a plain function that returns whether the input matches"):
+        FakeLLM().when(predicate, "a")
+
+
+def test_a_reply_function_that_forgot_to_return_is_named():
+    def respond(prompt):
+        prompt.upper()
+
+    with pytest.raises(TypeError) as caught:
+        FakeLLM(respond).invoke("?")
+
+    assert caught.value.__notes__ == [
+        "It was returned or yielded by the reply function respond; did it forget to return?"
+    ]
+
+
+def test_a_predicate_that_raises_fails_its_call_and_no_other():
+    def picky(prompt):
+        if prompt == "bad":
+            raise KeyError(prompt)
+        return False
+
+    llm = FakeLLM().when(picky, "x").otherwise("y")
+
+    outputs = llm.batch(["good", "bad"], return_exceptions=True)
+
+    assert outputs[0] == "y"
+    assert isinstance(outputs[1], KeyError)
+    assert "raised by the predicate of: when picky" in outputs[1].__notes__[0]
+    assert [call.state for call in llm.calls] == ["complete", "failed"]
+    assert llm.calls[1].error is outputs[1]
+
+
+def test_threads_that_share_a_fake_get_the_replies_in_the_order_of_the_log():
+    llm = FakeLLM.replies(*map(str, range(400)))
+    answers = {}
+
+    def hammer(name):
+        for turn in range(50):
+            answers[f"{name} {turn}"] = llm.invoke(f"{name} {turn}")
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=hammer, args=(name,)) for name in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+
+    assert [answers[call.input] for call in llm.calls] == [str(n) for n in range(400)]
+    assert [call.number for call in llm.calls] == list(range(1, 401))
+
+
+def test_a_predicate_may_ask_the_fake_itself():
+    llm = FakeLLM("inner")
+    llm.when(lambda prompt: prompt != "inside" and llm.invoke("inside") == "inner", "outer")
+
+    assert llm.invoke("outside") == "outer"
+
+
+def test_the_log_keeps_the_messages_as_they_were_at_the_call():
+    chat = FakeChatModel("a")
+    messages = [("user", "hi")]
+
+    chat.invoke(messages)
+    messages.append(("assistant", "a"))
+
+    assert len(chat.calls[0].messages) == 1
+
+
+def test_roles_go_by_either_name():
+    chat = FakeChatModel().when(None, "to a human", role="human").when(None, "to an ai", role="ai")
+
+    assert chat.invoke([("human", "q")]).content == "to a human"
+    assert chat.invoke([("assistant", "q")]).content == "to an ai"
+
+
+def test_a_miss_beside_a_spent_rule_does_not_say_that_nothing_was_scripted():
+    llm = FakeLLM().when("a", "A", times=1)
+    llm.invoke("a")
+
+    with pytest.raises(UnexpectedCallError, match="no when\\(\\) fits"):
+        llm.invoke("b")
+
+
+@pytest.mark.anyio
+async def test_the_log_shows_no_chunk_of_a_function_that_was_not_taken():
+    async def respond(prompt):
+        yield "a"
+        yield "b"
+
+    llm = FakeLLM(respond)
+    stream = llm.astream("?")
+    assert await anext(stream) == "a"
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        await anext(stream)
+
+    assert (llm.calls[0].state, llm.calls[0].delivered, llm.calls[0].chunks) == ("cancelled", 1, ["a"])
+
+
+def test_scripted_errors_can_leave_a_process():
+    llm = FakeLLM.replies(http_error(429, retry_after=7), provider_error("x", kind="k", code="c"), disconnect())
+    for _ in range(3):
+        with pytest.raises(LLMError) as caught:
+            llm.invoke("?")
+        copied = pickle.loads(pickle.dumps(caught.value))
+        assert (type(copied), str(copied), vars(copied)) == (type(caught.value), str(caught.value), vars(caught.value))
+        assert str(copy.copy(caught.value)) == str(caught.value)
+    missing = pickle.loads(pickle.dumps(MissingExtraError("regex", "graphemes", "splitting")))
+    assert "pip install 'fakellm-stream[graphemes]'" in str(missing)
+
+
+def test_an_exception_class_is_raised_afresh_and_an_instance_without_its_past():
+    llm = FakeLLM(KeyError)
+    seen = []
+    for _ in range(2):
+        with pytest.raises(KeyError) as caught:
+            llm.invoke("?")
+        seen.append(caught.value)
+    assert seen[0] is not seen[1]
+
+    error = ValueError("x")
+    llm = FakeLLM(error)
+    for handled in (True, False):
+        try:
+            if handled:
+                raise OSError
+            llm.invoke("?")
+        except (OSError, ValueError):
+            with pytest.raises(ValueError, match="x"):
+                llm.invoke("?")
+    with pytest.raises(ValueError, match="x"):
+        llm.invoke("?")
+    assert error.__context__ is None
+
+
+def test_many_replies_cost_no_more_each():
+    llm = FakeLLM.replies(*map(str, range(3000)))
+
+    assert llm.batch([""] * 3000)[-1] == "2999"
+    assert llm.unused == []
+
+
+def test_the_rooms_of_the_tour_are_there_without_importing_them():
+    code = "import fakellm; fakellm.clock.RealClock; fakellm.messages.Message; fakellm.errors.LLMError"
+
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 # -- callbacks ----------------------------------------------------------------------------------------

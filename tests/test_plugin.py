@@ -66,10 +66,12 @@ def test_an_unused_reply_fails_the_test_at_teardown(pytester):
     result.assert_outcomes(passed=1, errors=1)
     result.stdout.fnmatch_lines(
         [
-            "*FakeLLM was never asked for 2 of its replies:",
+            "*FakeLLM was never asked for 2 of its replies",
+            "*Call 1: invoke('?') complete, 1 delivered",
             "*reply: Script('for', 'gotten')*unused*",
             "*when 'never': Script('x')*unused*",
-            "*Call 1: invoke('?') complete, 1 delivered",
+            "*to do: *iterates what stream() returns*",
+            "*allow_unused=True*",
         ]
     )
     result.stdout.no_fnmatch_line("*Traceback*")
@@ -91,8 +93,9 @@ def test_a_swallowed_miss_fails_the_test_at_teardown(pytester):
     result.assert_outcomes(passed=1, errors=1)
     result.stdout.fnmatch_lines(
         [
-            "*the code under test caught an UnexpectedCallError of FakeLLM:",
+            "*a call in test_app, *test_app.py, found no reply of FakeLLM, and its UnexpectedCallError was caught*",
             "*sent: *invoke('second')",
+            "*to do: *allow_misses=True*",
         ]
     )
 
@@ -190,6 +193,42 @@ def test_a_failure_shows_the_calls_and_the_chunks(pytester):
         ]
     )
     result.stdout.no_fnmatch_line("*was never asked for*")
+
+
+def test_a_failing_setup_shows_the_calls_too(pytester):
+    result = run(
+        pytester,
+        """
+        import pytest
+
+        @pytest.fixture
+        def app(fake_llm):
+            fake_llm.reply("a").invoke("warm up")
+            raise RuntimeError("no app")
+
+        def test_app(app):
+            pass
+        """,
+    )
+
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*fake_llm: calls and chunks*", "Call 1: invoke('warm up') complete, 1 delivered"])
+
+
+def test_of_many_calls_the_report_shows_the_first_and_the_last(pytester):
+    result = run(
+        pytester,
+        """
+        def test_app(fake_llm):
+            fake_llm.otherwise("a")
+            for n in range(300):
+                fake_llm.invoke(str(n))
+            assert False
+        """,
+    )
+
+    result.stdout.fnmatch_lines(["Call 10: *", "... 280 calls ...", "Call 291: *", "Call 300: *"])
+    result.stdout.no_fnmatch_line("Call 11: *")
 
 
 def test_a_test_that_skips_is_not_checked_for_what_it_did_not_do(pytester):

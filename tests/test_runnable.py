@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from contextlib import aclosing
+from contextvars import ContextVar
 
 import anyio
 import anyio.lowlevel
@@ -597,6 +599,198 @@ async def test_an_input_that_cannot_be_closed_is_left_alone():
     assert [chunk[0] async for chunk in Echo().atransform(Letters())] == ["ab"]
 
 
+@pytest.mark.parametrize("end", ["close", "error"])
+def test_a_parallel_stream_that_ends_early_reads_no_more_of_its_input(end):
+    """Also of an endless one, into a step that reads it all."""
+    produced, gate = [], threading.Event()
+
+    def endless(_):
+        while True:
+            produced.append(1)
+            yield "x"
+            if len(produced) == 3:
+                gate.set()
+
+    def live(chunks):
+        for chunk in chunks:
+            assert gate.wait(10)
+            if end == "error":
+                raise Broken
+            yield chunk
+
+    stream = (RunnableGenerator(lambda_of(endless)) | {"whole": len, "live": live}).stream("?")
+    if end == "error":
+        with pytest.raises(Broken):
+            next(stream)
+    else:
+        assert next(stream) == {"live": "x"}
+        stream.close()
+
+    made = len(produced)
+    assert made < 10_000_000
+    assert len(produced) == made
+
+
+def lambda_of(function):
+    def run(inputs):
+        for item in inputs:
+            yield from function(item)
+
+    return run
+
+
+@pytest.mark.anyio
+async def test_what_a_branch_that_ended_does_not_read_is_not_kept():  # noqa: C901 - both flavours
+    def first(chunks):
+        yield next(chunks)
+
+    def rest(chunks):
+        yield from chunks
+
+    async def afirst(chunks):
+        yield await anext(chunks)
+
+    async def arest(chunks):
+        async for chunk in chunks:
+            yield chunk
+
+    class Probe:
+        alive = 0
+
+        def __init__(self):
+            Probe.alive += 1
+
+        def __del__(self):
+            Probe.alive -= 1
+
+        def __add__(self, other):
+            return self
+
+    def probes(_):
+        for _ in range(200):
+            yield Probe()
+
+    async def aprobes(_):
+        for _ in range(200):
+            yield Probe()
+
+    chain = RunnableGenerator(probes, aprobes) | {
+        "first": RunnableGenerator(first, afirst),
+        "rest": RunnableGenerator(rest, arest),
+    }
+    most = 0
+    for _ in chain.stream("?"):
+        most = max(most, Probe.alive)
+    assert most < 20
+    most = 0
+    async for _ in chain.astream("?"):
+        most = max(most, Probe.alive)
+    assert most < 20
+
+
+@pytest.mark.anyio
+async def test_an_error_while_a_branch_is_closed_reaches_the_caller():
+    async def bad(chunks):
+        try:
+            async for chunk in chunks:
+                yield chunk
+        finally:
+            raise KeyError("clean-up failed")
+
+    stream = (FakeLLM(*"abc") | {"bad": bad, "length": RunnableLambda(len)}).astream("q")
+    await anext(stream)
+
+    with pytest.raises(KeyError, match="clean-up failed"):
+        await stream.aclose()
+
+
+@pytest.mark.anyio
+async def test_an_error_while_a_sibling_is_cancelled_is_noted_on_the_first_error():
+    parked = anyio.Event()
+
+    async def job(x):
+        if x == 0:
+            await parked.wait()
+            raise Broken
+        try:
+            parked.set()
+            await anyio.sleep_forever()
+        finally:
+            raise KeyError("clean-up failed")
+
+    with pytest.raises(Broken) as caught:
+        await RunnableLambda(job).abatch([0, 1])
+
+    assert "one of them raised KeyError('clean-up failed')" in caught.value.__notes__[0]
+
+
+variable: ContextVar[str] = ContextVar("variable", default="unset")
+
+
+def spanning(chunks):
+    token = variable.set("inside")
+    try:
+        for chunk in chunks:
+            assert variable.get() == "inside"
+            yield chunk
+    finally:
+        variable.reset(token)
+
+
+@pytest.mark.anyio
+async def test_a_step_that_is_run_in_threads_sees_one_context_all_along():
+    parallel = RunnableParallel(a=RunnableGenerator(spanning), b=RunnableGenerator(spanning))
+    assert len(list(parallel.transform(iter("xyz")))) == 6
+    stream = parallel.transform(iter("xyz"))
+    next(stream)
+    stream.close()
+
+    lam = RunnableLambda(lambda_over(spanning))
+    assert await collect(lam.astream("xyz")) == ["x", "y", "z"]
+    stream = lam.astream("xyz")
+    await anext(stream)
+    await stream.aclose()
+
+
+def lambda_over(function):
+    def run(text):
+        yield from function(text)
+
+    return run
+
+
+@pytest.mark.anyio
+async def test_a_plain_generator_function_is_closed_outside_the_event_loop():
+    closed_by = []
+
+    def pieces(x):
+        try:
+            yield 1
+            yield 2
+        finally:
+            closed_by.append(threading.get_ident())
+
+    stream = RunnableLambda(pieces).astream("?")
+    await anext(stream)
+    await stream.aclose()
+
+    assert closed_by != [threading.get_ident()]
+    assert len(closed_by) == 1
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks are new in Python 3.12")
+def test_a_bounded_batch_of_eager_tasks_does_not_recurse():
+    async def main():
+        asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
+
+        async def answer(x):
+            return x
+
+        return await RunnableLambda(answer).abatch(range(2000), {"max_concurrency": 2})
+
+    assert asyncio.run(main()) == list(range(2000))
+
+
 # -- binding ------------------------------------------------------------------------------------------
 
 
@@ -769,6 +963,57 @@ def test_a_number_of_attempts_is_a_number_from_one_up(attempts):
         Echo().with_retry(stop_after_attempt=attempts)
 
 
+@pytest.mark.parametrize("method", ["invoke", "ainvoke", "stream", "astream", "batch", "abatch"])
+def test_retry_keeps_what_was_bound_inside(method):
+    llm, log = FakeLLM("a"), []
+    retry = llm.bind(stop=["x"]).with_config(callbacks=[log.append]).with_retry()
+
+    result = getattr(retry, method)(["q"] if "batch" in method else "q")
+    if method == "stream":
+        list(result)
+    elif method == "astream":
+        asyncio.run(collect(result))
+    elif method.startswith("a"):
+        asyncio.run(_await(result))
+
+    assert llm.calls[0].kwargs == {"stop": ["x"]}
+    assert log[0].event == "start"
+
+
+def test_a_retry_can_be_bound_and_keeps_retrying():
+    flaky = Flaky(a=1)
+
+    assert flaky.with_retry().bind().with_config(tags=["t"]).invoke("a") == "A"
+
+
+@pytest.mark.parametrize("given", [[ValueError, 3], "x", 3, [len]])
+def test_what_are_no_exception_types_is_refused(given):
+    with pytest.raises(TypeError, match="retry_if_exception_type is a tuple of exception types"):
+        Echo().with_retry(retry_if_exception_type=given)
+    with pytest.raises(TypeError, match="exceptions_to_handle is a tuple of exception types"):
+        Echo().with_fallbacks([], exceptions_to_handle=given)
+
+
+def test_lists_of_exception_types_and_single_ones_will_do():
+    assert Flaky(a=1).with_retry(retry_if_exception_type=[Broken]).invoke("a") == "A"
+    assert Flaky(a=1).with_retry(retry_if_exception_type=Broken).invoke("a") == "A"
+    assert Flaky(a=1).with_fallbacks([Once("b")], exceptions_to_handle=[Broken]).invoke("a") == "b"
+
+
+def test_many_attempts_wait_as_long_as_they_may():
+    clock = InstantClock()
+    params = {"initial": 1, "max": 2}
+
+    Flaky(a=1100).with_retry(stop_after_attempt=1200, exponential_jitter_params=params, clock=clock).invoke("a")
+
+    assert clock.now == 1 + 2 * 1099
+
+
+def test_a_misspelt_parameter_of_the_wait_is_refused():
+    with pytest.raises(ValueError, match="exponential_jitter_params has base; it takes initial, max, exp_base, jitter"):
+        Echo().with_retry(exponential_jitter_params={"base": 3})
+
+
 # -- fallbacks ----------------------------------------------------------------------------------------
 
 
@@ -846,6 +1091,31 @@ def test_a_fallback_gets_the_error_under_its_key_and_the_callers_dict_is_not_cha
     assert str(chain.batch([question])[0][0]["error"]) == "first"
     with pytest.raises(ValueError, match="exception_key='error' puts the error into the input, which is no dict"):
         chain.invoke("?")
+
+
+@pytest.mark.parametrize(
+    ("fallbacks", "words"),
+    [(Once(), r"write with_fallbacks\(\[...\]\)"), (3, "fallbacks are a list"), (["sorry"], "a fallback is a Runnable, not 'sorry'"), ([len], "wrap a function in RunnableLambda")],
+)  # fmt: skip
+def test_what_is_no_fallback_is_refused(fallbacks, words):
+    with pytest.raises(TypeError, match=words):
+        Echo().with_fallbacks(fallbacks)
+
+
+@pytest.mark.anyio
+async def test_no_fallback_handles_a_cancellation():
+    for method in ("ainvoke", "astream"):
+        source, spare = Source("a", park_at=0), Once("spare")
+        chain = source.with_fallbacks([spare], exceptions_to_handle=(BaseException,))
+
+        async def call(chain=chain, method=method):
+            await (chain.ainvoke("?") if method == "ainvoke" else collect(chain.astream("?")))
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(call)
+            await source.parked.wait()
+            group.cancel_scope.cancel()
+        assert spare.calls == 0
 
 
 # -- callbacks ----------------------------------------------------------------------------------------

@@ -542,3 +542,10 @@ def test_any_json_is_yaml_once_it_is_plain_so_that_its_lines_can_be_found(value,
 def test_a_number_too_long_to_read_is_refused_with_its_line():
     with pytest.raises(ScriptFileError, match="<json>, line 2: this JSON is not a script: "):
         Script.from_json('{"fakellm_script":\n' + "1" * 5000 + "}")
+
+
+def test_a_byte_order_mark_is_no_part_of_the_file(tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_text(Script("a").to_yaml(), encoding="utf-8-sig")
+
+    assert Script.load(path) == Script("a")

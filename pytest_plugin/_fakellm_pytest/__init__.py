@@ -53,9 +53,9 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     report = yield
     if report.when == "call":
         item.stash[_passed] = report.passed
-        if report.failed:
-            for name, fake in item.stash.get(_fakes, {}).items():
-                report.sections.append((f"{name}: calls and chunks", fake.report()))
+    if report.failed and report.when != "teardown":
+        for name, fake in item.stash.get(_fakes, {}).items():
+            report.sections.append((f"{name}: calls and chunks", fake.report()))
     return report
 
 
@@ -100,7 +100,7 @@ def _allowed(node: pytest.Item) -> dict[str, bool]:
         unknown = [repr(arg) for arg in marker.args] + [key for key in marker.kwargs if key not in _OPTIONS]
         if unknown:
             msg = f"the marker fake_llm takes {' and '.join(f'{o}=True' for o in _OPTIONS)}, not {', '.join(unknown)}"
-            raise pytest.UsageError(msg)
+            pytest.fail(msg, pytrace=False)
         allowed = {**marker.kwargs, **allowed}
     return allowed
 
