@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from threading import RLock
-from typing import Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Never, NoReturn, Self, TypeVar
 
 from fakellm import runs
 from fakellm.calls import Call, never_asked, shown_calls, swallowed
@@ -24,6 +24,15 @@ from fakellm.script import Script
 Chunk = TypeVar("Chunk")
 
 
+_HABITS = {
+    "predict": "; write .invoke(prompt)",
+    "generate": "; write .batch(prompts)",
+    "bind_tools": "; a text model calls no tools, use FakeChatModel",
+    "with_structured_output": "; script the JSON text, and parse it with a step behind the model",
+    "responses": "; script replies with FakeLLM.replies(...), and look at .calls",
+}
+
+
 class FakeModel(Runnable[Any, Chunk], Generic[Chunk]):
     """What the fakes have in common; use `FakeLLM` or `FakeChatModel`.
 
@@ -33,8 +42,18 @@ class FakeModel(Runnable[Any, Chunk], Generic[Chunk]):
     """
 
     def __init__(
-        self, *parts: Any, streaming: bool = True, clock: Clock | None = None, name: str | None = None
+        self,
+        *parts: Any,
+        streaming: bool = True,
+        clock: Clock | None = None,
+        name: str | None = None,
+        **unknown: Never,
     ) -> None:
+        if unknown:
+            kind = type(self).__name__
+            said = f"script replies as {kind}('one ', 'reply') or {kind}.replies('first', 'second')"
+            msg = f"{kind} takes no {', '.join(unknown)}; it takes streaming, clock and name, and you {said}"
+            raise TypeError(msg)
         if clock is not None and (isinstance(clock, type) or not isinstance(clock, Clock)):
             msg = f"a clock is InstantClock(), ScaledClock(factor), RealClock() or the like, not {clock!r}"
             raise TypeError(msg)
@@ -48,6 +67,14 @@ class FakeModel(Runnable[Any, Chunk], Generic[Chunk]):
         self._lock = RLock()
         if parts:
             self.otherwise(*parts)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> NoReturn:
+            """Say what to write instead of what other fakes and older interfaces have."""
+            hint = _HABITS.get(name, "")
+            msg = f"{type(self).__name__} has no {name!r}{hint}"
+            raise AttributeError(msg, name=name, obj=self)
 
     # -- scripting --------------------------------------------------------------------------------
 

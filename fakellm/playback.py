@@ -40,7 +40,7 @@ class Playback:
         if isinstance(content, BaseException):
             content.__context__ = None  # of an earlier raise
             raise content.with_traceback(None)
-        if isinstance(content, type):
+        if isinstance(content, type) and issubclass(content, BaseException):
             raise content
         if is_async_function(content):
             msg = f"the reply is the asynchronous function {content!r}; call ainvoke, astream or abatch"

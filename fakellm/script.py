@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from copy import copy
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, NoReturn, overload
@@ -20,7 +21,7 @@ from fakellm.events import (
     ToolCall,
     Usage,
 )
-from fakellm.order import check_order
+from fakellm.order import OrderChecker, check_order
 from fakellm.rechunk import SPLITTABLE, recut
 from fakellm.splitting import Split, check_split, split_text
 
@@ -102,7 +103,27 @@ class Script(Sequence[Event]):
         """Return this script with more events after it."""
         if not isinstance(other, (str, Event, Script)):
             return NotImplemented
-        return self._new((*self._events, other))
+        allow_illegal = self.allow_illegal or (isinstance(other, Script) and other.allow_illegal)
+        reader, order = copy(self._ends[0]), copy(self._ends[1])
+        more = tuple(reader.read(other))
+        for event in () if allow_illegal else more:
+            order.step(event)
+        return _made((*self._events, *more), {"ends": (reader, order)}, allow_illegal=allow_illegal)
+
+    @property
+    def _ends(self) -> tuple[EventReader, OrderChecker]:
+        """What the last event left behind: a sum goes on from there, so adding one event after another is cheap."""
+
+        def compute() -> tuple[EventReader, OrderChecker]:
+            reader, order = EventReader(), OrderChecker()
+            for event in self._events:
+                reader.read(event)
+                if not self.allow_illegal:
+                    order.step(event)
+            return reader, order
+
+        ends: tuple[EventReader, OrderChecker] = self._once("ends", compute)
+        return ends
 
     def __radd__(self, other: str | Event) -> Script:
         """Return this script with an event or a string before it."""
@@ -280,6 +301,15 @@ class Script(Sequence[Event]):
         from fakellm import scriptfile
 
         scriptfile.save(self, Path(path))
+
+
+def _made(events: tuple[Event, ...], known: dict[str, Any], *, allow_illegal: bool) -> Script:
+    """Return a script of events that were checked already."""
+    script = Script.__new__(Script)
+    object.__setattr__(script, "_events", events)
+    object.__setattr__(script, "_known", known)
+    object.__setattr__(script, "allow_illegal", allow_illegal)
+    return script
 
 
 def _rebuild(events: tuple[Event, ...], allow_illegal: bool) -> Script:  # noqa: FBT001

@@ -33,7 +33,9 @@ class RunnableBinding(Runnable[Input, Output]):
         kwargs: Mapping[str, Any] | None = None,
         config: Mapping[str, Any] | None = None,
     ) -> None:
-        inner = bound if type(self) is type(bound) is RunnableBinding else None
+        # A binding of a binding is one binding; a retry of one keeps it, whole, inside.
+        is_flat = type(self) is type(bound) is RunnableBinding
+        inner = bound if is_flat and isinstance(bound, RunnableBinding) else None
         self.bound: Runnable[Input, Output] = inner.bound if inner else bound
         self.kwargs: dict[str, Any] = {**(inner.kwargs if inner else {}), **(kwargs or {})}
         self.config: dict[str, Any] = {**(inner.config if inner else {}), **(config or {})}

@@ -765,6 +765,25 @@ def test_habits_of_newcomers_are_told_what_to_do(misuse, words):
         misuse()
 
 
+@pytest.mark.parametrize(
+    ("misuse", "error", "words"),
+    [
+        (
+            lambda: FakeLLM(responses=["a"]),
+            TypeError,
+            r"FakeLLM takes no responses; .*FakeLLM.replies\('first', 'second'\)",
+        ),
+        (lambda: FakeLLM("a").predict("q"), AttributeError, r"FakeLLM has no 'predict'; write .invoke\(prompt\)"),
+        (lambda: FakeLLM("a").bind_tools([]), AttributeError, "use FakeChatModel"),
+        (lambda: FakeChatModel("a").generate(["q"]), AttributeError, "FakeChatModel has no 'generate'; write .batch"),
+        (lambda: FakeLLM("a").whatever, AttributeError, "FakeLLM has no 'whatever'$"),
+    ],
+)
+def test_habits_from_other_fakes_are_told_what_to_write(misuse, error, words):
+    with pytest.raises(error, match=words):
+        misuse()
+
+
 async def _says_no(prompt):
     return False
 

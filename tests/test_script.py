@@ -28,6 +28,7 @@ from fakellm import (
 )
 from fakellm.errors import ScriptError
 from fakellm.events import Fault
+from fakellm.order import OrderChecker
 
 PUBLIC = {name: getattr(fakellm, name) for name in fakellm.__all__}
 
@@ -636,3 +637,13 @@ def test_no_method_changes_the_script_it_is_called_on():
     script += "d"
     assert before == list(Script("ab", Pause(1), "c"))
     assert list(script)[:-1] == before
+
+
+def test_adding_one_event_after_another_checks_each_once(monkeypatch):
+    steps = []
+    monkeypatch.setattr(OrderChecker, "step", lambda self, event: steps.append(event))
+    script = Script()
+    for n in range(100):
+        script = script + str(n)
+
+    assert len(script) == len(steps) == 100
