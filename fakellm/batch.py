@@ -121,7 +121,7 @@ class _Tasks:
         self.fill()
 
     def fill(self) -> None:
-        if self.is_filling:  # an eager task ran to its end inside start()
+        if self.is_filling:  # pragma: no cover - an eager task, new in Python 3.12, ran to its end inside start()
             return
         self.is_filling = True
         while self.waiting and self.running < self.bound and not self.crew.closing:

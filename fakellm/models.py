@@ -68,7 +68,7 @@ class FakeModel(Runnable[Any, Chunk], Generic[Chunk]):
         if parts:
             self.otherwise(*parts)
 
-    if not TYPE_CHECKING:
+    if not TYPE_CHECKING:  # pragma: no branch
 
         def __getattr__(self, name: str) -> NoReturn:
             """Say what to write instead of what other fakes and older interfaces have."""

@@ -1102,6 +1102,16 @@ def test_what_is_no_fallback_is_refused(fallbacks, words):
         Echo().with_fallbacks(fallbacks)
 
 
+def test_no_fallback_handles_a_closing():
+    spare = Once("spare")
+    chain = Once(error=GeneratorExit()).with_fallbacks([spare], exceptions_to_handle=(BaseException,))
+
+    for call in (lambda: chain.invoke("?"), lambda: next(chain.stream("?"))):
+        with pytest.raises(GeneratorExit):
+            call()
+    assert spare.calls == 0
+
+
 @pytest.mark.anyio
 async def test_no_fallback_handles_a_cancellation():
     for method in ("ainvoke", "astream"):

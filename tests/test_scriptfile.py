@@ -549,3 +549,8 @@ def test_a_byte_order_mark_is_no_part_of_the_file(tmp_path):
     path.write_text(Script("a").to_yaml(), encoding="utf-8-sig")
 
     assert Script.load(path) == Script("a")
+
+
+def test_a_key_of_an_event_that_is_no_string_is_refused_with_its_line():
+    with pytest.raises(ScriptFileError, match=r"<yaml>, line 4, events.0.2"):
+        Script.from_yaml("fakellm_script: 1\nevents:\n- type: text\n  2: x\n")
