@@ -18,6 +18,10 @@ class ScriptFileError(ScriptError):
     """A script file that does not hold a script: the message names file, line and field."""
 
 
+class WireError(ValueError):
+    """Bytes that are not of the format that they should be, or that no stream of it could carry."""
+
+
 class MissingExtraError(ImportError):
     """An optional library is not installed: the message names the command that installs it."""
 
