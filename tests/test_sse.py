@@ -6,6 +6,7 @@ from contextlib import suppress
 from itertools import pairwise
 
 import pytest
+from corpus import body, manifest, needs_corpus
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import modest
@@ -207,3 +208,22 @@ def test_ndjson_keeps_the_limit_and_encodes():
     with pytest.raises(WireError, match="limit is 5"):
         NDJSONDecoder(limit=5).feed(b"1234567")
     assert encode_ndjson({"a": "ü"}) == '{"a":"ü"}\n'.encode()
+
+
+RECORDED = [
+    pytest.param(row["file"], stream["idx"], stream["events"], id=f"{row['file']}-{stream['idx']}")
+    for row in manifest()
+    for stream in row["streams"]
+    if row["dialect"] == "vcrpy" and stream["framing"] == "sse"
+]
+
+
+@needs_corpus
+@pytest.mark.parametrize(("file", "index", "events"), RECORDED or [("", 0, 0)])
+def test_recorded_streams_have_as_many_events_as_counted_and_reads_make_no_difference(file, index, events):
+    stream = body(file, index)
+
+    whole = decode(stream, flush=True)
+
+    assert len(whole) == events
+    assert decode(*(stream[at : at + 7] for at in range(0, len(stream), 7)), flush=True) == whole
