@@ -16,18 +16,19 @@ needs_corpus = pytest.mark.skipif(not CORPUS, reason="FAKELLM_CORPUS names no fo
 
 
 class _AsData(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-    """Reads what some recorders tag as Python objects as plain data; executes nothing."""
+    """Reads what some recorders tag as Python objects as text; executes nothing."""
 
 
-def _plain(loader, _suffix, node):
+def _as_text(loader, _suffix, node):
+    """Return a text for an object, which may be the key of a mapping."""
     if isinstance(node, yaml.MappingNode):
-        return loader.construct_mapping(node, deep=True)
+        return str(loader.construct_mapping(node, deep=True))
     if isinstance(node, yaml.SequenceNode):
-        return loader.construct_sequence(node, deep=True)
+        return str(loader.construct_sequence(node, deep=True))
     return loader.construct_scalar(node)
 
 
-_AsData.add_multi_constructor("tag:yaml.org,2002:python/", _plain)
+_AsData.add_multi_constructor("tag:yaml.org,2002:python/", _as_text)
 
 
 def manifest():
