@@ -226,4 +226,4 @@ def test_recorded_streams_have_as_many_events_as_counted_and_reads_make_no_diffe
     whole = decode(stream, flush=True)
 
     assert len(whole) == events
-    assert decode(*(stream[at : at + 7] for at in range(0, len(stream), 7)), flush=True) == whole
+    assert decode(*(stream[at : at + 61] for at in range(0, len(stream), 61)), flush=True) == whole
