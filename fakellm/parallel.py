@@ -151,6 +151,11 @@ class _Tee:
         self._lock = Lock()
         self._error: BaseException | None = None
         self._is_closed = False
+        self._context = copy_context()
+
+    def close_source(self) -> None:
+        """Close the iterator, in the context in which it is stepped."""
+        self._context.run(close, self._source)
 
     def close(self) -> None:
         """Let whoever asks for more meet a `GeneratorExit`, so that no step reads on behind a closed stream."""
@@ -174,7 +179,7 @@ class _Tee:
             if self._error is not None:
                 raise self._error
             try:
-                item = next(self._source, MISSING)
+                item = self._context.run(next, self._source, MISSING)
             except BaseException as error:
                 self._error = error
                 raise
@@ -191,10 +196,10 @@ def _merge(
     from queue import SimpleQueue
 
     with ExitStack() as stack:
-        stack.callback(close, source)
+        tee = _Tee(source, len(steps))
+        stack.callback(tee.close_source)
         if not steps:
             return
-        tee = _Tee(source, len(steps))
         branches = {
             key: _Branch(number, copy_context(), step.transform(tee.reader(number), config, **kwargs))
             for number, (key, step) in enumerate(steps.items())

@@ -745,6 +745,12 @@ async def test_a_step_that_is_run_in_threads_sees_one_context_all_along():
     next(stream)
     stream.close()
 
+    chain = RunnableGenerator(spanning) | {"a": RunnableGenerator(spanning), "b": str}
+    assert len(list(chain.transform(iter("xyz")))) == 4
+    stream = chain.transform(iter("xyz"))
+    next(stream)
+    stream.close()
+
     lam = RunnableLambda(lambda_over(spanning))
     assert await collect(lam.astream("xyz")) == ["x", "y", "z"]
     stream = lam.astream("xyz")
