@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import chain, islice
-from traceback import walk_tb
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from fakellm.concurrency import Stepper, is_cancellation
@@ -171,6 +170,8 @@ def shown_calls(calls: list[Call]) -> str:
 
 def swallowed(name: str, miss: BaseException) -> str:
     """Word that a call found no reply and that somebody caught the error."""
+    from traceback import walk_tb
+
     stack = (frame for frame, _ in walk_tb(miss.__traceback__))
     outside = [frame.f_code for frame in stack if not frame.f_globals["__name__"].startswith("fakellm.")]
     place = f" in {outside[-1].co_name}, {outside[-1].co_filename}," if outside else ""

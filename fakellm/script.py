@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
 from itertools import accumulate
-from pathlib import Path
-from typing import Any, NoReturn, overload
+from typing import TYPE_CHECKING, Any, NoReturn, overload
 
 from fakellm.errors import ScriptError, clip
 from fakellm.events import (
@@ -24,6 +23,10 @@ from fakellm.events import (
 from fakellm.order import OrderChecker, check_order
 from fakellm.rechunk import SPLITTABLE, recut
 from fakellm.splitting import Split, check_split, split_text
+
+
+if TYPE_CHECKING:
+    from pathlib import Path  # takes longer to import than all of this package's rooms up to here
 
 
 class Script(Sequence[Event]):
@@ -294,13 +297,13 @@ class Script(Sequence[Event]):
         """Read a `.json`, `.yaml` or `.yml` file. `ScriptFileError` names file, line and field."""
         from fakellm import scriptfile
 
-        return scriptfile.load(Path(path))
+        return scriptfile.load(path)
 
     def save(self, path: str | Path) -> None:
         """Write a `.json`, `.yaml` or `.yml` file; a crash leaves the old file or the new one."""
         from fakellm import scriptfile
 
-        scriptfile.save(self, Path(path))
+        scriptfile.save(self, path)
 
 
 def _made(events: tuple[Event, ...], known: dict[str, Any], *, allow_illegal: bool) -> Script:

@@ -256,8 +256,9 @@ class _Reader:
         return line
 
 
-def load(path: Path) -> Script:
+def load(path: str | Path) -> Script:
     """Read a script file by its suffix."""
+    path = Path(path)
     read = {".json": from_json, ".yaml": from_yaml, ".yml": from_yaml}.get(path.suffix)
     if read is None:
         raise _unknown_suffix(path)
@@ -269,8 +270,9 @@ def load(path: Path) -> Script:
     return read(text, name=str(path))
 
 
-def save(script: Script, path: Path) -> None:
+def save(script: Script, path: str | Path) -> None:
     """Write a script file by its suffix, whole or not at all."""
+    path = Path(path)
     write = {".json": to_json, ".yaml": to_yaml, ".yml": to_yaml}.get(path.suffix)
     if write is None:
         raise _unknown_suffix(path)
