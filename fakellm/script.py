@@ -24,7 +24,6 @@ from fakellm.order import OrderChecker, check_order
 from fakellm.rechunk import SPLITTABLE, recut
 from fakellm.splitting import Split, check_split, split_text
 
-
 if TYPE_CHECKING:
     from pathlib import Path  # takes longer to import than all of this package's rooms up to here
 
