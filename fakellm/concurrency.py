@@ -44,9 +44,11 @@ def _trio() -> Any:
 
 
 def is_cancellation(error: BaseException) -> bool:
-    """Tell whether the error is how asyncio or trio cancels a task."""
+    """Tell whether the error is how asyncio or trio cancels a task, or a group of nothing else."""
     trio, asyncio = sys.modules.get("trio"), sys.modules.get("asyncio")
     kinds = tuple(m for m in (trio and trio.Cancelled, asyncio and asyncio.CancelledError) if m)
+    if isinstance(error, BaseExceptionGroup):
+        return error.split(kinds)[1] is None
     return isinstance(error, kinds)
 
 
@@ -148,7 +150,8 @@ async def iterate_in_thread(iterator: Iterator[T]) -> AsyncIterator[T]:
             yield item
     finally:
         abandoned = True
-        await run_in_thread(close_unless_busy, shield=True)
+        if not lock.locked():
+            await run_in_thread(close_unless_busy, shield=True)
 
 
 def close(iterator: object) -> None:
@@ -236,10 +239,13 @@ class Crew:
         if self._trio:
             scope, done = self._trio.CancelScope(), self._trio.Event()
 
+            async def in_scope() -> None:
+                with scope:  # inside of what catches errors, so that it takes cancellations out of groups
+                    await job()
+
             async def scoped() -> None:
                 try:
-                    with scope:
-                        await self._run(job)
+                    await self._run(in_scope)
                 finally:
                     done.set()
 
@@ -259,6 +265,16 @@ class Crew:
                 raise
             self.errors.append(error)
 
+    async def still_open(self) -> None:
+        """Cancel a job that took its cancellation for something else and went on; return while the crew works."""
+        if not self.closing:
+            return
+        if self._trio:
+            await self._trio.sleep_forever()  # until it hears that its scope is cancelled
+        import asyncio
+
+        raise asyncio.CancelledError
+
     def must_end_by(self, error: BaseException) -> bool:
         """Tell whether an error ends the job, rather than being a result of it: it is over, or cancelled."""
         return self.closing or (self._trio is not None and isinstance(error, self._trio.Cancelled))
@@ -268,11 +284,13 @@ class Crew:
         try:
             await self._end()
         finally:
-            if self.errors and isinstance(error, Exception):
-                for other in self.errors:
-                    error.add_note(f"While the others were ended, one of them raised {other!r}")
-            elif self.errors:
-                raise self.errors[0]
+            fatal = next((other for other in self.errors if not isinstance(other, Exception)), None)
+            first = fatal or (error if isinstance(error, Exception) else next(iter(self.errors), None))
+            for other in self.errors:
+                if first is not None and other is not first:
+                    first.add_note(f"While the others were ended, one of them raised {other!r}")
+            if first is not None and first is not error:
+                raise first
 
     async def _end(self) -> None:
         if self._trio:

@@ -85,13 +85,13 @@ def merge_configs(*configs: Mapping[str, Any] | None) -> RunnableConfig:
     """Merge configs, later ones winning.
 
     Tags are united and sorted, callbacks appended, metadata and configurable merged by key; other keys
-    override unless they are None. Unknown keys land in `configurable`.
+    override unless they are None (or the default `recursion_limit`). Unknown keys land in `configurable`.
     """
     merged: dict[str, Any] = {}
     for config in configs:
         for key, value in (config or {}).items():
-            if value is None:
-                continue
+            if value is None or (key == "recursion_limit" and value == RECURSION_LIMIT):
+                continue  # every complete config has the default limit: it says nothing
             if key == "tags":
                 merged[key] = sorted({*merged.get(key, ()), *value})
             elif key == "callbacks":
@@ -115,22 +115,22 @@ def child_config(config: RunnableConfig, run: Run | None) -> RunnableConfig:
     return child
 
 
-def config_list(config: RunnableConfig | Sequence[RunnableConfig] | None, length: int) -> list[RunnableConfig]:
-    """Return one complete config for each input of a batch.
+def config_list(config: RunnableConfig | Sequence[RunnableConfig] | None, length: int) -> list[RunnableConfig | None]:
+    """Return one config for each input of a batch, as given.
 
     Raises `ValueError` for a sequence of another length. A `run_id` that is shared goes to item 0 only,
     with a `RuntimeWarning`.
     """
     if config is None or isinstance(config, Mapping):
         if length > 1 and config and config.get("run_id") is not None:
-            warnings.warn("the run_id is given to the first input of the batch only", RuntimeWarning, stacklevel=3)
+            warnings.warn("the run_id is given to the first input of the batch only", RuntimeWarning, stacklevel=4)
             rest = cast("RunnableConfig", {k: v for k, v in config.items() if k != "run_id"})
-            return [ensure_config(one) for one in (config, *[rest] * (length - 1))]
-        return [ensure_config(config) for _ in range(length)]
+            return [config, *[rest] * (length - 1)]
+        return [config] * length
     if len(config) != length:
         msg = f"config is one for all inputs or one for each: {len(config)} were given for {length} inputs"
         raise ValueError(msg)
-    return [ensure_config(one) for one in config]
+    return list(config)
 
 
 class inherited:  # noqa: N801 - reads as a word at its uses: "with inherited(config)"

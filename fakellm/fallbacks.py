@@ -20,7 +20,7 @@ class RunnableWithFallbacks(Runnable[Input, Output]):
 
     Other exceptions are raised at once. With `exception_key` the others get the input with the last
     error under that key; the input must then be a dict (else `ValueError`). A stream falls back only
-    before its first chunk.
+    before its first chunk. A batch handles `Exception`s only; nobody handles cancellation and closing.
 
     Unlike LangChain, the first error is raised in every method when all fail, a stream that ends without a
     chunk is a result, the caller's dict is not changed, `stream` hands its config on, and the `run_name` is

@@ -168,12 +168,12 @@ class FakeModel(Runnable[Any, Chunk], Generic[Chunk]):
             raise
         with self._lock:
             self._log(call)
-            try:
-                self._replies.claim(call, fitting)
-            except UnexpectedCallError as miss:
-                call.fail(miss)
-                self.misses.append(miss)
-                raise
+            self._replies.claim(call, fitting)
+        if call.reply is None:
+            miss = self._replies.miss(call)
+            call.fail(miss)
+            self.misses.append(miss)
+            raise miss
         return call
 
     def _log(self, call: Call) -> None:

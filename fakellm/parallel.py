@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import ExitStack
 from contextvars import Context, copy_context
 from functools import partial
@@ -281,12 +281,17 @@ class _Fan:
         self.running = branches
         self.monitor = Monitor()
 
+    async def until(self, ready: Callable[[], object]) -> None:
+        """Wait until `ready()` is true; a stream that is closed meanwhile is never ready."""
+        await self.monitor.until(lambda: self.crew.closing or ready())
+        await self.crew.still_open()
+
     async def pump(self) -> None:
         """Step the input, whenever a branch wants more of it; close it."""
         try:
             async with closing(self.source):
                 while not self.ended:
-                    await self.monitor.until(lambda: self.wanted)
+                    await self.until(lambda: self.wanted)
                     item = await anext(self.source, MISSING)
                     self.ended = item is MISSING
                     for buffer in () if self.ended else self.buffers.values():
@@ -303,10 +308,11 @@ class _Fan:
         """Yield the input for one branch."""
         buffer = self.buffers[number]
         while True:
+            await self.crew.still_open()
             if not buffer and not self.ended:
                 self.wanted = True
                 self.monitor.notify()
-                await self.monitor.until(lambda: buffer or self.ended)
+                await self.until(lambda: buffer or self.ended)
             if buffer:
                 yield buffer.popleft()
             elif self.input_error is not None:
@@ -322,7 +328,7 @@ class _Fan:
                     self.taken[key] = False
                     self.out.append((key, chunk))
                     self.monitor.notify()
-                    await self.monitor.until(lambda: self.taken[key])
+                    await self.until(lambda: self.taken[key])
         except BaseException as error:
             if self.crew.must_end_by(error):
                 raise
@@ -334,7 +340,7 @@ class _Fan:
 
     async def step(self, branch: AsyncIterator[Any]) -> Any:
         """Wait for one chunk, with at most `bound` branches at it at a time."""
-        await self.monitor.until(lambda: self.stepping < self.bound)
+        await self.until(lambda: self.stepping < self.bound)
         self.stepping += 1
         try:
             return await anext(branch, MISSING)

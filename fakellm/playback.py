@@ -64,8 +64,10 @@ class Playback:
                     for step in feed.steps(part):
                         yield step
             return
-        for step in feed.steps_of(result):
-            yield step
+        steps = feed.steps_of(result)
+        with closing(steps):
+            for step in steps:
+                yield step
 
     def wait(self, step: Step) -> None:
         """Wait for a pause or a fault, and raise the fault; chunks are not waited for."""

@@ -159,42 +159,41 @@ class Replies:
         return [reply for reply in tuple(self._live) if reply.kind == "when" and reply.fits(call)]
 
     def claim(self, call: Call, fitting: list[Reply]) -> None:
-        """Give the call its reply: the first that is left of those that fit, the `reply`s, the `otherwise`.
-
-        Raises `UnexpectedCallError` if there is none.
-        """
+        """Give the call its reply, if there is one: the first left of those that fit, `reply`s, `otherwise`."""
         others = (reply for kind in ("reply", "otherwise") for reply in self._live if reply.kind == kind)
         call.reply = next((reply for reply in chain(fitting, others) if not reply.is_spent), None)
-        if call.reply is None:
-            raise UnexpectedCallError(self._miss(call))
-        call.reply.calls.append(call.number)
-        if call.reply.is_spent:
-            self._live.remove(call.reply)
+        if call.reply is not None:
+            call.reply.calls.append(call.number)
+            if call.reply.is_spent:
+                self._live.remove(call.reply)
 
     def unused(self) -> list[Reply]:
         """Return what was scripted for calls that never came; `otherwise` may stay unused."""
         return [reply for reply in self.all if reply.kind != "otherwise" and not reply.calls]
 
-    def _miss(self, call: Call) -> str:
-        spent = [reply for reply in self.all if reply.is_spent and reply.fits(call)]
-        rules = [reply for reply in self.all if reply.kind == "when" and not reply.is_spent]
+    def miss(self, call: Call) -> UnexpectedCallError:
+        """Word that the call has no reply. Predicates that can answer nothing more are not asked again."""
+        told = tuple(self.all)
+        spent = [reply for reply in told if reply.is_spent and not callable(reply.matcher) and reply.fits(call)]
+        rules = [reply for reply in told if reply.kind == "when" and not reply.is_spent]
         if spent:
             last = max(spent, key=lambda reply: reply.calls[-1])
             why = f"every reply that fits was given already; the last of them answered call {last.calls[-1]}"
-        elif self.all:
+        elif told:
             why = "no when() fits"
         else:
             why = "nothing was scripted"
         remedy = ["script one more .reply(...), or an .otherwise(...) for any call that nothing else fits"]
         if spent:
             remedy.append(f"if the app should not ask again, this is its bug: look where call {call.number} comes from")
-        return explain(
+        text = explain(
             f"call {call.number} of the fake model has no reply: {why}",
             sent=[f"{call.method}({clip(repr(call.input))})"],
-            expected=[str(reply) for reply in self.all] or ["nothing"],
+            expected=[str(reply) for reply in told] or ["nothing"],
             difference=[_nearest(rules, call)] if rules else [],
             remedy=remedy,
         )
+        return UnexpectedCallError(text)
 
 
 def _nearest(rules: list[Reply], call: Call) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 from fakellm import batch as batches
 from fakellm import plans
 from fakellm.concurrency import closing, run_in_thread
-from fakellm.config import RunnableConfig, config_list
+from fakellm.config import RunnableConfig, config_list, ensure_config
 from fakellm.plans import Plan, Step
 from fakellm.runs import MISSING, afold, fold
 
@@ -108,6 +108,11 @@ class Runnable(ABC, Generic[Input, Output]):
 
     # -- batches ----------------------------------------------------------------------------------
 
+    def _configs(self, config: Configs, length: int) -> list[RunnableConfig]:
+        """Return one complete config for each input of a batch."""
+        given = config_list(config, length)
+        return [ensure_config(one) for one in given]
+
     def _job(self, input: Input, config: RunnableConfig | None, kwargs: dict[str, Any]) -> Callable[[], Output]:
         """Return one call of a batch; made for each input in order, before any of them is called."""
         return partial(self.invoke, input, config, **kwargs)
@@ -172,7 +177,7 @@ class Runnable(ABC, Generic[Input, Output]):
         items = list(inputs)
         if not items:
             return []
-        configs = config_list(config, len(items))
+        configs = self._configs(config, len(items))
         return plans.run(self._batch(items, configs, kwargs, return_exceptions=return_exceptions))
 
     @overload
@@ -199,7 +204,7 @@ class Runnable(ABC, Generic[Input, Output]):
         items = list(inputs)
         if not items:
             return []
-        configs = config_list(config, len(items))
+        configs = self._configs(config, len(items))
         return await plans.arun(self._batch(items, configs, kwargs, return_exceptions=return_exceptions))
 
     def batch_as_completed(
@@ -212,7 +217,7 @@ class Runnable(ABC, Generic[Input, Output]):
         items = list(inputs)
         if not items:
             return
-        configs = config_list(config, len(items))
+        configs = self._configs(config, len(items))
         bound = configs[0].get("max_concurrency")
         jobs = self._jobs(self._job, items, configs, kwargs)
         yield from batches.run_as_completed(jobs, bound, return_exceptions=return_exceptions)
@@ -227,7 +232,7 @@ class Runnable(ABC, Generic[Input, Output]):
         items = list(inputs)
         if not items:
             return
-        configs = config_list(config, len(items))
+        configs = self._configs(config, len(items))
         bound = configs[0].get("max_concurrency")
         jobs = self._jobs(self._ajob, items, configs, kwargs)
         completed = batches.arun_as_completed(jobs, bound, return_exceptions=return_exceptions)

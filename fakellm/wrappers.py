@@ -11,9 +11,9 @@ from typing import Any
 from fakellm import plans, runs
 from fakellm.clock import Clock, InstantClock
 from fakellm.concurrency import is_cancellation
-from fakellm.config import RunnableConfig, ensure_config, merge_configs
+from fakellm.config import RunnableConfig, config_list, ensure_config, merge_configs
 from fakellm.plans import Plan, Step
-from fakellm.runnable import Configured, Input, Output, Runnable
+from fakellm.runnable import Configs, Configured, Input, Output, Runnable
 
 
 class RunnableBinding(Runnable[Input, Output]):
@@ -22,8 +22,8 @@ class RunnableBinding(Runnable[Input, Output]):
     Arguments of the call win over bound ones; the call's config is merged into the bound one (see
     `merge_configs`). Wrapping a binding again makes one binding, whose newer keys replace the older.
 
-    Unlike LangChain, a key of the call's config overrides also where it has its default value, and a batch
-    takes its configs as any sequence and gives a shared `run_id` to its first input only.
+    Unlike LangChain, a batch takes its configs as any sequence and gives a shared `run_id` to its first
+    input only.
     """
 
     def __init__(
@@ -86,10 +86,14 @@ class RunnableBinding(Runnable[Input, Output]):
         """Return the stream of the Runnable inside."""
         return self.bound.atransform(input, self._merged(config), **{**self.kwargs, **kwargs})
 
+    def _configs(self, config: Configs, length: int) -> list[RunnableConfig]:
+        given = config_list(config, length)
+        return [self._merged(one) for one in given]
+
     def _job(self, input: Input, config: RunnableConfig | None, kwargs: dict[str, Any]) -> Callable[[], Output]:
-        return self.bound._job(  # noqa: SLF001 - another Runnable's
-            input, self._merged(config), {**self.kwargs, **kwargs}
-        )
+        inner = self.bound
+        (full,) = inner._configs(config, 1)  # noqa: SLF001 - another Runnable's
+        return inner._job(input, full, {**self.kwargs, **kwargs})  # noqa: SLF001
 
     def _ajob(
         self,
@@ -97,18 +101,17 @@ class RunnableBinding(Runnable[Input, Output]):
         config: RunnableConfig | None,
         kwargs: dict[str, Any],
     ) -> Callable[[], Awaitable[Output]]:
-        return self.bound._ajob(  # noqa: SLF001 - another Runnable's
-            input, self._merged(config), {**self.kwargs, **kwargs}
-        )
+        inner = self.bound
+        (full,) = inner._configs(config, 1)  # noqa: SLF001 - another Runnable's
+        return inner._ajob(input, full, {**self.kwargs, **kwargs})  # noqa: SLF001
 
     def _batch(
         self, items: list[Input], configs: Configured, kwargs: dict[str, Any], *, return_exceptions: bool
     ) -> Plan[list[Any]]:
-        merged = [self._merged(config) for config in configs]
         options = {"return_exceptions": return_exceptions, **self.kwargs, **kwargs}
         results: list[Any] = yield Step(
-            partial(self.bound.batch, items, merged, **options),
-            partial(self.bound.abatch, items, merged, **options),
+            partial(self.bound.batch, items, configs, **options),
+            partial(self.bound.abatch, items, configs, **options),
         )
         return results
 
@@ -133,7 +136,8 @@ class RunnableRetry(RunnableBinding[Input, Output]):
     Up to `stop_after_attempt` calls for one output; then the last error is raised. `retry_if_exception_type`
     are exception types, or a predicate. It covers `invoke`, `batch` and their asynchronous forms; streams
     pass through, since what was delivered cannot be taken back, and so do the `as_completed` methods.
-    A batch calls again only what failed, and each input keeps its own result or error.
+    A batch calls again only what failed, and each input keeps its own result or error; there, only
+    `Exception`s are handled.
 
     Waits are `initial * exp_base ** (attempt - 1)` seconds, at most `max` (`exponential_jitter_params`; 1, 2
     and no bound by default), on the `clock`, which is an `InstantClock` unless another is given. There is

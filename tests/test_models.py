@@ -14,6 +14,7 @@ from operator import add
 
 import anyio
 import pytest
+import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -880,6 +881,51 @@ def test_a_miss_beside_a_spent_rule_does_not_say_that_nothing_was_scripted():
 
     with pytest.raises(UnexpectedCallError, match="no when\\(\\) fits"):
         llm.invoke("b")
+
+
+def test_a_spent_predicate_is_not_asked_again_for_the_wording_of_a_miss():
+    llm = FakeLLM().when(lambda prompt: {"a": True}[prompt], "yes", times=1)
+    llm.invoke("a")
+
+    with pytest.raises(UnexpectedCallError, match="no when"):
+        llm.invoke("b")
+    assert llm.calls[1].state == "failed"
+    with pytest.raises(SwallowedCallError):
+        llm.verify()
+
+
+@pytest.mark.anyio
+async def test_an_error_in_the_clean_up_of_a_plain_generator_is_not_lost():
+    def respond(prompt):
+        try:
+            yield "a"
+            yield "b"
+        finally:
+            raise KeyError("clean-up")
+
+    llm = FakeLLM(respond)
+    stream = llm.astream("?")
+    await anext(stream)
+    with pytest.raises(KeyError):
+        await stream.aclose()
+    assert llm.calls[0].state == "failed"
+
+
+def test_a_reply_that_is_cancelled_inside_a_nursery_is_logged_as_cancelled():
+    async def respond(prompt):
+        async with trio.open_nursery() as group:
+            group.start_soon(trio.sleep_forever)
+            group.start_soon(trio.sleep_forever)
+        return "never"
+
+    llm = FakeLLM(respond)
+
+    async def main():
+        with trio.move_on_after(0):
+            await llm.ainvoke("?")
+
+    trio.run(main)
+    assert llm.calls[0].state == "cancelled"
 
 
 @pytest.mark.anyio

@@ -11,6 +11,8 @@ from contextvars import ContextVar
 import anyio
 import anyio.lowlevel
 import pytest
+import trio
+import trio.testing
 from kinds import Broken, Once, Source
 
 from fakellm import FakeLLM, Runnable
@@ -797,6 +799,108 @@ def test_a_bounded_batch_of_eager_tasks_does_not_recurse():
     assert asyncio.run(main()) == list(range(2000))
 
 
+async def _quick(_):
+    yield "quick"
+
+
+@pytest.mark.anyio
+async def test_a_branch_that_swallows_its_cancellation_does_not_keep_the_stream_open():
+    parked = anyio.Event()
+
+    async def stubborn(chunks):
+        async for _ in chunks:
+            try:
+                parked.set()
+                await anyio.sleep_forever()
+            except BaseException:
+                if sys.modules["fakellm.concurrency"]._trio():
+                    raise
+                yield "partial"
+
+    stream = RunnableParallel(quick=_quick, stubborn=stubborn).astream("x")
+    await anext(stream)
+    await parked.wait()
+
+    with anyio.fail_after(10):
+        await stream.aclose()
+
+
+def test_a_nursery_inside_a_branch_is_closed_quietly():
+    log = []
+
+    async def nursery(_):
+        async with trio.open_nursery() as group:
+            group.start_soon(trio.sleep_forever)
+            group.start_soon(trio.sleep_forever)
+            log.append("open")
+        yield "never"
+
+    async def main():
+        stream = RunnableParallel(quick=_quick, nursery=RunnableLambda(nursery)).astream("x")
+        await anext(stream)
+        while not log:
+            await trio.lowlevel.checkpoint()
+        await trio.testing.wait_all_tasks_blocked()
+        await stream.aclose()
+
+    trio.run(main)
+
+
+@pytest.mark.anyio
+async def test_every_error_of_the_clean_up_is_told():
+    def branch(error):
+        async def step(chunks):
+            try:
+                async for chunk in chunks:
+                    yield chunk
+            finally:
+                raise error
+
+        return step
+
+    class Stop(BaseException):
+        pass
+
+    stream = (FakeLLM(*"abc") | {"a": branch(OSError("one")), "b": branch(RuntimeError("two"))}).astream("q")
+    await anext(stream)
+    with pytest.raises((OSError, RuntimeError)) as caught:
+        await stream.aclose()
+    assert len(caught.value.__notes__) == 1
+
+    async def fails(chunks):
+        async for chunk in chunks:
+            yield chunk
+            raise Broken
+
+    stream = (FakeLLM(*"abc") | {"a": fails, "b": branch(Stop())}).astream("q")
+    with pytest.raises(Stop):
+        await collect(stream)
+
+
+def test_cancelling_in_a_busy_thread_pool_does_not_wait_for_a_worker():
+    async def main():
+        release, started = threading.Event(), anyio.Event()
+        token = anyio.lowlevel.current_token()
+        running = []
+
+        def pieces(x):
+            running.append(x)
+            if len(running) == 3:
+                anyio.from_thread.run_sync(started.set, token=token)
+            assert release.wait(10)
+            yield x
+
+        trio.to_thread.current_default_thread_limiter().total_tokens = 3
+        async with anyio.create_task_group() as group:
+            for number in range(3):
+                group.start_soon(collect, RunnableLambda(pieces).astream(number))
+            await started.wait()
+            group.cancel_scope.cancel()
+        release.set()
+
+    trio.run(main)
+
+
 # -- binding ------------------------------------------------------------------------------------------
 
 
@@ -848,6 +952,43 @@ def test_callbacks_of_both_configs_are_called():
     bound.invoke("?", {"callbacks": [lambda event: seen.append(("call", event.event))]})
 
     assert seen == [("bound", "start"), ("call", "start"), ("bound", "end"), ("call", "end")]
+
+
+METHODS = ["invoke", "ainvoke", "stream", "astream", "batch", "abatch", "batch_as_completed", "abatch_as_completed"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    ("wrap", "wanted"),
+    [
+        (lambda r: r, (1, ["in"], 1, 3)),
+        (lambda r: r.bind().with_config(run_name="n"), (1, ["in"], 1, 3)),
+        (lambda r: r.with_retry().bind(), (4, ["in", "out"], 2, 3)),  # the retry hands on what it inherits
+    ],
+)
+def test_every_method_sees_the_bound_config_the_same_also_where_something_is_inherited(method, wrap, wanted):
+    seen = []
+
+    class See(Runnable):
+        def invoke(self, input, config=None, **kwargs):
+            seen.append(
+                (config["max_concurrency"], config["tags"], len(config["callbacks"]), config["recursion_limit"])
+            )
+
+    inner = wrap(See().with_config(max_concurrency=1, tags=["in"], callbacks=[print], recursion_limit=3))
+
+    def outer(x):
+        result = getattr(inner, method)(["?"] if "batch" in method else "?")
+        if method in ("astream", "abatch_as_completed"):
+            asyncio.run(collect(result))
+        elif method.startswith("a"):
+            asyncio.run(_await(result))
+        elif method in ("stream", "batch_as_completed"):
+            list(result)
+
+    RunnableLambda(outer).invoke("?", {"max_concurrency": 4, "tags": ["out"], "callbacks": [lambda event: None]})
+
+    assert seen == [wanted]
 
 
 # -- retry --------------------------------------------------------------------------------------------
