@@ -15,6 +15,7 @@ from operator import add
 import anyio
 import pytest
 import trio
+import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -921,8 +922,10 @@ def test_a_reply_that_is_cancelled_inside_a_nursery_is_logged_as_cancelled():
     llm = FakeLLM(respond)
 
     async def main():
-        with trio.move_on_after(0):
-            await llm.ainvoke("?")
+        async with trio.open_nursery() as group:
+            group.start_soon(llm.ainvoke, "?")
+            await trio.testing.wait_all_tasks_blocked()
+            group.cancel_scope.cancel()
 
     trio.run(main)
     assert llm.calls[0].state == "cancelled"
