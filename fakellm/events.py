@@ -3,63 +3,20 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Mapping
-from dataclasses import FrozenInstanceError, dataclass, fields
-from typing import Any, ClassVar, Literal, NoReturn, TypeVar, dataclass_transform
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
+from typing import Any, ClassVar, Literal, get_args
 
-from fakellm.errors import ScriptError, clip
+from fakellm.errors import ScriptError
+from fakellm.fields import as_json, frozen, require, require_count, require_seconds, require_text, set_json
 
-T = TypeVar("T")
-
-
-def _require(value: object, kind: type | tuple[type, ...], event: object, name: str) -> None:
-    """Raise `TypeError` unless the value has that type; bytes and booleans get a hint of their own."""
-    if isinstance(value, kind) and not (isinstance(value, bool) and kind is not bool):
-        return
-    kinds = kind if isinstance(kind, tuple) else (kind,)
-    names = " or ".join("None" if k is type(None) else k.__name__ for k in kinds)
-    hint = "; decode the bytes first, a script holds text" if isinstance(value, bytes) else ""
-    msg = f"{type(event).__name__}.{name} is {names}, not {type(value).__name__} ({value!r}){hint}"
-    raise TypeError(msg)
+How = Literal["reset", "close", "end", "cut", "refused", "no_response"]
+Where = Literal["body", "headers", "connect"]
+JSON = str | Mapping[str, Any] | Sequence[Any]
+"""What a field of JSON text may be given as; it is kept as text."""
 
 
-def _require_text(value: str | None, event: object, name: str, *, optional: bool = False) -> None:
-    _require(value, (str, type(None)) if optional else str, event, name)
-    try:
-        (value or "").encode()
-    except UnicodeEncodeError as error:
-        msg = (
-            f"{type(event).__name__}.{name} holds half of a surrogate pair at character {error.start}; no "
-            "provider can send that as UTF-8. Cut text between code points, not between UTF-16 units"
-        )
-        raise ScriptError(msg) from None
-
-
-def _require_seconds(value: float | None, event: object, name: str) -> None:
-    _require(value, (int, float), event, name)
-    if value is not None and not 0 <= value <= sys.float_info.max:
-        msg = f"{type(event).__name__}.{name} is a number of seconds from 0 up, not {clip(repr(value), 40)}"
-        if value > 0:
-            msg += "; for silence without end use stall()"
-        raise ScriptError(msg)
-
-
-def _refuse_change(self: object, name: str, *_: object) -> NoReturn:
-    """Raise `FrozenInstanceError`; what dataclasses make for slots with a base class raises `TypeError`."""
-    msg = f"{type(self).__name__} is immutable: cannot change {name!r}; make a new one"
-    raise FrozenInstanceError(msg)
-
-
-@dataclass_transform(frozen_default=True)
-def _event(cls: type[T]) -> type[T]:
-    """Make a frozen dataclass with slots."""
-    made = dataclass(frozen=True, slots=True, repr=False, init="__init__" not in vars(cls))(cls)
-    made.__setattr__ = made.__delattr__ = _refuse_change  # type: ignore[method-assign]
-    return made
-
-
-@_event
+@frozen
 class Event:
     """The base of all events. `type` is the event's name in a script file."""
 
@@ -72,46 +29,117 @@ class Event:
         return f"{name}({', '.join(shown)})"
 
 
-@_event
-class _TextEvent(Event):
+@frozen
+class Content(Event):
+    """The base of the events that an answer consists of.
+
+    `choice` says which of several answers to one request (OpenAI's `n`, Gemini's `candidateCount`) the
+    piece belongs to, counted from 0.
+    """
+
+
+@frozen
+class _TextEvent(Content):
     text: str
+    choice: int = 0
 
     def __post_init__(self) -> None:
-        _require_text(self.text, self, "text")
+        require_text(self.text, self, "text")
+        require_count(self.choice, self, "choice")
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.text!r})"
+        """Return the event as one would write it, with its text first and without defaults."""
+        rest = [f"{f.name}={v!r}" for f in fields(self)[1:] if (v := getattr(self, f.name)) != f.default]
+        return f"{type(self).__name__}({', '.join([repr(self.text), *rest])})"
 
 
-@_event
+@frozen
 class Text(_TextEvent):
-    """A piece of the answer's text; the empty piece is legal, as it is on the wire."""
+    """A piece of the answer's text; the empty piece is legal, as it is on the wire.
+
+    `logprobs` is JSON text, or a sequence of mappings that is written as JSON: what OpenAI's chat API
+    has in `logprobs.content` for the tokens of this piece. Other codecs translate it or leave it out.
+    """
 
     type: ClassVar[str] = "text"
+    logprobs: JSON | None = None
+
+    def __post_init__(self) -> None:
+        _TextEvent.__post_init__(self)
+        set_json(self, "logprobs", optional=True)
 
 
-@_event
+@frozen
 class Reasoning(_TextEvent):
-    """A piece of the model's reasoning (thinking), shown apart from the answer."""
+    """A piece of the model's reasoning (thinking), shown apart from the answer.
+
+    `signature` is what some providers end it with, so that the app can send it back: Anthropic's
+    `signature`, Gemini's `thoughtSignature`, the Responses API's `encrypted_content`. It stands on the last
+    piece, whose text may be empty.
+    """
 
     type: ClassVar[str] = "reasoning"
+    signature: str | None = None
+
+    def __post_init__(self) -> None:
+        _TextEvent.__post_init__(self)
+        require_text(self.signature, self, "signature", optional=True)
 
 
-@_event
+@frozen
 class Refusal(_TextEvent):
     """A piece of a refusal, where the API reports refusals apart from text."""
 
     type: ClassVar[str] = "refusal"
 
 
-@_event
-class ToolCall(Event):
+@frozen
+class Native(Content):
+    """A piece of the answer that only one API has, in that API's own JSON; other codecs leave it out.
+
+    `api` is the codec's name. For `anthropic.messages` the data is a content block, or a delta of the block
+    that is open; for `openai.responses` an output item; for `gemini` a part; for `openai.chat` the fields
+    of a delta. A mapping given for the data is written as JSON.
+    """
+
+    type: ClassVar[str] = "native"
+    api: str
+    data: JSON
+    choice: int = 0
+
+    def __post_init__(self) -> None:
+        require_text(self.api, self, "api")
+        set_json(self, "data")
+        require_count(self.choice, self, "choice")
+
+
+@frozen
+class Raw(Event):
+    """Text of the provider's stream as it is, between two of its events: a comment, broken JSON, anything.
+
+    Nobody but a client of a fake provider sees it, and no codec looks into it. It ends with its own blank
+    line, if it is to have one: `Raw(": keep-alive\n\n")`.
+    """
+
+    type: ClassVar[str] = "raw"
+    text: str
+
+    def __post_init__(self) -> None:
+        require_text(self.text, self, "text")
+
+    def __repr__(self) -> str:
+        return f"Raw({self.text!r})"
+
+
+@frozen
+class ToolCall(Content):
     """A tool call, or a piece of one.
 
     The first piece of a call has the `name`; later pieces have more of the `arguments`, which are JSON
     text. A mapping given for the arguments is written as JSON. Where `index` is None a script numbers
     the piece: one with a name opens the next call, one without continues the call before it. The first
     piece of a call gets the id `call_<index>` unless it is given one. Pieces of one index add up.
+    `signature` is Gemini's `thoughtSignature` of the call.
     """
 
     type: ClassVar[str] = "tool_call"
@@ -119,6 +147,8 @@ class ToolCall(Event):
     arguments: str = ""
     id: str | None = None
     index: int | None = None
+    choice: int = 0
+    signature: str | None = None
 
     def __init__(
         self,
@@ -127,17 +157,20 @@ class ToolCall(Event):
         *,
         id: str | None = None,
         index: int | None = None,
+        choice: int = 0,
+        signature: str | None = None,
     ) -> None:
-        _require(index, (int, type(None)), self, "index")
-        if index is not None and index < 0:
-            msg = f"ToolCall.index counts from 0; {index} is negative"
-            raise ScriptError(msg)
-        _require_text(name, self, "name", optional=True)
-        _require_text(id, self, "id", optional=True)
+        if index is not None:
+            require(index, (int, type(None)), self, "index")
+            require_count(index, self, "index")
+        require_count(choice, self, "choice")
+        require_text(name, self, "name", optional=True)
+        require_text(id, self, "id", optional=True)
+        require_text(signature, self, "signature", optional=True)
         if isinstance(arguments, Mapping):
-            arguments = _as_json(arguments)
-        _require(arguments, (str, Mapping), self, "arguments")
-        _require_text(arguments, self, "arguments")
+            arguments = as_json(arguments, self, "arguments")
+        require(arguments, (str, Mapping), self, "arguments")
+        require_text(arguments, self, "arguments")
         if name == "":
             msg = "ToolCall.name is empty; leave it out in the later pieces of a call"
             raise ScriptError(msg)
@@ -145,19 +178,24 @@ class ToolCall(Event):
         object.__setattr__(self, "arguments", arguments)
         object.__setattr__(self, "id", id)
         object.__setattr__(self, "index", index)
+        object.__setattr__(self, "choice", choice)
+        object.__setattr__(self, "signature", signature)
 
     def __add__(self, other: ToolCall) -> ToolCall:
         """Join two pieces of one call."""
         if not isinstance(other, ToolCall):
             return NotImplemented
-        if other.index != self.index:
+        if (other.index, other.choice) != (self.index, self.choice):
             msg = f"pieces of the tool calls {self.index} and {other.index} do not add up"
+            if other.choice != self.choice:
+                msg = f"tool calls of the choices {self.choice} and {other.choice} do not add up"
             raise ScriptError(msg)
-        return ToolCall(
-            self.name or other.name,
-            self.arguments + other.arguments,
+        return replace(
+            self,
+            name=self.name or other.name,
+            arguments=self.arguments + other.arguments,
             id=self.id or other.id,
-            index=self.index,
+            signature=self.signature or other.signature,
         )
 
     def numbered(self, last: int, highest: int) -> ToolCall:
@@ -166,7 +204,7 @@ class ToolCall(Event):
         if index is None:
             index = last if self.name is None else highest + 1
         id = self.id or (f"call_{index}" if self.name is not None else None)  # noqa: A001
-        return ToolCall(self.name, self.arguments, id=id, index=max(index, 0))
+        return replace(self, id=id, index=max(index, 0))
 
     @property
     def args(self) -> Any:
@@ -174,39 +212,31 @@ class ToolCall(Event):
         return json.loads(self.arguments) if self.arguments else {}
 
 
-def _as_json(arguments: Mapping[str, Any]) -> str:
-    """Write tool arguments as JSON; mappings inside may be of any kind."""
-
-    def default(value: object) -> object:
-        if isinstance(value, Mapping):
-            return dict(value)
-        msg = f"a {type(value).__name__} ({clip(repr(value), 60)}) has no JSON form"
-        raise TypeError(msg)
-
-    try:
-        return json.dumps(arguments, ensure_ascii=False, allow_nan=False, default=default)
-    except (TypeError, ValueError) as error:
-        msg = f"ToolCall.arguments cannot be written as JSON: {error}; to script broken JSON give it as text"
-        raise (TypeError if isinstance(error, TypeError) else ScriptError)(msg) from None
-
-
-@_event
+@frozen
 class Usage(Event):
-    """Tokens counted so far. A later count replaces an earlier one; counts never add up."""
+    """Tokens counted so far. A later count replaces an earlier one; counts never add up.
+
+    `input_tokens` are all that were read, `cached_tokens` those of them that came from a cache;
+    `output_tokens` are all that were written, `reasoning_tokens` those of them that reasoning took. `extra`
+    is JSON text, or a mapping that is written as JSON: what the provider's usage object says beyond that, in
+    its own words; a codec merges it over the object that it writes.
+    """
 
     type: ClassVar[str] = "usage"
     input_tokens: int = 0
     output_tokens: int = 0
     cached_tokens: int | None = None
     reasoning_tokens: int | None = None
+    extra: JSON | None = None
 
     def __post_init__(self) -> None:
-        for f in fields(self):
+        for f in fields(self)[:4]:
             value = getattr(self, f.name)
-            _require(value, int if f.default == 0 else (int, type(None)), self, f.name)
+            require(value, int if f.default == 0 else (int, type(None)), self, f.name)
             if value is not None and value < 0:
                 msg = f"Usage.{f.name} counts tokens; {value} is negative"
                 raise ScriptError(msg)
+        set_json(self, "extra", optional=True)
 
     @property
     def total_tokens(self) -> int:
@@ -214,21 +244,29 @@ class Usage(Event):
         return self.input_tokens + self.output_tokens
 
 
-@_event
+@frozen
 class Finish(Event):
-    """Why the answer ended: `stop`, `length`, `tool_calls`, `content_filter`, or a provider's own word."""
+    """Why the answer ended: `stop`, `length`, `tool_calls`, `content_filter`, or a provider's own word.
+
+    `extra` is JSON text, or a mapping that is written as JSON: what the provider says beside its reason
+    (Anthropic's `stop_sequence`, Gemini's `groundingMetadata`); a codec merges it over the object that holds the reason.
+    """
 
     type: ClassVar[str] = "finish"
     reason: str = "stop"
+    choice: int = 0
+    extra: JSON | None = None
 
     def __post_init__(self) -> None:
-        _require_text(self.reason, self, "reason")
+        require_text(self.reason, self, "reason")
+        require_count(self.choice, self, "choice")
+        set_json(self, "extra", optional=True)
         if not self.reason:
             msg = "Finish.reason is empty; leave the event out for an answer without a finish reason"
             raise ScriptError(msg)
 
 
-@_event
+@frozen
 class Pause(Event):
     """Silence of so many seconds; the fake waits for it on its clock."""
 
@@ -236,23 +274,24 @@ class Pause(Event):
     seconds: float
 
     def __post_init__(self) -> None:
-        _require_seconds(self.seconds, self, "seconds")
+        require_seconds(self.seconds, self, "seconds")
 
     def __repr__(self) -> str:
         return f"Pause({self.seconds!r})"
 
 
-@_event
+@frozen
 class Fault(Event):
     """The base of the four ways in which a stream breaks. Nothing follows a fault."""
 
 
-@_event
+@frozen
 class http_error(Fault):  # noqa: N801
     """The provider answers with an HTTP error status instead of a stream.
 
     `status` is 400 to 599, `message` the provider's sentence, `retry_after` the seconds of a
-    `retry-after` header, `body` the whole error document where the provider's usual one will not do.
+    `retry-after` header. `kind` and `code` are the provider's words for the error, by default its usual ones
+    for that status; `body` is the whole error document where the usual one will not do.
     """
 
     type: ClassVar[str] = "http_error"
@@ -260,57 +299,89 @@ class http_error(Fault):  # noqa: N801
     message: str = "the fake provider was told to fail"
     retry_after: float | None = None
     body: str | None = None
+    kind: str | None = None
+    code: str | None = None
 
     def __post_init__(self) -> None:
-        _require(self.status, int, self, "status")
+        require(self.status, int, self, "status")
         if not 400 <= self.status <= 599:  # noqa: PLR2004 - RFC 9110, 15.5 and 15.6
             msg = f"http_error.status is an error status from 400 to 599, not {self.status}"
             raise ScriptError(msg)
-        _require_text(self.message, self, "message")
+        require_text(self.message, self, "message")
         if self.retry_after is not None:
-            _require_seconds(self.retry_after, self, "retry_after")
-        _require_text(self.body, self, "body", optional=True)
+            require_seconds(self.retry_after, self, "retry_after")
+        for name in ("body", "kind", "code"):
+            require_text(getattr(self, name), self, name, optional=True)
 
 
-@_event
+@frozen
 class provider_error(Fault):  # noqa: N801
-    """The provider reports an error inside the stream, in its own format, and ends it."""
+    """The provider reports an error inside the stream, in its own format, and ends it.
+
+    There are two forms of it on the wire: data that holds an `error`, and a server-sent event that is named
+    `error`. `named` chooses; None is the one that the API has.
+    """
 
     type: ClassVar[str] = "provider_error"
     message: str = "the fake provider was told to fail"
     kind: str = "server_error"
     code: str | None = None
+    named: bool | None = None
 
     def __post_init__(self) -> None:
-        _require_text(self.message, self, "message")
-        _require_text(self.kind, self, "kind")
-        _require_text(self.code, self, "code", optional=True)
+        require_text(self.message, self, "message")
+        require_text(self.kind, self, "kind")
+        require_text(self.code, self, "code", optional=True)
+        if self.named is not None:
+            require(self.named, bool, self, "named")
 
 
-@_event
+@frozen
 class disconnect(Fault):  # noqa: N801
-    """The connection breaks: `reset` by the peer, or a `close` before the message was complete."""
+    """The connection ends before the stream is complete.
+
+    `how` says what the client sees. `reset`: the peer resets the connection. `close`: it closes it before the
+    HTTP message is complete. `end`: the HTTP message ends in order, and the stream in it lacks its end. `cut`: the same
+    in the middle of the next event. Before the answer begins: `refused`, there is no connection;
+    `no_response`, it is closed without an answer.
+    """
 
     type: ClassVar[str] = "disconnect"
-    how: Literal["reset", "close"] = "reset"
+    how: How = "reset"
 
     def __post_init__(self) -> None:
-        if self.how not in ("reset", "close"):
-            msg = f"disconnect.how is 'reset' or 'close', not {self.how!r}"
+        if self.how not in get_args(How):
+            msg = f"disconnect.how is one of {', '.join(map(repr, get_args(How)))}, not {self.how!r}"
             raise ScriptError(msg)
 
 
-@_event
+@frozen
 class stall(Fault):  # noqa: N801
-    """The connection stays open and nothing more arrives. For silence that ends use `Pause`."""
+    """Nothing more arrives, and the connection stays open. For silence that ends use `Pause`.
+
+    `where` says what does not come: more of the `body`, the `headers` of the answer, or the connection (`connect`).
+    """
 
     type: ClassVar[str] = "stall"
+    where: Where = "body"
+
+    def __post_init__(self) -> None:
+        if self.where not in get_args(Where):
+            msg = f"stall.where is one of {', '.join(map(repr, get_args(Where)))}, not {self.where!r}"
+            raise ScriptError(msg)
+
+
+def strikes_first(event: Event) -> bool:
+    """Tell whether the event is a fault that only comes before the first byte of an answer."""
+    if isinstance(event, disconnect):
+        return event.how in ("refused", "no_response")
+    return isinstance(event, http_error) or (isinstance(event, stall) and event.where != "body")
 
 
 EVENT_TYPES: dict[str, type[Event]] = {
     kind.type: kind
     for kind in (
-        *(Text, Reasoning, Refusal, ToolCall, Usage, Finish, Pause),
+        *(Text, Reasoning, Refusal, ToolCall, Native, Usage, Finish, Pause, Raw),
         *(http_error, provider_error, disconnect, stall),
     )
 }

@@ -8,7 +8,8 @@ from typing import Any
 
 from fakellm.errors import clip
 from fakellm.events import Event, Finish, Reasoning, Refusal, Text, ToolCall, Usage
-from fakellm.script import Script, join_tool_calls
+from fakellm.joining import join_tool_calls
+from fakellm.script import Script
 
 _ROLES = {"human": "user", "ai": "assistant", "AIMessageChunk": "assistant"}
 
@@ -69,6 +70,9 @@ class Message:
 
 def chunk_of(event: Event) -> Message:
     """Return the chunk that shows one event of a stream; pauses and faults are not shown."""
+    if getattr(event, "choice", 0):
+        msg = f"{event!r} belongs to another answer than the first; give a model one answer, script.choice(...)"
+        raise TypeError(msg)
     match event:
         case Text(text):
             return _chunk("content", text)

@@ -14,7 +14,7 @@ from fakellm.clock import Clock, InstantClock
 from fakellm.concurrency import checkpoint, checkpointer, closing, task_stepper, thread_stepper
 from fakellm.config import RunnableConfig, has_callbacks
 from fakellm.errors import SwallowedCallError, UnexpectedCallError, UnusedRepliesError
-from fakellm.events import Event, Finish, Text, Usage
+from fakellm.events import Event, Finish, Native, Raw, Text, Usage
 from fakellm.messages import Message, as_messages, as_text, chunk_of
 from fakellm.playback import Playback, compiled
 from fakellm.replies import Matcher, Replies, Reply, content_of
@@ -310,7 +310,7 @@ class FakeLLM(FakeModel[str]):
     """A fake text model: a str, a prompt value or messages in, `str` chunks out.
 
     `FakeLLM("The ", "answer")` says these chunks to every call; `reply`, `replies`, `when` and `otherwise`
-    script more. Usage and finish reasons may be scripted and are not shown. With `streaming=False` the
+    script more. Usage, finish reasons and what only a provider's wire has may be scripted and are not shown. With `streaming=False` the
     stream is one value, what `invoke` returns. An input that is no prompt raises `ValueError`.
     """
 
@@ -320,7 +320,7 @@ class FakeLLM(FakeModel[str]):
     def _show(self, event: Event) -> tuple[str, ...]:
         if isinstance(event, Text):
             return (event.text,)
-        if isinstance(event, (Usage, Finish)):
+        if isinstance(event, (Usage, Finish, Native, Raw)):
             return ()
         msg = f"a text model cannot show {event!r}; use FakeChatModel"
         raise TypeError(msg)
@@ -332,7 +332,8 @@ class FakeLLM(FakeModel[str]):
 class FakeChatModel(FakeModel[Message]):
     """A fake chat model: a str, a prompt value or messages in, `Message` chunks out that add up.
 
-    Each event is a chunk: text, reasoning, refusal, a tool-call piece, usage, the finish reason. Their sum
+    Each event is a chunk: text, reasoning, refusal, a tool-call piece, usage, the finish reason; what only a
+    provider's wire has is not shown. Their sum
     is what `invoke` returns. Everything else is as in `FakeLLM`.
     """
 
@@ -345,7 +346,7 @@ class FakeChatModel(FakeModel[Message]):
         return (messages[-1].content if messages else ""), _last_role(messages)
 
     def _show(self, event: Event) -> tuple[Message, ...]:
-        return (chunk_of(event),)
+        return () if isinstance(event, (Native, Raw)) else (chunk_of(event),)
 
     def _whole(self, script: Script) -> Message:
         return Message.of(script)

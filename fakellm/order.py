@@ -8,6 +8,10 @@ finish reason came; what may follow is accounting and silence, or a connection t
 terminal marker. It has *failed* once a fault struck, and nothing follows a fault. A stream may stop in
 any state: what was cut short is a stream too.
 
+Where one request has several answers (`choice`), each goes through these states by itself; what belongs to
+none of them (usage, silence, faults) sees a stream that has begun once one has, and is finished once all that began are.
+Faults that keep the answer from beginning come first, as an HTTP error does. Raw bytes come anywhere.
+
 `ORDER` says this as a table. The rules are those that 8,000 recorded provider streams keep (tool
 indexes never go back, nothing of the answer follows its finish reason on OpenAI, Anthropic blocks do
 not interleave). Providers that break them exist; `Script(..., allow_illegal=True)` imitates those.
@@ -16,14 +20,18 @@ not interleave). Providers that break them exist; `Script(..., allow_illegal=Tru
 from __future__ import annotations
 
 from collections.abc import Iterable
+from copy import copy
 from dataclasses import dataclass
 
 from fakellm.errors import ScriptError
 from fakellm.events import (
     EVENT_TYPES,
+    Content,
     Event,
     Finish,
+    Native,
     Pause,
+    Raw,
     Reasoning,
     Refusal,
     Text,
@@ -33,6 +41,7 @@ from fakellm.events import (
     http_error,
     provider_error,
     stall,
+    strikes_first,
 )
 
 
@@ -52,19 +61,20 @@ _ANSWERED = Refused("nothing of the answer comes after its finish reason", "put 
 _FINISHED = Refused("an answer finishes once", "leave the second Finish out")
 _DEAD = Refused("nothing comes after a fault, which ends the stream", "put it before the fault")
 
-_CONTENT = (Text, Reasoning, Refusal, ToolCall)
+_CONTENT = (Text, Reasoning, Refusal, ToolCall, Native)
+_EARLY = Refused("it keeps the answer from beginning, and the answer has begun", "put it first")
 
 ORDER: dict[str, dict[type[Event], str | Refused]] = {
     "not begun": {
-        **dict.fromkeys(_CONTENT, "open"), Usage: "open", Finish: "finished", Pause: "not begun",
+        **dict.fromkeys(_CONTENT, "open"), Usage: "open", Finish: "finished", Pause: "not begun", Raw: "open",
         http_error: "failed", provider_error: "failed", disconnect: "failed", stall: "failed",
     },
     "open": {
-        **dict.fromkeys(_CONTENT, "open"), Usage: "open", Finish: "finished", Pause: "open",
+        **dict.fromkeys(_CONTENT, "open"), Usage: "open", Finish: "finished", Pause: "open", Raw: "open",
         http_error: _STATUS_FIRST, provider_error: "failed", disconnect: "failed", stall: "failed",
     },
     "finished": {
-        **dict.fromkeys(_CONTENT, _ANSWERED), Usage: "finished", Finish: _FINISHED, Pause: "finished",
+        **dict.fromkeys(_CONTENT, _ANSWERED), Usage: "finished", Finish: _FINISHED, Pause: "finished", Raw: "finished",
         http_error: _STATUS_FIRST, provider_error: "failed", disconnect: "failed", stall: "failed",
     },
     "failed": dict.fromkeys(EVENT_TYPES.values(), _DEAD),
@@ -72,36 +82,68 @@ ORDER: dict[str, dict[type[Event], str | Refused]] = {
 """State of the stream -> event -> the state after it, or why it is refused."""
 
 
+class _Answer:
+    """How far one answer is."""
+
+    def __init__(self) -> None:
+        self.state = "not begun"
+        self.index = -1
+        self.in_call = False
+
+
 class OrderChecker:
     """Follows a stream event by event and raises `ScriptError` at the first that cannot follow."""
 
     def __init__(self) -> None:
-        self.state = "not begun"
         self.count = 0
-        self._index = -1
-        self._in_call = False
+        self._state = "not begun"
+        self._answers: dict[int, _Answer] = {}
+
+    def __copy__(self) -> OrderChecker:
+        """Return a checker that goes on from here by itself."""
+        other = OrderChecker()
+        other.count, other._state = self.count, self._state
+        other._answers = {choice: copy(answer) for choice, answer in self._answers.items()}
+        return other
+
+    @property
+    def state(self) -> str:
+        """The state of the whole stream."""
+        states = {answer.state for answer in self._answers.values()}
+        if self._state == "failed" or not states:
+            return self._state
+        return "finished" if states == {"finished"} else "open"
 
     def step(self, event: Event) -> None:
         """Take the next event. Raises `ScriptError`, which names its position, the rule and a remedy."""
-        verdict = ORDER[self.state][type(event)]
-        if isinstance(verdict, str) and isinstance(event, ToolCall):
-            verdict = self._tool_call(event) or verdict
+        answer = None
+        if isinstance(event, (Content, Finish)):
+            answer = self._answers.setdefault(event.choice, _Answer())
+        state = self._state if self._state == "failed" else answer.state if answer else self.state
+        verdict = ORDER[state][type(event)]
+        if isinstance(verdict, str) and state != "not begun" and strikes_first(event):
+            verdict = _EARLY
+        if isinstance(verdict, str) and isinstance(event, ToolCall) and answer:
+            verdict = self._tool_call(event, answer) or verdict
         if isinstance(verdict, Refused):
             msg = (
                 f"event {self.count}, {event!r}, cannot come here: {verdict.why}.\n"
                 f"  to do:     {verdict.remedy}, or give allow_illegal=True to imitate a provider that misbehaves"
             )
             raise ScriptError(msg)
-        if isinstance(event, _CONTENT):
-            self._in_call = isinstance(event, ToolCall)
-        self.state = verdict
+        if isinstance(event, Content) and answer:
+            answer.in_call = isinstance(event, ToolCall)
+        if answer:
+            answer.state = verdict
+        else:
+            self._state = verdict
         self.count += 1
 
-    def _tool_call(self, piece: ToolCall) -> Refused | None:
+    def _tool_call(self, piece: ToolCall, answer: _Answer) -> Refused | None:
         """Return why this piece cannot come now, if so."""
         index = piece.index or 0
-        if index == self._index:
-            if not self._in_call:
+        if index == answer.index:
+            if not answer.in_call:
                 return Refused(
                     f"the pieces of one tool call stand together, and call {index} was left already",
                     "move the pieces side by side",
@@ -112,14 +154,14 @@ class OrderChecker:
                     f"give the next call index={index + 1}, or leave the name out",
                 )
             return None
-        if index != self._index + 1:
+        if index != answer.index + 1:
             return Refused(
-                f"tool calls are numbered 0, 1, 2 and never go back; {self._index + 1} is next",
-                f"give it index={self._index + 1}",
+                f"tool calls are numbered 0, 1, 2 and never go back; {answer.index + 1} is next",
+                f"give it index={answer.index + 1}",
             )
         if piece.name is None:
             return Refused(f"the first piece of call {index} needs a name", "give the tool's name")
-        self._index = index
+        answer.index = index
         return None
 
 

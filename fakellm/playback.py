@@ -149,6 +149,13 @@ class Feed:
             raise
 
 
+_HOW = {
+    "reset": "was reset by the peer",
+    "refused": "was refused",
+    "no_response": "was closed before the answer began",
+}
+
+
 def _silence_of(step: Pause | Fault) -> float:
     """Return how long the consumer waits: seconds, endless for a stall, 0 for the faults that strike at once."""
     if isinstance(step, Pause):
@@ -166,6 +173,5 @@ def error_of(fault: Fault) -> LLMError:
     if isinstance(fault, provider_error):
         return LLMStreamError(fault.message, type=fault.kind, code=fault.code)
     if isinstance(fault, disconnect):
-        how = "was reset by the peer" if fault.how == "reset" else "was closed before the stream was complete"
-        return LLMConnectionError(f"the connection {how}")
+        return LLMConnectionError(f"the connection {_HOW.get(fault.how, 'was closed before the stream was complete')}")
     return LLMTimeoutError("the stream fell silent for ever")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -14,20 +15,24 @@ SPLITTABLE = (Text, Reasoning, Refusal, ToolCall)
 
 
 def recut(events: Iterable[Event], kind: type[Any], split: Callable[[str], list[str]]) -> list[Event]:
-    """Return the events with the whole text of one kind cut by `split`; of tool calls, each by itself.
+    """Return the events with the whole text of one kind cut by `split`; of several answers and tool calls, each by itself.
 
-    Events of other kinds stay at their place in that text, and cut it there.
+    Events of other kinds stay at their place in that text, and cut it there. Log probabilities belong to the
+    pieces as they were, and are dropped; a signature stays with the last piece.
     """
     cut = list(events)
-    if kind is not ToolCall:
-        return _recut(cut, lambda event: isinstance(event, kind), split)
-    for index in sorted({event.index or 0 for event in cut if isinstance(event, ToolCall)}):
-        cut = _recut(cut, partial(_is_of_call, index), split)
+    for text in dict.fromkeys(_text_id(event) for event in cut if isinstance(event, kind)):
+        cut = _recut(cut, partial(_is_of, kind, text), split)
     return cut
 
 
-def _is_of_call(index: int, event: Event) -> bool:
-    return isinstance(event, ToolCall) and event.index == index
+def _text_id(event: Any) -> tuple[int, int]:
+    """Return which text the event is a piece of: by choice and, for a tool call, by index."""
+    return event.choice, getattr(event, "index", 0) or 0
+
+
+def _is_of(kind: type[Any], text: tuple[int, int], event: Event) -> bool:
+    return isinstance(event, kind) and _text_id(event) == text
 
 
 def _recut(events: list[Event], is_mine: Callable[[Event], bool], split: Callable[[str], list[str]]) -> list[Event]:
@@ -58,6 +63,8 @@ def _recut(events: list[Event], is_mine: Callable[[Event], bool], split: Callabl
             recut.append(event)
         recut.append(_like(model, rest))
         model, done = _later(model), limit
+    if recut and (signature := _signature(events[place] for place in places)):
+        recut[-1] = replace(recut[-1], signature=signature)  # type: ignore[call-arg]
     return [*events[:first], *recut, *(event for _, event in others), *events[end:]]
 
 
@@ -68,10 +75,15 @@ def _text_of(event: Event) -> str:
 def _like(model: Event, text: str) -> Event:
     """Return an event of the model's kind with another text."""
     if isinstance(model, ToolCall):
-        return ToolCall(model.name, text, id=model.id, index=model.index)
-    return type(model)(text)  # type: ignore[call-arg]
+        return ToolCall(model.name, text, id=model.id, index=model.index, choice=model.choice)
+    return type(model)(text, choice=model.choice)  # type: ignore[call-arg, attr-defined]
+
+
+def _signature(pieces: Iterable[Event]) -> str | None:
+    """Return the signature that the pieces of a text end with, if they have one."""
+    return next((found for piece in pieces if (found := getattr(piece, "signature", None))), None)
 
 
 def _later(model: Event) -> Event:
     """Return the model for later pieces: of a tool call, only the first has name and id."""
-    return ToolCall(index=model.index) if isinstance(model, ToolCall) else model
+    return ToolCall(index=model.index, choice=model.choice) if isinstance(model, ToolCall) else model

@@ -4,28 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
+from dataclasses import replace
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NoReturn, overload
 
 from fakellm.errors import ScriptError, clip
 from fakellm.events import (
     EVENT_TYPES,
+    Content,
     Event,
     Fault,
     Finish,
     Pause,
+    Raw,
     Reasoning,
     Refusal,
     Text,
     ToolCall,
     Usage,
 )
+from fakellm.joining import join_tool_calls
 from fakellm.order import OrderChecker, check_order
 from fakellm.rechunk import SPLITTABLE, recut
 from fakellm.splitting import Split, check_split, split_text
 
 if TYPE_CHECKING:
     from pathlib import Path  # takes longer to import than all of this package's rooms up to here
+
+
+NOT_SHOWN = (Pause, Fault, Raw)
+"""The events that no consumer sees as a chunk."""
 
 
 class Script(Sequence[Event]):
@@ -36,7 +44,8 @@ class Script(Sequence[Event]):
     the wrong type `TypeError`; `allow_illegal=True` lets the order of events be anything, for a
     provider that misbehaves. Two scripts are equal if their events are.
 
-    A *chunk* is an event that a consumer gets to see: any but pauses and faults.
+    A *chunk* is an event that a consumer gets to see: any but pauses, faults and raw bytes. Where a request
+    has several answers, `text` and its like are those of the first; `choice(1)` is the second.
     """
 
     __slots__ = ("_events", "_known", "allow_illegal")
@@ -141,7 +150,7 @@ class Script(Sequence[Event]):
 
     def __repr__(self) -> str:
         """Return the script as one would write it, texts as plain strings."""
-        parts = [repr(e.text) if type(e) is Text else repr(e) for e in self._events]
+        parts = [repr(e.text) if type(e) is Text and e == Text(e.text) else repr(e) for e in self._events]
         if self.allow_illegal:
             parts.append("allow_illegal=True")
         return f"Script({', '.join(parts)})"
@@ -158,7 +167,9 @@ class Script(Sequence[Event]):
         return self._known[name]
 
     def _joined(self, kind: type[Text | Reasoning | Refusal]) -> Any:
-        return self._once(kind.type, lambda: "".join(e.text for e in self._events if isinstance(e, kind)))
+        return self._once(
+            kind.type, lambda: "".join(e.text for e in self._events if isinstance(e, kind) and not e.choice)
+        )
 
     @property
     def text(self) -> str:
@@ -181,7 +192,7 @@ class Script(Sequence[Event]):
     @property
     def tool_calls(self) -> tuple[ToolCall, ...]:
         """The tool calls, each whole, by index."""
-        calls: tuple[ToolCall, ...] = self._once("tool_calls", lambda: join_tool_calls(self._events))
+        calls: tuple[ToolCall, ...] = self._once("tool_calls", lambda: join_tool_calls(self.choice(0)))
         return calls
 
     @property
@@ -192,7 +203,7 @@ class Script(Sequence[Event]):
     @property
     def finish_reason(self) -> str | None:
         """Why the answer ended; None where it was cut short."""
-        return next((e.reason for e in reversed(self._events) if isinstance(e, Finish)), None)
+        return next((e.reason for e in reversed(self._events) if isinstance(e, Finish) and not e.choice), None)
 
     @property
     def fault(self) -> Fault | None:
@@ -206,8 +217,23 @@ class Script(Sequence[Event]):
 
     @property
     def chunks(self) -> tuple[Event, ...]:
-        """The events that a consumer gets to see: all but pauses and faults."""
-        return tuple(e for e in self._events if not isinstance(e, (Pause, Fault)))
+        """The events that a consumer gets to see: all but pauses, faults and raw bytes."""
+        return tuple(e for e in self._events if not isinstance(e, NOT_SHOWN))
+
+    @property
+    def choices(self) -> tuple[int, ...]:
+        """The numbers of the answers in it; `(0,)` for all but requests with several."""
+        found: tuple[int, ...] = self._once(
+            "choices", lambda: tuple(sorted({e.choice for e in self._events if isinstance(e, (Content, Finish))}))
+        )
+        return found or (0,)
+
+    def choice(self, number: int) -> Script:
+        """Return one of several answers as a script of its own, with what belongs to all of them."""
+        if number == 0 and self.choices == (0,):
+            return self
+        mine = [e for e in self._events if getattr(e, "choice", number) == number]
+        return self._new(replace(e, choice=0) if isinstance(e, (Content, Finish)) else e for e in mine)
 
     # -- other streams of the same answer ---------------------------------------------------------
 
@@ -235,7 +261,7 @@ class Script(Sequence[Event]):
         """Return the place of the event that follows `after` chunks."""
         if after is None:
             return len(self._events)
-        counts = accumulate((not isinstance(e, (Pause, Fault)) for e in self._events), initial=0)
+        counts = accumulate((not isinstance(e, NOT_SHOWN) for e in self._events), initial=0)
         place = next((at for at, count in enumerate(counts) if count == after), None)
         if place is None or type(after) is not int:
             msg = f"after={after!r} is no number of chunks: this script has {len(self.chunks)}"
@@ -260,7 +286,7 @@ class Script(Sequence[Event]):
         pause = Pause(seconds)
         paced: list[Event] = []
         for event in self._events:
-            paced += [event] if isinstance(event, (Pause, Fault)) else [pause, event]
+            paced += [event] if isinstance(event, NOT_SHOWN) else [pause, event]
         return self._new(paced)
 
     # -- files (their module loads pydantic, so only on demand) ------------------------------------
@@ -323,7 +349,13 @@ class EventReader:
 
     def __init__(self) -> None:
         self._place = 0
-        self._last = self._highest = -1
+        self._numbers: dict[int, tuple[int, int]] = {}
+
+    def __copy__(self) -> EventReader:
+        """Return a reader that goes on from here by itself."""
+        other = EventReader()
+        other._place, other._numbers = self._place, dict(self._numbers)
+        return other
 
     def read(self, part: object) -> Iterable[Event]:
         """Return the events of a string, an event or a script. Raises `TypeError` for anything else."""
@@ -334,9 +366,10 @@ class EventReader:
     def _numbered(self, event: Event) -> Event:
         if not isinstance(event, ToolCall):
             return event
-        numbered = event.numbered(self._last, self._highest)
-        self._last = numbered.index or 0
-        self._highest = max(self._highest, self._last)
+        last, highest = self._numbers.get(event.choice, (-1, -1))
+        numbered = event.numbered(last, highest)
+        last = numbered.index or 0
+        self._numbers[event.choice] = last, max(highest, last)
         return numbered
 
     def _events(self, part: object) -> Iterable[Event]:
@@ -358,21 +391,3 @@ class EventReader:
             f"a script is made of str, events and scripts{hint}"
         )
         raise TypeError(msg)
-
-
-def join_tool_calls(events: Iterable[object]) -> tuple[ToolCall, ...]:
-    """Add up the tool-call pieces of each index; other events are passed over."""
-    calls: dict[int | None, list[ToolCall]] = {}
-    for event in events:
-        if isinstance(event, ToolCall):
-            calls.setdefault(event.index, []).append(event)
-    return tuple(_join(pieces) for _, pieces in sorted(calls.items(), key=lambda item: item[0] or 0))
-
-
-def _join(pieces: list[ToolCall]) -> ToolCall:
-    return ToolCall(
-        next((p.name for p in pieces if p.name), None),
-        "".join(p.arguments for p in pieces),
-        id=next((p.id for p in pieces if p.id), None),
-        index=pieces[0].index,
-    )

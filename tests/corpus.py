@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import json
 import os
@@ -46,7 +47,41 @@ def cassette(file):
 
 def body(file, index):
     """Return the bytes of a response's body, as they were before any compression."""
-    stored = cassette(file)["interactions"][index]["response"]["body"]
-    data = stored["string"] if isinstance(stored, dict) else stored
+    if file.endswith(".sse"):
+        return (Path(CORPUS) / "streams" / file).read_bytes()
+    document = cassette(file)
+    if "http_interactions" in document:  # Ruby's VCR
+        stored = document["http_interactions"][index]["response"]["body"]
+        data = stored.get("string") or base64.b64decode(stored["base64_string"])
+    elif "interactions" not in document:  # an APM agent's JSON
+        data = document["response"]["body"]
+    else:
+        stored = document["interactions"][index]["response"]["body"]
+        data = stored["string"] if isinstance(stored, dict) else stored
     data = data.encode() if isinstance(data, str) else data
     return gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
+
+
+@cache
+def expected():
+    """Return what the official SDKs make of the streams: a row for each, with `chunks` and `final` to read."""
+    if not CORPUS:
+        return []
+    return [json.loads(line) for line in (Path(CORPUS) / "expected" / "index.jsonl").read_text().splitlines()]
+
+
+def expected_of(api):
+    """Return parameters, one for each stream of an API that an official SDK was run on."""
+    return [
+        pytest.param(row, id=f"{row['file'].split('.', 2)[2]}.{row['idx']}") for row in expected() if row["api"] == api
+    ]
+
+
+def chunks(row):
+    """Return the chunks that the SDK gave, as objects."""
+    return [json.loads(line) for line in (Path(CORPUS) / "expected" / row["expected"]).read_text().splitlines()]
+
+
+def final(row):
+    """Return the SDK's accumulated result, or None where it has none."""
+    return json.loads((Path(CORPUS) / "expected" / row["final"]).read_text()) if row.get("final") else None

@@ -48,8 +48,8 @@ http_errors = st.builds(
     body=st.none() | texts,
 )
 faults = (
-    st.builds(provider_error, texts, kind=words, code=st.none() | words)
-    | st.builds(disconnect, st.sampled_from(["reset", "close"]))
+    st.builds(provider_error, texts, kind=words, code=st.none() | words, named=st.none() | st.booleans())
+    | st.builds(disconnect, st.sampled_from(["reset", "close", "end", "cut"]))
     | st.just(stall())
 )
 pieces = st.builds(

@@ -28,7 +28,7 @@ from fakellm import (
     stall,
 )
 from fakellm.errors import ScriptError
-from fakellm.events import EVENT_TYPES, Event, Fault
+from fakellm.events import EVENT_TYPES, Event, Fault, Native, Raw
 
 PUBLIC = {name: getattr(fakellm, name) for name in fakellm.__all__}
 
@@ -37,9 +37,11 @@ ONE_OF_EACH = (
     Reasoning("a"),
     Refusal("a"),
     ToolCall("a", "{}", id="x", index=0),
+    Native("gemini", "{}"),
     Usage(1, 2),
     Finish("length"),
     Pause(1.5),
+    Raw(": ping"),
     http_error(503),
     provider_error("overloaded"),
     disconnect("close"),
@@ -302,10 +304,14 @@ def test_the_texts_of_errors_are_texts():
 
 
 @pytest.mark.parametrize("how", ["", "RESET", "abort", None, 1, ["reset"]])
-def test_a_connection_is_reset_or_closed(how):
+def test_a_connection_ends_in_one_of_six_ways_and_a_stall_is_in_one_of_three_places(how):
     with pytest.raises(ScriptError) as error:
         disconnect(how)
-    assert str(error.value) == f"disconnect.how is 'reset' or 'close', not {how!r}"
+    hows = "'reset', 'close', 'end', 'cut', 'refused', 'no_response'"
+    assert str(error.value) == f"disconnect.how is one of {hows}, not {how!r}"
+    with pytest.raises(ScriptError) as error:
+        stall(how)
+    assert str(error.value) == f"stall.where is one of 'body', 'headers', 'connect', not {how!r}"
 
 
 # -- tool calls ---------------------------------------------------------------------------------------
@@ -429,3 +435,33 @@ def test_a_piece_and_something_else_do_not_add_up():
 def test_a_mapping_comes_back_from_the_arguments_as_it_went_in(text):
     call = ToolCall("f", {text: [text, None, 1.5]})
     assert call.args == json.loads(call.arguments) == {text: [text, None, 1.5]}
+
+
+# -- JSON in fields, several answers -------------------------------------------------------------------------
+
+
+def test_json_is_kept_as_text_and_may_be_given_as_values():
+    assert Usage(1, 2, extra={"service_tier": "standard"}).extra == '{"service_tier": "standard"}'
+    assert Text("a", logprobs=[{"token": "a", "logprob": -0.5}]).logprobs == '[{"token": "a", "logprob": -0.5}]'
+    assert Finish(extra={"stop_sequence": "\n"}) == Finish(extra='{"stop_sequence": "\\n"}')
+    assert repr(Native("gemini", {"a": 1})) == """Native(api='gemini', data='{"a": 1}')"""
+    with pytest.raises(ScriptError, match=r"Native.data is no JSON: .*: '{'"):
+        Native("gemini", "{")
+    with pytest.raises(TypeError, match=r"Usage.extra cannot be written as JSON: a set .* has no JSON form$"):
+        Usage(extra={"a": {1}})
+    with pytest.raises(TypeError, match="Native.data is str, not int"):
+        Native("gemini", 1)
+
+
+def test_a_choice_counts_from_0():
+    assert repr(Text("a", choice=1)) == "Text('a', choice=1)"
+    for make in (Text, Reasoning, Refusal, ToolCall, lambda text, choice: Finish(text, choice=choice)):
+        with pytest.raises(ScriptError, match=r"\.choice counts from 0; -1 is negative"):
+            make("a", choice=-1)
+        with pytest.raises(TypeError, match=r"\.choice is int, not bool"):
+            make("a", choice=True)
+
+
+def test_pieces_of_tool_calls_of_different_answers_do_not_add_up():
+    with pytest.raises(ScriptError, match="tool calls of the choices 0 and 1 do not add up"):
+        ToolCall("f", index=0) + ToolCall("f", index=0, choice=1)

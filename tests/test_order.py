@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import copy
+
 from itertools import groupby
 
 import pytest
@@ -24,7 +26,7 @@ from fakellm import (
     stall,
 )
 from fakellm.errors import ScriptError
-from fakellm.events import EVENT_TYPES, Fault
+from fakellm.events import EVENT_TYPES, Fault, Native, Raw
 from fakellm.order import ORDER, OrderChecker, check_order
 
 # The theory, written down by hand: after a stream in this state, the event leads to that state, or
@@ -35,9 +37,11 @@ text            open        open       ANSWERED   DEAD
 reasoning       open        open       ANSWERED   DEAD
 refusal         open        open       ANSWERED   DEAD
 tool_call       open        open       ANSWERED   DEAD
+native          open        open       ANSWERED   DEAD
 usage           open        open       finished   DEAD
 finish          finished    finished   TWICE      DEAD
 pause           not_begun   open       finished   DEAD
+raw             open        open       finished   DEAD
 http_error      failed      STATUS     STATUS     DEAD
 provider_error  failed      failed     failed     DEAD
 disconnect      failed      failed     failed     DEAD
@@ -54,9 +58,11 @@ SAMPLES = {
     "reasoning": Reasoning("a"),
     "refusal": Refusal("a"),
     "tool_call": ToolCall("f", index=0),
+    "native": Native("gemini", {"inlineData": {}}),
     "usage": Usage(1, 1),
     "finish": Finish(),
     "pause": Pause(1),
+    "raw": Raw(": keep-alive\n\n"),
     "http_error": http_error(500),
     "provider_error": provider_error(),
     "disconnect": disconnect(),
@@ -292,3 +298,40 @@ def test_every_prefix_of_a_legal_script_is_legal(events):
 def test_with_allow_illegal_every_sequence_is_accepted_and_kept(events):
     script = Script(*events, allow_illegal=True)
     assert [type(event) for event in script] == [type(event) for event in events]
+
+
+# -- several answers to one request -----------------------------------------------------------------------
+
+
+def test_each_answer_goes_through_the_states_by_itself():
+    check_order([Text("a"), Text("b", choice=1), Finish(), Text("c", choice=1), Finish(choice=1), Usage(1, 2)])
+    check_order([ToolCall("f", index=0), ToolCall("g", index=0, choice=1), ToolCall(arguments="{}", index=0)])
+    with pytest.raises(ScriptError, match="nothing of the answer comes after its finish reason"):
+        check_order([Text("a"), Text("b", choice=1), Finish(choice=1), Text("c", choice=1)])
+    with pytest.raises(ScriptError, match="the first piece of call 0 needs a name"):
+        check_order([ToolCall("f", index=0), ToolCall(arguments="{}", index=0, choice=1)])
+
+
+def test_the_stream_is_finished_once_all_answers_are():
+    checker = OrderChecker()
+    seen = []
+    for event in (Text("a"), Text("b", choice=1), Finish(), Usage(1), Finish(choice=1), Usage(1), disconnect()):
+        checker.step(event)
+        seen.append(checker.state)
+    assert seen == ["open", "open", "open", "open", "finished", "finished", "failed"]
+
+
+def test_a_copy_of_a_checker_goes_on_by_itself():
+    checker = OrderChecker()
+    checker.step(Text("a"))
+    other = copy(checker)
+    other.step(Finish())
+    assert (checker.state, other.state, checker.count, other.count) == ("open", "finished", 1, 2)
+
+
+@pytest.mark.parametrize("fault", [disconnect("refused"), disconnect("no_response"), stall("headers"), stall("connect")])
+def test_what_keeps_an_answer_from_beginning_comes_first(fault):
+    check_order([Pause(1), fault])
+    for before in ([Text("a")], [Usage(1)], [Finish()], [Raw(":\n\n")]):
+        with pytest.raises(ScriptError, match="it keeps the answer from beginning, and the answer has begun"):
+            check_order([*before, fault])

@@ -27,7 +27,7 @@ from fakellm import (
     stall,
 )
 from fakellm.errors import ScriptError
-from fakellm.events import Fault
+from fakellm.events import Fault, Raw
 from fakellm.order import OrderChecker
 
 PUBLIC = {name: getattr(fakellm, name) for name in fakellm.__all__}
@@ -647,3 +647,50 @@ def test_adding_one_event_after_another_checks_each_once(monkeypatch):
         script = script + str(n)
 
     assert len(script) == len(steps) == 100
+
+
+# -- several answers -------------------------------------------------------------------------------------
+
+
+TWO = Script(
+    "a", Text("b", choice=1), ToolCall("f", "{}"), ToolCall("g", "[", choice=1), ToolCall(arguments="]", choice=1),
+    Usage(1, 2), Finish(choice=1), Finish("tool_calls"), Raw(":\n\n"),
+)  # fmt: skip
+
+
+def test_what_a_script_adds_up_to_is_its_first_answer():
+    assert (TWO.text, TWO.finish_reason, TWO.tool_calls) == ("a", "tool_calls", (ToolCall("f", "{}", id="call_0", index=0),))
+    assert TWO.choices == (0, 1)
+    assert Script("a").choices == Script().choices == (0,)
+
+
+def test_each_answer_is_a_script_of_its_own():
+    second = TWO.choice(1)
+    assert second == Script("b", ToolCall("g", "["), ToolCall(arguments="]"), Usage(1, 2), Finish(), Raw(":\n\n"))
+    assert TWO.choice(0).choices == (0,)
+    assert Script("a").choice(0) == Script("a")
+    assert TWO.choice(2) == Script(Usage(1, 2), Raw(":\n\n"))
+
+
+def test_raw_bytes_are_no_chunk_and_are_not_paced():
+    assert Raw(":\n\n") not in TWO.chunks
+    assert list(Script("a", Raw("b")).paced(1)) == [Pause(1), Text("a"), Raw("b")]
+
+
+def test_answers_are_rechunked_each_by_itself():
+    assert TWO.rechunk(every=1, of=ToolCall).choice(1).tool_calls == TWO.choice(1).tool_calls
+    script = Script("ab", Text("cd", choice=1), "ef").rechunk(every=1)
+    assert script.choice(0) == Script("a", "b", "e", "f")
+    assert script.choice(1) == Script("c", "d")
+
+
+def test_a_signature_stays_with_the_last_piece():
+    script = Script(Reasoning("ab"), Reasoning("c", signature="s")).rechunk(every=2, of=Reasoning)
+    assert script == Script(Reasoning("ab"), Reasoning("c", signature="s"))
+    assert Script(ToolCall("f", "[1]", signature="s")).rechunk(every=1, of=ToolCall).tool_calls[0].signature == "s"
+
+
+def test_a_sum_goes_on_in_each_answer():
+    assert Script("a", ToolCall("f", choice=1)) + ToolCall(arguments="{}", choice=1) + ToolCall("g") == Script(
+        "a", ToolCall("f", choice=1), ToolCall(arguments="{}", choice=1), ToolCall("g")
+    )

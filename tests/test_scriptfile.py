@@ -282,7 +282,7 @@ BAD_EVENTS = {
     ),
     "status": ("{type: http_error, status: 200}", "events.1: http_error.status is an error status from 400 to 599"),
     "status text": ("{type: http_error, status: '500'}", "events.1.status: Input should be a valid integer"),
-    "how": ("{type: disconnect, how: softly}", "events.1.how: Input should be 'reset' or 'close'"),
+    "how": ("{type: disconnect, how: softly}", "events.1.how: Input should be 'reset', 'close', 'end', "),
     "empty reason": ("{type: finish, reason: ''}", "events.1: Finish.reason is empty"),
     "empty name": ("{type: tool_call, name: '', index: 0}", "events.1: ToolCall.name is empty"),
     "negative index": ("{type: tool_call, name: f, index: -1}", "events.1: ToolCall.index counts from 0"),

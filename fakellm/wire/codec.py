@@ -1,0 +1,280 @@
+"""What the codecs of all APIs share: the neutral request, the shape of a codec, and how events become timed pieces.
+
+A codec knows one API. It reads a request; it writes a stream of events as bytes, piece by piece, or as one document;
+it writes errors; and it reads the bytes of a stream back into events. None of that touches a socket or a clock, and
+nothing in what it writes depends on anything but the request, the events and the number of the call.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from fakellm.errors import ScriptError, WireError
+from fakellm.events import (
+    Content,
+    Event,
+    Fault,
+    Finish,
+    Native,
+    Pause,
+    Raw,
+    ToolCall,
+    Usage,
+    disconnect,
+    http_error,
+    provider_error,
+)
+from fakellm.messages import Message
+from fakellm.script import Script
+from fakellm.wire.objects import parse_object
+from fakellm.wire.sse import LIMIT, SSE, SSEDecoder
+
+Step = bytes | Pause | Fault
+"""A piece of a body, or what happens between two pieces."""
+Headers = tuple[tuple[str, str], ...]
+
+CREATED = 1_767_225_600
+"""When every answer of a fake was made, in seconds since 1970: 2026-01-01T00:00:00Z."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request to a provider, in words that all APIs share.
+
+    `api` is the codec's name, `messages` the prompt with its system message, `tools` the names of the tools that
+    the model may call, `stream` whether the answer is streamed. `json` is the body as it was sent, and `options` what is
+    in it beside model, messages, tools and stream. `choices` is how many answers are wanted.
+    """
+
+    api: str
+    model: str
+    messages: tuple[Message, ...] = ()
+    tools: tuple[str, ...] = ()
+    stream: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
+    json: Any = None
+    choices: int = 1
+
+    @property
+    def text(self) -> str:
+        """The last message's text."""
+        return self.messages[-1].content if self.messages else ""
+
+    @property
+    def prompt(self) -> str:
+        """The text of all messages, one after the other."""
+        return "\n".join(message.content for message in self.messages)
+
+
+class Encoder(ABC):
+    """Writes one stream: `begin` once, `event` for each piece of the answer, then `end` or `error`."""
+
+    def begin(self) -> Sequence[bytes]:
+        """Return what precedes the first piece."""
+        return ()
+
+    @abstractmethod
+    def event(self, event: Event) -> Sequence[bytes]:
+        """Return the pieces that an event of the answer becomes; none for what the API does not have."""
+
+    def flush(self) -> Sequence[bytes]:
+        """Return what was held back until the next event, since a silence comes first."""
+        return ()
+
+    @abstractmethod
+    def end(self) -> Sequence[bytes]:
+        """Return what ends a stream that is complete; a finish reason and a usage that were not scripted among it."""
+
+    @abstractmethod
+    def error(self, fault: provider_error) -> Sequence[bytes]:
+        """Return what a stream ends with when the provider reports an error in it."""
+
+
+class Decoder(ABC):
+    """Reads one stream, as its bytes come. Raises `WireError` for what is not of the format, and nothing else."""
+
+    @abstractmethod
+    def feed(self, data: bytes) -> list[Event]:
+        """Return the events that the bytes complete."""
+
+    @abstractmethod
+    def close(self) -> list[Event]:
+        """Take the end of the body; return what it completes, or the fault that it is."""
+
+
+class Codec(ABC):
+    """One API of one provider."""
+
+    api: str
+    """The codec's name: `openai.chat`, `anthropic.messages` and so on."""
+    content_type: str = "text/event-stream; charset=utf-8"
+
+    @abstractmethod
+    def request(self, body: Any, *, path: str = "") -> Request:
+        """Read the JSON of a request. Raises `WireError`, worded as a provider would, for what is none."""
+
+    @abstractmethod
+    def encoder(self, request: Request, number: int, usage: Usage | None = None) -> Encoder:
+        """Return what writes the stream that answers the request.
+
+        `number` is that of the call, counted from 1: ids are made of it. `usage` is what the answer will have
+        used, where that is known before it begins.
+        """
+
+    @abstractmethod
+    def body(self, script: Script, request: Request, number: int) -> bytes:
+        """Return the document that answers a request without streaming."""
+
+    @abstractmethod
+    def error(self, fault: http_error, number: int) -> tuple[Headers, bytes]:
+        """Return the headers and the document of an HTTP error, as the provider words that status."""
+
+    @abstractmethod
+    def decoder(self) -> Decoder:
+        """Return what reads a stream."""
+
+    def headers(self, number: int) -> Headers:
+        """Return the headers, beside the content type, that the provider sends with every answer."""
+        return ()
+
+    def decode(self, data: bytes) -> Script:
+        """Read a whole stream. One whose order no legal script could have gives a script that allows it."""
+        decoder = self.decoder()
+        return legal_or_not([*decoder.feed(data), *decoder.close()])
+
+
+def legal_or_not(events: Iterable[Event]) -> Script:
+    """Return a script of the events, which allows an illegal order only where it has one."""
+    events = list(events)
+    try:
+        return Script(*events)
+    except ScriptError:
+        return Script(*events, allow_illegal=True)
+
+
+def pieces(encoder: Encoder, events: Iterable[Event]) -> Iterator[Step]:
+    """Yield the body of a stream in timed pieces: bytes, silences, and the fault that it ends with, if one does.
+
+    Silence before the first event precedes every byte. A fault that the API reports, or that ends the HTTP message in
+    order, becomes bytes; others are yielded last.
+    """
+    begun = False
+    for event in events:
+        if isinstance(event, Pause):
+            yield from encoder.flush()
+            yield event
+            continue
+        if isinstance(event, Fault) and not isinstance(event, provider_error):
+            yield from encoder.flush()
+            yield from _broken(encoder, event)
+            return
+        if not begun:
+            begun = True
+            yield from encoder.begin()
+        if isinstance(event, Raw):
+            yield event.text.encode()
+        elif isinstance(event, provider_error):
+            yield from encoder.error(event)
+            return
+        else:
+            yield from encoder.event(event)
+    if not begun:
+        yield from encoder.begin()
+    yield from encoder.end()
+
+
+def _broken(encoder: Encoder, fault: Fault) -> Iterator[Step]:
+    """Yield what is left of a stream that a fault ends."""
+    if isinstance(fault, disconnect) and fault.how == "cut":
+        ending = next(piece for piece in encoder.end() if piece)
+        yield ending[: len(ending) // 2]
+    elif not (isinstance(fault, disconnect) and fault.how == "end"):
+        yield fault
+
+
+class Tally:
+    """Notes, while an answer is written, what its end has to say if the script does not say it."""
+
+    def __init__(self, request: Request, usage: Usage | None = None) -> None:
+        self._request = request
+        self._given = usage
+        self._pieces = 0
+        self.called: set[int] = set()
+        self.finished: dict[int, Finish] = {}
+        self.choices: set[int] = set()
+
+    def note(self, event: Event) -> None:
+        """Take an event of the answer."""
+        if isinstance(event, Usage):
+            self._given = event
+        elif isinstance(event, Finish):
+            self.finished[event.choice] = event
+            self.choices.add(event.choice)
+        elif isinstance(event, Content):
+            self.choices.add(event.choice)
+            self._pieces += not isinstance(event, Native)
+            if isinstance(event, ToolCall):
+                self.called.add(event.choice)
+
+    def finish(self, choice: int = 0) -> Finish:
+        """Return why an answer ended: what was scripted, else what follows from its tool calls."""
+        usual = "tool_calls" if choice in self.called else "stop"
+        return self.finished.get(choice) or Finish(usual, choice=choice)
+
+    @property
+    def unfinished(self) -> list[int]:
+        """The answers without a finish reason; at least one answer is always there."""
+        return sorted((self.choices or {0}) - self.finished.keys())
+
+    @property
+    def usage(self) -> Usage:
+        """What was scripted; else a count of words for the prompt, and of pieces for the answer."""
+        return self._given or Usage(len(self._request.prompt.split()), self._pieces)
+
+    def of(self, events: Iterable[Event]) -> Tally:
+        """Take all events; return this tally."""
+        for event in events:
+            self.note(event)
+        return self
+
+
+class SSEReader(Decoder):
+    """A decoder of server-sent events whose data is JSON."""
+
+    def __init__(self, *, limit: int = LIMIT) -> None:
+        self._events = SSEDecoder(limit=limit, flush=True)
+        self._count = 0
+
+    def feed(self, data: bytes) -> list[Event]:
+        """Return the events that the bytes complete."""
+        return self._all(self._events.feed(data))
+
+    def close(self) -> list[Event]:
+        """Take the end of the body."""
+        try:
+            rest = self._all(self._events.close())
+        except WireError:
+            return [disconnect("cut")]
+        return [*rest, *self.finish()]
+
+    def _all(self, sses: list[SSE]) -> list[Event]:
+        events: list[Event] = []
+        for sse in sses:
+            events += self.sse(sse)
+            self._count += 1
+        return events
+
+    def json(self, sse: SSE) -> dict[str, Any]:
+        """Return the object that the data of an event is."""
+        return parse_object(sse.data, f"event {self._count} of the stream")
+
+    @abstractmethod
+    def sse(self, sse: SSE) -> list[Event]:
+        """Return what one server-sent event says."""
+
+    @abstractmethod
+    def finish(self) -> list[Event]:
+        """Return what the end of the body says: nothing, or that the stream is not complete."""
