@@ -115,7 +115,7 @@ class Native(Content):
 
 @frozen
 class Raw(Event):
-    """Text of the provider's stream as it is, between two of its events: a comment, broken JSON, anything.
+    r"""Text of the provider's stream as it is, between two of its events: a comment, broken JSON, anything.
 
     Nobody but a client of a fake provider sees it, and no codec looks into it. It ends with its own blank
     line, if it is to have one: `Raw(": keep-alive\n\n")`.
@@ -249,7 +249,7 @@ class Finish(Event):
     """Why the answer ended: `stop`, `length`, `tool_calls`, `content_filter`, or a provider's own word.
 
     `extra` is JSON text, or a mapping that is written as JSON: what the provider says beside its reason
-    (Anthropic's `stop_sequence`, Gemini's `groundingMetadata`); a codec merges it over the object that holds the reason.
+    (Anthropic's `stop_sequence`, Gemini's `groundingMetadata`); a codec merges it over the object with the reason.
     """
 
     type: ClassVar[str] = "finish"
@@ -369,6 +369,12 @@ class stall(Fault):  # noqa: N801
         if self.where not in get_args(Where):
             msg = f"stall.where is one of {', '.join(map(repr, get_args(Where)))}, not {self.where!r}"
             raise ScriptError(msg)
+
+
+def choice_of(event: Event) -> int:
+    """Return which of several answers the event belongs to; what belongs to none counts to the first."""
+    choice: int = getattr(event, "choice", 0)
+    return choice
 
 
 def strikes_first(event: Event) -> bool:

@@ -25,6 +25,7 @@ def require(value: object, kind: type | tuple[type, ...], event: object, name: s
 
 
 def require_text(value: str | None, event: object, name: str, *, optional: bool = False) -> None:
+    """Raise unless the value is text that UTF-8 can hold."""
     require(value, (str, type(None)) if optional else str, event, name)
     try:
         (value or "").encode()
@@ -37,6 +38,7 @@ def require_text(value: str | None, event: object, name: str, *, optional: bool 
 
 
 def require_seconds(value: float | None, event: object, name: str) -> None:
+    """Raise unless the value is a number of seconds."""
     require(value, (int, float), event, name)
     if value is not None and not 0 <= value <= sys.float_info.max:
         msg = f"{type(event).__name__}.{name} is a number of seconds from 0 up, not {clip(repr(value), 40)}"
@@ -52,6 +54,7 @@ def _refuse_change(self: object, name: str, *_: object) -> NoReturn:
 
 
 def require_count(value: int | None, event: object, name: str) -> None:
+    """Raise unless the value counts from 0."""
     if type(value) is int and value >= 0:
         return
     require(value, int, event, name)

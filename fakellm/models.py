@@ -310,8 +310,9 @@ class FakeLLM(FakeModel[str]):
     """A fake text model: a str, a prompt value or messages in, `str` chunks out.
 
     `FakeLLM("The ", "answer")` says these chunks to every call; `reply`, `replies`, `when` and `otherwise`
-    script more. Usage, finish reasons and what only a provider's wire has may be scripted and are not shown. With `streaming=False` the
-    stream is one value, what `invoke` returns. An input that is no prompt raises `ValueError`.
+    script more. Usage, finish reasons and what only a provider's wire has may be scripted and are not shown.
+    With `streaming=False` the stream is one value, what `invoke` returns. An input that is no prompt raises
+    `ValueError`.
     """
 
     def _read(self, prompt: Any) -> tuple[str, str]:

@@ -9,8 +9,8 @@ terminal marker. It has *failed* once a fault struck, and nothing follows a faul
 any state: what was cut short is a stream too.
 
 Where one request has several answers (`choice`), each goes through these states by itself; what belongs to
-none of them (usage, silence, faults) sees a stream that has begun once one has, and is finished once all that began are.
-Faults that keep the answer from beginning come first, as an HTTP error does. Raw bytes come anywhere.
+none of them (usage, silence, faults) sees a stream that has begun once one has, and is finished once all that
+began are. Faults that keep the answer from beginning come first, as an HTTP error does. Raw bytes come anywhere.
 
 `ORDER` says this as a table. The rules are those that 8,000 recorded provider streams keep (tool
 indexes never go back, nothing of the answer follows its finish reason on OpenAI, Anthropic blocks do
@@ -37,6 +37,7 @@ from fakellm.events import (
     Text,
     ToolCall,
     Usage,
+    choice_of,
     disconnect,
     http_error,
     provider_error,
@@ -118,7 +119,7 @@ class OrderChecker:
         """Take the next event. Raises `ScriptError`, which names its position, the rule and a remedy."""
         answer = None
         if isinstance(event, (Content, Finish)):
-            answer = self._answers.setdefault(event.choice, _Answer())
+            answer = self._answers.setdefault(choice_of(event), _Answer())
         state = self._state if self._state == "failed" else answer.state if answer else self.state
         verdict = ORDER[state][type(event)]
         if isinstance(verdict, str) and state != "not begun" and strikes_first(event):

@@ -15,7 +15,7 @@ SPLITTABLE = (Text, Reasoning, Refusal, ToolCall)
 
 
 def recut(events: Iterable[Event], kind: type[Any], split: Callable[[str], list[str]]) -> list[Event]:
-    """Return the events with the whole text of one kind cut by `split`; of several answers and tool calls, each by itself.
+    """Return the events with the whole text of one kind cut by `split`; of answers and tool calls, each by itself.
 
     Events of other kinds stay at their place in that text, and cut it there. Log probabilities belong to the
     pieces as they were, and are dropped; a signature stays with the last piece.

@@ -22,6 +22,7 @@ from fakellm.events import (
     Text,
     ToolCall,
     Usage,
+    choice_of,
 )
 from fakellm.joining import join_tool_calls
 from fakellm.order import OrderChecker, check_order
@@ -224,7 +225,7 @@ class Script(Sequence[Event]):
     def choices(self) -> tuple[int, ...]:
         """The numbers of the answers in it; `(0,)` for all but requests with several."""
         found: tuple[int, ...] = self._once(
-            "choices", lambda: tuple(sorted({e.choice for e in self._events if isinstance(e, (Content, Finish))}))
+            "choices", lambda: tuple(sorted({choice_of(e) for e in self._events if isinstance(e, (Content, Finish))}))
         )
         return found or (0,)
 
@@ -233,7 +234,7 @@ class Script(Sequence[Event]):
         if number == 0 and self.choices == (0,):
             return self
         mine = [e for e in self._events if getattr(e, "choice", number) == number]
-        return self._new(replace(e, choice=0) if isinstance(e, (Content, Finish)) else e for e in mine)
+        return self._new(replace(e, choice=0) if choice_of(e) else e for e in mine  # type: ignore[call-arg])
 
     # -- other streams of the same answer ---------------------------------------------------------
 

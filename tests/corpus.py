@@ -32,6 +32,9 @@ def _as_text(loader, _suffix, node):
 _AsData.add_multi_constructor("tag:yaml.org,2002:python/", _as_text)
 
 
+_AsData.add_constructor("!binary", _AsData.construct_yaml_binary)
+
+
 def manifest():
     """Return the rows of the manifest; none without a corpus."""
     if not CORPUS:

@@ -23,6 +23,7 @@ from fakellm.events import (
     Raw,
     ToolCall,
     Usage,
+    choice_of,
     disconnect,
     http_error,
     provider_error,
@@ -45,8 +46,8 @@ class Request:
     """A request to a provider, in words that all APIs share.
 
     `api` is the codec's name, `messages` the prompt with its system message, `tools` the names of the tools that
-    the model may call, `stream` whether the answer is streamed. `json` is the body as it was sent, and `options` what is
-    in it beside model, messages, tools and stream. `choices` is how many answers are wanted.
+    the model may call, `stream` whether the answer is streamed. `json` is the body as it was sent, and `options`
+    what is in it beside model, messages, tools and stream. `choices` is how many answers are wanted.
     """
 
     api: str
@@ -82,6 +83,10 @@ class Encoder(ABC):
 
     def flush(self) -> Sequence[bytes]:
         """Return what was held back until the next event, since a silence comes first."""
+        return ()
+
+    def stop(self) -> Sequence[bytes]:
+        """Return what was noted and not said yet, since the stream ends here, without its end."""
         return ()
 
     @abstractmethod
@@ -136,7 +141,7 @@ class Codec(ABC):
     def decoder(self) -> Decoder:
         """Return what reads a stream."""
 
-    def headers(self, number: int) -> Headers:
+    def headers(self, number: int) -> Headers:  # noqa: ARG002 - some providers number their answers
         """Return the headers, beside the content type, that the provider sends with every answer."""
         return ()
 
@@ -191,7 +196,9 @@ def _broken(encoder: Encoder, fault: Fault) -> Iterator[Step]:
     if isinstance(fault, disconnect) and fault.how == "cut":
         ending = next(piece for piece in encoder.end() if piece)
         yield ending[: len(ending) // 2]
-    elif not (isinstance(fault, disconnect) and fault.how == "end"):
+    elif isinstance(fault, disconnect) and fault.how == "end":
+        yield from encoder.stop()
+    else:
         yield fault
 
 
@@ -214,7 +221,7 @@ class Tally:
             self.finished[event.choice] = event
             self.choices.add(event.choice)
         elif isinstance(event, Content):
-            self.choices.add(event.choice)
+            self.choices.add(choice_of(event))
             self._pieces += not isinstance(event, Native)
             if isinstance(event, ToolCall):
                 self.called.add(event.choice)
@@ -228,6 +235,11 @@ class Tally:
     def unfinished(self) -> list[int]:
         """The answers without a finish reason; at least one answer is always there."""
         return sorted((self.choices or {0}) - self.finished.keys())
+
+    @property
+    def has_usage(self) -> bool:
+        """Whether the script says what was used."""
+        return self._given is not None
 
     @property
     def usage(self) -> Usage:

@@ -13,8 +13,8 @@ _DUMP = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def dump(value: object) -> bytes:
-    """Return JSON without spaces, as UTF-8."""
-    return _DUMP(value).encode()
+    """Return JSON without spaces, as UTF-8; halves of surrogate pairs are replaced."""
+    return _DUMP(value).encode("utf-8", "replace")
 
 
 def quote(text: str) -> str:
@@ -102,7 +102,7 @@ def _over(below: Any, above: Any) -> Any:
 
 
 def beyond(whole: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return what `merged` has to put over `known` to get `whole` back, but for its nulls; None where that is nothing."""
+    """Return what `merged` has to put over `known` to get `whole` back, its nulls aside; None where that is nothing."""
     extra: dict[str, Any] = {key: None for key in known if whole.get(key) is None}
     for key, value in whole.items():
         if value is None or (key in known and known[key] == value):

@@ -1,7 +1,7 @@
 """OpenAI's chat completions: requests, streams, documents.
 
 Source: https://platform.openai.com/docs/api-reference/chat, and 4,454 recorded streams: one choice a chunk, the role
-in a first delta, the finish reason on an empty one, usage in a last chunk without choices if it was asked for, `[DONE]`.
+in a first delta, the finish reason on an empty one, usage in a last chunk without choices if asked for, `[DONE]`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from fakellm.errors import WireError
-from fakellm.events import Event, Finish, Native, Reasoning, Refusal, Text, ToolCall, Usage, http_error, provider_error
+from fakellm.events import (
+    Event,
+    Finish,
+    Native,
+    Reasoning,
+    Refusal,
+    Text,
+    ToolCall,
+    Usage,
+    choice_of,
+    http_error,
+    provider_error,
+)
 from fakellm.messages import Message
 from fakellm.script import Script
 from fakellm.wire import openai
@@ -172,7 +184,7 @@ class _ChatEncoder(Encoder):
         self._tail = "]" + (',"usage":null' if self._asked and profile.usage == "asked" else "") + "}\n\n"
         self._unfinished = f',"finish_reason":{profile.unfinished}' if profile.unfinished else ""
 
-    def _head_of(self, chunk: int, *, id: str | None = None) -> str:  # noqa: A002
+    def _head_of(self, chunk: int, *, id: str | None = None) -> str:
         vary = f"-{chunk}" if self._profile.id_varies else ""
         drift = chunk if self._profile.created_drifts else 0
         name = f"chatcmpl-fakellm{self._number:06d}{vary}" if id is None else id
@@ -195,7 +207,7 @@ class _ChatEncoder(Encoder):
         self._tally.note(event)
         if isinstance(event, Usage):
             return ()
-        choice: int = event.choice  # type: ignore[attr-defined]
+        choice = choice_of(event)
         first: list[bytes] = [] if choice in self._opened else self._open(choice)
         if isinstance(event, Text):
             return [*first, *self._text(event)]
@@ -243,9 +255,7 @@ class _ChatEncoder(Encoder):
         return (head + choices + tail).encode()
 
     def _usage(self) -> str:
-        return dump(
-            openai.usage_object(self._tally.usage, counts_reasoning=self._profile.counts_reasoning)
-        ).decode()
+        return dump(openai.usage_object(self._tally.usage, counts_reasoning=self._profile.counts_reasoning)).decode()
 
     def _text(self, event: Text) -> Sequence[bytes]:
         tokens = logprobs_of(event, self._request) if event.logprobs or "logprobs" in self._request.options else None
@@ -321,13 +331,20 @@ class _ChatEncoder(Encoder):
             chunks.append(self._delta(finish.choice, '"role":"assistant","content":""'))
         return chunks
 
+    def stop(self) -> Sequence[bytes]:
+        """Return the usage, if it was scripted and asked for."""
+        return self._usage_chunk() if self._tally.has_usage else ()
+
+    def _usage_chunk(self) -> list[bytes]:
+        is_due = self._asked and self._profile.usage == "asked"
+        return [self._chunk("", self._usage())] if is_due else []
+
     def end(self) -> Sequence[bytes]:
         """Return the finish reasons that are missing, the usage if it was asked for, and `[DONE]`."""
         last: list[bytes] = []
         for choice in self._tally.unfinished:
             last += self.event(self._tally.finish(choice))
-        if self._asked and self._profile.usage == "asked":
-            last.append(self._chunk("", self._usage()))
+        last += self._usage_chunk()
         return [*last, _DONE] if self._profile.done else last
 
     def error(self, fault: provider_error) -> Sequence[bytes]:

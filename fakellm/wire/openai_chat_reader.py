@@ -1,7 +1,7 @@
 """Reads streams of chat completions, of OpenAI and of its look-alikes, into events.
 
-Recorded look-alikes repeat the role, leave out tool indexes and types, send the finish reason twice or with text, usage on
-any chunk, and no `[DONE]`. What carries nothing new is passed over; what only this API has becomes `Native`.
+Recorded look-alikes repeat the role, leave out tool indexes and types, send the finish reason twice or with text,
+usage on any chunk, and no `[DONE]`. What carries nothing new is passed over; what only this API has becomes `Native`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from fakellm.events import (
 )
 from fakellm.wire import openai
 from fakellm.wire.codec import SSEReader
-from fakellm.wire.objects import counted, dump, get, objects, text_field
+from fakellm.wire.objects import counted, dump, get, objects, sound, text_field
 from fakellm.wire.sse import SSE
 
 API = "openai.chat"
@@ -36,7 +36,12 @@ class _Calls:
         self._renumbered: dict[int, int] = {}
         self._last = -1
 
-    def place(self, piece: dict[str, Any], id: str, name: str) -> tuple[int, bool]:  # noqa: A002
+    @property
+    def are_open(self) -> bool:
+        """Whether a call began."""
+        return self._last >= 0
+
+    def place(self, piece: dict[str, Any], id: str, name: str) -> tuple[int, bool]:
         """Return the index of a piece, and whether it opens a call."""
         given = piece.get("index")
         sent = counted(piece, "index") if isinstance(given, int) and not isinstance(given, bool) else None
@@ -63,7 +68,7 @@ class ChatDecoder(SSEReader):
         self._opened: set[int] = set()
         self._finished: dict[int, str] = {}
         self._calls: dict[int, _Calls] = {}
-        self._done = False
+        self._done = self._failed = False
 
     def sse(self, sse: SSE) -> list[Event]:
         """Return what a chunk says."""
@@ -74,7 +79,7 @@ class ChatDecoder(SSEReader):
             return []
         chunk = self.json(sse)
         if chunk.get("error"):
-            self._done = True
+            self._done = self._failed = True
             return [openai.read_error(chunk, named=True if sse.event == "error" else None)]
         events = [event for choice in objects(chunk, "choices") for event in self._choice(choice)]
         if isinstance(chunk.get("usage"), dict):
@@ -101,31 +106,47 @@ class ChatDecoder(SSEReader):
             events.append(Reasoning(reasoning, choice=choice))
         if refusal := text_field(delta, "refusal"):
             events.append(Refusal(refusal, choice=choice))
-        events += self._native(delta, choice)
-        content = _content(delta)
-        tools = objects(delta, "tool_calls")
-        alone = not (events or tools or is_last or choice in self._finished or choice not in self._opened)
-        if content or (alone and delta.get("content") == ""):
-            events.append(Text(content, choice=choice, logprobs=logprobs or None))
-        self._opened.add(choice)
+        events += _native(delta, choice)
         calls = self._calls.setdefault(choice, _Calls())
+        tools = objects(delta, "tool_calls")
+        if isinstance(delta.get("content"), list):
+            events += _parts(delta, choice)
+        else:
+            content = text_field(delta, "content")
+            is_first = choice not in self._opened
+            silent = bool(events or tools or is_last or is_first or calls.are_open or choice in self._finished)
+            if content or (delta.get("content") == "" and not silent):
+                events.append(Text(content, choice=choice, logprobs=logprobs or None))
+        self._opened.add(choice)
         return [*events, *(_tool_call(piece, choice, calls) for piece in tools)]
 
-    def _native(self, delta: dict[str, Any], choice: int) -> list[Event]:
-        rest = {key: value for key, value in delta.items() if key not in _READ and value not in (None, "", [])}
-        return [Native(API, dump(rest).decode(errors="replace"), choice)] if rest else []
-
     def finish(self) -> list[Event]:
-        """Return that the stream is not complete, where neither a finish reason nor `[DONE]` came."""
-        return [] if self._done or self._finished else [disconnect("end")]
+        """Return that the stream is not complete, where an answer has no finish reason, with or without `[DONE]`."""
+        if self._failed or (self._finished and self._opened <= self._finished.keys()):
+            return []
+        return [disconnect("end")]
 
 
-def _content(delta: dict[str, Any]) -> str:
-    """Return the text of a delta, which a few services send as a list of parts."""
-    content = delta.get("content")
-    if isinstance(content, list):
-        return "".join(text_field(part, "text") for part in objects(delta, "content"))
-    return text_field(delta, "content")
+def _parts(delta: dict[str, Any], choice: int) -> list[Event]:
+    """Return what a content says that is a list of parts, as Mistral's reasoning models send it."""
+    events: list[Event] = []
+    for part in objects(delta, "content"):
+        events += [Reasoning(text_field(thought, "text"), choice=choice) for thought in objects(part, "thinking")]
+        if "text" in part:
+            events.append(Text(text_field(part, "text"), choice=choice))
+    return events
+
+
+def _native(delta: dict[str, Any], choice: int) -> list[Event]:
+    """Return what a delta has beyond what all services have; nothing where that is null, deep down too."""
+    rest = {key: value for key, value in delta.items() if key not in _READ and _says_something(value)}
+    return [Native(API, sound(dump(rest).decode(errors="replace")), choice)] if rest else []
+
+
+def _says_something(value: object) -> bool:
+    if isinstance(value, dict):
+        return any(map(_says_something, value.values()))
+    return value not in (None, "", [])
 
 
 def _tool_call(piece: dict[str, Any], choice: int, calls: _Calls) -> ToolCall:

@@ -62,7 +62,9 @@ PROFILES: dict[str, Profile] = {
             usage="finish", reasoning="reasoning",
         ),
         Profile("perplexity", done=False, usage="every"),
-        Profile("xai", unfinished="", whole_tool_calls=True, created_drifts=True, usage="finish", counts_reasoning=True),
+        Profile(
+            "xai", unfinished="", whole_tool_calls=True, created_drifts=True, usage="finish", counts_reasoning=True
+        ),
         Profile("zai", role_on_every_delta=True, unfinished="", usage="finish", whole_tool_calls=True),
     )
 }  # fmt: skip
