@@ -234,7 +234,7 @@ class Script(Sequence[Event]):
         if number == 0 and self.choices == (0,):
             return self
         mine = [e for e in self._events if getattr(e, "choice", number) == number]
-        return self._new(replace(e, choice=0) if choice_of(e) else e for e in mine  # type: ignore[call-arg])
+        return self._new(replace(e, choice=0) if choice_of(e) else e for e in mine)  # type: ignore[call-arg]
 
     # -- other streams of the same answer ---------------------------------------------------------
 
