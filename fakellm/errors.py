@@ -98,6 +98,13 @@ class UnexpectedCallError(BaseException):
     """
 
 
+class UnexpectedRequestError(UnexpectedCallError):
+    """A request reached a fake provider that has no reply for it, or would have left this machine.
+
+    Not an `Exception` either: an SDK's retries must not ask again, nor the app take it for a network error.
+    """
+
+
 class UnusedRepliesError(AssertionError):
     """A test ended before the app had asked for every reply that was scripted."""
 

@@ -54,7 +54,7 @@ def _alone(parts: tuple[Any, ...], what: str) -> None:
         raise TypeError(msg)
 
 
-def _check_matcher(matcher: object) -> None:
+def check_matcher(matcher: object) -> None:
     """Raise `TypeError` for what would match nothing, or anything."""
     hint = None
     if isinstance(matcher, re.Pattern):
@@ -90,6 +90,22 @@ class Reply:
         """The steps that are no chunks."""
         return tuple(step for step in self.steps if not isinstance(step, tuple))
 
+    def check(self) -> None:
+        """Raise `TypeError` or `ScriptError` for a reply that could answer no call, or that says so wrongly."""
+        times = self.times
+        if times is not None and (isinstance(times, bool) or not isinstance(times, int) or times < 1):
+            msg = f"times is a number of calls from 1 up, or None for any number, not {times!r}"
+            raise ScriptError(msg)
+        if self.kind == "when":
+            self.check_condition()
+
+    def check_condition(self) -> None:
+        """Raise for a condition that is none."""
+        if self.matcher is None and self.role is None:
+            msg = "when() needs a text, a pattern, a predicate or a role; for every other call use otherwise()"
+            raise ScriptError(msg)
+        check_matcher(self.matcher)
+
     @property
     def is_spent(self) -> bool:
         """Whether it answered as many calls as it may."""
@@ -99,19 +115,24 @@ class Reply:
         """Tell whether the call is one that this was scripted for."""
         if self.role is not None and role_of(self.role) != call.role:
             return False
+        return self.matches(call.text, call.input)
+
+    def matches(self, text: str, asked: Any) -> bool:
+        """Tell whether the matcher, if there is one, matches the text, or the predicate what was asked."""
         if self.matcher is None:
             return True
         if isinstance(self.matcher, str):
-            return self.matcher in call.text
+            return self.matcher in text
         if isinstance(self.matcher, re.Pattern):
-            return self.matcher.search(call.text) is not None
+            return self.matcher.search(text) is not None
         try:
-            return bool(self.matcher(call.input))
+            return bool(self.matcher(asked))
         except Exception as error:
             error.add_note(f"This was raised by the predicate of: {self}")
             raise
 
-    def __str__(self) -> str:
+    def conditions(self) -> list[str]:
+        """Word which calls this is for."""
         condition = []
         if self.matcher is not None:
             shown = self.matcher.pattern if isinstance(self.matcher, re.Pattern) else self.matcher
@@ -119,10 +140,13 @@ class Reply:
             condition.append(f"matching {name}" if isinstance(self.matcher, re.Pattern) else name)
         if self.role is not None:
             condition.append(f"role={self.role!r}")
+        return condition
+
+    def __str__(self) -> str:
         content = self.content
         said = repr(content) if isinstance(content, (Script, BaseException)) else getattr(content, "__name__", content)
         used = f"answered call {', '.join(map(str, self.calls))}" if self.calls else "unused"
-        return f"{' '.join([self.kind, ', '.join(condition)]).strip()}: {clip(str(said), 120)}  [{used}]"
+        return f"{' '.join([self.kind, ', '.join(self.conditions())]).strip()}: {clip(str(said), 120)}  [{used}]"
 
 
 class Replies:
@@ -138,16 +162,7 @@ class Replies:
 
     def add(self, reply: Reply) -> None:
         """Add a reply; a later `otherwise` replaces an earlier one."""
-        times = reply.times
-        if times is not None and (isinstance(times, bool) or not isinstance(times, int) or times < 1):
-            msg = f"times is a number of calls from 1 up, or None for any number, not {times!r}"
-            raise ScriptError(msg)
-        matcher = reply.matcher
-        if reply.kind == "when":
-            if matcher is None and reply.role is None:
-                msg = "when() needs a text, a pattern, a predicate or a role; for every other call use otherwise()"
-                raise ScriptError(msg)
-            _check_matcher(matcher)
+        reply.check()
         if reply.kind == "otherwise":
             self.all = [r for r in self.all if r.kind != "otherwise"]
             self._live = [r for r in self._live if r.kind != "otherwise"]

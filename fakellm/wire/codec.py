@@ -35,6 +35,8 @@ from fakellm.wire.sse import LIMIT, SSE, SSEDecoder
 
 Step = bytes | Pause | Fault
 """A piece of a body, or what happens between two pieces."""
+Run = list[bytes] | Pause | Fault
+"""Pieces of a body that follow each other at once, or what happens between two of them."""
 Headers = tuple[tuple[str, str], ...]
 
 CREATED = 1_767_225_600
@@ -141,6 +143,10 @@ class Codec(ABC):
     def decoder(self) -> Decoder:
         """Return what reads a stream."""
 
+    def content_type_of(self, request: Request) -> str:  # noqa: ARG002 - some requests choose the framing
+        """Return the content type of a stream."""
+        return self.content_type
+
     def headers(self, number: int) -> Headers:  # noqa: ARG002 - some providers number their answers
         """Return the headers, beside the content type, that the provider sends with every answer."""
         return ()
@@ -160,44 +166,61 @@ def legal_or_not(events: Iterable[Event]) -> Script:
         return Script(*events, allow_illegal=True)
 
 
+class Ending(list[bytes]):
+    """The last run of pieces of a stream that is whole."""
+
+
 def pieces(encoder: Encoder, events: Iterable[Event]) -> Iterator[Step]:
-    """Yield the body of a stream in timed pieces: bytes, silences, and the fault that it ends with, if one does.
+    """Yield the body of a stream in timed pieces: bytes, silences, and the fault that it ends with, if one does."""
+    for run in runs(encoder, events):
+        if isinstance(run, list):
+            yield from run
+        else:
+            yield run
+
+
+def runs(encoder: Encoder, events: Iterable[Event], *, ahead: int = 1) -> Iterator[Run]:
+    """Yield the body of a stream in runs: pieces that follow each other at once, and what happens between them.
 
     Silence before the first event precedes every byte. A fault that the API reports, or that ends the HTTP message in
-    order, becomes bytes; others are yielded last.
+    order, becomes bytes; others are yielded last. So many events are written `ahead` of what the reader takes: a
+    script can be, what a function says cannot. A stream that is whole closes with an `Ending`.
     """
     begun = False
-    for event in events:
-        if isinstance(event, Pause):
-            yield from encoder.flush()
+    run: list[bytes] = []
+    for count, event in enumerate(events, 1):
+        if isinstance(event, Pause) or (isinstance(event, Fault) and not isinstance(event, provider_error)):
+            run += encoder.flush()
+            if run:
+                yield run
+                run = []
+            if isinstance(event, Fault):
+                yield from _broken(encoder, event)
+                return
             yield event
             continue
-        if isinstance(event, Fault) and not isinstance(event, provider_error):
-            yield from encoder.flush()
-            yield from _broken(encoder, event)
-            return
         if not begun:
             begun = True
-            yield from encoder.begin()
-        if isinstance(event, Raw):
-            yield event.text.encode()
-        elif isinstance(event, provider_error):
-            yield from encoder.error(event)
+            run += encoder.begin()
+        if isinstance(event, provider_error):
+            yield [*run, *encoder.error(event)]
             return
-        else:
-            yield from encoder.event(event)
+        run += (event.text.encode(),) if isinstance(event, Raw) else encoder.event(event)
+        if run and count % ahead == 0:
+            yield run
+            run = []
     if not begun:
-        yield from encoder.begin()
-    yield from encoder.end()
+        run += encoder.begin()
+    yield Ending([*run, *encoder.end()])
 
 
-def _broken(encoder: Encoder, fault: Fault) -> Iterator[Step]:
+def _broken(encoder: Encoder, fault: Fault) -> Iterator[Run]:
     """Yield what is left of a stream that a fault ends."""
     if isinstance(fault, disconnect) and fault.how == "cut":
-        ending = next(piece for piece in encoder.end() if piece)
-        yield ending[: len(ending) // 2]
+        ending = next(filter(None, encoder.end()), b"data: {}")
+        yield [ending[: len(ending) // 2]]
     elif isinstance(fault, disconnect) and fault.how == "end":
-        yield from encoder.stop()
+        yield list(encoder.stop())
     else:
         yield fault
 
@@ -208,7 +231,7 @@ class Tally:
     def __init__(self, request: Request, usage: Usage | None = None) -> None:
         self._request = request
         self._given = usage
-        self._pieces = 0
+        self.pieces = 0
         self.called: set[int] = set()
         self.finished: dict[int, Finish] = {}
         self.choices: set[int] = set()
@@ -222,7 +245,7 @@ class Tally:
             self.choices.add(event.choice)
         elif isinstance(event, Content):
             self.choices.add(choice_of(event))
-            self._pieces += not isinstance(event, Native)
+            self.pieces += not isinstance(event, Native)
             if isinstance(event, ToolCall):
                 self.called.add(event.choice)
 
@@ -244,7 +267,7 @@ class Tally:
     @property
     def usage(self) -> Usage:
         """What was scripted; else a count of words for the prompt, and of pieces for the answer."""
-        return self._given or Usage(len(self._request.prompt.split()), self._pieces)
+        return self._given or Usage(len(self._request.prompt.split()), self.pieces)
 
     def of(self, events: Iterable[Event]) -> Tally:
         """Take all events; return this tally."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from json.encoder import encode_basestring
 from typing import Any, TypeVar, cast
 
 from fakellm.errors import WireError, clip
@@ -17,9 +18,8 @@ def dump(value: object) -> bytes:
     return _DUMP(value).encode("utf-8", "replace")
 
 
-def quote(text: str) -> str:
-    """Return the text as a JSON string."""
-    return _DUMP(text)
+quote = encode_basestring
+"""Returns a text as a JSON string, with all that is not ASCII as it is."""
 
 
 def parse(text: str | bytes, what: str) -> Any:

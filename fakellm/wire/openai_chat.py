@@ -183,6 +183,10 @@ class _ChatEncoder(Encoder):
         self._head = self._head_of(0)
         self._tail = "]" + (',"usage":null' if self._asked and profile.usage == "asked" else "") + "}\n\n"
         self._unfinished = f',"finish_reason":{profile.unfinished}' if profile.unfinished else ""
+        self._text_head = f'{self._head}{{"index":0,"delta":{{"content":'
+        self._text_tail = f'}},"logprobs":null{self._unfinished}}}{self._tail}'
+        self._can_be_plain = profile.is_plain and "logprobs" not in request.options
+        self._is_plain = False
 
     def _head_of(self, chunk: int, *, id: str | None = None) -> str:
         vary = f"-{chunk}" if self._profile.id_varies else ""
@@ -204,6 +208,14 @@ class _ChatEncoder(Encoder):
 
     def event(self, event: Event) -> Sequence[bytes]:
         """Return the chunks of an event."""
+        if type(event) is Text and event.choice == 0 and self._is_plain and event.logprobs is None:
+            self._tally.pieces += 1
+            return (f"{self._text_head}{quote(event.text)}{self._text_tail}".encode(),)
+        chunks = self._chunks_of(event)
+        self._is_plain = self._can_be_plain and 0 in self._opened and not self._calls
+        return chunks
+
+    def _chunks_of(self, event: Event) -> Sequence[bytes]:
         self._tally.note(event)
         if isinstance(event, Usage):
             return ()

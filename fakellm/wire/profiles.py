@@ -40,6 +40,12 @@ class Profile:
     created_drifts: bool = False
     counts_reasoning: bool = False
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether a chunk of text is the same as the one before it, but for the text."""
+        varies = self.role_on_every_delta or self.finish_with_text or self.id_varies or self.created_drifts
+        return not varies and self.usage != "every"
+
 
 OPENAI = Profile()
 

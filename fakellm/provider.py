@@ -1,0 +1,381 @@
+"""A fake provider: the app's own client of OpenAI, Anthropic or Gemini asks, a script answers. Sans-IO."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
+from threading import RLock
+from typing import Any, Literal, Self, cast
+from urllib.parse import urlsplit
+
+from fakellm.calls import swallowed
+from fakellm.clock import Clock, InstantClock
+from fakellm.endpoints import LOOPBACK, SERVICES, Endpoint, codec_of, document_of
+from fakellm.errors import (
+    SwallowedCallError,
+    UnexpectedRequestError,
+    UnusedRepliesError,
+    WireError,
+    explain,
+)
+from fakellm.events import Content, Event, Fault, Finish, Pause, http_error, provider_error, strikes_first
+from fakellm.exchange import Exchange, ProviderCall
+from fakellm.functions import is_async_function
+from fakellm.playback import Feed
+from fakellm.replies import Matcher, Replies, content_of
+from fakellm.routes import Route
+from fakellm.script import Script
+from fakellm.wire.codec import Codec, Ending, Request, legal_or_not, runs
+from fakellm.wire.objects import dump, parse
+from fakellm.wire.profiles import OPENAI, PROFILES, Profile
+
+Name = Literal["openai", "anthropic", "gemini"]
+_STATUS_OF = {"rate_limit": 429, "overloaded": 529, "invalid_request": 400, "auth": 401, "not_found": 404}
+
+
+class FakeProvider:
+    """A provider that says what it was told to, in its own wire format, to whatever client asks.
+
+    `FakeProvider("openai")` answers chat completions, legacy completions and Responses, and by itself embeddings and
+    model lists; `"anthropic"` answers Messages and token counts; `"gemini"` generateContent, embeddings and token counts.
+    `profile` imitates a service that speaks OpenAI's chat API in its own way: `"azure"`, `"openrouter"` and so on.
+    `hosts` are hosts that are its own beside the provider's, loopback ones included (`"localhost:11434"`).
+
+    It does no I/O: `handle` takes a request and returns an `Exchange`, which a transport or a server plays on `clock`.
+    `calls` logs the requests in the order in which they came, `misses` are those that no reply was for.
+    """
+
+    def __init__(
+        self,
+        name: Name = "openai",
+        *,
+        profile: str | Profile = OPENAI,
+        hosts: Sequence[str] = (),
+        clock: Clock | None = None,
+    ) -> None:
+        if name not in SERVICES:
+            msg = f"there is no fake of the provider {name!r}; there are {', '.join(SERVICES)}"
+            raise ValueError(msg)
+        if isinstance(profile, str) and profile not in PROFILES:
+            msg = f"there is no profile {profile!r}; there are {', '.join(PROFILES)}"
+            raise ValueError(msg)
+        if clock is not None and (isinstance(clock, type) or not isinstance(clock, Clock)):
+            msg = f"a clock is InstantClock(), ScaledClock(factor), RealClock() or the like, not {clock!r}"
+            raise TypeError(msg)
+        self.name = name
+        self.service = SERVICES[name]
+        self.profile = PROFILES[profile] if isinstance(profile, str) else profile
+        self.hosts = tuple(hosts)
+        self.clock: Clock = InstantClock() if clock is None else clock
+        self.calls: list[ProviderCall] = []
+        self.misses: list[UnexpectedRequestError] = []
+        self._replies = Replies()
+        self._lock = RLock()
+
+    # -- scripting --------------------------------------------------------------------------------
+
+    def reply(self, *parts: Any, headers: Mapping[str, str] | None = None) -> Self:
+        """Script the answer to the next request that nothing more specific answers. Returns the provider.
+
+        Parts are strings, events and scripts; or one function of the `Request`, which returns a string, a `Script`
+        or a list of parts, or is a generator function that yields them; or one exception, which the client's
+        transport raises. A finish reason and a usage that are left out follow from the rest. `headers` are added
+        to the answer's.
+        """
+        return self._script(Route("reply", content_of(parts), times=1, headers=headers or {}))
+
+    def error(self, status: int, message: str | None = None, *, times: int = 1, **fields: Any) -> Self:
+        """Script an HTTP error as the answer to the next `times` requests. Returns the provider.
+
+        The fields are those of `http_error`: `retry_after` in seconds, `kind` and `code`, `body`. Clients of the
+        official SDKs retry 408, 409, 429 and 500 and above by themselves, after a wait of their own.
+        """
+        fault = http_error(status, **fields) if message is None else http_error(status, message, **fields)
+        return self._script(Route("reply", Script(fault), times=times))
+
+    def when(
+        self,
+        matcher: Matcher = None,
+        /,
+        *parts: Any,
+        model: str | re.Pattern[str] | None = None,
+        role: str | None = None,
+        tools: str | Sequence[str] = (),
+        json: Any = None,
+        api: str | None = None,
+        times: int | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Self:
+        """Script the answer to requests that meet all the conditions, at most `times` of them. Returns the provider.
+
+        The matcher is a text that occurs in the last message, a compiled pattern that is found in it, or a predicate
+        of the `Request`; with another condition it may be None. `role` is the last message's; `model` is a name or a
+        pattern; `tools` are names that the request offers; `json` is a fragment of the body: mappings may have
+        more keys; `api` is a codec's name, such as `"openai.responses"`. Of several that match the first answers.
+        """
+        names = (tools,) if isinstance(tools, str) else tuple(tools)
+        conditions = {"model": model, "tools": names, "json": json, "api": api, "headers": headers or {}}
+        return self._script(Route("when", content_of(parts), matcher, role, times, **conditions))
+
+    def otherwise(self, *parts: Any, headers: Mapping[str, str] | None = None) -> Self:
+        """Script the answer to every request that has no other. Returns the provider."""
+        return self._script(Route("otherwise", content_of(parts), headers=headers or {}))
+
+    def _script(self, route: Route) -> Self:
+        if callable(route.content) and not isinstance(route.content, type) and is_async_function(route.content):
+            msg = f"a provider's reply is made by a plain function or generator function, not by {route.content!r}"
+            raise TypeError(msg)
+        with self._lock:
+            self._replies.add(route)
+        return self
+
+    # -- what a test asks -------------------------------------------------------------------------
+
+    @property
+    def unused(self) -> list[str]:
+        """What was scripted for requests that never came, worded."""
+        return [str(reply) for reply in self._replies.unused()]
+
+    def verify(self, *, allow_unused: bool = False, allow_misses: bool = False) -> None:
+        """Raise `SwallowedCallError` if a request found no reply, else `UnusedRepliesError` if a reply is left."""
+        if self.misses and not allow_misses:
+            raise SwallowedCallError(swallowed(f"the fake {self.name}", self.misses[0])) from self.misses[0]
+        if not allow_unused and (unused := self.unused):
+            raise UnusedRepliesError(_never_asked(self.name, unused, self.report()))
+
+    def report(self) -> str:
+        """Word the requests."""
+        return "\n".join(repr(call)[1:-1] for call in self.calls) or f"the fake {self.name} was not asked anything"
+
+    # -- answering --------------------------------------------------------------------------------
+
+    def claims(self, method: str, url: str) -> bool:
+        """Tell whether a request is for this provider.
+
+        It is if the host is the provider's, or one of `hosts`; also if the path is that of an endpoint that a script
+        answers, for clients that were pointed to a gateway, unless the host is this machine.
+        """
+        parts = urlsplit(url)
+        if self.owns(url):
+            return True
+        endpoint = self.service.endpoint(method, parts.path)
+        return endpoint is not None and endpoint.is_codec and not LOOPBACK.match(parts.hostname or "")
+
+    def owns(self, url: str) -> bool:
+        """Tell whether the host is the provider's, or one of `hosts`."""
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        return bool(self.service.hosts.match(host)) or host in self.hosts or parts.netloc in self.hosts
+
+    def handle(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Exchange:
+        """Take a request and return its answer. Raises `UnexpectedRequestError` for one that has none."""
+        call = ProviderCall(method, url, headers, body)
+        with self._lock:
+            self.calls.append(call)
+            call.number = len(self.calls)
+        try:
+            return self._answer(call)
+        except BaseException as error:
+            call.fail(error)
+            raise
+
+    def _answer(self, call: ProviderCall) -> Exchange:
+        parts = urlsplit(call.url)
+        endpoint = self.service.endpoint(call.method, parts.path)
+        if endpoint is None:
+            raise self._missed(call, f"the fake {self.name} does not know this endpoint", self._endpoint_remedies())
+        call.api = endpoint.api
+        path = f"{parts.path}?{parts.query}" if parts.query else parts.path
+        if not endpoint.is_codec:
+            return self._document(call, endpoint, path)
+        codec = codec_of(endpoint, self.profile)
+        try:
+            call.json = parse(call.body, "the body of the request")
+            request = call.request = codec.request(call.json, path=path)
+        except WireError as error:
+            return _error(call, codec, http_error(400, str(error)))
+        route = self._claim(call)
+        return _Answering(call, codec, request, route).exchange()
+
+    def _document(self, call: ProviderCall, endpoint: Endpoint, path: str) -> Exchange:
+        call.json = parse(call.body, "the body of the request") if call.body else None
+        body = dump(document_of(endpoint)(call.json, path))
+        return Exchange(call, 200, _whole_headers(body), [Ending([body])])
+
+    def _claim(self, call: ProviderCall) -> Route:
+        logged = cast("Any", call)
+        fitting = self._replies.fitting(logged)  # runs the user's predicates, so not under the lock
+        with self._lock:
+            self._replies.claim(logged, fitting)
+        if call.reply is None:
+            raise self._no_reply(call)
+        return call.reply
+
+    # -- misses -----------------------------------------------------------------------------------
+
+    def _no_reply(self, call: ProviderCall) -> UnexpectedRequestError:
+        request = cast("Request", call.request)
+        routes = cast("list[Route]", self._replies.all)
+        spent = [route for route in routes if route.is_spent and not callable(route.matcher) and route.fits(cast("Any", call))]
+        rules = [route for route in routes if route.kind == "when" and not route.is_spent]
+        if spent:
+            last = max(spent, key=lambda route: route.calls[-1])
+            why = f"every reply that fits was given already; the last of them answered request {last.calls[-1]}"
+        else:
+            why = "no when() fits" if routes else "nothing was scripted"
+        nearest = []
+        if rules:
+            best = max(rules, key=lambda route: route.likeness(request))
+            nearest = ["\n".join([str(best), *best.differences(request)])]
+        remedy = ["script one more .reply(...), or an .otherwise(...) for any request that nothing else fits"]
+        if spent:
+            remedy.append(f"if the app should not ask again, this is its bug: look where request {call.number} comes from")
+        return self._missed(call, f"has no reply: {why}", remedy, nearest)
+
+    def _missed(
+        self, call: ProviderCall, why: str, remedy: Sequence[str], nearest: Sequence[str] = ()
+    ) -> UnexpectedRequestError:
+        told = sorted(cast("list[Route]", self._replies.all), key=lambda route: bool(route.calls))
+        text = explain(
+            f"request {call.number} to the fake {self.name} {why}" if why.startswith("has") else why,
+            sent=[call.asked()],
+            expected=[str(route) for route in told] or ["nothing"],
+            difference=nearest,
+            remedy=remedy,
+        )
+        miss = UnexpectedRequestError(text)
+        self.misses.append(miss)
+        return miss
+
+    def _endpoint_remedies(self) -> list[str]:
+        known = ", ".join(f"{e.method} …{e.path.pattern.strip('$')}" for e in self.service.endpoints)
+        return [f"it answers {known}", "mock others with respx, or point the app's client elsewhere"]
+
+
+def _never_asked(name: str, unused: list[str], calls: str) -> str:
+    return explain(
+        f"the fake {name} was never asked for {len(unused)} of its replies",
+        sent=[calls],
+        expected=unused,
+        remedy=[
+            "look whether the app calls the provider at all, iterates its stream and awaits what it should",
+            "if that is meant: @pytest.mark.fake_llm(allow_unused=True), or verify(allow_unused=True)",
+        ],
+    )
+
+
+def _whole_headers(body: bytes) -> list[tuple[str, str]]:
+    return [("content-type", "application/json"), ("content-length", str(len(body)))]
+
+
+def _error(
+    call: ProviderCall, codec: Codec, fault: http_error, before: Sequence[Pause] = (), headers: Mapping[str, str] | None = None
+) -> Exchange:
+    found, body = codec.error(fault, call.number)
+    all_headers = _with([*found, ("content-length", str(len(body)))], headers or {})
+    return Exchange(call, fault.status, all_headers, [Ending([body])], before)
+
+
+def _with(headers: list[tuple[str, str]], more: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return the headers with others added, which replace those of the same name."""
+    names = {name.lower() for name in more}
+    return [(name, value) for name, value in headers if name.lower() not in names] + list(more.items())
+
+
+class _Answering:
+    """Makes the exchange of one request out of the reply that it got."""
+
+    def __init__(self, call: ProviderCall, codec: Codec, request: Request, route: Route) -> None:
+        self._call = call
+        self._codec = codec
+        self._request = request
+        self._route = route
+        self._source: Iterator[Any] | None = None
+
+    def exchange(self) -> Exchange:
+        """Return the answer: an error, a stream or a document."""
+        silence, first, events = _begin(self._events())
+        if isinstance(first, http_error):
+            return _error(self._call, self._codec, first, silence, self._route.headers)
+        if isinstance(first, Fault) and strikes_first(first):
+            return Exchange(self._call, 0, [], [], [*silence, first])
+        if self._request.stream:
+            return self._stream(chain(silence, events))
+        return self._whole([*silence, *events])
+
+    def _events(self) -> Iterator[Event]:
+        """Return the events of the reply, for as many answers as the request wants."""
+        content = self._route.content
+        if isinstance(content, BaseException):
+            content.__context__ = None  # of an earlier raise
+            raise content.with_traceback(None)
+        if isinstance(content, type) and issubclass(content, BaseException):
+            raise content
+        if isinstance(content, Script):
+            return iter(content) if content.choices != (0,) else _for_each_choice(content, self._request.choices)
+        feed = Feed(lambda event: (event,), cast("Any", content))
+        self._source = feed.all_steps(self._request)
+        return _for_each_choice(_flat(self._source), self._request.choices)
+
+    def _stream(self, events: Iterable[Event]) -> Exchange:
+        content = self._route.content
+        usage = content.usage if isinstance(content, Script) else None
+        encoder = self._codec.encoder(self._request, self._call.number, usage)
+        headers = [
+            ("content-type", self._codec.content_type_of(self._request)),
+            ("cache-control", "no-cache"),
+            ("transfer-encoding", "chunked"),
+            *self._codec.headers(self._call.number),
+        ]
+        ahead = 64 if isinstance(content, Script) else 1
+        steps = runs(encoder, events, ahead=ahead)
+        return Exchange(self._call, 200, _with(headers, self._route.headers), steps, source=self._source)
+
+    def _whole(self, events: Sequence[Event]) -> Exchange:
+        """Return a document, after all the silences; a fault strikes in the middle of it."""
+        silence = [event for event in events if isinstance(event, Pause)]
+        fault = next((event for event in events if isinstance(event, Fault)), None)
+        if isinstance(fault, provider_error):
+            status = next((s for word, s in _STATUS_OF.items() if word in fault.kind), 500)
+            error = http_error(status, fault.message, kind=fault.kind, code=fault.code)
+            return _error(self._call, self._codec, error, silence, self._route.headers)
+        script = legal_or_not(event for event in events if not isinstance(event, (Pause, Fault)))
+        body = self._codec.body(script, self._request, self._call.number)
+        headers = _with([*_whole_headers(body), *self._codec.headers(self._call.number)], self._route.headers)
+        if fault is None:
+            return Exchange(self._call, 200, headers, [Ending([body])], silence)
+        half = body[: len(body) // 2]
+        if getattr(fault, "how", "") in ("end", "cut"):
+            headers = _with(headers, {"content-length": str(len(half))})
+        return Exchange(self._call, 200, headers, [[half], fault], silence)
+
+
+def _flat(steps: Iterable[Any]) -> Iterator[Event]:
+    """Yield the events of a reply function's steps."""
+    for step in steps:
+        if isinstance(step, tuple):
+            yield from step
+        else:
+            yield step
+
+
+def _for_each_choice(events: Iterable[Event], count: int) -> Iterator[Event]:
+    """Yield the events for each of the answers that a request wants, where only one was scripted."""
+    for event in events:
+        yield event
+        if count > 1 and isinstance(event, (Content, Finish)) and not getattr(event, "choice", 0):
+            for choice in range(1, count):
+                yield replace(event, choice=choice)  # type: ignore[call-arg]
+
+
+def _begin(events: Iterator[Event]) -> tuple[list[Pause], Event | None, Iterator[Event]]:
+    """Return the silence that the events begin with, the first other event, and the events from that on."""
+    silence: list[Pause] = []
+    for event in events:
+        if not isinstance(event, Pause):
+            return silence, event, chain([event], events)
+        silence.append(event)
+    return silence, None, iter(())
+
