@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         stall,
     )
     from fakellm.models import FakeChatModel, FakeLLM
+    from fakellm.provider import FakeProvider
     from fakellm.runnable import Runnable
     from fakellm.script import Script
 
@@ -32,6 +33,7 @@ _HOMES = {
         "disconnect", "http_error", "provider_error", "stall",
     ),
     "fakellm.models": ("FakeChatModel", "FakeLLM"),
+    "fakellm.provider": ("FakeProvider",),
     "fakellm.runnable": ("Runnable",),
     "fakellm.script": ("Script",),
 }  # fmt: skip
@@ -39,6 +41,7 @@ _HOMES = {
 __all__ = [  # noqa: RUF022 - as a user meets them
     "FakeLLM",
     "FakeChatModel",
+    "FakeProvider",
     "Script",
     "Text",
     "Reasoning",
@@ -54,7 +57,7 @@ __all__ = [  # noqa: RUF022 - as a user meets them
     "Runnable",
 ]
 
-_ROOMS = ("clock", "errors", "messages")
+_ROOMS = ("clock", "errors", "events", "intercept", "messages", "transport")
 
 __version__ = "0.1.0"
 

@@ -1,15 +1,15 @@
 """One request to a fake provider and its answer, without any I/O: what to send, what to wait for, how it ends.
 
 A shell asks `opening` what happens before the headers and `body` what happens after them, and does what they yield:
-runs of bytes are handed to the client, a float is waited for on the clock, a `Failure` is raised as the exception that the HTTP
-library has for it.
+runs of bytes are handed to the client, a float is waited for on the clock, a `Failure` is raised as the exception
+that the HTTP library has for it.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 from fakellm.concurrency import is_cancellation
 from fakellm.errors import clip
@@ -39,8 +39,8 @@ class ProviderCall:
 
     `api` is the codec's name (`openai.chat`), `json` the parsed body, `request` the same in words that all APIs share.
     `status` is the HTTP status of the answer, `delivered` the bytes of its body that the client took. `state` says how
-    far it is: `running`, or how it ended: `complete`, `closed` (by the client, before the end), `cancelled`, or `failed`
-    with an `error`.
+    far it is: `running`, or how it ended: `complete`, `closed` (by the client, before the end), `cancelled`, or
+    `failed` with an `error`.
     """
 
     def __init__(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> None:
@@ -117,7 +117,7 @@ class ProviderCall:
         return "\n".join(lines)
 
     def __repr__(self) -> str:
-        ended = f", {self.error!r}" if self.error is not None else ""
+        ended = f", {clip(repr(self.error), 160)}" if self.error is not None else ""
         answer = f"{self.status or 'no status'}, {self.delivered} bytes in {self.pieces} pieces"
         return f"<ProviderCall {self.number}: {self.method} {self.url} {self.state}, {answer}{ended}>"
 
@@ -142,7 +142,7 @@ class Exchange:
         self._source = source
 
     def opening(self, timeouts: Timeouts) -> Iterator[float | Failure]:
-        """Return what happens before the headers: silences to wait for, then the failure that keeps them from coming."""
+        """Return what happens before the headers: silences, then the failure that keeps them from coming."""
         return (action for action in _timed(self._before, timeouts) if not isinstance(action, list))
 
     def body(self, timeouts: Timeouts) -> Iterator[Iterator[bytes] | float | Failure]:
@@ -192,4 +192,4 @@ def _failing(fault: Fault, timeouts: Timeouts, silence: float) -> Iterator[float
         yield math.inf if patience is None else max(patience - silence, 0.0)
         yield Failure("connect_timeout" if fault.where == "connect" else "read_timeout")
     elif isinstance(fault, disconnect) and fault.how not in ("end", "cut"):
-        yield Failure(fault.how)
+        yield Failure(cast("Kind", fault.how))

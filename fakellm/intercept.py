@@ -1,8 +1,8 @@
 """Answers clients that the app makes by itself: fake providers in place of the transports of httpx and httpx2.
 
-What is replaced is how the libraries' own transports handle a request, so clients made before, after, or with a transport
-wrapped around those are all answered, and mocks that stand in for a transport keep working. A library that is not loaded
-yet is watched for, and not imported: a test pays for what its app uses.
+What is replaced is how the libraries' own transports handle a request, so clients made before, after, or with a
+transport wrapped around those are all answered, and mocks that stand in for a transport keep working. A library that
+is not loaded yet is watched for, and not imported: a test pays for what its app uses.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ class Interception:
     def __init__(self, providers: Iterable[FakeProvider] = (), *, block_network: bool = False) -> None:
         self.providers = list(providers)
         self.guard = Guard(block_network=block_network)
-        self._is_on = False
+        self.is_on = False
 
     def provider_for(self, method: str, url: str) -> FakeProvider | None:
         """Return the provider that answers a request, the one whose host it is before others."""
-        if not self._is_on:
+        if not self.is_on:
             return None
         claiming = [provider for provider in self.providers if provider.claims(method, url)]
         return next((p for p in claiming if p.owns(url)), claiming[0] if claiming else None)
@@ -48,15 +48,18 @@ class Interception:
         """Answer clients of the modules, by default of each HTTP library that is loaded, or will be."""
         with ExitStack() as stack:
             stack.enter_context(self.guard.on_sockets())
-            stack.callback(setattr, self, "_is_on", False)
+            stack.callback(self._stop)
             for module in modules if modules is not None else _loaded():
                 self._replace(module, stack)
             if modules is None:
                 watch = _Watch(lambda module: self._replace(module, stack))
                 sys.meta_path.insert(0, watch)
                 stack.callback(sys.meta_path.remove, watch)
-            self._is_on = True
+            self.is_on = True
             yield self
+
+    def _stop(self) -> None:
+        self.is_on = False
 
     def _replace(self, module: ModuleType, stack: ExitStack) -> None:
         """Put the providers before a library's own transports until the stack is unwound."""
@@ -78,7 +81,7 @@ class Interception:
             def handle_request(transport: Any, request: Any) -> Any:
                 if provider := self.provider_for(request.method, str(request.url)):
                     return answer(provider, module, request)
-                if self._is_on:
+                if self.is_on:
                     self.guard.watch(request, is_async=False)
                 return original(transport, request)
 
@@ -91,7 +94,7 @@ class Interception:
             async def handle_async_request(transport: Any, request: Any) -> Any:
                 if provider := self.provider_for(request.method, str(request.url)):
                     return await aanswer(provider, module, request)
-                if self._is_on:
+                if self.is_on:
                     self.guard.watch(request, is_async=True)
                 return await original(transport, request)
 

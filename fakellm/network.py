@@ -40,12 +40,16 @@ class Guard:
     def refusal(self, what: str, host: str) -> UnexpectedRequestError:
         """Return the error for what would have left this machine."""
         is_provider = KNOWN_HOSTS.match(host) is not None
-        remedy = ["answer it: add the fixture fake_openai, fake_anthropic or fake_gemini to the test, or a mock of yours"]
+        remedy = [
+            "answer it: add the fixture fake_openai, fake_anthropic or fake_gemini to the test, or a mock of yours"
+        ]
         if not is_provider:
             remedy.append("if the test is meant to reach the network, run it without --llm-block-network")
         why = "is a provider of models" if is_provider else "is not on this machine, and the network is blocked"
         miss = UnexpectedRequestError(
-            explain(f"{what} would have left this machine: {host} {why}", sent=[what], expected=["nothing"], remedy=remedy)
+            explain(
+                f"{what} would have left this machine: {host} {why}", sent=[what], expected=["nothing"], remedy=remedy
+            )
         )
         self.misses.append(miss)
         return miss
@@ -111,4 +115,3 @@ def _is_loopback_address(host: str) -> bool:
     except ValueError:
         return False
     return address.is_loopback or address.is_unspecified
-

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
-from itertools import chain
+from collections.abc import Mapping, Sequence
 from threading import RLock
 from typing import Any, Literal, Self, cast
 from urllib.parse import urlsplit
 
+from fakellm.answering import Answering, error_exchange, whole_headers
 from fakellm.calls import swallowed
 from fakellm.clock import Clock, InstantClock
 from fakellm.endpoints import LOOPBACK, SERVICES, Endpoint, codec_of, document_of
@@ -20,26 +19,24 @@ from fakellm.errors import (
     WireError,
     explain,
 )
-from fakellm.events import Content, Event, Fault, Finish, Pause, http_error, provider_error, strikes_first
+from fakellm.events import http_error
 from fakellm.exchange import Exchange, ProviderCall
 from fakellm.functions import is_async_function
-from fakellm.playback import Feed
 from fakellm.replies import Matcher, Replies, content_of
 from fakellm.routes import Route
 from fakellm.script import Script
-from fakellm.wire.codec import Codec, Ending, Request, legal_or_not, runs
+from fakellm.wire.codec import Ending, Request
 from fakellm.wire.objects import dump, parse
 from fakellm.wire.profiles import OPENAI, PROFILES, Profile
 
 Name = Literal["openai", "anthropic", "gemini"]
-_STATUS_OF = {"rate_limit": 429, "overloaded": 529, "invalid_request": 400, "auth": 401, "not_found": 404}
 
 
 class FakeProvider:
     """A provider that says what it was told to, in its own wire format, to whatever client asks.
 
     `FakeProvider("openai")` answers chat completions, legacy completions and Responses, and by itself embeddings and
-    model lists; `"anthropic"` answers Messages and token counts; `"gemini"` generateContent, embeddings and token counts.
+    model lists; `"anthropic"` answers Messages and token counts; `"gemini"` generateContent, embeddings, token counts.
     `profile` imitates a service that speaks OpenAI's chat API in its own way: `"azure"`, `"openrouter"` and so on.
     `hosts` are hosts that are its own beside the provider's, loopback ones included (`"localhost:11434"`).
 
@@ -58,15 +55,12 @@ class FakeProvider:
         if name not in SERVICES:
             msg = f"there is no fake of the provider {name!r}; there are {', '.join(SERVICES)}"
             raise ValueError(msg)
-        if isinstance(profile, str) and profile not in PROFILES:
-            msg = f"there is no profile {profile!r}; there are {', '.join(PROFILES)}"
-            raise ValueError(msg)
         if clock is not None and (isinstance(clock, type) or not isinstance(clock, Clock)):
             msg = f"a clock is InstantClock(), ScaledClock(factor), RealClock() or the like, not {clock!r}"
             raise TypeError(msg)
         self.name = name
         self.service = SERVICES[name]
-        self.profile = PROFILES[profile] if isinstance(profile, str) else profile
+        self.imitate(profile)
         self.hosts = tuple(hosts)
         self.clock: Clock = InstantClock() if clock is None else clock
         self.calls: list[ProviderCall] = []
@@ -75,6 +69,14 @@ class FakeProvider:
         self._lock = RLock()
 
     # -- scripting --------------------------------------------------------------------------------
+
+    def imitate(self, profile: str | Profile) -> Self:
+        """Take on the habits of a service that speaks OpenAI's chat API in its own way. Returns the provider."""
+        if isinstance(profile, str) and profile not in PROFILES:
+            msg = f"there is no profile {profile!r}; there are {', '.join(PROFILES)}"
+            raise ValueError(msg)
+        self.profile = PROFILES[profile] if isinstance(profile, str) else profile
+        return self
 
     def reply(self, *parts: Any, headers: Mapping[str, str] | None = None) -> Self:
         """Script the answer to the next request that nothing more specific answers. Returns the provider.
@@ -195,14 +197,14 @@ class FakeProvider:
             call.json = parse(call.body, "the body of the request")
             request = call.request = codec.request(call.json, path=path)
         except WireError as error:
-            return _error(call, codec, http_error(400, str(error)))
+            return error_exchange(call, codec, http_error(400, str(error)))
         route = self._claim(call)
-        return _Answering(call, codec, request, route).exchange()
+        return Answering(call, codec, request, route).exchange()
 
     def _document(self, call: ProviderCall, endpoint: Endpoint, path: str) -> Exchange:
         call.json = parse(call.body, "the body of the request") if call.body else None
         body = dump(document_of(endpoint)(call.json, path))
-        return Exchange(call, 200, _whole_headers(body), [Ending([body])])
+        return Exchange(call, 200, whole_headers(body), [Ending([body])])
 
     def _claim(self, call: ProviderCall) -> Route:
         logged = cast("Any", call)
@@ -218,7 +220,11 @@ class FakeProvider:
     def _no_reply(self, call: ProviderCall) -> UnexpectedRequestError:
         request = cast("Request", call.request)
         routes = cast("list[Route]", self._replies.all)
-        spent = [route for route in routes if route.is_spent and not callable(route.matcher) and route.fits(cast("Any", call))]
+        spent = [
+            route
+            for route in routes
+            if route.is_spent and not callable(route.matcher) and route.fits(cast("Any", call))
+        ]
         rules = [route for route in routes if route.kind == "when" and not route.is_spent]
         if spent:
             last = max(spent, key=lambda route: route.calls[-1])
@@ -231,7 +237,9 @@ class FakeProvider:
             nearest = ["\n".join([str(best), *best.differences(request)])]
         remedy = ["script one more .reply(...), or an .otherwise(...) for any request that nothing else fits"]
         if spent:
-            remedy.append(f"if the app should not ask again, this is its bug: look where request {call.number} comes from")
+            remedy.append(
+                f"if the app should not ask again, this is its bug: look where request {call.number} comes from"
+            )
         return self._missed(call, f"has no reply: {why}", remedy, nearest)
 
     def _missed(
@@ -264,118 +272,3 @@ def _never_asked(name: str, unused: list[str], calls: str) -> str:
             "if that is meant: @pytest.mark.fake_llm(allow_unused=True), or verify(allow_unused=True)",
         ],
     )
-
-
-def _whole_headers(body: bytes) -> list[tuple[str, str]]:
-    return [("content-type", "application/json"), ("content-length", str(len(body)))]
-
-
-def _error(
-    call: ProviderCall, codec: Codec, fault: http_error, before: Sequence[Pause] = (), headers: Mapping[str, str] | None = None
-) -> Exchange:
-    found, body = codec.error(fault, call.number)
-    all_headers = _with([*found, ("content-length", str(len(body)))], headers or {})
-    return Exchange(call, fault.status, all_headers, [Ending([body])], before)
-
-
-def _with(headers: list[tuple[str, str]], more: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Return the headers with others added, which replace those of the same name."""
-    names = {name.lower() for name in more}
-    return [(name, value) for name, value in headers if name.lower() not in names] + list(more.items())
-
-
-class _Answering:
-    """Makes the exchange of one request out of the reply that it got."""
-
-    def __init__(self, call: ProviderCall, codec: Codec, request: Request, route: Route) -> None:
-        self._call = call
-        self._codec = codec
-        self._request = request
-        self._route = route
-        self._source: Iterator[Any] | None = None
-
-    def exchange(self) -> Exchange:
-        """Return the answer: an error, a stream or a document."""
-        silence, first, events = _begin(self._events())
-        if isinstance(first, http_error):
-            return _error(self._call, self._codec, first, silence, self._route.headers)
-        if isinstance(first, Fault) and strikes_first(first):
-            return Exchange(self._call, 0, [], [], [*silence, first])
-        if self._request.stream:
-            return self._stream(chain(silence, events))
-        return self._whole([*silence, *events])
-
-    def _events(self) -> Iterator[Event]:
-        """Return the events of the reply, for as many answers as the request wants."""
-        content = self._route.content
-        if isinstance(content, BaseException):
-            content.__context__ = None  # of an earlier raise
-            raise content.with_traceback(None)
-        if isinstance(content, type) and issubclass(content, BaseException):
-            raise content
-        if isinstance(content, Script):
-            return iter(content) if content.choices != (0,) else _for_each_choice(content, self._request.choices)
-        feed = Feed(lambda event: (event,), cast("Any", content))
-        self._source = feed.all_steps(self._request)
-        return _for_each_choice(_flat(self._source), self._request.choices)
-
-    def _stream(self, events: Iterable[Event]) -> Exchange:
-        content = self._route.content
-        usage = content.usage if isinstance(content, Script) else None
-        encoder = self._codec.encoder(self._request, self._call.number, usage)
-        headers = [
-            ("content-type", self._codec.content_type_of(self._request)),
-            ("cache-control", "no-cache"),
-            ("transfer-encoding", "chunked"),
-            *self._codec.headers(self._call.number),
-        ]
-        ahead = 64 if isinstance(content, Script) else 1
-        steps = runs(encoder, events, ahead=ahead)
-        return Exchange(self._call, 200, _with(headers, self._route.headers), steps, source=self._source)
-
-    def _whole(self, events: Sequence[Event]) -> Exchange:
-        """Return a document, after all the silences; a fault strikes in the middle of it."""
-        silence = [event for event in events if isinstance(event, Pause)]
-        fault = next((event for event in events if isinstance(event, Fault)), None)
-        if isinstance(fault, provider_error):
-            status = next((s for word, s in _STATUS_OF.items() if word in fault.kind), 500)
-            error = http_error(status, fault.message, kind=fault.kind, code=fault.code)
-            return _error(self._call, self._codec, error, silence, self._route.headers)
-        script = legal_or_not(event for event in events if not isinstance(event, (Pause, Fault)))
-        body = self._codec.body(script, self._request, self._call.number)
-        headers = _with([*_whole_headers(body), *self._codec.headers(self._call.number)], self._route.headers)
-        if fault is None:
-            return Exchange(self._call, 200, headers, [Ending([body])], silence)
-        half = body[: len(body) // 2]
-        if getattr(fault, "how", "") in ("end", "cut"):
-            headers = _with(headers, {"content-length": str(len(half))})
-        return Exchange(self._call, 200, headers, [[half], fault], silence)
-
-
-def _flat(steps: Iterable[Any]) -> Iterator[Event]:
-    """Yield the events of a reply function's steps."""
-    for step in steps:
-        if isinstance(step, tuple):
-            yield from step
-        else:
-            yield step
-
-
-def _for_each_choice(events: Iterable[Event], count: int) -> Iterator[Event]:
-    """Yield the events for each of the answers that a request wants, where only one was scripted."""
-    for event in events:
-        yield event
-        if count > 1 and isinstance(event, (Content, Finish)) and not getattr(event, "choice", 0):
-            for choice in range(1, count):
-                yield replace(event, choice=choice)  # type: ignore[call-arg]
-
-
-def _begin(events: Iterator[Event]) -> tuple[list[Pause], Event | None, Iterator[Event]]:
-    """Return the silence that the events begin with, the first other event, and the events from that on."""
-    silence: list[Pause] = []
-    for event in events:
-        if not isinstance(event, Pause):
-            return silence, event, chain([event], events)
-        silence.append(event)
-    return silence, None, iter(())
-

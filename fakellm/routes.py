@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
-from typing import Any
+from typing import Any, cast
 
 from fakellm.calls import Call
 from fakellm.errors import ScriptError, clip
@@ -46,7 +46,7 @@ class Route(Reply):
 
     def fits(self, call: Call) -> bool:
         """Tell whether the request is one that this was scripted for."""
-        return not self.differences(call.input)
+        return not self.differences(cast("Request", call.input))
 
     def differences(self, request: Request) -> list[str]:
         """Word each condition that the request does not meet, with what it has instead."""

@@ -7,10 +7,12 @@ clients that the app makes by itself see `fakellm.intercept`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Iterator
 from functools import cache
 from types import ModuleType
-from typing import Any
+from typing import Any, Self
+from urllib.parse import urlsplit
 
 from fakellm.clock import Clock
 from fakellm.concurrency import checkpointer, closing
@@ -34,8 +36,17 @@ _ERRORS: dict[Kind, tuple[str, str]] = {
 class _Player:
     """Plays an exchange for one request of a client."""
 
-    def __init__(self, module: ModuleType, exchange: Exchange, clock: Clock, request: Any) -> None:
+    def __init__(
+        self,
+        module: ModuleType,
+        exchange: Exchange,
+        clock: Clock,
+        request: Any,
+        *,
+        responses: ModuleType | None = None,
+    ) -> None:
         self._module = module
+        self._responses = responses or module
         self._exchange = exchange
         self._clock = clock
         self._request = request
@@ -68,7 +79,7 @@ class _Player:
         return self._response()
 
     def _response(self) -> Any:
-        return _kit(self._module).Response(self, self._exchange.status, self._exchange.headers)
+        return _response_class(self._responses)(self, self._exchange.status, self._exchange.headers)
 
     def pieces(self) -> Iterator[bytes]:
         """Yield the pieces of the body as they come."""
@@ -121,88 +132,99 @@ class _noting:  # noqa: N801 - a context manager, cheaper than a generator
             self._exchange.call.fail(error)
 
 
-class _Kit:
-    """The classes that are made of one library's own."""
+@cache
+def _stream_class(module: ModuleType) -> Any:
+    """Return the body of a response, made of the library's own kind."""
 
-    def __init__(self, module: ModuleType) -> None:
-        class Stream(module.SyncByteStream, module.AsyncByteStream):  # type: ignore[misc, name-defined]
-            def __init__(self, player: _Player) -> None:
-                self._player = player
+    class Stream(module.SyncByteStream, module.AsyncByteStream):  # type: ignore[misc, name-defined]
+        def __init__(self, player: _Player) -> None:
+            self._player = player
 
-            def __iter__(self) -> Iterator[bytes]:
-                return self._player.pieces()
+        def __iter__(self) -> Iterator[bytes]:
+            return self._player.pieces()
 
-            def __aiter__(self) -> AsyncIterator[bytes]:
-                return self._player.apieces()
+        def __aiter__(self) -> AsyncIterator[bytes]:
+            return self._player.apieces()
 
-            def close(self) -> None:
-                self._player.close()
+        def close(self) -> None:
+            self._player.close()
 
-            async def aclose(self) -> None:
-                self._player.close()
+        async def aclose(self) -> None:
+            self._player.close()
 
-        class Response(module.Response):  # type: ignore[misc, name-defined]
-            """A response whose `iter_bytes`, which SDKs read streams with, has no layers between client and script."""
-
-            def __init__(self, player: _Player, status: int, headers: list[tuple[str, str]]) -> None:
-                extensions = {"http_version": b"HTTP/1.1"}
-                super().__init__(status, headers=headers, stream=Stream(player), extensions=extensions)
-                self._player = player
-
-            @property
-            def num_bytes_downloaded(self) -> int:
-                return self._player.delivered
-
-            def _is_plain(self, chunk_size: int | None) -> bool:
-                used = self.is_stream_consumed or self.is_closed or hasattr(self, "_content")
-                return not used and chunk_size is None and "content-encoding" not in self.headers
-
-            def iter_bytes(self, chunk_size: int | None = None) -> Iterator[bytes]:
-                plain = self._is_plain(chunk_size)
-                return self._iter_plain() if plain else super().iter_bytes(chunk_size)
-
-            def _iter_plain(self) -> Iterator[bytes]:
-                self.is_stream_consumed = True
-                try:
-                    yield from self._player.pieces()
-                finally:
-                    self.close()
-
-            def aiter_bytes(self, chunk_size: int | None = None) -> AsyncIterator[bytes]:
-                plain = self._is_plain(chunk_size)
-                return self._aiter_plain() if plain else super().aiter_bytes(chunk_size)
-
-            async def _aiter_plain(self) -> AsyncIterator[bytes]:
-                self.is_stream_consumed = True
-                pieces = self._player.apieces()
-                try:
-                    async with closing(pieces):
-                        async for piece in pieces:
-                            yield piece
-                finally:
-                    await self.aclose()
-
-        class Transport(module.BaseTransport, module.AsyncBaseTransport):  # type: ignore[misc, name-defined]
-            def __init__(self, provider: FakeProvider) -> None:
-                self._provider = provider
-
-            def __enter__(self) -> Transport:
-                return self
-
-            async def __aenter__(self) -> Transport:
-                return self
-
-            def handle_request(self, request: Any) -> Any:
-                return answer(self._provider, module, request)
-
-            async def handle_async_request(self, request: Any) -> Any:
-                return await aanswer(self._provider, module, request)
-
-        self.Response = Response
-        self.Transport = Transport
+    return Stream
 
 
-_kit = cache(_Kit)
+@cache
+def _response_class(module: ModuleType) -> Any:
+    """Return the class of responses, made of the library's own."""
+
+    class Response(module.Response):  # type: ignore[misc, name-defined]
+        """A response whose `iter_bytes`, which SDKs read streams with, has no layers between client and script."""
+
+        def __init__(self, player: _Player, status: int, headers: list[tuple[str, str]]) -> None:
+            extensions = {"http_version": b"HTTP/1.1"}
+            stream = _stream_class(module)(player)
+            super().__init__(status, headers=headers, stream=stream, extensions=extensions)
+            self._player = player
+
+        @property
+        def num_bytes_downloaded(self) -> int:
+            return self._player.delivered
+
+        def _is_plain(self, chunk_size: int | None) -> bool:
+            used = self.is_stream_consumed or self.is_closed or hasattr(self, "_content")
+            return not used and chunk_size is None and "content-encoding" not in self.headers
+
+        def iter_bytes(self, chunk_size: int | None = None) -> Iterator[bytes]:
+            plain = self._is_plain(chunk_size)
+            return self._iter_plain() if plain else super().iter_bytes(chunk_size)
+
+        def _iter_plain(self) -> Iterator[bytes]:
+            self.is_stream_consumed = True
+            try:
+                yield from self._player.pieces()
+            finally:
+                self.close()
+
+        def aiter_bytes(self, chunk_size: int | None = None) -> AsyncIterator[bytes]:
+            plain = self._is_plain(chunk_size)
+            return self._aiter_plain() if plain else super().aiter_bytes(chunk_size)
+
+        async def _aiter_plain(self) -> AsyncIterator[bytes]:
+            self.is_stream_consumed = True
+            pieces = self._player.apieces()
+            try:
+                async with closing(pieces):
+                    async for piece in pieces:
+                        yield piece
+            finally:
+                await self.aclose()
+
+    return Response
+
+
+@cache
+def _transport_class(module: ModuleType) -> Any:
+    """Return the class of transports, made of the library's own."""
+
+    class Transport(module.BaseTransport, module.AsyncBaseTransport):  # type: ignore[misc, name-defined]
+        def __init__(self, provider: FakeProvider) -> None:
+            self._provider = provider
+
+        def __enter__(self) -> Self:
+            return self
+
+        async def __aenter__(self) -> Self:
+            return self
+
+        def handle_request(self, request: Any) -> Any:
+            return answer(self._provider, module, request)
+
+        async def handle_async_request(self, request: Any) -> Any:
+            return await aanswer(self._provider, module, request)
+
+    return Transport
 
 
 def transport(provider: FakeProvider, module: ModuleType) -> Any:
@@ -212,7 +234,29 @@ def transport(provider: FakeProvider, module: ModuleType) -> Any:
     transport=transport(provider, httpx2)))`. Silences are waited for on the provider's clock, where the client's
     connect and read timeouts fall too, and a connection that fails raises the library's own exception.
     """
-    return _kit(module).Transport(provider)
+    return _transport_class(module)(provider)
+
+
+def mount(provider: FakeProvider, router: Any, module: ModuleType, **patterns: Any) -> Any:
+    """Let the provider answer on a respx router, beside the routes that are there; return its route.
+
+    `module` is the library whose requests the router sees: `httpx`, or `httpx2` for the router of pytest-httpx2 and
+    others that stand before httpx2. `patterns` are respx's own; by default the provider's hosts. Silence before
+    the headers blocks, on clocks that really wait.
+    """
+    import httpx  # respx makes its responses of it, whichever library asks
+
+    def side_effect(request: Any) -> Any:
+        exchange = provider.handle(request.method, str(request.url), request.headers, request.read())
+        return _Player(module, exchange, provider.clock, request, responses=httpx).open()
+
+    own = "|".join(
+        [
+            provider.service.hosts.pattern,
+            *(f"^{re.escape(urlsplit(f'//{host}').hostname or '')}$" for host in provider.hosts),
+        ]
+    )
+    return router.route(**(patterns or {"host__regex": own})).mock(side_effect=side_effect)
 
 
 def answer(provider: FakeProvider, module: ModuleType, request: Any) -> Any:

@@ -167,7 +167,7 @@ def legal_or_not(events: Iterable[Event]) -> Script:
 
 
 class Ending(list[bytes]):
-    """The last run of pieces of a stream that is whole."""
+    """The last run of pieces of a body whose HTTP message is whole."""
 
 
 def pieces(encoder: Encoder, events: Iterable[Event]) -> Iterator[Step]:
@@ -184,7 +184,7 @@ def runs(encoder: Encoder, events: Iterable[Event], *, ahead: int = 1) -> Iterat
 
     Silence before the first event precedes every byte. A fault that the API reports, or that ends the HTTP message in
     order, becomes bytes; others are yielded last. So many events are written `ahead` of what the reader takes: a
-    script can be, what a function says cannot. A stream that is whole closes with an `Ending`.
+    script can be, what a function says cannot. An HTTP message that is whole closes with an `Ending`.
     """
     begun = False
     run: list[bytes] = []
@@ -203,7 +203,7 @@ def runs(encoder: Encoder, events: Iterable[Event], *, ahead: int = 1) -> Iterat
             begun = True
             run += encoder.begin()
         if isinstance(event, provider_error):
-            yield [*run, *encoder.error(event)]
+            yield Ending([*run, *encoder.error(event)])
             return
         run += (event.text.encode(),) if isinstance(event, Raw) else encoder.event(event)
         if run and count % ahead == 0:
@@ -218,9 +218,9 @@ def _broken(encoder: Encoder, fault: Fault) -> Iterator[Run]:
     """Yield what is left of a stream that a fault ends."""
     if isinstance(fault, disconnect) and fault.how == "cut":
         ending = next(filter(None, encoder.end()), b"data: {}")
-        yield [ending[: len(ending) // 2]]
+        yield Ending([ending[: len(ending) // 2]])
     elif isinstance(fault, disconnect) and fault.how == "end":
-        yield list(encoder.stop())
+        yield Ending(encoder.stop())
     else:
         yield fault
 

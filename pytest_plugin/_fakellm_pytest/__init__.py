@@ -1,4 +1,7 @@
-"""The pytest plugin of fakellm: the fixtures `fake_llm` and `fake_chat_model`.
+"""The pytest plugin of fakellm: fixtures of fake models and of fake providers.
+
+`fake_llm` and `fake_chat_model` are models; `fake_openai`, `fake_anthropic` and `fake_gemini` answer the app's own
+clients.
 
 Every pytest run pays for importing this module, so it imports pytest and the standard library only;
 fakellm itself is imported by the first test that asks for a fixture.
@@ -6,6 +9,7 @@ fakellm itself is imported by the first test that asks for a fixture.
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +18,8 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-    from fakellm import FakeChatModel, FakeLLM
+    from fakellm import FakeChatModel, FakeLLM, FakeProvider
+    from fakellm.intercept import Interception
 
 _MARKER = "fake_llm(allow_unused=False, allow_misses=False): let replies stay unused, or misses be caught by the app"
 _OPTIONS = ("allow_unused", "allow_misses")
@@ -23,9 +28,35 @@ _fakes = pytest.StashKey[dict[str, Any]]()
 _passed = pytest.StashKey[bool]()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options."""
+    group = parser.getgroup("llm", "language models: fakes and the network")
+    group.addoption(
+        "--llm-block-network",
+        action="store_true",
+        default=None,
+        help="fail a test that would reach anything but this machine",
+    )
+    parser.addini("llm_block_network", "as --llm-block-network", type="bool", default=False)
+
+
+def _is_blocked(config: pytest.Config) -> bool:
+    return bool(config.getoption("--llm-block-network") or config.getini("llm_block_network"))
+
+
+class _Blocking:
+    """Is a plugin of its own while the network is blocked, so that other runs pay nothing for it."""
+
+    @pytest.fixture(autouse=True)
+    def _llm_blocks_network(self, _llm_network: Interception) -> None:
+        """Guard every test."""
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Declare the marker, and refuse to run beside a plugin that would be mistaken for this one."""
     config.addinivalue_line("markers", _MARKER)
+    if _is_blocked(config):
+        config.pluginmanager.register(_Blocking(), "_fakellm_pytest_blocking")
     me = sys.modules[__name__]
     for name, plugin in config.pluginmanager.list_name_plugin():
         if plugin is None or plugin is me:
@@ -66,19 +97,66 @@ def fake_llm(request: pytest.FixtureRequest) -> Iterator[FakeLLM]:
     Strict: at teardown the test fails if a reply was never asked for, or if the app caught the error of a
     call that had no reply. `@pytest.mark.fake_llm(allow_unused=True, allow_misses=True)` allows that.
     """
-    yield from _strict(request, "fake_llm", "FakeLLM")
+    yield from _strict(request, "fake_llm", _kind("FakeLLM")())
 
 
 @pytest.fixture
 def fake_chat_model(request: pytest.FixtureRequest) -> Iterator[FakeChatModel]:
     """A chat model without replies yet; everything else is as in `fake_llm`."""
-    yield from _strict(request, "fake_chat_model", "FakeChatModel")
+    yield from _strict(request, "fake_chat_model", _kind("FakeChatModel")())
 
 
-def _strict(request: pytest.FixtureRequest, name: str, kind: str) -> Iterator[Any]:
+@pytest.fixture
+def fake_openai(request: pytest.FixtureRequest, _llm_network: Interception) -> Iterator[FakeProvider]:
+    """OpenAI, answered by a script: `fake_openai.reply("Hel", "lo")`, `.error(429)`, `.when(...)`, `.otherwise(...)`.
+
+    Every client of the app is answered, `openai.OpenAI()` as it is, without a key and without a network: chat
+    completions, Responses, legacy completions, and by itself embeddings and model lists. So are clients of other
+    services that speak OpenAI's API, but for those on this machine: `fake_openai.hosts = ["localhost:11434"]`.
+    Strict as `fake_llm` is, and what would reach a provider that is not faked fails the test.
+    """
+    yield from _provider(request, _llm_network, "openai", "OPENAI_API_KEY")
+
+
+@pytest.fixture
+def fake_anthropic(request: pytest.FixtureRequest, _llm_network: Interception) -> Iterator[FakeProvider]:
+    """Anthropic, answered by a script: Messages, token counts, model lists; all else is as in `fake_openai`."""
+    yield from _provider(request, _llm_network, "anthropic", "ANTHROPIC_API_KEY")
+
+
+@pytest.fixture
+def fake_gemini(request: pytest.FixtureRequest, _llm_network: Interception) -> Iterator[FakeProvider]:
+    """Gemini, answered by a script: generateContent, embeddings, token counts; all else is as in `fake_openai`."""
+    key = "GOOGLE_API_KEY" if "GOOGLE_API_KEY" in os.environ else "GEMINI_API_KEY"
+    yield from _provider(request, _llm_network, "gemini", key)
+
+
+@pytest.fixture
+def _llm_network(request: pytest.FixtureRequest) -> Iterator[Interception]:
+    """Stand between the test's HTTP clients and the network."""
+    kind = _kind("Interception", "intercept")
+    allowed = _allowed(request.node)
+    with kind(block_network=_is_blocked(request.config)).on() as interception:
+        yield interception
+    misses = interception.guard.misses
+    if misses and request.node.stash.get(_passed, False) and not allowed.get("allow_misses"):
+        msg = f"the test would have reached the network, and the error was caught:\n{misses[0]}"
+        pytest.fail(msg, pytrace=False)
+
+
+def _provider(request: pytest.FixtureRequest, network: Interception, name: str, key: str) -> Iterator[FakeProvider]:
+    """Yield a provider that answers on the network, with a key for its SDK in the environment."""
+    provider = _kind("FakeProvider")(name)
+    network.providers.append(provider)
+    with pytest.MonkeyPatch.context() as patch:
+        if not os.environ.get(key):
+            patch.setenv(key, "fake-key-of-fakellm")
+        yield from _strict(request, f"fake_{name}", provider)
+
+
+def _strict(request: pytest.FixtureRequest, name: str, fake: Any) -> Iterator[Any]:
     """Yield a fake, and check after the test, if that passed, that everything went as scripted."""
     allowed = _allowed(request.node)
-    fake = _kind(kind)()
     request.node.stash.setdefault(_fakes, {})[name] = fake
     yield fake
     if request.node.stash.get(_passed, False) and (problem := _problem(fake, allowed)):
@@ -105,12 +183,12 @@ def _allowed(node: pytest.Item) -> dict[str, bool]:
     return allowed
 
 
-def _kind(name: str) -> Any:
+def _kind(name: str, room: str = "") -> Any:
     """Return a class of fakellm, or say that another package has its name."""
     try:
         import fakellm
 
-        return getattr(fakellm, name)
+        return getattr(getattr(fakellm, room) if room else fakellm, name)
     except (ImportError, AttributeError) as error:
         where = getattr(sys.modules.get("fakellm"), "__file__", None)
         msg = (

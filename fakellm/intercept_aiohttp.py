@@ -1,0 +1,213 @@
+"""Fake providers behind aiohttp, which Gemini's client and OpenAI's aiohttp-backed one use: a connection in memory.
+
+aiohttp reads the answer with its own parser and its own connection handling, so the errors that reach the app are
+those of a real socket. Silences are waited for on the provider's clock, where a read timeout falls too (`sock_read`,
+else `total`). aiohttp joins pieces that the app has not read yet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import ExitStack
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from fakellm.exchange import Exchange, Failure, Timeouts
+from fakellm.provider import FakeProvider
+
+if TYPE_CHECKING:
+    from fakellm.intercept import Interception
+
+_END_OF_HEAD = b"\r\n\r\n"
+
+
+def replace(module: ModuleType, interception: Interception, stack: ExitStack) -> None:
+    """Connect requests that a provider claims to that provider, until the stack is unwound.
+
+    The private names of aiohttp that this needs: `TCPConnector._create_connection`, the hook in which a connector
+    makes its connections, `_factory`, which makes their protocols, and the protocol's `_payload`.
+    """
+    connector = module.TCPConnector
+    original = connector._create_connection  # noqa: SLF001
+
+    async def create_connection(self: Any, req: Any, traces: Any, timeout: Any) -> Any:  # noqa: ASYNC109 - aiohttp's
+        url = str(req.url)
+        if provider := interception.provider_for(req.method, url):
+            protocol = self._factory()
+            protocol.connection_made(_Wire(module, protocol, provider, req, timeout))
+            return protocol
+        host = req.url.host or ""
+        if interception.is_on and interception.guard.refuses(host):
+            raise interception.guard.refusal(f"{req.method} {url}", host)
+        return await original(self, req, traces, timeout)
+
+    connector._create_connection = create_connection  # noqa: SLF001
+    stack.callback(setattr, connector, "_create_connection", original)
+
+
+class _Wire(asyncio.Transport):
+    """The client's end of a connection that leads to a fake provider: takes one request, plays its answer."""
+
+    def __init__(self, module: ModuleType, protocol: Any, provider: FakeProvider, request: Any, timeout: Any) -> None:
+        super().__init__()
+        self._module = module
+        self._protocol = protocol
+        self._provider = provider
+        self._url = request.url.origin()
+        self._key = request.connection_key
+        self._timeout = timeout
+        self._received = bytearray()
+        self._exchange: Exchange | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._readable = asyncio.Event()
+        self._readable.set()
+        self._closing = False
+
+    # -- what aiohttp calls -----------------------------------------------------------------------
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Take bytes of the request; once it is complete, begin to answer."""
+        self._received += data
+        if self._task is None and (parsed := _request_of(bytes(self._received))) is not None:
+            self._task = asyncio.get_running_loop().create_task(self._answer(*parsed))
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:  # noqa: ARG002
+        """Know nothing of sockets."""
+        return default
+
+    def is_closing(self) -> bool:
+        """Tell whether the connection is gone."""
+        return self._closing
+
+    def pause_reading(self) -> None:
+        """Hold the answer back: the client has enough to read."""
+        self._readable.clear()
+
+    def resume_reading(self) -> None:
+        """Go on with the answer."""
+        self._readable.set()
+
+    def close(self) -> None:
+        """Take that the client is done."""
+        if self._closing:
+            return
+        self._closing = True
+        if self._exchange is not None:
+            self._exchange.close()
+        if self._task is not None:
+            self._task.cancel()
+
+    def abort(self) -> None:
+        """Take that the client gave up."""
+        self.close()
+
+    # -- the answer -------------------------------------------------------------------------------
+
+    async def _answer(self, method: str, target: str, headers: dict[str, str], body: bytes) -> None:
+        try:
+            exchange = self._exchange = self._provider.handle(method, f"{self._url}{target}", headers, body)
+            if await self._opened(exchange):
+                await self._play(exchange)
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - it belongs to the client
+            if self._exchange is not None:
+                self._exchange.call.fail(error)
+            self._raise(error)
+
+    @property
+    def _timeouts(self) -> Timeouts:
+        read = self._protocol.read_timeout or self._timeout.sock_read or self._timeout.total
+        return Timeouts(self._timeout.sock_connect or self._timeout.connect or self._timeout.total, read)
+
+    async def _opened(self, exchange: Exchange) -> bool:
+        """Wait for the headers and send them; return whether there were any."""
+        await asyncio.sleep(0)
+        for action in exchange.opening(self._timeouts):
+            if isinstance(action, Failure):
+                self._fail(action)
+                return False
+            await self._provider.clock.asleep(action)
+        lines = [f"HTTP/1.1 {exchange.status} Fake", *(f"{name}: {value}" for name, value in exchange.headers)]
+        self._send("\r\n".join([*lines, "connection: close"]).encode() + _END_OF_HEAD)
+        return True
+
+    async def _play(self, exchange: Exchange) -> None:
+        is_chunked = any(name == "transfer-encoding" for name, _ in exchange.headers)
+        for action in exchange.body(self._timeouts):
+            if isinstance(action, Failure):
+                self._fail(action)
+                return
+            if isinstance(action, float):
+                await self._provider.clock.asleep(action)
+                continue
+            for piece in action:
+                await asyncio.sleep(0)
+                await self._readable.wait()
+                self._send(b"%x\r\n%b\r\n" % (len(piece), piece) if is_chunked else piece)
+        if is_chunked:
+            self._send(b"0\r\n\r\n")
+
+    def _send(self, data: bytes) -> None:
+        if not self._closing:
+            self._protocol.data_received(data)
+
+    def _fail(self, failure: Failure) -> None:
+        """Let the connection fail, as aiohttp sees it."""
+        match failure.kind:
+            case "refused":
+                refused = ConnectionRefusedError(111, "Connect call failed")
+                self._raise(self._module.ClientConnectorError(self._key, refused))
+            case "connect_timeout":
+                self._raise(self._module.ConnectionTimeoutError(f"Connection timeout to host {self._url}"))
+            case "read_timeout" if self._protocol.read_timeout:
+                self._raise(self._module.SocketTimeoutError("Timeout on reading data from socket"))
+            case "read_timeout":
+                self._raise(TimeoutError())
+            case "reset":
+                self._lose(ConnectionResetError(104, "Connection reset by peer"))
+            case _:
+                self._lose(None)
+
+    def _lose(self, error: OSError | None) -> None:
+        if self._exchange is not None:
+            self._exchange.call.fail(error or ConnectionError("the connection was closed"))
+        self._protocol.connection_lost(error)
+
+    def _raise(self, error: BaseException) -> None:
+        """Raise an error where the client waits for the head of the answer, or for more of its body."""
+        payload = self._protocol._payload  # noqa: SLF001 - as its own read timeout does
+        if self._exchange is not None:
+            self._exchange.call.fail(error)
+        self._protocol.set_exception(error)
+        if payload is not None:
+            payload.set_exception(error)
+
+
+def _request_of(data: bytes) -> tuple[str, str, dict[str, str], bytes] | None:
+    """Return method, target, headers and body of an HTTP/1.1 request, or None while it is not complete."""
+    head, found, body = data.partition(_END_OF_HEAD)
+    if not found:
+        return None
+    first, *lines = head.decode("latin-1").split("\r\n")
+    method, target, _ = first.split(" ", 2)
+    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    if headers.get("transfer-encoding") == "chunked":
+        if not data.endswith(b"0\r\n\r\n"):
+            return None
+        return method, target, headers, _unchunked(body)
+    if len(body) < int(headers.get("content-length") or 0):
+        return None
+    return method, target, headers, body
+
+
+def _unchunked(body: bytes) -> bytes:
+    """Return the content of a chunked body (RFC 9112, 7.1)."""
+    content = b""
+    while body:
+        size, _, rest = body.partition(b"\r\n")
+        length = int(size.partition(b";")[0], 16)
+        content, body = content + rest[:length], rest[length + 2 :]
+        if not length:
+            break
+    return content
