@@ -66,7 +66,7 @@ class Text(_TextEvent):
 
     def __post_init__(self) -> None:
         _TextEvent.__post_init__(self)
-        set_json(self, "logprobs", optional=True)
+        set_json(self, "logprobs", list)
 
 
 @frozen
@@ -236,7 +236,7 @@ class Usage(Event):
             if value is not None and value < 0:
                 msg = f"Usage.{f.name} counts tokens; {value} is negative"
                 raise ScriptError(msg)
-        set_json(self, "extra", optional=True)
+        set_json(self, "extra", dict)
 
     @property
     def total_tokens(self) -> int:
@@ -260,7 +260,7 @@ class Finish(Event):
     def __post_init__(self) -> None:
         require_text(self.reason, self, "reason")
         require_count(self.choice, self, "choice")
-        set_json(self, "extra", optional=True)
+        set_json(self, "extra", dict)
         if not self.reason:
             msg = "Finish.reason is empty; leave the event out for an answer without a finish reason"
             raise ScriptError(msg)

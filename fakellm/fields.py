@@ -62,20 +62,27 @@ def require_count(value: int | None, event: object, name: str) -> None:
     raise ScriptError(msg)
 
 
-def set_json(event: object, name: str, *, optional: bool = False) -> None:
-    """Write a mapping or a sequence that was given for a field of JSON text as such; check what was given as text."""
+def set_json(event: object, name: str, kind: type | None = None) -> None:
+    """Write a mapping or a sequence that was given for a field of JSON text as such; check what was given as text.
+
+    With a `kind`, `dict` or `list`, it is to hold that, or to be None.
+    """
     value = getattr(event, name)
-    if value is None and optional:
+    if value is None and kind is not None:
         return
     if isinstance(value, Mapping) or (isinstance(value, Sequence) and not isinstance(value, (str, bytes))):
         value = as_json(value, event, name)
         object.__setattr__(event, name, value)
     require_text(value, event, name)
     try:
-        json.loads(value)
+        parsed = json.loads(value)
     except (ValueError, RecursionError) as error:
         msg = f"{type(event).__name__}.{name} is no JSON: {error}: {clip(repr(value), 60)}"
         raise ScriptError(msg) from None
+    if not isinstance(parsed, kind or dict):
+        what = "a list" if kind is list else "an object"
+        msg = f"{type(event).__name__}.{name} is to hold {what}, not {clip(repr(value), 60)}"
+        raise ScriptError(msg)
 
 
 @dataclass_transform(frozen_default=True)

@@ -19,18 +19,17 @@ from fakellm.concurrency import checkpointer, closing
 from fakellm.exchange import Exchange, Failure, Kind, Timeouts
 from fakellm.provider import FakeProvider
 
-_ERRORS: dict[Kind, tuple[str, str]] = {
-    "refused": ("ConnectError", "[Errno 111] Connection refused"),
-    "connect_timeout": ("ConnectTimeout", "timed out"),
-    "no_response": ("RemoteProtocolError", "Server disconnected without sending a response."),
-    "read_timeout": ("ReadTimeout", "The read operation timed out"),
-    "reset": ("ReadError", "[Errno 104] Connection reset by peer"),
-    "close": (
-        "RemoteProtocolError",
-        "peer closed connection without sending complete message body (incomplete chunked read)",
-    ),
+_GONE = "Server disconnected without sending a response."
+_CLOSED = "peer closed connection without sending complete message body (incomplete chunked read)"
+_ERRORS: dict[Kind, tuple[str, str, str]] = {
+    "refused": ("ConnectError", "[Errno 111] Connection refused", "All connection attempts failed"),
+    "connect_timeout": ("ConnectTimeout", "timed out", ""),
+    "no_response": ("RemoteProtocolError", _GONE, _GONE),
+    "read_timeout": ("ReadTimeout", "timed out", ""),
+    "reset": ("ReadError", "[Errno 104] Connection reset by peer", ""),
+    "close": ("RemoteProtocolError", _CLOSED, _CLOSED),
 }
-"""A failure -> the exception that httpx raises for it over a real socket, and its message there."""
+"""A failure -> the exception that httpx raises for it over a real socket, and its message, synchronous and not."""
 
 
 class _Player:
@@ -53,9 +52,9 @@ class _Player:
         timeout = request.extensions.get("timeout") or {}
         self._timeouts = Timeouts(timeout.get("connect"), timeout.get("read"))
 
-    def _error(self, failure: Failure) -> Exception:
-        name, message = _ERRORS[failure.kind]
-        error: Exception = getattr(self._module, name)(message, request=self._request)
+    def _error(self, failure: Failure, *, asynchronous: bool = False) -> Exception:
+        name, *messages = _ERRORS[failure.kind]
+        error: Exception = getattr(self._module, name)(messages[asynchronous], request=self._request)
         self._exchange.call.fail(error)
         return error
 
@@ -74,7 +73,7 @@ class _Player:
             await checkpointer()()
             for action in self._exchange.opening(self._timeouts):
                 if isinstance(action, Failure):
-                    raise self._error(action)
+                    raise self._error(action, asynchronous=True)
                 await self._clock.asleep(action)
         return self._response()
 
@@ -98,7 +97,7 @@ class _Player:
         with _noting(self._exchange):
             for action in self._exchange.body(self._timeouts):
                 if isinstance(action, Failure):
-                    raise self._error(action)
+                    raise self._error(action, asynchronous=True)
                 if isinstance(action, float):
                     await self._clock.asleep(action)
                     continue

@@ -12,9 +12,11 @@ OPENAI, ANTHROPIC, GENAI = (
 
 
 def http_of(name):
-    """Return the HTTP library that the installed SDK uses: httpx, or httpx2 since its newest major version."""
-    newest = {"openai": OPENAI >= 3, "anthropic": ANTHROPIC >= 2, "google-genai": GENAI >= 3}[name]
-    return importlib.import_module("httpx2" if newest else "httpx")
+    """Return the HTTP library that the installed SDK uses: httpx, or httpx2 since a major version of late."""
+    if name == "google-genai":
+        return importlib.import_module("httpx2" if GENAI >= 3 else "httpx")
+    is_new = hasattr(importlib.import_module(f"{name}._client"), "httpx2")
+    return importlib.import_module("httpx2" if is_new else "httpx")
 
 
 def transport(name, body, *, status=200, content_type="text/event-stream", headers=(), seen=None):

@@ -449,6 +449,10 @@ def test_json_is_kept_as_text_and_may_be_given_as_values():
         Native("gemini", "{")
     with pytest.raises(TypeError, match=r"Usage.extra cannot be written as JSON: a set .* has no JSON form$"):
         Usage(extra={"a": {1}})
+    with pytest.raises(ScriptError, match=r"Usage.extra is to hold an object, not '\[\]'"):
+        Usage(extra=[])
+    with pytest.raises(ScriptError, match=r"Text.logprobs is to hold a list, not '\{\}'"):
+        Text("a", logprobs={})
     with pytest.raises(TypeError, match="Native.data is str, not int"):
         Native("gemini", 1)
 

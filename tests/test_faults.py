@@ -158,8 +158,8 @@ def detail(error):
 
 
 def said(error):
-    """Return the message of an SDK's own error; those of the operating system differ from run to run."""
-    return str(error) if isinstance(error, (openai.APIStatusError, openai.APIConnectionError)) else ""
+    """Return the message of an error and of its cause."""
+    return [str(error), str(error.__cause__)] if error is not None else []
 
 
 @pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])

@@ -108,7 +108,8 @@ def beyond(whole: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]
         if value is None or (key in known and known[key] == value):
             continue
         if isinstance(value, dict) and isinstance(known.get(key), dict):
-            extra[key] = beyond(value, known[key])
+            if (deeper := beyond(value, known[key])) is not None:
+                extra[key] = deeper
         else:
             extra[key] = value
     return extra or None

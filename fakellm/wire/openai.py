@@ -42,10 +42,15 @@ def error(fault: http_error, number: int) -> tuple[Headers, bytes]:
     kind, code = _ERRORS.get(fault.status, ("server_error", None))
     extra: list[tuple[str, str]] = [("content-type", "application/json")]
     if fault.retry_after is not None:
-        extra.append(("retry-after", f"{fault.retry_after:g}"))
+        extra.append(("retry-after", decimal(fault.retry_after)))
     document = _error_object(fault.message, fault.kind or kind, fault.code or (None if fault.kind else code))
     body = dump({"error": document}) if fault.body is None else fault.body.encode()
     return (*headers(number), *extra), body
+
+
+def decimal(seconds: float) -> str:
+    """Return seconds as a header has them: digits, with a fraction only where there is one."""
+    return f"{seconds:f}".rstrip("0").rstrip(".")
 
 
 def stream_error(fault: provider_error, *, named: bool = False) -> bytes:
