@@ -22,7 +22,7 @@ from fakellm.events import (
 from fakellm.wire import openai
 from fakellm.wire.codec import SSEReader
 from fakellm.wire.objects import counted, dump, get, objects, sound, text_field
-from fakellm.wire.sse import SSE
+from fakellm.wire.sse import LIMIT, SSE
 
 API = "openai.chat"
 _READ = ("role", "content", "reasoning", "reasoning_content", "refusal", "tool_calls")
@@ -62,8 +62,8 @@ class _Calls:
 class ChatDecoder(SSEReader):
     """Turns the bytes of a stream into events."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, *, limit: int = LIMIT) -> None:
+        super().__init__(limit=limit)
         self._usage: Usage | None = None
         self._opened: set[int] = set()
         self._finished: dict[int, str] = {}
