@@ -202,8 +202,12 @@ class FakeProvider:
         return Answering(call, codec, request, route).exchange()
 
     def _document(self, call: ProviderCall, endpoint: Endpoint, path: str) -> Exchange:
-        call.json = parse(call.body, "the body of the request") if call.body else None
-        body = dump(document_of(endpoint)(call.json, path))
+        try:
+            call.json = parse(call.body, "the body of the request") if call.body else None
+            body = dump(document_of(endpoint)(call.json, path))
+        except WireError as error:
+            codec = codec_of(self.service.endpoints[0], self.profile)
+            return error_exchange(call, codec, http_error(400, str(error)))
         return Exchange(call, 200, whole_headers(body), [Ending([body])])
 
     def _claim(self, call: ProviderCall) -> Route:

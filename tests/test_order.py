@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from copy import copy
-
 from itertools import groupby
 
 import pytest
