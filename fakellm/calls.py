@@ -174,7 +174,8 @@ def swallowed(name: str, miss: BaseException) -> str:
 
     stack = (frame for frame, _ in walk_tb(miss.__traceback__))
     outside = [frame.f_code for frame in stack if not frame.f_globals["__name__"].startswith("fakellm.")]
-    place = f" in {outside[-1].co_name}, {outside[-1].co_filename}," if outside else ""
+    apps = [code for code in outside if "site-packages" not in code.co_filename] or outside
+    place = f" in {apps[-1].co_name}, {apps[-1].co_filename}," if apps else ""
     return explain(
         f"a call{place} found no reply of {name}, and its UnexpectedCallError was caught, by the code under test or "
         f"by the test:\n{miss}",
