@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 SOURCES = sorted((ROOT / "fakellm").rglob("*.py")) + sorted((ROOT / "pytest_plugin").rglob("*.py"))
 TABLE = (ROOT / "docs" / "architecture.md").read_text()
 ROOMS = [match[2].removesuffix(".py") for match in re.finditer(r"^\| (\d) \| `([\w/.]+)` \|", TABLE, re.MULTILINE)]
-PACKAGES = {".", "wire"}  # their __init__.py holds a docstring, or the lazy names
+PACKAGES = {".", "cassette", "wire"}  # their __init__.py holds a docstring, or the lazy names
 LATE = {("script", "scriptfile"), *(("runnable", room) for room in ("compose", "wrappers", "fallbacks"))}
 
 names = pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
@@ -39,6 +39,9 @@ def imports(node):
             continue
         if isinstance(child, ast.ImportFrom) and child.module == "fakellm":
             yield from ((child.lineno, alias.name) for alias in child.names)
+        elif isinstance(child, ast.ImportFrom) and (child.module or "").removeprefix("fakellm.") in PACKAGES:
+            folder = child.module.removeprefix("fakellm.")
+            yield from ((child.lineno, f"{folder}/{alias.name}") for alias in child.names)
         elif isinstance(child, ast.ImportFrom) and (child.module or "").startswith("fakellm."):
             yield child.lineno, child.module.removeprefix("fakellm.").replace(".", "/")
         elif isinstance(child, ast.Import):

@@ -6,9 +6,10 @@ recorded errors.
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from typing import Any, cast
 
-from fakellm.events import Usage, http_error, provider_error
+from fakellm.events import Text, Usage, http_error, provider_error
 from fakellm.wire.codec import Headers
 from fakellm.wire.objects import beyond, counted, dump, get, merged, sound
 
@@ -75,6 +76,19 @@ def read_error(document: dict[str, Any], *, named: bool | None = None) -> provid
         None if code is None else sound(str(code)),
         named,
     )
+
+
+def logprobs_of(event: Text, top: int | None) -> list[dict[str, Any]] | None:
+    """Return the log probabilities of a piece of text, as chat completions and Responses have them.
+
+    They are those of the script; else, with `top`, made up: one token for the piece, with so many alternatives.
+    """
+    if event.logprobs is not None:
+        return cast("list[dict[str, Any]]", json.loads(cast("str", event.logprobs)))
+    if top is None or not event.text:
+        return None
+    token = {"token": event.text, "logprob": -0.25, "bytes": list(event.text.encode())}
+    return [{**token, "top_logprobs": [{**token, "logprob": -0.25 - rank} for rank in range(top)]}]
 
 
 def usage_object(usage: Usage, *, counts_reasoning: bool = False) -> dict[str, Any]:

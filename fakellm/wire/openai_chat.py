@@ -127,14 +127,9 @@ def is_legacy(request: Request) -> bool:
 
 def logprobs_of(event: Text, request: Request) -> list[dict[str, Any]] | None:
     """Return the log probabilities of a piece of text: those scripted, or made up if the request wants some."""
-    if event.logprobs is not None:
-        return cast("list[dict[str, Any]]", json.loads(cast("str", event.logprobs)))
-    if not request.options.get("logprobs") or not event.text:
-        return None
-    token = {"token": event.text, "logprob": -0.25, "bytes": list(event.text.encode())}
-    count = request.options.get("top_logprobs") or 0
-    top = [{**token, "logprob": -0.25 - rank} for rank in range(count if isinstance(count, int) else 0)]
-    return [{**token, "top_logprobs": top}]
+    top = request.options.get("top_logprobs")
+    wanted = (top if isinstance(top, int) else 0) if request.options.get("logprobs") else None
+    return openai.logprobs_of(event, wanted)
 
 
 def _choice(script: Script, choice: int, finish: Finish, request: Request, profile: Profile) -> dict[str, Any]:
