@@ -98,8 +98,8 @@ class Native(Content):
     """A piece of the answer that only one API has, in that API's own JSON; other codecs leave it out.
 
     `api` is the codec's name. For `anthropic.messages` the data is a content block, or a delta of the block
-    that is open; for `openai.responses` an output item; for `gemini` a part; for `openai.chat` the fields
-    of a delta. A mapping given for the data is written as JSON.
+    that is open; for `openai.responses` an output item or an event of the stream; for `gemini` a part; for
+    `openai.chat` the fields of a delta. A mapping given for the data is written as JSON.
     """
 
     type: ClassVar[str] = "native"

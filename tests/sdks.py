@@ -59,9 +59,8 @@ def genai_client(body, **options):
 
     http = http_of("google-genai")
     mock = transport("google-genai", body, **options)
-    names = ("httpx2_client", "httpx2_async_client") if GENAI >= 3 else ("httpx_client", "httpx_async_client")
-    clients = http.Client(transport=mock), http.AsyncClient(transport=mock)
-    return genai.Client(api_key="none", http_options=dict(zip(names, clients, strict=True)))
+    options = {"httpx_client": http.Client(transport=mock), "httpx_async_client": http.AsyncClient(transport=mock)}
+    return genai.Client(api_key="none", http_options=options)
 
 
 def dumped(objects):
