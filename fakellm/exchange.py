@@ -22,7 +22,10 @@ Kind = Literal["refused", "connect_timeout", "no_response", "read_timeout", "res
 
 
 class Failure(NamedTuple):
-    """How a connection fails, as the client sees it."""
+    """How a connection fails, as the client sees it.
+
+    Of a connection that was recorded, `kind` may also be the name of the exception that httpx raised.
+    """
 
     kind: Kind
 
@@ -130,7 +133,7 @@ class Exchange:
         call: ProviderCall,
         status: int,
         headers: Sequence[tuple[str, str]],
-        steps: Iterable[Run],
+        steps: Iterable[Run | Failure],
         before: Sequence[Pause | Fault] = (),
         source: object = None,
     ) -> None:
@@ -166,7 +169,7 @@ class Exchange:
                 close()
 
 
-def _timed(steps: Iterable[Run], timeouts: Timeouts) -> Iterator[list[bytes] | float | Failure]:
+def _timed(steps: Iterable[Run | Failure], timeouts: Timeouts) -> Iterator[list[bytes] | float | Failure]:
     """Yield steps as actions; a silence that is longer than the client's patience ends in its timeout."""
     silence = 0.0
     for step in steps:
@@ -174,6 +177,9 @@ def _timed(steps: Iterable[Run], timeouts: Timeouts) -> Iterator[list[bytes] | f
             if step:
                 silence = 0.0
                 yield step
+        elif isinstance(step, Failure):
+            yield step
+            return
         elif isinstance(step, Pause):
             if timeouts.read is not None and silence + step.seconds > timeouts.read:
                 yield timeouts.read - silence

@@ -10,15 +10,20 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
-from fakellm.network import Guard
+from fakellm.network import Guard, put
 from fakellm.provider import FakeProvider
-from fakellm.transport import aanswer, answer
+from fakellm.transport import Reading, aanswer, answer, cut
+
+if TYPE_CHECKING:
+    from fakellm.cassette.tape import Tape
 
 LIBRARIES = ("httpx", "httpx2", "aiohttp")
 """The HTTP libraries that the official SDKs use."""
@@ -35,6 +40,8 @@ class Interception:
         self.providers = list(providers)
         self.guard = Guard(block_network=block_network)
         self.is_on = False
+        self.tape: Tape | None = None
+        self._reading: WeakKeyDictionary[Any, Reading] = WeakKeyDictionary()
 
     def provider_for(self, method: str, url: str) -> FakeProvider | None:
         """Return the provider that answers a request, the one whose host it is before others."""
@@ -68,19 +75,23 @@ class Interception:
 
             replace(module, self, stack)
             return
-        for kind, name, method in (
-            (module.HTTPTransport, "handle_request", self._sync(module)),
-            (module.AsyncHTTPTransport, "handle_async_request", self._async(module)),
+        for kind, name, method, closers in (
+            (module.HTTPTransport, "handle_request", self._sync(module), ("close", "__exit__")),
+            (module.AsyncHTTPTransport, "handle_async_request", self._async(module), ("aclose", "__aexit__")),
         ):
-            original = getattr(kind, name)
-            setattr(kind, name, method(original))
-            stack.callback(setattr, kind, name, original)
+            put(kind, name, method(getattr(kind, name)), stack)
+            for closer in closers:
+                put(kind, closer, self._cutting(getattr(kind, closer)), stack)
 
     def _sync(self, module: ModuleType) -> Callable[[Any], Any]:
         def wrap(original: Any) -> Any:
             def handle_request(transport: Any, request: Any) -> Any:
                 if provider := self.provider_for(request.method, str(request.url)):
-                    return answer(provider, module, request)
+                    return answer(provider, module, request, self._read_by(transport))
+                if self.is_on and self.tape is not None:
+                    from fakellm.intercept_tape import through
+
+                    return through(self.tape, module, request, self._read_by(transport), partial(original, transport))
                 if self.is_on:
                     self.guard.watch(request, is_async=False)
                 return original(transport, request)
@@ -93,7 +104,12 @@ class Interception:
         def wrap(original: Any) -> Any:
             async def handle_async_request(transport: Any, request: Any) -> Any:
                 if provider := self.provider_for(request.method, str(request.url)):
-                    return await aanswer(provider, module, request)
+                    return await aanswer(provider, module, request, self._read_by(transport))
+                if self.is_on and self.tape is not None:
+                    from fakellm.intercept_tape import athrough
+
+                    send = partial(original, transport)
+                    return await athrough(self.tape, module, request, self._read_by(transport), send)
                 if self.is_on:
                     self.guard.watch(request, is_async=True)
                 return await original(transport, request)
@@ -101,6 +117,18 @@ class Interception:
             return handle_async_request
 
         return wrap
+
+    def _read_by(self, transport: Any) -> Reading:
+        return self._reading.setdefault(transport, Reading())
+
+    def _cutting(self, original: Any) -> Any:
+        """Return how a transport closes, synchronously or not, with what it reads of the providers."""
+
+        def close(transport: Any, *error: Any) -> Any:
+            cut(self._reading.pop(transport, Reading()))
+            return original(transport, *error)
+
+        return close
 
 
 @contextmanager

@@ -1,18 +1,20 @@
 """Fake providers behind aiohttp, which Gemini's client and OpenAI's aiohttp-backed one use: a connection in memory.
 
 aiohttp reads the answer with its own parser and its own connection handling, so the errors that reach the app are
-those of a real socket. Silences are waited for on the provider's clock, where a read timeout falls too (`sock_read`,
-else `total`). aiohttp joins pieces that the app has not read yet.
+those of a real socket. Silences are waited for on the provider's clock, where the client's timeouts fall too. aiohttp
+joins pieces that the app has not read yet.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from contextlib import ExitStack
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from fakellm.exchange import Exchange, Failure, Timeouts
+from fakellm.network import put
 from fakellm.provider import FakeProvider
 
 if TYPE_CHECKING:
@@ -25,24 +27,35 @@ def replace(module: ModuleType, interception: Interception, stack: ExitStack) ->
     """Connect requests that a provider claims to that provider, until the stack is unwound.
 
     The private names of aiohttp that this needs: `TCPConnector._create_connection`, the hook in which a connector
-    makes its connections, `_factory`, which makes their protocols, and the protocol's `_payload`.
+    makes its connections, `_factory`, which makes their protocols, `_conns`, where it keeps those that it may use
+    again, and the protocol's `_payload`.
     """
     connector = module.TCPConnector
-    original = connector._create_connection  # noqa: SLF001
+    connect, create = connector.connect, connector._create_connection  # noqa: SLF001
+
+    def claims(req: Any) -> FakeProvider | None:
+        return interception.provider_for(req.method, str(req.url))
+
+    def refuses(req: Any) -> bool:
+        return interception.is_on and interception.guard.refuses(req.url.host or "")
+
+    async def connect_anew(self: Any, req: Any, *args: Any, **kwargs: Any) -> Any:
+        if claims(req) or refuses(req):  # over a connection of before it would be asked for real
+            for protocol, _ in self._conns.pop(req.connection_key, ()):
+                protocol.close()
+        return await connect(self, req, *args, **kwargs)
 
     async def create_connection(self: Any, req: Any, traces: Any, timeout: Any) -> Any:  # noqa: ASYNC109 - aiohttp's
-        url = str(req.url)
-        if provider := interception.provider_for(req.method, url):
+        if provider := claims(req):
             protocol = self._factory()
             protocol.connection_made(_Wire(module, protocol, provider, req, timeout))
             return protocol
-        host = req.url.host or ""
-        if interception.is_on and interception.guard.refuses(host):
-            raise interception.guard.refusal(f"{req.method} {url}", host)
-        return await original(self, req, traces, timeout)
+        if refuses(req):
+            raise interception.guard.refusal(f"{req.method} {req.url}", req.url.host)
+        return await create(self, req, traces, timeout)
 
-    connector._create_connection = create_connection  # noqa: SLF001
-    stack.callback(setattr, connector, "_create_connection", original)
+    put(connector, "connect", connect_anew, stack)
+    put(connector, "_create_connection", create_connection, stack)
 
 
 class _Wire(asyncio.Transport):
@@ -55,7 +68,9 @@ class _Wire(asyncio.Transport):
         self._provider = provider
         self._url = request.url.origin()
         self._key = request.connection_key
-        self._timeout = timeout
+        self._timeouts = Timeouts(timeout.sock_connect or timeout.connect, timeout.sock_read)
+        self._left = timeout.total or math.inf
+        self._loop = asyncio.get_running_loop()
         self._received = bytearray()
         self._exchange: Exchange | None = None
         self._task: asyncio.Task[None] | None = None
@@ -69,7 +84,7 @@ class _Wire(asyncio.Transport):
         """Take bytes of the request; once it is complete, begin to answer."""
         self._received += data
         if self._task is None and (parsed := _request_of(bytes(self._received))) is not None:
-            self._task = asyncio.get_running_loop().create_task(self._answer(*parsed))
+            self._task = self._loop.create_task(self._answer(*parsed))
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:  # noqa: ARG002
         """Know nothing of sockets."""
@@ -94,8 +109,11 @@ class _Wire(asyncio.Transport):
         self._closing = True
         if self._exchange is not None:
             self._exchange.close()
+        if self._loop.is_closed():
+            return
         if self._task is not None:
             self._task.cancel()
+        self._loop.call_soon(self._protocol.connection_lost, None)
 
     def abort(self) -> None:
         """Take that the client gave up."""
@@ -105,7 +123,8 @@ class _Wire(asyncio.Transport):
 
     async def _answer(self, method: str, target: str, headers: dict[str, str], body: bytes) -> None:
         try:
-            exchange = self._exchange = self._provider.handle(method, f"{self._url}{target}", headers, body)
+            url = target if target.startswith("http") else f"{self._url}{target}"  # it is whole for a proxy
+            exchange = self._exchange = self._provider.handle(method, url, headers, body)
             if await self._opened(exchange):
                 await self._play(exchange)
         except asyncio.CancelledError:
@@ -115,10 +134,12 @@ class _Wire(asyncio.Transport):
                 self._exchange.call.fail(error)
             self._raise(error)
 
-    @property
-    def _timeouts(self) -> Timeouts:
-        read = self._protocol.read_timeout or self._timeout.sock_read or self._timeout.total
-        return Timeouts(self._timeout.sock_connect or self._timeout.connect or self._timeout.total, read)
+    async def _wait(self, seconds: float) -> None:
+        """Wait, at most until the time is up that the client has for all of the answer."""
+        await self._provider.clock.asleep(min(seconds, self._left))
+        if seconds > self._left:
+            raise TimeoutError
+        self._left -= seconds
 
     async def _opened(self, exchange: Exchange) -> bool:
         """Wait for the headers and send them; return whether there were any."""
@@ -127,19 +148,20 @@ class _Wire(asyncio.Transport):
             if isinstance(action, Failure):
                 self._fail(action)
                 return False
-            await self._provider.clock.asleep(action)
+            await self._wait(action)
         lines = [f"HTTP/1.1 {exchange.status} Fake", *(f"{name}: {value}" for name, value in exchange.headers)]
         self._send("\r\n".join([*lines, "connection: close"]).encode() + _END_OF_HEAD)
         return True
 
     async def _play(self, exchange: Exchange) -> None:
-        is_chunked = any(name == "transfer-encoding" for name, _ in exchange.headers)
-        for action in exchange.body(self._timeouts):
+        is_chunked = any(name.lower() == "transfer-encoding" for name, _ in exchange.headers)
+        actions = exchange.body(self._timeouts)  # a name of its own: it ends after what ends it is noted
+        for action in actions:
             if isinstance(action, Failure):
                 self._fail(action)
                 return
             if isinstance(action, float):
-                await self._provider.clock.asleep(action)
+                await self._wait(action)
                 continue
             for piece in action:
                 await asyncio.sleep(0)
@@ -147,6 +169,8 @@ class _Wire(asyncio.Transport):
                 self._send(b"%x\r\n%b\r\n" % (len(piece), piece) if is_chunked else piece)
         if is_chunked:
             self._send(b"0\r\n\r\n")
+        elif not any(name.lower() == "content-length" for name, _ in exchange.headers):
+            self._lose(None)
 
     def _send(self, data: bytes) -> None:
         if not self._closing:
@@ -160,10 +184,8 @@ class _Wire(asyncio.Transport):
                 self._raise(self._module.ClientConnectorError(self._key, refused))
             case "connect_timeout":
                 self._raise(self._module.ConnectionTimeoutError(f"Connection timeout to host {self._url}"))
-            case "read_timeout" if self._protocol.read_timeout:
-                self._raise(self._module.SocketTimeoutError("Timeout on reading data from socket"))
             case "read_timeout":
-                self._raise(TimeoutError())
+                self._raise(self._module.SocketTimeoutError("Timeout on reading data from socket"))
             case "reset":
                 self._lose(ConnectionResetError(104, "Connection reset by peer"))
             case _:
@@ -172,7 +194,9 @@ class _Wire(asyncio.Transport):
     def _lose(self, error: OSError | None) -> None:
         if self._exchange is not None:
             self._exchange.call.fail(error or ConnectionError("the connection was closed"))
-        self._protocol.connection_lost(error)
+        if not self._closing:
+            self._closing = True
+            self._protocol.connection_lost(error)
 
     def _raise(self, error: BaseException) -> None:
         """Raise an error where the client waits for the head of the answer, or for more of its body."""

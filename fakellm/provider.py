@@ -169,7 +169,9 @@ class FakeProvider:
         """Tell whether the host is the provider's, or one of `hosts`."""
         parts = urlsplit(url)
         host = parts.hostname or ""
-        return bool(self.service.hosts.match(host)) or host in self.hosts or parts.netloc in self.hosts
+        return (
+            bool(self.service.hosts.match(host)) or host in self.hosts or parts.netloc.rpartition("@")[2] in self.hosts
+        )
 
     def handle(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Exchange:
         """Take a request and return its answer. Raises `UnexpectedRequestError` for one that has none."""

@@ -10,24 +10,27 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Iterator
 from functools import cache
+from importlib import import_module
 from types import ModuleType
 from typing import Any, Self
 from urllib.parse import urlsplit
+from weakref import WeakSet
 
 from fakellm.clock import Clock
 from fakellm.concurrency import checkpointer, closing
-from fakellm.exchange import Exchange, Failure, Kind, Timeouts
+from fakellm.exchange import Exchange, Failure, Timeouts
 from fakellm.provider import FakeProvider
 
 _GONE = "Server disconnected without sending a response."
 _CLOSED = "peer closed connection without sending complete message body (incomplete chunked read)"
-_ERRORS: dict[Kind, tuple[str, str, str]] = {
+_ERRORS: dict[str, tuple[str, str, str]] = {
     "refused": ("ConnectError", "[Errno 111] Connection refused", "All connection attempts failed"),
     "connect_timeout": ("ConnectTimeout", "timed out", ""),
     "no_response": ("RemoteProtocolError", _GONE, _GONE),
     "read_timeout": ("ReadTimeout", "timed out", ""),
     "reset": ("ReadError", "[Errno 104] Connection reset by peer", ""),
     "close": ("RemoteProtocolError", _CLOSED, _CLOSED),
+    "client_closed": ("ReadError", "[Errno 9] Bad file descriptor", ""),
 }
 """A failure -> the exception that httpx raises for it over a real socket, and its message, synchronous and not."""
 
@@ -49,12 +52,16 @@ class _Player:
         self._exchange = exchange
         self._clock = clock
         self._request = request
+        self._is_cut = False
         timeout = request.extensions.get("timeout") or {}
         self._timeouts = Timeouts(timeout.get("connect"), timeout.get("read"))
 
-    def _error(self, failure: Failure, *, asynchronous: bool = False) -> Exception:
-        name, *messages = _ERRORS[failure.kind]
+    def _error(self, kind: str, *, asynchronous: bool = False) -> Exception:
+        name, *messages = _ERRORS.get(kind, (kind, "", ""))  # of a recording, the name itself
         error: Exception = getattr(self._module, name)(messages[asynchronous], request=self._request)
+        core = import_module(self._module.__name__.replace("httpx", "httpcore"))
+        if inner := getattr(core, name, None):  # what it wraps, for an app that looks at the causes
+            error.__cause__ = inner(messages[asynchronous])
         self._exchange.call.fail(error)
         return error
 
@@ -63,7 +70,7 @@ class _Player:
         with _noting(self._exchange):
             for action in self._exchange.opening(self._timeouts):
                 if isinstance(action, Failure):
-                    raise self._error(action)
+                    raise self._error(action.kind)
                 self._clock.sleep(action)
         return self._response()
 
@@ -73,7 +80,7 @@ class _Player:
             await checkpointer()()
             for action in self._exchange.opening(self._timeouts):
                 if isinstance(action, Failure):
-                    raise self._error(action, asynchronous=True)
+                    raise self._error(action.kind, asynchronous=True)
                 await self._clock.asleep(action)
         return self._response()
 
@@ -82,28 +89,40 @@ class _Player:
 
     def pieces(self) -> Iterator[bytes]:
         """Yield the pieces of the body as they come."""
+        self._check()
+        actions = self._exchange.body(self._timeouts)  # a name of its own: it ends after what ends it is noted
         with _noting(self._exchange):
-            for action in self._exchange.body(self._timeouts):
+            for action in actions:
                 if isinstance(action, Failure):
-                    raise self._error(action)
+                    raise self._error(action.kind)
                 if isinstance(action, float):
                     self._clock.sleep(action)
-                else:
-                    yield from action
+                    continue
+                for piece in action:
+                    yield piece
+                    self._check()
 
     async def apieces(self) -> AsyncIterator[bytes]:
         """Yield the pieces of the body as they come; other tasks run before each."""
         let_others_run = checkpointer()
+        self._check(asynchronous=True)
+        actions = self._exchange.body(self._timeouts)
         with _noting(self._exchange):
-            for action in self._exchange.body(self._timeouts):
+            for action in actions:
                 if isinstance(action, Failure):
-                    raise self._error(action, asynchronous=True)
+                    raise self._error(action.kind, asynchronous=True)
                 if isinstance(action, float):
                     await self._clock.asleep(action)
                     continue
                 for piece in action:
                     await let_others_run()
                     yield piece
+                    self._check(asynchronous=True)
+
+    def _check(self, *, asynchronous: bool = False) -> None:
+        """Raise if the client closed its connections meanwhile."""
+        if self._is_cut:
+            raise self._error("client_closed", asynchronous=asynchronous)
 
     @property
     def delivered(self) -> int:
@@ -113,6 +132,15 @@ class _Player:
     def close(self) -> None:
         """Take that the client is done with the response."""
         self._exchange.close()
+
+    def cut(self) -> None:
+        """Take that the client closed its connections; whoever reads on gets the error of a closed socket."""
+        self._is_cut = True
+        self.close()
+
+
+Reading = WeakSet[_Player]
+"""The answers that one transport of a client is reading."""
 
 
 class _noting:  # noqa: N801 - a context manager, cheaper than a generator
@@ -171,34 +199,32 @@ def _response_class(module: ModuleType) -> Any:
         def num_bytes_downloaded(self) -> int:
             return self._player.delivered
 
-        def _is_plain(self, chunk_size: int | None) -> bool:
+        def _is_plain(self, chunk_size: int | None, kind: type) -> bool:
             used = self.is_stream_consumed or self.is_closed or hasattr(self, "_content")
-            return not used and chunk_size is None and "content-encoding" not in self.headers
+            is_whole = chunk_size is None and "content-encoding" not in self.headers
+            return is_whole and not used and isinstance(self.stream, kind)
 
         def iter_bytes(self, chunk_size: int | None = None) -> Iterator[bytes]:
-            plain = self._is_plain(chunk_size)
-            return self._iter_plain() if plain else super().iter_bytes(chunk_size)
-
-        def _iter_plain(self) -> Iterator[bytes]:
+            if not self._is_plain(chunk_size, module.SyncByteStream):
+                yield from super().iter_bytes(chunk_size)
+                return
             self.is_stream_consumed = True
             try:
                 yield from self._player.pieces()
             finally:
                 self.close()
 
-        def aiter_bytes(self, chunk_size: int | None = None) -> AsyncIterator[bytes]:
-            plain = self._is_plain(chunk_size)
-            return self._aiter_plain() if plain else super().aiter_bytes(chunk_size)
-
-        async def _aiter_plain(self) -> AsyncIterator[bytes]:
-            self.is_stream_consumed = True
-            pieces = self._player.apieces()
+        async def aiter_bytes(self, chunk_size: int | None = None) -> AsyncIterator[bytes]:
+            is_plain = self._is_plain(chunk_size, module.AsyncByteStream)
+            pieces = self._player.apieces() if is_plain else super().aiter_bytes(chunk_size)
+            self.is_stream_consumed |= is_plain
             try:
                 async with closing(pieces):
                     async for piece in pieces:
                         yield piece
             finally:
-                await self.aclose()
+                if is_plain:
+                    await self.aclose()
 
     return Response
 
@@ -210,6 +236,7 @@ def _transport_class(module: ModuleType) -> Any:
     class Transport(module.BaseTransport, module.AsyncBaseTransport):  # type: ignore[misc, name-defined]
         def __init__(self, provider: FakeProvider) -> None:
             self._provider = provider
+            self._reading = Reading()
 
         def __enter__(self) -> Self:
             return self
@@ -218,10 +245,16 @@ def _transport_class(module: ModuleType) -> Any:
             return self
 
         def handle_request(self, request: Any) -> Any:
-            return answer(self._provider, module, request)
+            return answer(self._provider, module, request, self._reading)
 
         async def handle_async_request(self, request: Any) -> Any:
-            return await aanswer(self._provider, module, request)
+            return await aanswer(self._provider, module, request, self._reading)
+
+        def close(self) -> None:
+            cut(self._reading)
+
+        async def aclose(self) -> None:
+            cut(self._reading)
 
     return Transport
 
@@ -258,16 +291,29 @@ def mount(provider: FakeProvider, router: Any, module: ModuleType, **patterns: A
     return router.route(**(patterns or {"host__regex": own})).mock(side_effect=side_effect)
 
 
-def answer(provider: FakeProvider, module: ModuleType, request: Any) -> Any:
-    """Return the provider's response to a request of a synchronous client."""
-    return _player(provider, module, request, request.read()).open()
+def answer(provider: FakeProvider, module: ModuleType, request: Any, reading: Reading) -> Any:
+    """Return the provider's response to a request of a synchronous client, which reads it over `reading`."""
+    return _player(provider, module, request, request.read(), reading).open()
 
 
-async def aanswer(provider: FakeProvider, module: ModuleType, request: Any) -> Any:
-    """Return the provider's response to a request of an asynchronous client."""
-    return await _player(provider, module, request, await request.aread()).aopen()
+async def aanswer(provider: FakeProvider, module: ModuleType, request: Any, reading: Reading) -> Any:
+    """Return the provider's response to a request of an asynchronous client, which reads it over `reading`."""
+    return await _player(provider, module, request, await request.aread(), reading).aopen()
 
 
-def _player(provider: FakeProvider, module: ModuleType, request: Any, body: bytes) -> _Player:
+def _player(provider: FakeProvider, module: ModuleType, request: Any, body: bytes, reading: Reading) -> _Player:
     exchange = provider.handle(request.method, str(request.url), request.headers, body)
-    return _Player(module, exchange, provider.clock, request)
+    return play(module, exchange, provider.clock, request, reading)
+
+
+def play(module: ModuleType, exchange: Exchange, clock: Clock, request: Any, reading: Reading) -> _Player:
+    """Return what plays an exchange for a request; `open` or `aopen` it for the response."""
+    player = _Player(module, exchange, clock, request)
+    reading.add(player)
+    return player
+
+
+def cut(reading: Reading) -> None:
+    """Take that a client closed its connections: who still reads gets the error of a closed socket."""
+    for player in list(reading):
+        player.cut()

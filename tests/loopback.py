@@ -127,3 +127,55 @@ def unanswered():
             waiting.setblocking(False)
             waiting.connect_ex(listener.getsockname())
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+class Pieces:
+    """Serves the same pieces of a body for every request, each once the one before was taken: `release` lets one go.
+
+    `end` is what follows them: "complete", "reset" or "close". `seen` collects the bodies of the requests.
+    """
+
+    def __init__(
+        self, pieces, *, end="complete", headers=(("content-type", "text/event-stream"),), status=200, gated=False
+    ):
+        self.pieces = list(pieces)
+        self.end = end
+        self.headers = list(headers)
+        self.status = status
+        self.seen = []
+        self._gate = threading.Semaphore(0) if gated else None
+        self._loop = Loopback(self)
+
+    def release(self):
+        self._gate.release()
+
+    def __enter__(self):
+        self._loop.__enter__()
+        return self
+
+    def __exit__(self, *error):
+        for _ in self.pieces:
+            if self._gate:
+                self._gate.release()
+        self._loop.__exit__(*error)
+
+    @property
+    def url(self):
+        return self._loop.url
+
+    # what Loopback asks of a provider
+
+    def handle(self, method, url, headers, body):
+        self.seen.append(body)
+        return self
+
+    def opening(self, _):
+        return ()
+
+    def body(self, _):
+        for piece in self.pieces:
+            if self._gate:
+                self._gate.acquire()
+            yield [piece]
+        if self.end != "complete":
+            yield Failure(self.end)

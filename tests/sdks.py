@@ -6,9 +6,7 @@ import asyncio
 import importlib
 from importlib.metadata import version
 
-OPENAI, ANTHROPIC, GENAI = (
-    int(version(name).partition(".")[0]) for name in ("openai", "anthropic", "google-genai")
-)
+OPENAI, ANTHROPIC, GENAI = (int(version(name).partition(".")[0]) for name in ("openai", "anthropic", "google-genai"))
 
 
 def http_of(name):

@@ -123,4 +123,4 @@ def report():
 
 
 if __name__ == "__main__":
-    print(report())
+    print(report())  # noqa: T201

@@ -40,7 +40,10 @@ FAULTS = {
     "connect timeout": legal(stall("connect")),
     "closed without a response": legal(disconnect("no_response")),
     "no headers": legal(stall("headers")),
-    **{f"HTTP {status}": legal(http_error(status)) for status in (400, 401, 403, 404, 408, 409, 413, 422, 429, 500, 503, 529)},
+    **{
+        f"HTTP {status}": legal(http_error(status))
+        for status in (400, 401, 403, 404, 408, 409, 413, 422, 429, 500, 503, 529)
+    },
     "HTTP 429 with retry-after": legal(http_error(429, retry_after=7)),
     "HTTP 500 without JSON": legal(http_error(500, body="<html>oops</html>")),
     "headers, then nothing": legal(stall()),
@@ -108,7 +111,9 @@ def outcome(chunks, error):
 def streamed(client):
     chunks, error = [], None
     try:
-        for chunk in client.chat.completions.create(model="m", messages=[{"role": "user", "content": "?"}], stream=True):
+        for chunk in client.chat.completions.create(
+            model="m", messages=[{"role": "user", "content": "?"}], stream=True
+        ):
             chunks.append(chunk.model_dump(exclude={"usage"}))
     except Exception as raised:
         error = raised

@@ -328,7 +328,9 @@ def test_a_copy_of_a_checker_goes_on_by_itself():
     assert (checker.state, other.state, checker.count, other.count) == ("open", "finished", 1, 2)
 
 
-@pytest.mark.parametrize("fault", [disconnect("refused"), disconnect("no_response"), stall("headers"), stall("connect")])
+@pytest.mark.parametrize(
+    "fault", [disconnect("refused"), disconnect("no_response"), stall("headers"), stall("connect")]
+)
 def test_what_keeps_an_answer_from_beginning_comes_first(fault):
     check_order([Pause(1), fault])
     for before in ([Text("a")], [Usage(1)], [Finish()], [Raw(":\n\n")]):

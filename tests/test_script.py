@@ -659,7 +659,11 @@ TWO = Script(
 
 
 def test_what_a_script_adds_up_to_is_its_first_answer():
-    assert (TWO.text, TWO.finish_reason, TWO.tool_calls) == ("a", "tool_calls", (ToolCall("f", "{}", id="call_0", index=0),))
+    assert (TWO.text, TWO.finish_reason, TWO.tool_calls) == (
+        "a",
+        "tool_calls",
+        (ToolCall("f", "{}", id="call_0", index=0),),
+    )
     assert TWO.choices == (0, 1)
     assert Script("a").choices == Script().choices == (0,)
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import sys
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -112,23 +113,24 @@ def fake_openai(request: pytest.FixtureRequest, _llm_network: Interception) -> I
 
     Every client of the app is answered, `openai.OpenAI()` as it is, without a key and without a network: chat
     completions, Responses, legacy completions, and by itself embeddings and model lists. So are clients of other
-    services that speak OpenAI's API, but for those on this machine: `fake_openai.hosts = ["localhost:11434"]`.
+    services that speak OpenAI's API, but for those on this machine: `fake_openai.hosts = ["localhost:11434"]`, or the
+    SDK's own environment variable, `OPENAI_BASE_URL`, names it before the test.
     Strict as `fake_llm` is, and what would reach a provider that is not faked fails the test.
     """
-    yield from _provider(request, _llm_network, "openai", "OPENAI_API_KEY")
+    yield from _provider(request, _llm_network, "openai", "OPENAI_API_KEY", "OPENAI_BASE_URL")
 
 
 @pytest.fixture
 def fake_anthropic(request: pytest.FixtureRequest, _llm_network: Interception) -> Iterator[FakeProvider]:
     """Anthropic, answered by a script: Messages, token counts, model lists; all else is as in `fake_openai`."""
-    yield from _provider(request, _llm_network, "anthropic", "ANTHROPIC_API_KEY")
+    yield from _provider(request, _llm_network, "anthropic", "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL")
 
 
 @pytest.fixture
 def fake_gemini(request: pytest.FixtureRequest, _llm_network: Interception) -> Iterator[FakeProvider]:
     """Gemini, answered by a script: generateContent, embeddings, token counts; all else is as in `fake_openai`."""
-    key = "GOOGLE_API_KEY" if "GOOGLE_API_KEY" in os.environ else "GEMINI_API_KEY"
-    yield from _provider(request, _llm_network, "gemini", key)
+    key = "GOOGLE_API_KEY" if os.environ.get("GOOGLE_API_KEY") else "GEMINI_API_KEY"
+    yield from _provider(request, _llm_network, "gemini", key, "GOOGLE_GEMINI_BASE_URL")
 
 
 @pytest.fixture
@@ -144,9 +146,15 @@ def _llm_network(request: pytest.FixtureRequest) -> Iterator[Interception]:
         pytest.fail(msg, pytrace=False)
 
 
-def _provider(request: pytest.FixtureRequest, network: Interception, name: str, key: str) -> Iterator[FakeProvider]:
-    """Yield a provider that answers on the network, with a key for its SDK in the environment."""
-    provider = _kind("FakeProvider")(name)
+def _provider(
+    request: pytest.FixtureRequest, network: Interception, name: str, key: str, url: str
+) -> Iterator[FakeProvider]:
+    """Yield a provider that answers on the network, with a key for its SDK in the environment.
+
+    `key` and `url` are environment variables: where the second points its SDK is answered, be it on this machine.
+    """
+    host = urlsplit(os.environ.get(url, "")).netloc.rpartition("@")[2]
+    provider = _kind("FakeProvider")(name, hosts=[host] if host else [])
     network.providers.append(provider)
     with pytest.MonkeyPatch.context() as patch:
         if not os.environ.get(key):

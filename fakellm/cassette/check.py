@@ -1,0 +1,208 @@
+"""Looking for secrets in tapes that exist, ours and other tools': vcrpy, Ruby's VCR, go-vcr, nock, raw streams.
+
+A file is read as text, so that its form does not matter, and what is YAML or JSON is read as a tree as well:
+for headers by their names, for what a model said token by token, and for compressed bodies. Nothing that a
+tape says is executed: only nodes are read, no objects are made of them.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fakellm.cassette.deltas import find_in_deltas
+from fakellm.cassette.hunting import Edit, find
+from fakellm.cassette.secrets import (
+    AUTHORIZATIONS,
+    environment_secrets,
+    has_shape,
+    is_secret_header,
+    is_worth_hunting,
+    spellings,
+)
+
+_HEAD = 8192
+_SHOWN = 4
+_INFLATED = 64 * 2**20
+_SKIPPED = {"__pycache__", "node_modules"}
+_KEY = re.compile(rb"""^([ \t]*(?:- )*)["']?([\w.-]{1,60})["']?[ \t]*:(?:[ \t\r]|$)""")
+_COOKIE = re.compile(r"(?:^|;\s*)[^=;\s]+=\"?([^;\"]*)")
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class Finding:
+    """A secret in a file: where it is, what it is, and its first characters. It does not hold the secret."""
+
+    file: str
+    line: int
+    kind: str
+    where: str
+    shown: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.kind} in {self.where}: {self.shown}"
+
+
+def check(
+    paths: Iterable[str | Path], *, secrets: Iterable[str] = (), environ: Mapping[str, str] | None = None
+) -> list[Finding]:
+    """Return what is secret in the files, and in the files of the folders, in order of file and line.
+
+    `secrets` are values to look for beside those of the environment and the known forms. Files that are not
+    text are passed over. Raises `FileNotFoundError` for a path that does not exist.
+    """
+    known = environment_secrets(os.environ if environ is None else environ)
+    values = {form: "a secret of the environment" for text in known for form in spellings(text)}
+    values |= {form: "a secret that was named" for text in secrets if text for form in spellings(text)}
+    return sorted({finding for path in _files(paths) for finding in _check(path, values)})
+
+
+def _files(paths: Iterable[str | Path]) -> Iterator[Path]:
+    for path in map(Path, paths):
+        if path.is_dir():
+            inside = sorted(path.iterdir())
+            yield from _files(one for one in inside if not one.name.startswith(".") and one.name not in _SKIPPED)
+        else:
+            yield path
+
+
+def _check(path: Path, values: Mapping[bytes, str]) -> Iterator[Finding]:
+    data = path.read_bytes()
+    if b"\0" in data[:_HEAD]:
+        return
+    seen: dict[int, list[str]] = {}
+    lines = data.split(b"\n")
+    for edit in find(data, values):
+        text = data[edit.start : edit.end].decode("utf-8", "replace")
+        if _counts(edit, text):
+            line = data.count(b"\n", 0, edit.start) + 1
+            seen.setdefault(line, []).append(text)
+            yield Finding(str(path), line, edit.kind, _where(lines, line - 1), mask(text))
+    for line, kind, where, text in _in_tree(data, values):
+        if not any(text in known or known in text for known in seen.get(line, ())):
+            yield Finding(str(path), line, kind, where, mask(text))
+    if path.suffix not in {".yaml", ".yml", ".json"}:
+        for edit in find_in_deltas(data, values):
+            line = data.count(b"\n", 0, edit.start) + 1
+            yield Finding(str(path), line, edit.kind, _where(lines, line - 1), mask(_old(data, edit)))
+
+
+def mask(text: str) -> str:
+    """Return the first characters of a secret, fewer of a short one."""
+    return text[: min(_SHOWN, len(text) // 4)].replace("\n", " ") + "…"
+
+
+def _old(data: bytes, edit: Edit) -> str:
+    return data[edit.start : edit.end].decode("utf-8", "replace")
+
+
+def _counts(edit: Edit, text: str) -> bool:
+    """Tell whether a finding is one: what other tools and tests write instead of a credential is none."""
+    return not edit.kind.startswith(("field", "parameter", "form field")) or is_worth_hunting(text)
+
+
+def _where(lines: list[bytes], index: int) -> str:
+    """Return the names that a line is under, as its indentation says."""
+    names: list[str] = []
+    line = lines[index]
+    limit = len(line) - len(line.lstrip()) + 1
+    own = _KEY.match(line)
+    limit = len(own[1]) + 1 if own else limit
+    for above in reversed(lines[: index + 1]):
+        match = _KEY.match(above)
+        if match and len(match[1]) < limit:
+            names.insert(0, match[2].decode())
+            limit = len(match[1])
+        if limit == 0:
+            break
+    return ".".join(names) or "text"
+
+
+# ---- Trees ----------------------------------------------------------------------------------------------------------
+
+_Found = tuple[int, str, str, str]  # line, kind, where, text
+
+
+def _in_tree(data: bytes, values: Mapping[bytes, str]) -> Iterator[_Found]:
+    """Yield what only the tree of YAML or JSON shows; nothing for a file that is neither."""
+    import yaml
+
+    loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        for document in yaml.compose_all(data, loader):
+            yield from _in_node(document, (), values)
+    except (yaml.YAMLError, RecursionError, UnicodeDecodeError):
+        return
+
+
+def _in_node(node: Any, path: tuple[str, ...], values: Mapping[bytes, str]) -> Iterator[_Found]:
+    if isinstance(node.value, str):
+        yield from _in_scalar(node, path, values)
+        return
+    pairs = node.value if node.id == "mapping" else [(None, item) for item in node.value]
+    before = ""
+    for key, value in pairs:
+        name = str(key.value) if key is not None else before
+        yield from _in_header(name, value, path)
+        yield from _in_node(value, path if key is None else (*path, name), values)
+        before = value.value if isinstance(value.value, str) else ""
+
+
+def _in_header(name: str, node: Any, path: tuple[str, ...]) -> Iterator[_Found]:
+    """Yield the credentials of a header: its value, or its values in a list."""
+    nodes = [node] if isinstance(node.value, str) else node.value if node.id == "sequence" else []
+    for one in nodes:
+        if isinstance(one.value, str):
+            for text in _credentials(name.lower(), one.value):
+                yield one.start_mark.line + 1, f"header {name.lower()}", ".".join((*path, name)), text
+
+
+def _credentials(name: str, value: str) -> Iterator[str]:
+    if name in {"cookie", "set-cookie"}:
+        first = value.partition(";")[0] if name == "set-cookie" else value
+        yield from filter(has_shape, _COOKIE.findall(first))
+    elif name in AUTHORIZATIONS or ("-" in name and is_secret_header(name, value)):
+        text = value.partition(" ")[2] or value
+        if has_shape(text):
+            yield text
+
+
+def _in_scalar(node: Any, path: tuple[str, ...], values: Mapping[bytes, str]) -> Iterator[_Found]:
+    """Yield the secrets that lie over several deltas of a stream, and those of a compressed body."""
+    line, where = node.start_mark.line + 1, ".".join(path) or "text"
+    body = _bytes(node)
+    if body[:2] == b"\x1f\x8b":
+        body = _inflated(body)
+        for edit in find(body, values):
+            yield line, f"{edit.kind}, compressed", where, _old(body, edit)
+    for edit in find_in_deltas(body, values):
+        yield line, edit.kind, where, _old(body, edit)
+
+
+def _bytes(node: Any) -> bytes:
+    """Return what a scalar holds: `!!binary` and Ruby's `!binary` are base64; old tapes quote bytes as characters."""
+    text: str = node.value
+    if node.tag.endswith("binary"):
+        try:
+            return base64.b64decode(text)
+        except ValueError:
+            return b""
+    if text.startswith(("\x1f\x8b", "H4sI")):
+        try:
+            return text.encode("latin-1") if text[0] == "\x1f" else base64.b64decode(text)
+        except ValueError:
+            return b""
+    return text.encode("utf-8", "replace")
+
+
+def _inflated(body: bytes) -> bytes:
+    try:
+        return zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(body, _INFLATED)
+    except zlib.error:
+        return b""

@@ -1,0 +1,154 @@
+"""Records a response while the app reads it: the recorder tees, it never buffers.
+
+What is kept of a stream is what the app's client made of it: the body decoded, the size of each chunk, the silence
+before it, and how the stream ended. Each chunk is handed on before the next is asked for.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from functools import cache
+from io import BytesIO
+from types import ModuleType
+from typing import Any, Literal
+
+from fakellm.cassette.decoding import Decompressor
+from fakellm.concurrency import is_cancellation
+
+End = Literal["complete", "cancelled", "dropped", "timeout"]
+Now = Callable[[], float]
+_TERMINAL = (b"data: [DONE]\n\n", b"data: [DONE]\r\n\r\n", b"data: [DONE]\n")
+"""What a stream ends with that some clients read no further than; it is whole all the same."""
+
+
+class Recording:
+    """What one response has been so far. `done` is called once, when its end is known.
+
+    `accepts` is the `accept-encoding` of the request: what its client does not decode is kept as it came.
+    """
+
+    def __init__(
+        self, response: Any, done: Callable[[Recording], None], accepts: str, now: Now = time.perf_counter
+    ) -> None:
+        headers: dict[str, list[str]] = {}
+        for name, value in response.headers.multi_items():
+            headers.setdefault(name, []).append(value)
+        codings = ", ".join(headers.get("content-encoding", []))
+        self._decompressor = Decompressor(codings)
+        accepted = all(coding.strip() in accepts for coding in codings.split(","))
+        self._is_decoded = bool(codings) and accepted and self._decompressor.known
+        self._status = {"code": response.status_code, "message": response.reason_phrase}
+        self._headers = headers
+        self._is_stream = "content-length" not in headers or "text/event-stream" in response.headers.get(
+            "content-type", ""
+        )
+        self._body = BytesIO()
+        self._tail = b""
+        self._now = now
+        self._last = now()
+        self._done = done
+        self.sizes: list[int] = []
+        self.delays: list[float] = []
+        self.end: End | None = None
+        self.error: str | None = None
+
+    def chunk(self, data: bytes) -> None:
+        """Take a chunk that came over the wire."""
+        decoded = self._decompressor.feed(data) if self._is_decoded else data
+        if decoded:
+            now = self._now()
+            self.sizes.append(len(decoded))
+            self.delays.append(round((now - self._last) * 1000, 1))
+            self._last = now
+            self._keep(decoded)
+
+    def _keep(self, decoded: bytes) -> None:
+        self._body.write(decoded)
+        self._tail = (self._tail + decoded)[-32:] if len(decoded) < 32 else decoded[-32:]  # noqa: PLR2004
+
+    def finish(self, end: End, error: BaseException | None = None) -> None:
+        """Note how it ended; what comes first counts."""
+        if self.end is not None:
+            return
+        if end == "complete" and self._is_decoded and (rest := self._decompressor.flush()):
+            self._keep(rest)
+            self.sizes[-1:] = [(self.sizes or [0])[-1] + len(rest)]
+            self.delays[:] = self.delays or [0.0]
+        if end == "cancelled" and self._tail.endswith(_TERMINAL):
+            end = "complete"
+        self.end = end
+        self.error = type(error).__name__ if error is not None and end in ("dropped", "timeout") else None
+        self._done(self)
+
+    def fail(self, error: BaseException) -> None:
+        """Note the exception that ended it."""
+        if isinstance(error, GeneratorExit) or is_cancellation(error):
+            self.finish("cancelled")
+        else:
+            is_timeout = any("Timeout" in kind.__name__ for kind in type(error).__mro__)
+            self.finish("timeout" if is_timeout else "dropped", error)
+
+    @property
+    def response(self) -> dict[str, Any]:
+        """The response as vcrpy keeps it, with the mapping `stream` where it was streamed, or did not end well."""
+        headers = dict(self._headers)
+        if self._is_decoded:
+            headers.pop("content-encoding", None)
+        body = self._body.getvalue()
+        if "content-length" in headers and self.end == "complete":
+            headers["content-length"] = [str(len(body))]
+        kept: dict[str, Any] = {"status": self._status, "headers": headers, "body": {"string": body}}
+        if self._is_stream or self.end != "complete":
+            kept["stream"] = {"sizes": self.sizes, "delays": self.delays, "end": self.end, "error": self.error}
+        return kept
+
+
+@cache
+def _tee_class(module: ModuleType) -> Any:
+    """Return the body of a response that is being recorded, made of the library's own kind."""
+
+    class Tee(module.SyncByteStream, module.AsyncByteStream):  # type: ignore[misc, name-defined]
+        def __init__(self, stream: Any, recording: Recording) -> None:
+            self._stream = stream
+            self._recording = recording
+
+        def __iter__(self) -> Iterator[bytes]:
+            try:
+                for data in self._stream:
+                    self._recording.chunk(data)
+                    yield data
+            except BaseException as error:
+                self._recording.fail(error)
+                raise
+            self._recording.finish("complete")
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            try:
+                async for data in self._stream:
+                    self._recording.chunk(data)
+                    yield data
+            except BaseException as error:
+                self._recording.fail(error)
+                raise
+            self._recording.finish("complete")
+
+        def close(self) -> None:
+            try:
+                self._stream.close()
+            finally:
+                self._recording.finish("cancelled")
+
+        async def aclose(self) -> None:
+            try:
+                await self._stream.aclose()
+            finally:
+                self._recording.finish("cancelled")
+
+    return Tee
+
+
+def tee(module: ModuleType, response: Any, recording: Recording) -> Recording:
+    """Put a recorder into a response's stream; the app reads on as if it were not there."""
+    response.stream = _tee_class(module)(response.stream, recording)
+    return recording

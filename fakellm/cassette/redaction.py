@@ -1,0 +1,354 @@
+"""Keeping secrets off the disk: what is stored of a request and its response, and what requests are matched by.
+
+A credential is replaced by one word wherever it is, so that a recording made with one key matches a request
+with another. Where it stands alone (a header, a parameter, a field) its place says so; elsewhere it is known
+by its value (this or an earlier request sent it, or the environment holds it) or by its form.
+"""
+
+from __future__ import annotations
+
+import base64
+import copy
+import gzip
+import json
+import os
+import re
+import threading
+import zlib
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+from urllib.parse import unquote, unquote_plus
+
+from vcr.filters import decode_response
+from vcr.request import Request
+
+from fakellm.cassette.deltas import find_in_deltas
+from fakellm.cassette.frames import reframed
+from fakellm.cassette.hunting import Edit, apply, find, named, resized
+from fakellm.cassette.secrets import (
+    ACCOUNTS,
+    AUTHORIZATIONS,
+    LOOSE_PARAMETERS,
+    PARAMETERS,
+    PLACEHOLDER,
+    environment_secrets,
+    has_shape,
+    is_secret_header,
+    is_worth_hunting,
+    spellings,
+    url_credentials,
+)
+
+_SCHEME = re.compile(r"\s*([A-Za-z][\w-]*)\s+(\S.*)", re.DOTALL)
+_PARAMETER = re.compile(rf"(?i)(^|[?&;#])({'|'.join(PARAMETERS)})=([^&;#\s]+)")
+_USERINFO = re.compile(r"^([a-z][a-z0-9+.-]*://)([^/@?#]*)@", re.IGNORECASE)
+_COOKIE = re.compile(r"([^=;,\s]+)=(\"[^\"]*\"|[^;]*)")
+_SIGNED = re.compile(r"(?i)(?:Credential|Signature|username|response|nonce)=\"?([^,/\"\s]+)")
+_LARGE, _KEPT = 8192, 8
+_LEAST = 4
+
+
+class Redactor:
+    """Replaces secrets in requests and responses; may be used by several threads.
+
+    `secrets` are values that are never to be stored, whatever they look like. `environ` is searched for more;
+    it is read once. Every credential that a request carries is remembered, so that an echo of it is found. Raises
+    `ValueError` for a named secret of fewer than four characters.
+    """
+
+    def __init__(self, secrets: Iterable[str] = (), environ: Mapping[str, str] | None = None) -> None:
+        self._lock = threading.Lock()
+        self._values: dict[bytes, str] = {}
+        self._cache: OrderedDict[tuple[int, bytes], list[Edit]] = OrderedDict()
+        self._remember("a secret that was named", map(_named, secrets))
+        environ = os.environ if environ is None else environ
+        self._remember("a secret of the environment", environment_secrets(environ))
+
+    def learn(self, request: Request) -> None:
+        """Remember the credentials that a request carries. `request` and `interaction` do so by themselves."""
+        self._remember("a credential of the client", _credentials(request))
+
+    def request(self, request: Request) -> Request:
+        """Return the request as it is stored and matched: vcrpy's `before_record_request`."""
+        self.learn(request)
+        headers = {name: self._header(name, value) for name, value in request.headers.items()}
+        old = _body(request)
+        body = self._request_body(request, old)
+        redacted = copy.copy(request)
+        redacted.uri = self._uri(request.uri)
+        if body != old:
+            _correct_length(headers, body)
+            _set_body(redacted, body)
+        redacted.headers = headers
+        return redacted
+
+    def interaction(self, request: Request, response: dict[str, Any]) -> tuple[Request, dict[str, Any]]:
+        """Return the pair as it is stored: vcrpy's `before_save_interaction`. What is given is not changed."""
+        redacted = self.request(request)
+        cookies = [value for name, value in _headers(response) if name == "set-cookie"]
+        self._remember("a cookie", (text for value in cookies for text in _cookies(value.partition(";")[0])))
+        return redacted, self.response(response)
+
+    def response(self, response: dict[str, Any]) -> dict[str, Any]:
+        """Return a response as it is stored: headers, status message, body, and the sizes of its chunks."""
+        response = self._readable(response)
+        body = _bytes((response.get("body") or {}).get("string"))
+        new, sizes = self._response_body(body, (response.get("stream") or {}).get("sizes"))
+        headers = {name: _each(value, name, self._header) for name, value in (response.get("headers") or {}).items()}
+        result = {name: self._uri(value) if isinstance(value, str) else value for name, value in response.items()}
+        result["headers"] = headers
+        if new != body:
+            _correct_length(headers, new)
+            result["body"] = {**response["body"], "string": new}
+        if response.get("stream"):
+            result["stream"] = self._stream(response["stream"], sizes)
+        if isinstance(message := response.get("status", {}).get("message"), str):
+            result["status"] = {**response["status"], "message": self.text(message)}
+        return result
+
+    def text(self, text: str) -> str:
+        """Return a text without its secrets: the message of an exception, a line of a log."""
+        data = text.encode("utf-8", "surrogatepass")
+        return apply(data, self._find(data)).decode("utf-8", "surrogatepass")
+
+    def _remember(self, kind: str, texts: Iterable[str]) -> None:
+        new = {form: kind for text in texts if text not in PLACEHOLDER for form in spellings(text)}
+        with self._lock:
+            if not new.keys() <= self._values.keys():
+                self._values = {**self._values, **new}  # those who read the old one keep it
+
+    def _find(self, data: bytes) -> list[Edit]:
+        """Return the edits of a text, from the last ones where possible: vcrpy asks for a request many times."""
+        values = self._values
+        if len(data) < _LARGE:
+            return find(data, values)
+        key = (len(values), data)
+        with self._lock:
+            if (known := self._cache.get(key)) is not None:
+                return known
+        edits = find(data, values)
+        with self._lock:
+            self._cache[key] = edits
+            while len(self._cache) > _KEPT:
+                self._cache.popitem(last=False)
+        return edits
+
+    def _header(self, name: str, value: Any) -> Any:
+        """Return a header's value: its scheme, cookie names and attributes stay."""
+        if isinstance(value, bytes):
+            return self._header(name, value.decode("latin-1")).encode("latin-1", "replace")
+        if not isinstance(value, str) or not value.strip():
+            return value
+        name = _latin(name).lower()
+        if name in AUTHORIZATIONS:
+            return _without_credentials(value)
+        if name in {"cookie", "set-cookie"}:
+            return _without_cookies(value, every=name == "cookie")
+        if name in ACCOUNTS or is_secret_header(name, value):
+            return PLACEHOLDER
+        return self.text(_without_parameters(value) if "://" in value else value)
+
+    def _uri(self, uri: str) -> str:
+        uri = _USERINFO.sub(lambda match: f"{match[1]}{PLACEHOLDER}@", _without_parameters(uri))
+        return self.text(uri)
+
+    def _request_body(self, request: Request, body: bytes | None) -> bytes | None:
+        if not body:
+            return body
+        if _content_type(request).startswith("application/x-www-form-urlencoded"):
+            body = _without_parameters(body.decode("latin-1")).encode("latin-1")
+        plain = _unzipped(request, body)
+        edits = self._find(plain)
+        return apply(plain, edits) if edits else body
+
+    def _response_body(self, body: bytes, sizes: list[int] | None) -> tuple[bytes, list[int] | None]:
+        """Return body and sizes: first without the secrets that lie over several deltas, then without the rest."""
+        for search in (find_in_deltas, find):
+            edits = reframed(body, search(body, self._values))
+            body, sizes = apply(body, edits), sizes if sizes is None else resized(sizes, edits)
+        return body, sizes
+
+    def _readable(self, response: dict[str, Any]) -> dict[str, Any]:
+        """Return a compressed response decoded where it holds a secret, as vcrpy decodes it; else as it is."""
+        encoded = any(name == "content-encoding" for name, _ in _headers(response))
+        if not encoded or response.get("stream"):
+            return response
+        decoded: dict[str, Any] = decode_response(response)
+        body = _bytes(decoded["body"]["string"])
+        return decoded if self._response_body(body, None)[0] != body else response
+
+    def _stream(self, stream: dict[str, Any], sizes: list[int] | None) -> dict[str, Any]:
+        stream = stream if sizes is None else {**stream, "sizes": sizes}
+        if isinstance(stream.get("error"), str):
+            stream = {**stream, "error": self.text(stream["error"])}
+        return stream
+
+
+def _named(secret: str) -> str:
+    if 0 < len(secret) < _LEAST:
+        msg = f"a secret of {len(secret)} characters would be found in ordinary words; it needs {_LEAST}"
+        raise ValueError(msg)
+    return secret
+
+
+# ---- Credentials in their places ------------------------------------------------------------------------------------
+
+
+def _credentials(request: Request) -> Iterator[str]:
+    """Yield the credentials of a request that are long and rare enough to be looked for elsewhere."""
+    for name, value in request.headers.items():
+        found = _credentials_of_header(_latin(name).lower(), _latin(value))
+        yield from filter(is_worth_hunting, found)
+    uri = request.uri if isinstance(request.uri, str) else ""
+    yield from url_credentials(uri)
+    yield from _credentials_of_form(uri)
+    body = _body(request) or b""
+    if _content_type(request).startswith("application/x-www-form-urlencoded"):
+        yield from _credentials_of_form(body.decode("latin-1"))
+    elif body:
+        for edit in named(body):
+            if edit.kind.startswith(("field", "form field")):
+                text = _said(body, edit)
+                yield from filter(is_worth_hunting, {text, *_credentials_of_header("authorization", text)})
+
+
+def _said(body: bytes, edit: Edit) -> str:
+    """Return what a field of JSON says, without its escapes."""
+    text = body[edit.start : edit.end].decode("utf-8", "surrogateescape")
+    try:
+        return str(json.loads(f'"{text}"'))
+    except ValueError:
+        return text
+
+
+def _credentials_of_form(text: str) -> Iterator[str]:
+    for match in _PARAMETER.finditer(text):
+        if has_shape(value := unquote_plus(match[3])) or (is_worth_hunting(value) and not _is_loose(match)):
+            yield value
+
+
+def _credentials_of_header(name: str, value: str) -> Iterator[str]:
+    if name in AUTHORIZATIONS:
+        scheme = _SCHEME.fullmatch(value)
+        rest = scheme[2].strip() if scheme else value.strip()
+        if "=" in rest.rstrip("="):
+            yield from _SIGNED.findall(rest)
+        else:
+            yield rest
+        if scheme and scheme[1].lower() == "basic":
+            yield from _of_basic(rest)
+    elif name == "cookie":
+        yield from _cookies(value)
+    elif name in ACCOUNTS or is_secret_header(name, value):
+        yield (value.removeprefix("Bearer ")).strip()
+
+
+def _of_basic(text: str) -> Iterator[str]:
+    try:
+        user, _, password = base64.b64decode(text + "=" * (-len(text) % 4)).decode("utf-8", "replace").partition(":")
+    except ValueError:
+        return
+    yield password
+    if has_shape(user):
+        yield user
+
+
+def _cookies(value: str) -> Iterator[str]:
+    """Yield the values of cookies that look random: others say `theme=dark`."""
+    yield from (found.strip('"') for _, found in _COOKIE.findall(value) if has_shape(unquote(found.strip('"'))))
+
+
+def _without_credentials(value: str) -> str:
+    scheme = _SCHEME.fullmatch(value)
+    return f"{scheme[1]} {PLACEHOLDER}" if scheme else PLACEHOLDER
+
+
+def _without_cookies(value: str, *, every: bool) -> str:
+    """Return cookies without their values; the attributes of a `set-cookie` stay."""
+    if "=" not in value.partition(";")[0]:
+        return PLACEHOLDER
+    return _COOKIE.sub(rf"\1={PLACEHOLDER}", value, count=0 if every else 1)
+
+
+def _without_parameters(text: str) -> str:
+    """Return a URL or a form without the parameters that hold credentials."""
+
+    def replaced(match: re.Match[str]) -> str:
+        return match[0] if _is_loose(match) and match[3].isdigit() else f"{match[1]}{match[2]}={PLACEHOLDER}"
+
+    return _PARAMETER.sub(replaced, text)
+
+
+def _is_loose(match: re.Match[str]) -> bool:
+    return match[2].lower() in LOOSE_PARAMETERS
+
+
+# ---- Requests and responses as vcrpy holds them ---------------------------------------------------------------------
+
+
+def _body(request: Request) -> bytes | None:
+    """Return the bytes of a body; JSON for the objects that vcrpy's aiohttp patch keeps."""
+    body = request.body
+    if body is None or isinstance(body, (bytes, bytearray, memoryview)):
+        return None if body is None else bytes(body)
+    if hasattr(body, "read"):
+        return _bytes(body.read())
+    if isinstance(body, (dict, list)):
+        return json.dumps(body, default=str).encode()
+    return b"".join(map(_bytes, body)) if isinstance(body, Iterable) else _bytes(str(body))
+
+
+def _set_body(request: Request, body: bytes | None) -> None:
+    """Give a request its body, as the kind of thing that it was."""
+    if isinstance(request.body, (dict, list)):
+        request.body = json.loads(body or b"null")
+    else:
+        is_pieces = getattr(request, "_was_iter", False) and not getattr(request, "_was_file", False)
+        request.body = [body] if is_pieces else body
+
+
+def _bytes(value: Any) -> bytes:
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogatepass")
+    return bytes(value) if isinstance(value, (bytes, bytearray, memoryview)) else b""
+
+
+def _latin(value: Any) -> str:
+    """Return a header's name or value as text: some clients give bytes."""
+    return value.decode("latin-1") if isinstance(value, bytes) else str(value)
+
+
+def _content_type(request: Request) -> str:
+    return str(request.headers.get("content-type", "")).lower()
+
+
+def _unzipped(request: Request, body: bytes) -> bytes:
+    """Return a compressed body of a request decoded: what holds a secret is stored so, and matched so."""
+    try:
+        match str(request.headers.get("content-encoding", "")).lower():
+            case "gzip":
+                return gzip.decompress(body)
+            case "deflate":
+                return zlib.decompress(body)
+    except (OSError, EOFError, zlib.error):
+        pass
+    return body
+
+
+def _headers(response: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, values in (response.get("headers") or {}).items():
+        for value in values if isinstance(values, (list, tuple)) else [values]:
+            yield _latin(name).lower(), _latin(value)
+
+
+def _each(value: Any, name: str, change: Any) -> Any:
+    return [change(name, one) for one in value] if isinstance(value, (list, tuple)) else change(name, value)
+
+
+def _correct_length(headers: dict[str, Any], body: bytes | None) -> None:
+    """Give a `content-length` that is there the length that is true now."""
+    for name, value in headers.items():
+        if _latin(name).lower() == "content-length":
+            length = str(len(body or b""))
+            headers[name] = [length] if isinstance(value, (list, tuple)) else length

@@ -1,0 +1,134 @@
+"""A recorded interaction plays: the same chunks, the same silences if wanted, the same ending."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
+from typing import Any, cast
+
+from fakellm.errors import UnexpectedCallError
+from fakellm.events import Fault, Pause
+from fakellm.exchange import Exchange, Failure, Kind, ProviderCall
+from fakellm.script import Script
+from fakellm.wire.codec import Codec, Ending, Run, legal_or_not
+
+Steps = list[Run | Failure]
+Overlay = Callable[[Steps], Steps]
+"""What replays instead of the steps that were recorded."""
+
+
+class TapeEndedError(UnexpectedCallError):
+    """The app reads past the place where the app that was recorded stopped reading: nobody knows what came then."""
+
+
+def chunks_of(response: Mapping[str, Any]) -> list[bytes]:
+    """Return the chunks of a recorded response as its client received them; a whole body is one."""
+    body: bytes = response["body"]["string"] or b""
+    stream = response.get("stream")
+    if stream is None:
+        return [body] if body else []
+    ends = list(accumulate(stream["sizes"]))
+    return [body[end - size : end] for end, size in zip(ends, stream["sizes"], strict=True)]
+
+
+def steps_of(response: Mapping[str, Any], *, timed: bool, ended: Callable[[int], BaseException]) -> Steps:
+    """Return what a recorded response does, step by step; with its silences if `timed`.
+
+    `ended` makes the error for reading past a recording that its app had cancelled.
+    """
+    chunks, stream = chunks_of(response), response.get("stream")
+    if stream is None:
+        return [Ending(chunks)]
+    steps: Steps = []
+    for chunk, delay in zip(chunks, stream["delays"], strict=True):
+        steps += [Pause(delay / 1000), [chunk]] if timed and delay else [[chunk]]
+    if stream["end"] == "complete":
+        return [*steps, Ending()]
+    if stream["end"] == "cancelled":
+        return [*steps, _End(ended, len(chunks))]
+    kind = stream["error"] or ("ReadTimeout" if stream["end"] == "timeout" else "ReadError")
+    return [*steps, Failure(cast("Kind", kind))]
+
+
+class _End(list[bytes]):
+    """A run that cannot be read: whoever wants its first piece reads past the end of the tape."""
+
+    def __init__(self, error: Callable[[int], BaseException], count: int) -> None:
+        super().__init__()
+        self._error = error
+        self._count = count
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __iter__(self) -> Iterator[bytes]:
+        raise self._error(self._count)
+
+
+def exchange_of(call: ProviderCall, response: Mapping[str, Any], steps: Iterable[Run | Failure]) -> Exchange:
+    """Return the exchange that plays a recorded response by the steps."""
+    headers = [
+        (name, value)
+        for name, values in response["headers"].items()
+        for value in ([values] if isinstance(values, str) else values)
+    ]
+    return Exchange(call, response["status"]["code"], headers, steps)
+
+
+# -- the same tape, but -----------------------------------------------------------------------------------
+
+
+def failing(fault: Fault, after: int) -> Overlay:
+    """Return an overlay that breaks the stream after so many chunks."""
+
+    def overlay(steps: Steps) -> Steps:
+        kept: Steps = []
+        left = after
+        for step in steps:
+            if isinstance(step, list) and not isinstance(step, _End):
+                if left < len(step) or (left == 0 and isinstance(step, Ending)):
+                    return [*kept, step[:left], fault]
+                left -= len(step)
+            elif not isinstance(step, Pause):
+                break
+            kept.append(step)
+        return [*kept, fault]
+
+    return overlay
+
+
+def rechunked(cut: Callable[[bytes], Sequence[bytes]]) -> Overlay:
+    """Return an overlay that gives the same bytes in other chunks, without the silences between them."""
+
+    def overlay(steps: Steps) -> Steps:
+        body = b"".join(b"".join(step) for step in steps if isinstance(step, list) and not isinstance(step, _End))
+        last = steps[-1] if steps else Ending()
+        pieces = list(cut(body))
+        if b"".join(pieces) != body:
+            msg = "the pieces of a re-chunked body do not add up to it"
+            raise ValueError(msg)
+        return [Ending(pieces)] if isinstance(last, Ending) else [pieces, last]
+
+    return overlay
+
+
+def every(size: int) -> Callable[[bytes], list[bytes]]:
+    """Return a cut into pieces of so many bytes."""
+    if type(size) is not int or size < 1:
+        msg = f"every is a number of bytes from 1 up, not {size!r}"
+        raise ValueError(msg)
+    return lambda body: [body[at : at + size] for at in range(0, len(body), size)]
+
+
+def script_of(response: Mapping[str, Any], codec: Codec, *, timed: bool = False) -> Script:
+    """Return what a recorded stream says as a script; with its silences if `timed`."""
+    decoder = codec.decoder()
+    events: list[Any] = []
+    stream = response.get("stream")
+    delays = stream["delays"] if stream and timed else None
+    for place, chunk in enumerate(chunks_of(response)):
+        found = decoder.feed(chunk)
+        if delays and delays[place] and found:
+            events.append(Pause(delays[place] / 1000))
+        events += found
+    return legal_or_not([*events, *decoder.close()])
