@@ -393,7 +393,7 @@ def test_natives_of_other_apis_and_other_answers_are_left_out():
     assert document(script)["stop_reason"] == "end_turn"
 
 
-@pytest.mark.parametrize("data", [[1], {}, {"text": "a"}, {"type": ""}, {"type": 3}])
+@pytest.mark.parametrize("data", [{}, {"text": "a"}, {"type": ""}, {"type": 3}])
 def test_a_native_that_is_no_block_is_refused(data):
     with pytest.raises(WireError, match="Native of anthropic|'type' is 3"):
         encoded(Script(Native("anthropic.messages", data)))

@@ -140,6 +140,21 @@ class Tape:
         left = [request for place, (request, _) in enumerate(self._cassette.data[:loaded]) if not counts[place]]
         return [f"{request.method} {request.uri}" for request in left]
 
+    def problem(self, *, strict: bool = False) -> str | None:
+        """Word what a test that used the tape did wrong: it missed, it never came by, or, if strict, it left a rest."""
+        if self.misses:
+            return f"a request was not on the tape, and the error was caught:\n{self.misses[0]}"
+        if not self.play_count and not self.recorded:
+            return explain(
+                f"no request touched the tape {self.path}: your app did not come this way",
+                expected=self.unplayed or ["an empty tape"],
+                remedy=["look whether the app calls its client at all", "or take the marker cassette away"],
+            )
+        if strict and (left := self.unplayed) and self.mode != "all":
+            remedy = ["record it anew: --llm-record=all, or let strict=False"]
+            return explain(f"{len(left)} of the tape {self.path} was never asked for", expected=left, remedy=remedy)
+        return None
+
     def script(self, at: int = 0, *, timed: bool = False) -> Script:
         """Return a recorded stream as a script; with its silences if `timed`. Raises `LookupError` for no such API."""
         request, response = self._cassette.data[at]

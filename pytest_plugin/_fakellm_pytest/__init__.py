@@ -16,6 +16,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from _fakellm_pytest.cassettes import MARKER as CASSETTE_MARKER
+from _fakellm_pytest.cassettes import PASSED, add_options, use_fixture
+from _fakellm_pytest.cassettes import cassette as cassette
+
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
@@ -26,7 +30,6 @@ _MARKER = "fake_llm(allow_unused=False, allow_misses=False): let replies stay un
 _OPTIONS = ("allow_unused", "allow_misses")
 
 _fakes = pytest.StashKey[dict[str, Any]]()
-_passed = pytest.StashKey[bool]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -39,6 +42,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="fail a test that would reach anything but this machine",
     )
     parser.addini("llm_block_network", "as --llm-block-network", type="bool", default=False)
+    add_options(parser, group)
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Give a test with the marker cassette its fixture."""
+    use_fixture(item)
 
 
 def _is_blocked(config: pytest.Config) -> bool:
@@ -56,6 +65,7 @@ class _Blocking:
 def pytest_configure(config: pytest.Config) -> None:
     """Declare the marker, and refuse to run beside a plugin that would be mistaken for this one."""
     config.addinivalue_line("markers", _MARKER)
+    config.addinivalue_line("markers", CASSETTE_MARKER)
     if _is_blocked(config):
         config.pluginmanager.register(_Blocking(), "_fakellm_pytest_blocking")
     me = sys.modules[__name__]
@@ -84,7 +94,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     """Show the calls and the chunks of the fakes in the report of a test that failed."""
     report = yield
     if report.when == "call":
-        item.stash[_passed] = report.passed
+        item.stash[PASSED] = report.passed
     if report.failed and report.when != "teardown":
         for name, fake in item.stash.get(_fakes, {}).items():
             report.sections.append((f"{name}: calls and chunks", fake.report()))
@@ -141,7 +151,7 @@ def _llm_network(request: pytest.FixtureRequest) -> Iterator[Interception]:
     with kind(block_network=_is_blocked(request.config)).on() as interception:
         yield interception
     misses = interception.guard.misses
-    if misses and request.node.stash.get(_passed, False) and not allowed.get("allow_misses"):
+    if misses and request.node.stash.get(PASSED, False) and not allowed.get("allow_misses"):
         msg = f"the test would have reached the network, and the error was caught:\n{misses[0]}"
         pytest.fail(msg, pytrace=False)
 
@@ -167,7 +177,7 @@ def _strict(request: pytest.FixtureRequest, name: str, fake: Any) -> Iterator[An
     allowed = _allowed(request.node)
     request.node.stash.setdefault(_fakes, {})[name] = fake
     yield fake
-    if request.node.stash.get(_passed, False) and (problem := _problem(fake, allowed)):
+    if request.node.stash.get(PASSED, False) and (problem := _problem(fake, allowed)):
         pytest.fail(problem, pytrace=False)
 
 

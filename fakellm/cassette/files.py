@@ -1,0 +1,209 @@
+"""Keeps tapes in files: vcrpy's persister, with writes that are whole or not at all, and parallel workers.
+
+A save takes the tape's lock, reads what the file holds by now, adds what other workers recorded since this one loaded
+it, and puts a new file in the old one's place. What is kept is what there would be if the workers had run one after
+the other: a worker that sends a request which another has recorded meanwhile would have found it on the tape. So of
+each request there are as often as the one that sent it most often: two workers that ran the same test do not double
+it, and two equal requests of one worker stay two. Which requests are the same, `key` says; by default those with the
+same method, URL and body, as JSON where it is some. What this worker took off, by recording it anew, stays off.
+
+A process that is killed leaves the old file or the new one. The kernel lets go of its lock, and the next writer
+removes its temporary file: who has the lock is the only one that writes beside the tape.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vcr.persisters.filesystem import CassetteNotFoundError
+from vcr.request import Request
+
+from fakellm.cassette.dialects import Pair, Tape, read_tape, unsupported
+from fakellm.cassette.format import JSON, YAML, CassetteError, body_bytes
+from fakellm.cassette.locking import lock
+from fakellm.cassette.matching import body_of
+from fakellm.errors import explain
+from fakellm.scriptfile import write_atomically
+
+
+def same_request(request: Request) -> Hashable:
+    """Return what two requests have in common that are the same: method, URL and body."""
+    body = body_of(request)
+    return request.method, request.uri, body if isinstance(body, bytes) else json.dumps(body, sort_keys=True)
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """The file that was loaded, which is another one once it was replaced, and what its interactions are known by."""
+
+    file: tuple[int, ...] = ()
+    interactions: tuple[Hashable, ...] = ()
+
+
+class Files:
+    """A persister for one cassette: `vcr.register_persister(Files())`. `.json` is JSON, any other suffix YAML.
+
+    `key` says which requests are the same; `patience` is how many seconds a save waits for other writers.
+    """
+
+    def __init__(self, key: Callable[[Request], Hashable] = same_request, *, patience: float = 60) -> None:
+        self._key = key
+        self._patience = patience
+        self._loaded: dict[Path, _Loaded] = {}
+
+    def load_cassette(self, cassette_path: str | Path, serializer: object = None) -> tuple[Any, ...]:  # noqa: ARG002
+        """Return requests and responses, and metadata if the tape has any.
+
+        Raises `CassetteNotFoundError` for no file or an empty one, which vcrpy records, and `CassetteError`.
+        """
+        path, name = _real(cassette_path), str(cassette_path)
+        self._loaded.pop(path, None)
+        data, file = _bytes(path, name)
+        tape = _parse(data, name)
+        if tape is None:
+            raise CassetteNotFoundError(name)
+        if tape.dialect == "vcrpy":
+            self._loaded[path] = _Loaded(file, tuple(map(_identity, tape.pairs)))
+        return (tape.requests, tape.responses, tape.metadata) if tape.metadata else (tape.requests, tape.responses)
+
+    def save_cassette(
+        self,
+        cassette_path: str | Path,
+        cassette_dict: Mapping[str, Any],
+        serializer: object = None,  # noqa: ARG002
+    ) -> None:
+        """Write the tape, with what others have recorded on it meanwhile.
+
+        Raises `CassetteError` for a tape that is broken by now, or of another tool; that is never written over.
+        """
+        path, name = _real(cassette_path), str(cassette_path)
+        pairs = list(zip(cassette_dict["requests"], cassette_dict["responses"], strict=True))
+        metadata = cassette_dict.get("metadata") or {}
+        _make_folder(path.parent, name)
+        with lock(path.with_name(f".{path.name}.lock"), self._patience, name):
+            _remove_litter(path)
+            (data, file), loaded = _bytes(path, name), self._loaded.get(path, _Loaded())
+            if file != loaded.file and (there := _parse(data, name)):
+                if there.dialect != "vcrpy":
+                    raise unsupported(there, name)
+                pairs = self._merged(pairs, there.pairs, loaded)
+                metadata = {**(there.metadata or {}), **metadata}
+            text = _text(path, pairs, metadata)
+            if text.encode() != data:
+                _write(path, text)
+
+    def _merged(self, mine: list[Pair], there: list[Pair], loaded: _Loaded) -> list[Pair]:
+        """Return what was loaded and is still ours, what others added, and what we have of a request beyond theirs."""
+        known = Counter(loaded.interactions)
+        added = [pair for pair in there if not _took(known, _identity(pair))]
+        left = Counter(loaded.interactions)
+        is_old = [_took(left, _identity(pair)) for pair in mine]
+        old = [pair for pair, was_loaded in zip(mine, is_old, strict=True) if was_loaded]
+        new = [pair for pair, was_loaded in zip(mine, is_old, strict=True) if not was_loaded]
+        theirs = Counter(self._key(request) for request, _ in added)
+        return old + added + [pair for pair in new if not _took(theirs, self._key(pair[0]))]
+
+
+def _took(counter: Counter[Hashable], key: Hashable) -> bool:
+    """Take one of these, if there is one."""
+    counter[key] -= 1
+    return counter[key] >= 0
+
+
+def _identity(pair: Pair) -> Hashable:
+    """Return what tells an interaction from others that are not alike."""
+    request, response = pair
+    stream = response.get("stream") or {}
+    body = response["body"]["string"]
+    return (
+        *(request.method, request.uri, _hashable(request.headers), body_bytes(request.body)),
+        *(response["status"]["code"], _hashable(response["headers"]), body_bytes(body)),
+        *(tuple(stream.get("sizes", ())), stream.get("end"), stream.get("error")),
+    )
+
+
+def _hashable(headers: Mapping[str, Any]) -> Hashable:
+    return tuple(sorted((name.lower(), repr(values)) for name, values in headers.items()))
+
+
+def _text(path: Path, pairs: list[Pair], metadata: Mapping[str, Any]) -> str:
+    interactions = [{"request": request._to_dict(), "response": response} for request, response in pairs]  # noqa: SLF001
+    serializer = JSON if path.suffix == ".json" else YAML
+    return serializer.serialize({"interactions": interactions, "metadata": metadata})
+
+
+def _real(path: str | Path) -> Path:
+    """Return the file that a path means, so that a link stays a link."""
+    return Path(os.path.realpath(path))
+
+
+def _bytes(path: Path, name: str) -> tuple[bytes, tuple[int, ...]]:
+    """Return what a file holds, and what it is told from others by; nothing of no file."""
+    try:
+        with path.open("rb") as file:
+            found = os.fstat(file.fileno())
+            return file.read(), (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+    except FileNotFoundError:
+        return b"", ()
+    except OSError as error:
+        raise _failed(f"{name}: the tape cannot be read: {error.strerror}", "name a file that can be read") from error
+
+
+def _parse(data: bytes, name: str) -> Tape | None:
+    """Return the tape of a file; None for an empty one."""
+    if not data or data.isspace():
+        return None
+    data = data.removeprefix(codecs.BOM_UTF8)
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        headline = f"{name}, line {line}: byte {error.start} is not UTF-8; cassettes are"
+        raise _failed(headline, "save it as UTF-8, or delete it and record it again") from None
+    return read_tape(text, name, data)
+
+
+def _write(path: Path, text: str) -> None:
+    """Put the file in the place of the old one, and the folder's entry on the disk."""
+    try:
+        write_atomically(path, text)
+        if os.name == "posix":
+            folder = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+    except OSError as error:
+        raise _failed(
+            f"{path}: the tape cannot be written: {error.strerror}", "see to the folder or the disk"
+        ) from error
+
+
+def _make_folder(folder: Path, name: str) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        blocking = next((parent for parent in (folder, *folder.parents) if parent.exists()), folder)
+        what = f"{blocking} is a file" if blocking.is_file() else f"{blocking}: {error.strerror}"
+        headline = f"{name}: the folder of the tape cannot be made: {what}"
+        raise _failed(headline, "record to another folder") from error
+
+
+def _remove_litter(path: Path) -> None:
+    """Remove the temporary files of writers of this tape that were killed; who has the lock is the only one alive."""
+    left = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{8}}\.tmp")
+    for entry in os.scandir(path.parent):
+        if left.fullmatch(entry.name):
+            Path(entry.path).unlink(missing_ok=True)
+
+
+def _failed(headline: str, remedy: str) -> CassetteError:
+    return CassetteError(explain(headline, remedy=[remedy]))

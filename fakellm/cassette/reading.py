@@ -1,0 +1,236 @@
+"""Reads YAML and JSON into plain data, and finds the line of a place in them once something is wrong there.
+
+Nothing that a tape says is executed. Tags of Python and Ruby objects, which recorders left on tapes, are read as the
+data under them: vcrpy's `BytesIO`, `iter`, `tuple` and `str` as what they hold, a header name of a class of its own
+as its text, Ruby's `!binary` as bytes; other tags are refused. Dates stay text.
+"""
+
+from __future__ import annotations
+
+import binascii
+import json
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias, cast
+
+import yaml
+
+Place: TypeAlias = tuple[str | int, ...]
+
+_Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_CONFLICT = re.compile(r"^(?:<{7}|={7}|>{7})(?: |$)", re.MULTILINE)
+
+
+class UnreadableError(ValueError):
+    """A text that is not YAML or JSON, or not such as tapes are made of."""
+
+    def __init__(self, problem: str, line: int, remedy: str = "") -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.line = line
+        self.remedy = remedy
+
+
+class _Loader(_Base):  # type: ignore[misc]
+    """A safe loader that takes no key twice, of which one would be lost, and no base64 that is half garbage."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002
+        if isinstance(node, yaml.MappingNode):
+            keys = [key.value for key, _ in node.value if type(key) is yaml.ScalarNode]
+            if len(set(keys)) < len(keys):
+                _refuse_twice(node)
+        return cast("dict[Any, Any]", super().construct_mapping(node, deep=deep))
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - the base's, without dates
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+        for first, resolvers in _Base.yaml_implicit_resolvers.items()
+    }
+
+
+class _NamingLoader(_Loader):
+    """Says where a value cannot be read; slower."""
+
+    def construct_object(self, node: Any, deep: bool = False) -> Any:  # noqa: FBT001, FBT002
+        try:
+            return super().construct_object(node, deep=deep)
+        except (ValueError, LookupError, AttributeError) as error:
+            problem = f"{node.value!r:.80} is no {node.tag.rpartition(':')[2]}"
+            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark) from error
+
+
+def _refuse_twice(node: yaml.MappingNode) -> None:
+    seen: set[str] = set()
+    for key, _ in node.value:
+        if isinstance(key, yaml.ScalarNode):
+            if key.value in seen:
+                problem = f"the key {key.value!r} comes twice"
+                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+            seen.add(key.value)
+
+
+def from_base64(text: str) -> bytes:
+    """Return what base64 with line ends holds. Raises `ValueError` for anything else in it."""
+    return binascii.a2b_base64("".join(text.split()), strict_mode=True)
+
+
+def _as_bytes(loader: Any, node: Any) -> bytes:
+    try:
+        return from_base64(loader.construct_scalar(node))
+    except ValueError as error:
+        problem = f"this is not base64: {error}"
+        raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark) from None
+
+
+def _as_data(loader: Any, suffix: str, node: Any) -> Any:
+    """Return the data of an object that the text tags; of one that was made from one argument, the argument."""
+    if isinstance(node, yaml.ScalarNode):
+        return loader.construct_scalar(node)
+    if isinstance(node, yaml.SequenceNode):
+        values = loader.construct_sequence(node, deep=True)
+        return tuple(values) if suffix == "tuple" else values[0] if len(values) == 1 else values
+    values = loader.construct_mapping(node, deep=True)
+    if suffix.endswith("BytesIO"):
+        return (values.get("state") or (b"",))[0]
+    if suffix.startswith("object/apply:") and values.get("args"):
+        return values["args"][0]
+    return values
+
+
+_Loader.add_constructor("tag:yaml.org,2002:binary", _as_bytes)
+_Loader.add_constructor("!binary", _as_bytes)
+for _prefix in ("tag:yaml.org,2002:python/", "!ruby/"):
+    _Loader.add_multi_constructor(_prefix, _as_data)
+
+
+def from_yaml(text: str, data: bytes | None = None) -> Any:
+    """Return the data of a YAML document, which `data` is in UTF-8, if given. Raises `UnreadableError`."""
+    try:
+        return _load_yaml(text if data is None or _Base is yaml.SafeLoader else data)
+    except yaml.reader.ReaderError as error:
+        shown = f"character U+{error.character:04X}" if isinstance(error.character, int) else repr(error.character)
+        place = text.encode("utf-8", "surrogatepass")[: error.position] if _Base is not yaml.SafeLoader else b""
+        line = place.count(b"\n") + 1 if place else text.count("\n", 0, error.position) + 1
+        raise UnreadableError(f"this is not YAML: {shown}: {error.reason}", line) from None
+    except UnicodeEncodeError as error:
+        line = text.count("\n", 0, error.start) + 1
+        raise UnreadableError("this is not YAML: it holds half of a surrogate pair", line) from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        problem = error.problem or error.context or "it cannot be read"
+        raise _unreadable(text, problem, mark.line + 1 if mark else 1) from None
+    except (ValueError, LookupError, AttributeError, RecursionError, TypeError) as error:
+        raise UnreadableError(f"this YAML is not a cassette: {error}", 1) from None
+
+
+def _load_yaml(text: str | bytes) -> Any:
+    try:
+        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a safe loader's subclass
+    except UnicodeEncodeError:
+        raise
+    except (ValueError, LookupError, AttributeError):
+        return yaml.load(text, Loader=_NamingLoader)  # noqa: S506 - a safe loader's subclass
+
+
+def _unreadable(text: str, problem: str, line: int) -> UnreadableError:
+    conflict = _CONFLICT.search(text)
+    if conflict:
+        there = text.count("\n", 0, conflict.start()) + 1
+        return UnreadableError("a merge conflict is left here", there, "resolve it, or record the tape again")
+    found = text.split("\n")[line - 1 : line]
+    is_tab = "\t" in problem or "\\t" in problem or any(shown.lstrip(" ").startswith("\t") for shown in found)
+    remedy = "YAML is indented with spaces: replace the tab" if is_tab else ""
+    return UnreadableError(f"this is not YAML that a cassette is made of: {problem}", line, remedy)
+
+
+class _TwiceError(ValueError):
+    pass
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    mapping = dict(pairs)
+    if len(mapping) < len(pairs):
+        raise _TwiceError
+    return mapping
+
+
+def from_json(text: str) -> Any:
+    """Return the data of a JSON document. Raises `UnreadableError`."""
+    try:
+        return json.loads(text, object_pairs_hook=_once)
+    except json.JSONDecodeError as error:
+        conflict = _CONFLICT.search(text)
+        if conflict:
+            raise _unreadable(text, "", error.lineno) from None
+        raise UnreadableError(f"this is not JSON: {error.msg}", error.lineno) from None
+    except _TwiceError:
+        seen: set[Place] = set()
+        for place, start in _json_places(text):
+            if place in seen:
+                line = text.count("\n", 0, start) + 1
+                raise UnreadableError(f"the key {place[-1]!r} comes twice", line) from None
+            seen.add(place)
+        raise UnreadableError("a key comes twice", 1) from None
+    except RecursionError as error:
+        raise UnreadableError(f"this JSON is not a cassette: {error}", 1) from None
+
+
+_JSON_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+')
+
+
+def _json_places(text: str) -> Iterator[tuple[Place, int]]:
+    """Yield each place of a JSON document, and where its key, or the value of a list, begins."""
+    path: list[str | int] = []
+    is_key = False
+    for token in _JSON_TOKEN.finditer(text):
+        mark = token[0]
+        if path and isinstance(path[-1], int) and is_key and mark != "]":
+            yield tuple(path), token.start()
+            is_key = False
+        if mark == "{":
+            path.append("")
+            is_key = True
+        elif mark == "[":
+            path.append(0)
+            is_key = True
+        elif mark in "}]":
+            path.pop()
+            is_key = False
+        elif mark == ",":
+            last = path[-1]
+            path[-1] = last + 1 if isinstance(last, int) else ""
+            is_key = True
+        elif is_key:
+            path[-1] = json.loads(mark)
+            yield tuple(path), token.start()
+            is_key = False
+
+
+def _json_line(text: str, place: Place) -> int:
+    starts = dict(_json_places(text))
+    deepest = next((starts[place[:depth]] for depth in range(len(place), 0, -1) if place[:depth] in starts), 0)
+    return text.count("\n", 0, deepest) + 1
+
+
+def _yaml_line(text: str, place: Place) -> int:
+    node, line = yaml.compose(text, Loader=_Base), 1
+    for part in place:
+        if isinstance(node, yaml.MappingNode):
+            pair = next(((key, value) for key, value in node.value if _name(key) == str(part)), None)
+            if pair is None:
+                break
+            line, node = pair[0].start_mark.line + 1, pair[1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):
+            node = node.value[part]
+            line = node.start_mark.line + 1
+    return line
+
+
+def _name(key: yaml.Node) -> object:
+    """Return the text of a key, also of one that is tagged as an object."""
+    value = key.value
+    return value[0].value if isinstance(key, yaml.SequenceNode) and len(value) == 1 else value
+
+
+def line_finder(text: str, *, is_json: bool) -> Callable[[Place], int]:
+    """Return what finds the line of the deepest part of a place that the document has."""
+    return lambda place: _json_line(text, place) if is_json else _yaml_line(text, place)
