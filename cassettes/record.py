@@ -118,6 +118,7 @@ SESSIONS: dict[str, Callable[[], None]] = {
 
 def main() -> None:
     for name, session in SESSIONS.items():
+        (HERE / name).unlink(missing_ok=True)
         interception = Interception()
         tape = Tape(HERE / name, mode="all")
         with tape.open(), interception.on():
