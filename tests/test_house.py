@@ -65,7 +65,7 @@ def test_the_table_names_every_room():
 
 
 @pytest.mark.parametrize(
-    "path", [path for path in SOURCES if room(path) not in (*PACKAGES, "_fakellm_pytest")], ids=room
+    "path", [path for path in SOURCES if room(path) not in PACKAGES and "_fakellm_pytest" not in room(path)], ids=room
 )
 def test_arrows_point_up_the_table(path):
     here = ROOMS.index(room(path))

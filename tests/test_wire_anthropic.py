@@ -1063,12 +1063,6 @@ def test_json_of_any_depth_raises_nothing_but_wire_errors(around, bracket):
             CODEC.decode(f"data: {around.replace('%s', deep)}\n\n".encode())
 
 
-@pytest.mark.parametrize("extra", [[1], "3"])
-def test_what_a_usage_says_beside_its_counts_is_an_object(extra):
-    with pytest.raises(WireError, match="Usage.extra is JSON, but no object"):
-        encoded(Script("a", Usage(extra=extra)))
-
-
 # -- there and back -------------------------------------------------------------------------------
 
 

@@ -14,13 +14,14 @@ from __future__ import annotations
 import base64
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
 import yaml
 
 from fakellm.cassette.emit import Block, Plain, raw, to_yaml
+from fakellm.cassette.numbers import Delays, Numbers, is_plain
 from fakellm.cassette.reading import Place, UnreadableError, from_base64, from_json, from_yaml, line_finder
 from fakellm.errors import clip, explain
 
@@ -150,7 +151,7 @@ class Document:
                     (*place, key), f"a stream has no such field; it has {', '.join(_STREAM)}", "correct its name"
                 )
         sizes: list[int] = self._numbers((*place, "sizes"), int, "bytes")
-        delays: list[float] = self._numbers((*place, "delays"), float, "milliseconds")
+        delays = self._delays((*place, "delays"))
         again = "put back what was recorded, or record it again"
         if sum(sizes) != length:
             raise self.refuse((*place, "sizes"), f"they add up to {sum(sizes)} bytes, and the body has {length}", again)
@@ -165,15 +166,22 @@ class Document:
             raise self.refuse((*place, "error"), f"the name of an exception belongs here, or null, not {_shown(error)}")
         return {"sizes": sizes, "delays": delays, "end": end, "error": error}
 
+    def _delays(self, place: Place) -> Sequence[float]:
+        """Return milliseconds, which become numbers when somebody wants them: a tape that plays at once needs none."""
+        found = self.get(place)
+        if isinstance(found, str) and is_plain(found):
+            return Delays(found)
+        return self._numbers(place, float, "milliseconds")
+
     def _numbers(self, place: Place, kind: Callable[[Any], Any], unit: str) -> list[Any]:
         found = self.get(place)
         if found is None:
             raise self.refuse(place, "it is missing here")
         parts = found if isinstance(found, list) else str(found).split()
         try:
-            numbers = [kind(part) for part in parts]
+            numbers = Numbers(map(kind, parts))
         except (ValueError, TypeError):
-            numbers = [-1]
+            numbers = Numbers([-1])
         if numbers and not (min(numbers) >= 0 and math.isfinite(sum(numbers))):
             raise self.refuse(place, f"numbers of {unit} belong here, with spaces between them, not {_shown(found)}")
         return numbers

@@ -40,10 +40,16 @@ def steps_of(response: Mapping[str, Any], *, timed: bool, ended: Callable[[int],
     if stream is None:
         return [Ending(chunks)]
     steps: Steps = []
-    for chunk, delay in zip(chunks, stream["delays"], strict=True):
-        steps += [Pause(delay / 1000), [chunk]] if timed and delay else [[chunk]]
+    run: list[bytes] = []
+    for chunk, delay in zip(chunks, stream["delays"], strict=True) if timed else ():
+        if delay:
+            steps += [run, Pause(delay / 1000)] if run else [Pause(delay / 1000)]
+            run = []
+        run.append(chunk)
+    run = run if timed else chunks
     if stream["end"] == "complete":
-        return [*steps, Ending()]
+        return [*steps, Ending(run)]
+    steps.append(run)
     if stream["end"] == "cancelled":
         return [*steps, _End(ended, len(chunks))]
     kind = stream["error"] or ("ReadTimeout" if stream["end"] == "timeout" else "ReadError")
@@ -80,6 +86,9 @@ def exchange_of(call: ProviderCall, response: Mapping[str, Any], steps: Iterable
 
 def failing(fault: Fault, after: int) -> Overlay:
     """Return an overlay that breaks the stream after so many chunks."""
+    if type(after) is not int or after < 0:
+        msg = f"after is a number of chunks from 0 up, not {after!r}"
+        raise ValueError(msg)
 
     def overlay(steps: Steps) -> Steps:
         kept: Steps = []
