@@ -5,10 +5,18 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import openai  # noqa: F401 - loaded before pytester, which unloads what a test of its own loads first
 import pytest
+import vcr  # noqa: F401
+import yaml  # noqa: F401
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "benchmarks").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "cassettes" / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "benchmarks").glob("*.md")),
+]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -22,13 +30,15 @@ def blocks(language):
 
 
 @pytest.mark.parametrize("code", blocks("python"))
-def test_python_blocks_run(code, pytester):
+def test_python_blocks_run(code, pytester, monkeypatch):
     if "def test_" in code:
         pytester.makepyfile(code)
+        (pytester.path / "cassettes").symlink_to(ROOT / "cassettes")
         options = ("-p", "no:cacheprovider", "-p", "no:langsmith_plugin", "-p", "no:hypothesispytest")
         outcomes = pytester.runpytest(*options).parseoutcomes()
         assert outcomes == {"passed": code.count("def test_")}
     else:
+        monkeypatch.chdir(ROOT)
         exec(compile(code, "block", "exec"), {"__name__": "block"})
 
 
