@@ -51,9 +51,9 @@ def read(text: str, name: str) -> tuple[list[Request], list[dict[str, Any]]]:
     return tape.requests, tape.responses
 
 
-def read_tape(text: str, name: str, data: bytes | None = None) -> Tape:
-    """Return all that a tape holds; `data` is the text in UTF-8, if at hand. Raises `CassetteError`."""
-    document = Document(text, name, data)
+def read_tape(source: str | bytes, name: str) -> Tape:
+    """Return all that a tape holds, of its text or that in UTF-8. Raises `CassetteError`."""
+    document = Document(source, name)
     dialect = _dialect(document)
     tape = Tape(dialect)
     for request, response in _READERS[dialect](document):

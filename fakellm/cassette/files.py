@@ -163,12 +163,20 @@ def _parse(data: bytes, name: str) -> Tape | None:
         return None
     data = data.removeprefix(codecs.BOM_UTF8)
     try:
-        text = data.decode()
+        return read_tape(data, name)
+    except CassetteError:
+        _check_encoding(data, name)
+        raise
+
+
+def _check_encoding(data: bytes, name: str) -> None:
+    """Raise `CassetteError` for bytes that are not UTF-8, which is why they cannot be read."""
+    try:
+        data.decode()
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         headline = f"{name}, line {line}: byte {error.start} is not UTF-8; cassettes are"
         raise _failed(headline, "save it as UTF-8, or delete it and record it again") from None
-    return read_tape(text, name, data)
 
 
 def _write(path: Path, text: str) -> None:

@@ -21,8 +21,8 @@ from typing import Any, Protocol, TypeVar
 import yaml
 
 from fakellm.cassette.emit import Block, Plain, raw, to_yaml
-from fakellm.cassette.numbers import Delays, Numbers, is_plain
-from fakellm.cassette.reading import Place, UnreadableError, from_base64, from_json, from_yaml, line_finder
+from fakellm.cassette.numbers import Delays, Numbers, counts, is_plain
+from fakellm.cassette.reading import Place, UnreadableError, as_str, from_base64, from_json, from_yaml, line_finder
 from fakellm.errors import clip, explain
 
 T = TypeVar("T")
@@ -44,20 +44,21 @@ class CassetteError(ValueError):
 class Document:
     """The data of a tape, and where in the text it stands.
 
-    `data` is the text in UTF-8, where the caller has it, which spares encoding it. The getters return a field that
+    The text may be given in UTF-8, as a file has it, which spares decoding it. The getters return a field that
     is checked, and raise `CassetteError` for one that is not as it should be.
     """
 
-    def __init__(self, text: str, name: str, data: bytes | None = None) -> None:
+    def __init__(self, source: str | bytes, name: str) -> None:
         self.name = name
         try:
-            self.data, is_json = _parsed(text, data, is_json=name.endswith(".json"))
+            self.data, is_json = _parsed(source, is_json=name.endswith(".json"))
         except UnreadableError as error:
             headline = f"{name}, line {error.line}: {error.problem}"
             raise CassetteError(explain(headline, remedy=[error.remedy or RESTORE])) from None
-        self._line = line_finder(text, is_json=is_json)
-        if text.startswith(HEADING) and not text[-_TAIL:].rstrip().endswith("\n..."):
-            line = text.rstrip().count("\n") + 1
+        self._line = line_finder(source, is_json=is_json)
+        head, tail = as_str(source[: len(HEADING)]), as_str(source[-_TAIL:])
+        if head == HEADING and not tail.rstrip().endswith("\n..."):
+            line = as_str(source).rstrip().count("\n") + 1
             headline = f'{name}, line {line}: the tape was cut off: it does not end with "..."'
             raise CassetteError(explain(headline, remedy=[RESTORE]))
 
@@ -177,6 +178,8 @@ class Document:
         found = self.get(place)
         if found is None:
             raise self.refuse(place, "it is missing here")
+        if kind is int and isinstance(found, str) and (numbers := counts(found)) is not None:
+            return numbers
         parts = found if isinstance(found, list) else str(found).split()
         try:
             numbers = Numbers(map(kind, parts))
@@ -187,12 +190,12 @@ class Document:
         return numbers
 
 
-def _parsed(text: str, data: bytes | None, *, is_json: bool) -> tuple[Any, bool]:
+def _parsed(source: str | bytes, *, is_json: bool) -> tuple[Any, bool]:
     """Return the data, and whether it is of JSON; what looks like JSON may be YAML all the same."""
-    if not is_json and text[:_TAIL].lstrip()[:1] in ("{", "["):
+    if not is_json and as_str(source[:_TAIL]).lstrip()[:1] in ("{", "["):
         with suppress(UnreadableError):
-            return from_json(text), True
-    return from_json(text) if is_json else from_yaml(text, data), is_json
+            return from_json(as_str(source)), True
+    return from_json(as_str(source)) if is_json else from_yaml(source), is_json
 
 
 def as_text(value: object) -> str:

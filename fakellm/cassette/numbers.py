@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, overload
 
-_PLAIN = re.compile(r"(?:\d++\.\d )*+\d++\.\d")
+_COUNTS = re.compile(r"(?:(?:0|[1-9]\d{0,17}) )*+(?:0|[1-9]\d{0,17})", re.ASCII)
+_PLAIN = re.compile(r"(?:\d++\.\d )*+\d++\.\d", re.ASCII)
+
+
+def counts(text: str) -> Numbers | None:
+    """Return the numbers of a text of digits and single spaces; None for any other text, which wants a closer look."""
+    if _COUNTS.fullmatch(text) is None:
+        return None
+    return Numbers(json.loads(f"[{text.replace(' ', ',')}]"))  # more than twice as fast as int() of each
 
 
 def is_plain(text: str) -> bool:

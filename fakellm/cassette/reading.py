@@ -102,24 +102,34 @@ for _prefix in ("tag:yaml.org,2002:python/", "!ruby/"):
     _Loader.add_multi_constructor(_prefix, _as_data)
 
 
-def from_yaml(text: str, data: bytes | None = None) -> Any:
-    """Return the data of a YAML document, which `data` is in UTF-8, if given. Raises `UnreadableError`."""
+def as_str(text: str | bytes) -> str:
+    """Return a text that may be there in UTF-8; only who has to say what is wrong with it needs it."""
+    return text if isinstance(text, str) else text.decode("utf-8", "replace")
+
+
+def from_yaml(source: str | bytes) -> Any:
+    """Return the data of a YAML document, a text or that in UTF-8. Raises `UnreadableError`."""
     try:
-        return _load_yaml(text if data is None or _Base is yaml.SafeLoader else data)
-    except yaml.reader.ReaderError as error:
+        return _load_yaml(source if _Base is not yaml.SafeLoader else as_str(source))
+    except yaml.YAMLError as error:
+        raise _refused(as_str(source), error) from None
+    except UnicodeEncodeError as error:
+        line = as_str(source).count("\n", 0, error.start) + 1
+        raise UnreadableError("this is not YAML: it holds half of a surrogate pair", line) from None
+    except (ValueError, LookupError, AttributeError, RecursionError, TypeError) as error:
+        raise UnreadableError(f"this YAML is not a cassette: {error}", 1) from None
+
+
+def _refused(text: str, error: yaml.YAMLError) -> UnreadableError:
+    """Word what YAML's reader says, with the line of it."""
+    if isinstance(error, yaml.reader.ReaderError):
         shown = f"character U+{error.character:04X}" if isinstance(error.character, int) else repr(error.character)
         place = text.encode("utf-8", "surrogatepass")[: error.position] if _Base is not yaml.SafeLoader else b""
         line = place.count(b"\n") + 1 if place else text.count("\n", 0, error.position) + 1
-        raise UnreadableError(f"this is not YAML: {shown}: {error.reason}", line) from None
-    except UnicodeEncodeError as error:
-        line = text.count("\n", 0, error.start) + 1
-        raise UnreadableError("this is not YAML: it holds half of a surrogate pair", line) from None
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        problem = error.problem or error.context or "it cannot be read"
-        raise _unreadable(text, problem, mark.line + 1 if mark else 1) from None
-    except (ValueError, LookupError, AttributeError, RecursionError, TypeError) as error:
-        raise UnreadableError(f"this YAML is not a cassette: {error}", 1) from None
+        return UnreadableError(f"this is not YAML: {shown}: {error.reason}", line)
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    problem = getattr(error, "problem", None) or getattr(error, "context", None) or "it cannot be read"
+    return _unreadable(text, problem, mark.line + 1 if mark else 1)
 
 
 def _load_yaml(text: str | bytes) -> Any:
@@ -231,6 +241,7 @@ def _name(key: yaml.Node) -> object:
     return value[0].value if isinstance(key, yaml.SequenceNode) and len(value) == 1 else value
 
 
-def line_finder(text: str, *, is_json: bool) -> Callable[[Place], int]:
+def line_finder(source: str | bytes, *, is_json: bool) -> Callable[[Place], int]:
     """Return what finds the line of the deepest part of a place that the document has."""
-    return lambda place: _json_line(text, place) if is_json else _yaml_line(text, place)
+    find = _json_line if is_json else _yaml_line
+    return lambda place: find(as_str(source), place)
