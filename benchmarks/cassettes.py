@@ -1,8 +1,8 @@
 """How fast tapes play, load and record, beside plain vcrpy: `python benchmarks/cassettes.py`, about a minute.
 
 A stream of 10,000 chunks is recorded from a fake in this process, and played to the official openai client; vcrpy plays
-the same tape as one piece. The tape that is loaded has about 10 MB. Recording is measured against the same client without a
-recorder, on a transport that takes no time.
+the same tape as one piece. The tape that is loaded has about 10 MB. Recording is measured against the same client
+without a recorder, on a transport that takes no time.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ of a test that the test itself is wrong.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 
 
@@ -90,12 +91,21 @@ class LLMTimeoutError(LLMError, TimeoutError):
     """The stream fell silent for ever, and whoever waited for it gave up."""
 
 
-class UnexpectedCallError(BaseException):
+def _failure() -> type[BaseException]:
+    """Return what a test fails with in pytest, where that runs: its plugins (anyio's, hypothesis) know it."""
+    pytest = sys.modules.get("pytest")
+    failure: type[BaseException] = pytest.fail.Exception if pytest is not None else BaseException
+    return failure
+
+
+class UnexpectedCallError(_failure()):  # type: ignore[misc]
     """A fake model was asked something that it has no reply for.
 
     Not an `Exception` on purpose: an app's `except Exception`, a retry or a fallback must not turn a
-    test that asks the wrong thing into one that passes.
+    test that asks the wrong thing into one that passes. Where pytest is loaded it is a `pytest.fail.Exception`.
     """
+
+    __repr__ = BaseException.__repr__
 
 
 class UnexpectedRequestError(UnexpectedCallError):

@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import FrozenInstanceError, dataclass
-from typing import Any, NoReturn, TypeVar, dataclass_transform
+from typing import Any, NoReturn, TypeVar, cast, dataclass_transform
 
 from fakellm.errors import ScriptError, clip
 
@@ -73,9 +73,10 @@ def set_json(event: object, name: str, kind: type | None = None) -> None:
     if isinstance(value, Mapping) or (isinstance(value, Sequence) and not isinstance(value, (str, bytes))):
         value = as_json(value, event, name)
         object.__setattr__(event, name, value)
-    require_text(value, event, name)
+    text = cast("str", value)
+    require_text(text, event, name)
     try:
-        parsed = json.loads(value)
+        parsed = json.loads(text)
     except (ValueError, RecursionError) as error:
         msg = f"{type(event).__name__}.{name} is no JSON: {error}: {clip(repr(value), 60)}"
         raise ScriptError(msg) from None

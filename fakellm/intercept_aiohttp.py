@@ -160,7 +160,7 @@ class _Wire(asyncio.Transport):
             if isinstance(action, Failure):
                 self._fail(action)
                 return
-            if isinstance(action, float):
+            if isinstance(action, (int, float)):
                 await self._wait(action)
                 continue
             for piece in action:

@@ -95,7 +95,7 @@ class _Player:
             for action in actions:
                 if isinstance(action, Failure):
                     raise self._error(action.kind)
-                if isinstance(action, float):
+                if isinstance(action, (int, float)):
                     self._clock.sleep(action)
                     continue
                 for piece in action:
@@ -111,7 +111,7 @@ class _Player:
             for action in actions:
                 if isinstance(action, Failure):
                     raise self._error(action.kind, asynchronous=True)
-                if isinstance(action, float):
+                if isinstance(action, (int, float)):
                     await self._clock.asleep(action)
                     continue
                 for piece in action:

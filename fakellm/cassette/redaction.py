@@ -289,7 +289,7 @@ def _is_loose(match: re.Match[str]) -> bool:
 
 def _body(request: Request) -> bytes | None:
     """Return the bytes of a body; JSON for the objects that vcrpy's aiohttp patch keeps."""
-    body = request.body
+    body: Any = request.body
     if body is None or isinstance(body, (bytes, bytearray, memoryview)):
         return None if body is None else bytes(body)
     if hasattr(body, "read"):
