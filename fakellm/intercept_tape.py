@@ -13,21 +13,23 @@ from fakellm.transport import Reading, play
 
 def through(tape: Tape, module: ModuleType, request: Any, reading: Reading, send: Callable[[Any], Any]) -> Any:
     """Return the response to a request of a synchronous client; `send` sends it out."""
+    if not tape.is_open:
+        return send(request)
     answer = tape.ask(module, request.method, str(request.url), request.headers, request.read())
     if isinstance(answer, Exchange):
         return play(module, answer, tape.clock, request, reading).open()
-    response = send(request)
-    answer(response)
-    return response
+    with answer:
+        return answer.record(send(request))
 
 
 async def athrough(
     tape: Tape, module: ModuleType, request: Any, reading: Reading, send: Callable[[Any], Awaitable[Any]]
 ) -> Any:
     """Return the response to a request of an asynchronous client; `send` sends it out."""
+    if not tape.is_open:
+        return await send(request)
     answer = tape.ask(module, request.method, str(request.url), request.headers, await request.aread())
     if isinstance(answer, Exchange):
         return await play(module, answer, tape.clock, request, reading).aopen()
-    response = await send(request)
-    answer(response)
-    return response
+    with answer:
+        return answer.record(await send(request))

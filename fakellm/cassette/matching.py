@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from operator import attrgetter
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -12,18 +15,24 @@ from fakellm.errors import clip
 MATCH_ON = ("method", "url", "json")
 """What two requests have in common to be the same, by default; `url` and `json` are ours, others are vcrpy's."""
 
+REDACTED = "REDACTED"
+"""What the redactor leaves of a secret, whose place is below this one."""
+
 _ABSENT = object()
+_BOUNDARY = re.compile(r'multipart/form-data.*boundary="?([^";,\s]+)', re.IGNORECASE)
+_NAME, _FILENAME = (re.compile(rb"(?i)[;\s]" + name + rb'="([^"]*)"') for name in (b"name", b"filename"))
 
 
 def json_matcher(ignore: Sequence[str] = ()) -> Callable[[Any, Any], None]:
-    """Return a matcher of bodies: as JSON where both are, with the named fields left out, else byte for byte.
+    """Return a matcher of bodies: as JSON or as forms where both are, without the named fields, else byte for byte.
 
-    A name is that of a field at any depth (`"seed"`) or a path from the top (`"metadata.request_id"`).
+    A name is that of a field at any depth (`"seed"`) or a path from the top (`"metadata.request_id"`). What was
+    redacted on the tape stands for anything: it may have become known as a secret after the request was sent.
     """
     ignored = frozenset(ignore)
 
     def match(sent: Any, recorded: Any) -> None:
-        found = body_differences(body_of(recorded), body_of(sent), ignored)
+        found = body_differences(fields_of(recorded), fields_of(sent), ignored)
         if found:
             raise AssertionError("\n".join(found))
 
@@ -38,34 +47,75 @@ def url_matcher(sent: Any, recorded: Any) -> None:
         raise AssertionError("\n".join(found))
 
 
-def body_of(request: Any) -> Any:
-    """Return a request's body: the value of its JSON, else its bytes."""
+def bytes_of(request: Any) -> bytes:
+    """Return the bytes of a request's body, as vcrpy keeps it: bytes, a file, pieces, or what aiohttp is given."""
     body = request.body
+    if isinstance(body, (dict, list)):
+        return json.dumps(body, default=repr).encode()
     if hasattr(body, "read"):
         body = body.read()
-    elif body is not None and not isinstance(body, (bytes, str)):
-        body = b"".join(part if isinstance(part, bytes) else str(part).encode() for part in body)
+    if body is None or isinstance(body, (bytes, str)):
+        return body.encode() if isinstance(body, str) else body or b""
+    return b"".join(part if isinstance(part, bytes) else str(part).encode() for part in body)
+
+
+def body_of(request: Any) -> Any:
+    """Return a request's body: the value of its JSON, else its bytes."""
+    body = bytes_of(request)
     try:
         return json.loads(body) if body else None
     except (ValueError, RecursionError):
         return body
 
 
+def fields_of(request: Any) -> Any:
+    """Return a request's body as its fields where it has some: those of JSON, of a form, of a form in parts.
+
+    The boundary between parts is another one in each request, and no part of what is asked.
+    """
+    body = body_of(request)
+    if not isinstance(body, bytes):
+        return body
+    kind = str(request.headers.get("content-type", ""))
+    if kind.startswith("application/x-www-form-urlencoded"):
+        return _grouped(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True)) or body
+    boundary = _BOUNDARY.match(kind)
+    return _parts(body, boundary[1].encode()) or body if boundary else body
+
+
+def _parts(body: bytes, boundary: bytes) -> dict[str, Any]:
+    """Return the parts of a form (RFC 7578) by their names; a file is a mapping with its name and content."""
+    pairs: list[tuple[str, Any]] = []
+    for part in body.split(b"--" + boundary)[1:-1]:
+        head, _, data = part.partition(b"\r\n\r\n")
+        value: Any = data.removesuffix(b"\r\n")
+        with suppress(UnicodeDecodeError):
+            value = value.decode()
+        if file := _FILENAME.search(head):
+            value = {"filename": file[1].decode("utf-8", "replace"), "content": value}
+        name = _NAME.search(head)
+        pairs.append((name[1].decode("utf-8", "replace") if name else "", value))
+    return _grouped(pairs)
+
+
+def _grouped(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Return values by their names; of a name that comes more than once, a list in their order."""
+    found: dict[str, list[Any]] = {}
+    for name, value in pairs:
+        found.setdefault(name, []).append(value)
+    return {name: values[0] if len(values) == 1 else values for name, values in found.items()}
+
+
 def url_differences(recorded: str, sent: str) -> list[str]:
-    """Word what differs between two URLs; the order of the query does not count."""
+    """Word what differs between two URLs; the order of the names in the query does not count."""
     old, new = urlsplit(recorded), urlsplit(sent)
     found = [
-        _worded(f"url.{name}", getattr(old, name), getattr(new, name))
+        _worded(f"url.{name}", before, after)
         for name in ("scheme", "hostname", "port", "path")
-        if getattr(old, name) != getattr(new, name)
+        if not _is_same(before := getattr(old, name), after := getattr(new, name))
     ]
-    queries = (sorted(parse_qsl(url.query, keep_blank_values=True)) for url in (old, new))
-    before, after = (dict(query) for query in queries)
-    return found + [
-        _worded(f"url.query.{name}", before.get(name, _ABSENT), after.get(name, _ABSENT))
-        for name in sorted(before.keys() | after.keys())
-        if before.get(name, _ABSENT) != after.get(name, _ABSENT)
-    ]
+    before, after = (_grouped(parse_qsl(url.query, keep_blank_values=True)) for url in (old, new))
+    return found + list(_differences(before, after, "url.query", frozenset()))
 
 
 def body_differences(recorded: Any, sent: Any, ignore: frozenset[str] = frozenset()) -> list[str]:
@@ -83,8 +133,18 @@ def _differences(old: Any, new: Any, path: str, ignore: frozenset[str]) -> Itera
         for place in range(max(len(old), len(new))):
             before, after = (values[place] if place < len(values) else _ABSENT for values in (old, new))
             yield from _differences(before, after, f"{path}[{place}]", ignore)
-    elif old != new or isinstance(old, bool) != isinstance(new, bool):
+    elif not _is_same(old, new):
         yield _worded(path or "body", old, new)
+
+
+def _is_same(old: object, new: object) -> bool:
+    """Tell whether two values are one; what was redacted in the recorded one stands for anything."""
+    if old == new:
+        return isinstance(old, bool) == isinstance(new, bool)
+    if not (isinstance(old, str) and isinstance(new, str) and REDACTED in old):
+        return False
+    pattern = ".+".join(map(re.escape, old.split(REDACTED)))
+    return re.fullmatch(pattern, new, re.DOTALL) is not None
 
 
 def _worded(path: str, old: object, new: object) -> str:
@@ -101,7 +161,7 @@ def _shown(value: object) -> str:
 def differences(recorded: Any, sent: Any, ignore: Sequence[str] = ()) -> list[str]:
     """Word all that differs between a recorded request and the one that was sent."""
     method = [] if recorded.method == sent.method else [_worded("method", recorded.method, sent.method)]
-    bodies = body_differences(body_of(recorded), body_of(sent), frozenset(ignore))
+    bodies = body_differences(fields_of(recorded), fields_of(sent), frozenset(ignore))
     return [*method, *url_differences(recorded.uri, sent.uri), *bodies]
 
 
@@ -117,3 +177,45 @@ def nearest(recorded: Sequence[Any], sent: Any, ignore: Sequence[str] = ()) -> t
 def _weight(found: list[str]) -> int:
     """Weigh differences: another host or method makes another request, one more message does not."""
     return sum(10 if difference.startswith(("method", "url")) else 1 for difference in found)
+
+
+# -- what makes requests the same ---------------------------------------------------------------------
+
+
+def key_of(match_on: Sequence[str], ignore: Sequence[str] = ()) -> Callable[[Any], Hashable]:
+    """Return what says which requests are the same, for merging what several workers recorded.
+
+    It is as `match_on` has it. A matcher that this does not know, one of the user's own, makes no two requests the
+    same that are not so in every other respect: rather one too many is kept than one lost.
+    """
+    ignored = frozenset(ignore)
+    known: dict[str, Callable[[Any], Hashable]] = {
+        "method": lambda request: request.method,
+        "url": lambda request: _url_key(request.uri),
+        "uri": lambda request: request.uri,
+        "json": lambda request: _frozen(fields_of(request), "", ignored),
+        "body": lambda request: _frozen(fields_of(request), "", frozenset()),
+        "raw_body": lambda request: repr(body_of(request)),
+        "headers": lambda request: tuple(sorted((str(k).lower(), str(v)) for k, v in request.headers.items())),
+        "query": lambda request: tuple(request.query),
+        **{name: attrgetter(name) for name in ("scheme", "host", "port", "path")},
+    }
+    names = tuple(match_on) if all(name in known for name in match_on) else ("method", "url", "json", *match_on)
+    return lambda request: tuple(known[name](request) for name in names if name in known)
+
+
+def _url_key(uri: str) -> Hashable:
+    parts = urlsplit(uri)
+    query = _grouped(parse_qsl(parts.query, keep_blank_values=True))
+    return parts.scheme, parts.hostname, parts.port, parts.path, _frozen(query, "", frozenset())
+
+
+def _frozen(value: Any, path: str, ignore: frozenset[str]) -> Hashable:
+    """Return a body as a value that can be compared, without the fields that may differ."""
+    if isinstance(value, Mapping):
+        inner = [(str(key), f"{path}.{key}" if path else str(key), item) for key, item in value.items()]
+        kept = [(k, _frozen(item, at, ignore)) for k, at, item in inner if k not in ignore and at not in ignore]
+        return ("mapping", tuple(sorted(kept, key=lambda pair: pair[0])))
+    if isinstance(value, list):
+        return ("list", tuple(_frozen(item, f"{path}[{at}]", ignore) for at, item in enumerate(value)))
+    return (isinstance(value, bool), value)

@@ -1,7 +1,8 @@
 """Records a response while the app reads it: the recorder tees, it never buffers.
 
 What is kept of a stream is what the app's client made of it: the body decoded, the size of each chunk, the silence
-before it, and how the stream ended. Each chunk is handed on before the next is asked for.
+before it, and how the stream ended. Each chunk is handed on before the next is asked for. What goes wrong in the
+recorder stays in the recorder: the app gets its chunks, and the errors of its own client.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import cache
 from io import BytesIO
+from threading import Lock
 from types import ModuleType
 from typing import Any, Literal
 
@@ -21,6 +23,18 @@ Now = Callable[[], float]
 _TERMINAL = (b"data: [DONE]\n\n", b"data: [DONE]\r\n\r\n", b"data: [DONE]\n")
 """What a stream ends with that some clients read no further than; it is whole all the same."""
 
+_STREAMS = ("event-stream", "ndjson", "jsonl", "json-seq", "json-lines", "stream+json", "eventstream")
+"""Media types of streams, whose chunks are kept though their length was known before."""
+
+ERRORS = (
+    *("DecodingError", "TransportError", "TimeoutException", "NetworkError", "ProtocolError", "UnsupportedProtocol"),
+    *("ConnectTimeout", "ReadTimeout", "WriteTimeout", "PoolTimeout", "ConnectError", "ReadError", "WriteError"),
+    *("CloseError", "ProxyError", "LocalProtocolError", "RemoteProtocolError"),
+)
+"""What may end a stream: the exceptions of httpx, which httpx2 has too (https://www.python-httpx.org/exceptions)."""
+
+_BODILESS = (204, 304)
+
 
 class Recording:
     """What one response has been so far. `done` is called once, when its end is known.
@@ -29,7 +43,12 @@ class Recording:
     """
 
     def __init__(
-        self, response: Any, done: Callable[[Recording], None], accepts: str, now: Now = time.perf_counter
+        self,
+        response: Any,
+        done: Callable[[Recording], None],
+        accepts: str,
+        now: Now = time.perf_counter,
+        method: str = "",
     ) -> None:
         headers: dict[str, list[str]] = {}
         for name, value in response.headers.multi_items():
@@ -40,22 +59,39 @@ class Recording:
         self._is_decoded = bool(codings) and accepted and self._decompressor.known
         self._status = {"code": response.status_code, "message": response.reason_phrase}
         self._headers = headers
-        self._is_stream = "content-length" not in headers or "text/event-stream" in response.headers.get(
-            "content-type", ""
-        )
+        kind = ", ".join(headers.get("content-type", []))
+        has_body = method != "HEAD" and response.status_code not in _BODILESS
+        self._is_stream = has_body and ("content-length" not in headers or any(name in kind for name in _STREAMS))
+        self._length = ", ".join(headers.get("content-length", [])) if has_body else "0"
+        self._came = 0
         self._body = BytesIO()
         self._tail = b""
         self._now = now
         self._last = now()
         self._done = done
+        self._lock = Lock()  # a tape may be closed while another thread still reads
         self.sizes: list[int] = []
         self.delays: list[float] = []
         self.end: End | None = None
         self.error: str | None = None
 
     def chunk(self, data: bytes) -> None:
-        """Take a chunk that came over the wire."""
-        decoded = self._decompressor.feed(data) if self._is_decoded else data
+        """Take a chunk that came over the wire; none after the end, which is that of the tape at the latest."""
+        with self._lock:
+            if self.end is not None:
+                return
+            self._came += len(data)
+            try:
+                decoded = self._decompressor.feed(data) if self._is_decoded else data
+            except Exception:  # noqa: BLE001 - each library has errors of its own; the app's client raises its own
+                is_broken = True
+            else:
+                is_broken = False
+                self._take(decoded)
+        if is_broken:
+            self.finish("dropped", "DecodingError")
+
+    def _take(self, decoded: bytes) -> None:
         if decoded:
             now = self._now()
             self.sizes.append(len(decoded))
@@ -67,41 +103,55 @@ class Recording:
         self._body.write(decoded)
         self._tail = (self._tail + decoded)[-32:] if len(decoded) < 32 else decoded[-32:]  # noqa: PLR2004
 
-    def finish(self, end: End, error: BaseException | None = None) -> None:
-        """Note how it ended; what comes first counts."""
-        if self.end is not None:
-            return
-        if end == "complete" and self._is_decoded and (rest := self._decompressor.flush()):
+    def _flush(self) -> bool:
+        """Take what the end of a compressed body still gives; return whether it could be decoded."""
+        try:
+            rest = self._decompressor.flush()
+        except Exception:  # noqa: BLE001 - as above
+            return False
+        if rest:
             self._keep(rest)
             self.sizes[-1:] = [(self.sizes or [0])[-1] + len(rest)]
             self.delays[:] = self.delays or [0.0]
-        if end == "cancelled" and self._tail.endswith(_TERMINAL):
-            end = "complete"
-        self.end = end
-        self.error = type(error).__name__ if error is not None and end in ("dropped", "timeout") else None
+        return True
+
+    def finish(self, end: End, error: str | None = None) -> None:
+        """Note how it ended, and the name of the error that ended it; what comes first counts."""
+        with self._lock:
+            if self.end is not None:
+                return
+            if end == "complete" and self._is_decoded and not self._flush():
+                end, error = "dropped", "DecodingError"
+            if end == "cancelled" and (str(self._came) == self._length or self._tail.endswith(_TERMINAL)):
+                end = "complete"
+            self.end = end
+            self.error = error if end in ("dropped", "timeout") else None
         self._done(self)
 
     def fail(self, error: BaseException) -> None:
-        """Note the exception that ended it."""
-        if isinstance(error, GeneratorExit) or is_cancellation(error):
+        """Note the exception that ended it, by the name that httpx has for it."""
+        if not isinstance(error, Exception) or is_cancellation(error):
             self.finish("cancelled")
-        else:
-            is_timeout = any("Timeout" in kind.__name__ for kind in type(error).__mro__)
-            self.finish("timeout" if is_timeout else "dropped", error)
+            return
+        kinds = [kind.__name__ for kind in type(error).__mro__]
+        is_timeout = any("Timeout" in kind for kind in kinds)
+        other = "ReadTimeout" if is_timeout else "ReadError"
+        self.finish("timeout" if is_timeout else "dropped", next((kind for kind in kinds if kind in ERRORS), other))
 
     @property
     def response(self) -> dict[str, Any]:
         """The response as vcrpy keeps it, with the mapping `stream` where it was streamed, or did not end well."""
-        headers = dict(self._headers)
-        if self._is_decoded:
-            headers.pop("content-encoding", None)
-        body = self._body.getvalue()
-        if "content-length" in headers and self.end == "complete":
-            headers["content-length"] = [str(len(body))]
-        kept: dict[str, Any] = {"status": self._status, "headers": headers, "body": {"string": body}}
-        if self._is_stream or self.end != "complete":
-            kept["stream"] = {"sizes": self.sizes, "delays": self.delays, "end": self.end, "error": self.error}
-        return kept
+        with self._lock:
+            headers, body = dict(self._headers), self._body.getvalue()
+            if self._is_decoded and body:
+                headers.pop("content-encoding", None)
+                if "content-length" in headers:
+                    headers["content-length"] = [str(len(body))]
+            kept: dict[str, Any] = {"status": self._status, "headers": headers, "body": {"string": body}}
+            if self._is_stream or self.end != "complete":
+                sizes, delays = self.sizes.copy(), self.delays.copy()
+                kept["stream"] = {"sizes": sizes, "delays": delays, "end": self.end, "error": self.error}
+            return kept
 
 
 @cache

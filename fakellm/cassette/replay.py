@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Any, cast
 
-from fakellm.errors import UnexpectedCallError
+from fakellm.cassette.format import CassetteError
+from fakellm.cassette.recorder import ERRORS
+from fakellm.errors import UnexpectedCallError, explain
 from fakellm.events import Fault, Pause
 from fakellm.exchange import Exchange, Failure, Kind, ProviderCall
 from fakellm.script import Script
@@ -19,6 +21,16 @@ Overlay = Callable[[Steps], Steps]
 
 class TapeEndedError(UnexpectedCallError):
     """The app reads past the place where the app that was recorded stopped reading: nobody knows what came then."""
+
+
+def check_errors(responses: Sequence[Mapping[str, Any]], name: str) -> None:
+    """Raise `CassetteError` for a stream that ends with an exception which no HTTP library has."""
+    for place, response in enumerate(responses):
+        error = (response.get("stream") or {}).get("error")
+        if error is not None and error not in ERRORS:
+            headline = f"{name}, interactions.{place}.response.stream.error: httpx has no exception {error!r}"
+            remedy = [f"write one that it has, such as {', '.join(ERRORS[-3:])}, or null"]
+            raise CassetteError(explain(headline, remedy=remedy))
 
 
 def chunks_of(response: Mapping[str, Any]) -> list[bytes]:

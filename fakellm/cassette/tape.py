@@ -18,12 +18,12 @@ from urllib.parse import urlsplit
 
 from fakellm.cassette import replay
 from fakellm.cassette.files import Files
-from fakellm.cassette.matching import MATCH_ON, json_matcher, nearest, url_matcher
+from fakellm.cassette.matching import MATCH_ON, bytes_of, json_matcher, key_of, nearest, url_matcher
 from fakellm.cassette.recorder import Now, Recording, tee
 from fakellm.cassette.redaction import Redactor
 from fakellm.clock import Clock, InstantClock, RealClock, ScaledClock
 from fakellm.endpoints import SERVICES, codec_of
-from fakellm.errors import UnexpectedRequestError, clip, explain
+from fakellm.errors import UnexpectedCallError, UnexpectedRequestError, clip, explain
 from fakellm.events import Fault
 from fakellm.exchange import Exchange, ProviderCall, State
 from fakellm.script import Script
@@ -38,9 +38,10 @@ class Tape:
     """A cassette file in use.
 
     `mode` is vcrpy's record mode; by default `none` where the environment has `CI`, else `once`. Requests are matched
-    on what `match_on` names: vcrpy's matchers, and `url` and `json`; `ignore` names fields of the body that may differ.
-    `timing` is `"instant"`, `"recorded"`, a factor, or a clock to wait on. `calls` logs the requests of httpx and
-    httpx2, `misses` are those that are not on the tape.
+    on what `match_on` names: vcrpy's matchers, and `url` and `json`, or functions as vcrpy's matchers are; `ignore`
+    names fields of the body that may differ. `timing` is `"instant"`, `"recorded"`, a factor, or a clock to wait on.
+    `calls` logs the requests of httpx and httpx2, `misses` are those of any client that are not on the tape. What
+    `leaves` is true for, of a method and a URL, is answered by somebody else. `options` are those of `vcr.VCR`.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class Tape:
         path: str | Path,
         *,
         mode: Mode | None = None,
-        match_on: Sequence[str] = MATCH_ON,
+        match_on: Sequence[str | Callable[[Any, Any], Any]] = MATCH_ON,
         ignore: Sequence[str] = (),
         timing: str | float | Clock = "instant",
         redactor: Redactor | None = None,
@@ -63,18 +64,21 @@ class Tape:
             raise ValueError(msg)
         self.is_timed, self.clock = _clock_of(timing)
         self.calls: list[ProviderCall] = []
-        self.misses: list[UnexpectedRequestError] = []
-        self._match_on = tuple(match_on)
+        self.misses: list[UnexpectedCallError] = []
+        self.leaves: Callable[[str, str], bool] = lambda method, url: False  # noqa: ARG005
+        self._matchers = {_name_of(on): on for on in match_on if callable(on)}
+        self._match_on = tuple(map(_name_of, match_on))
         self._ignore = tuple(ignore)
         self._redactor = redactor or Redactor()
         self._command = command or "run it again with mode='new_episodes'"
         self._now = now
         self._options = options
         self._overlays: dict[int | None, replay.Overlay] = {}
-        self._recordings: list[tuple[Any, Recording]] = []
+        self._sent: list[Outgoing] = []
         self._lock = RLock()
         self._cassette: Any = None
-        self._played: set[int] = set()
+        self._loaded = self._recorded = 0
+        self.is_open = False
 
     # -- life -------------------------------------------------------------------------------------
 
@@ -82,7 +86,11 @@ class Tape:
     def open(self) -> Iterator[Self]:
         """Load the cassette, and save it at the end if something was recorded."""
         with self._engine() as cassette:
-            self._cassette = cassette
+            self._cassette, self._loaded, self._recorded = cassette, len(cassette), 0
+            self.calls, self.misses, self._sent = [], [], []
+            replay.check_errors(cassette.responses, str(self.path))
+            cassette.filter_request = self._watching(cassette.filter_request)
+            self.is_open = True
             try:
                 yield self
             finally:
@@ -91,30 +99,77 @@ class Tape:
     def _engine(self) -> Any:
         import vcr
 
+        hooks = ("before_record_request", "before_save_interaction")
+        asked, saved = (_as_list(self._options.get(hook, ())) for hook in hooks)
         engine = vcr.VCR(
-            record_mode=self.mode,
+            record_mode=vcr.mode(self.mode),
             match_on=self._match_on,
             serializer="json" if self.path.suffix == ".json" else "yaml",
             skip_patchers=("httpx", "httpx2"),
-            before_record_request=[self._redactor.request, *_as_list(self._options.pop("before_record_request", ()))],
-            before_save_interaction=[
-                self._redactor.interaction,
-                *_as_list(self._options.pop("before_save_interaction", ())),
-            ],
-            **self._options,
+            before_record_request=[self._asked, self._redactor.request, *asked],
+            before_save_interaction=[self._redactor.interaction, *saved],
+            **{name: value for name, value in self._options.items() if name not in hooks},
         )
+        for name, matcher in self._matchers.items():
+            engine.register_matcher(name, matcher)
         engine.register_matcher("json", json_matcher(self._ignore))
         engine.register_matcher("url", url_matcher)
-        engine.register_persister(Files())
+        engine.register_persister(Files(key_of(self._match_on, self._ignore)))
         return engine.use_cassette(str(self.path))
+
+    def _asked(self, request: Any) -> Any:
+        """Keep off the tape what is answered by somebody else: vcrpy's `before_record_request`.
+
+        A body that aiohttp is given as an object, which vcrpy keeps so, becomes the JSON that is sent.
+        """
+        if self.leaves(request.method, request.uri):
+            return None
+        if isinstance(request.body, (dict, list)):
+            request.body = bytes_of(request)
+        return request
+
+    def _watching(self, filtered: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """Return what vcrpy asks before a request of another client goes out: one that may not is a miss as ours."""
+
+        def filter_request(request: Any) -> Any:
+            found = filtered(request)
+            if found and self.is_open and not self.may_record:
+                with self._lock:
+                    raise self._miss(request)
+            return found
+
+        return filter_request
 
     def _keep(self) -> None:
         """Hand what was recorded to vcrpy, in the order in which the requests were sent."""
         with self._lock:
-            for request, recording in self._recordings:
-                recording.finish("cancelled")
-                self._cassette.append(request, recording.response)
-            self._recordings.clear()
+            self.is_open = False
+            for sent in self._sent:
+                if sent.recording is not None:
+                    sent.recording.finish("cancelled")
+                    self._cassette.append(sent.request, sent.recording.response)
+            self._recorded = len(self._cassette.data) - self._loaded
+            if self.mode == "all" and not self._cassette.drop_unused_requests:
+                self._put_in_place()
+
+    def _put_in_place(self) -> None:
+        """Put what was recorded anew where the old was, which vcrpy drops, so that a diff shows what changed."""
+        from vcr.matchers import requests_match
+
+        cassette, match_on = self._cassette, self._cassette._match_on  # noqa: SLF001
+        old, new = cassette.data[: self._loaded], cassette.data[self._loaded :]
+        placed: list[list[Any]] = [[] for _ in range(len(old) + 1)]
+        matched: set[int] = set()
+        for pair in new:
+            places = [at for at, (request, _) in enumerate(old) if requests_match(pair[0], request, match_on)]
+            matched.update(places)
+            free = [at for at in places if not placed[at]]
+            placed[free[0] if free else places[-1] if places else -1].append(pair)
+        for at, pair in enumerate(old):
+            if at not in matched:
+                placed[at].append(pair)
+        cassette.data[:] = [pair for pairs in placed for pair in pairs]
+        cassette._loaded_count = len(cassette.data)  # noqa: SLF001 - nothing is left for vcrpy to replace
 
     # -- what a test asks -------------------------------------------------------------------------
 
@@ -130,21 +185,32 @@ class Tape:
     @property
     def recorded(self) -> int:
         """How many interactions were recorded so far, by httpx and httpx2 and by others."""
-        loaded: int = self._cassette._loaded_count  # noqa: SLF001
-        return len(self._recordings) + len(self._cassette.data) - loaded
+        if not self.is_open:
+            return self._recorded
+        waiting = sum(sent.recording is not None for sent in self._sent)
+        return waiting + len(self._cassette.data) - self._loaded
 
     @property
     def unplayed(self) -> list[str]:
         """The interactions that were on the tape and that nobody asked for, worded."""
-        counts, loaded = self._cassette.play_counts, self._cassette._loaded_count  # noqa: SLF001
-        left = [request for place, (request, _) in enumerate(self._cassette.data[:loaded]) if not counts[place]]
+        counts, loaded = self._cassette.play_counts, self._cassette.data[: self._loaded]
+        left = [request for place, (request, _) in enumerate(loaded) if not counts[place]]
         return [f"{request.method} {request.uri}" for request in left]
 
     def problem(self, *, strict: bool = False) -> str | None:
         """Word what a test that used the tape did wrong: it missed, it never came by, or, if strict, it left a rest."""
         if self.misses:
-            return f"a request was not on the tape, and the error was caught:\n{self.misses[0]}"
+            return f"the app asked for what is not on the tape, and the error was caught:\n{self.misses[0]}"
         if not self.play_count and not self.recorded:
+            if failed := [sent.call for sent in self._sent if sent.call.error is not None]:
+                return explain(
+                    f"nothing was recorded on the tape {self.path}: no request got an answer",
+                    sent=[f"{call.method} {call.url}\n{call.error!r}" for call in failed],
+                    remedy=[
+                        "look whether the server can be reached",
+                        "or fake the fault: fake_openai.reply(refused())",
+                    ],
+                )
             return explain(
                 f"no request touched the tape {self.path}: your app did not come this way",
                 expected=self.unplayed or ["an empty tape"],
@@ -189,7 +255,7 @@ class Tape:
 
     def ask(
         self, module: ModuleType, method: str, url: str, headers: Mapping[str, str], body: bytes
-    ) -> Exchange | Callable[[Any], None]:
+    ) -> Exchange | Outgoing:
         """Return the recorded answer to a request; or, if it may be recorded, what takes the response that comes.
 
         Raises `UnexpectedRequestError` if it is not on the tape and nothing may be recorded.
@@ -203,12 +269,15 @@ class Tape:
             call.number = len(self.calls)
             if self._cassette.can_play_response_for(request):
                 return self._exchange(call, self._cassette.play_response(request))
-            if not self.may_record and self._cassette.filter_request(request):
-                miss = self._miss(request)
+            try:
+                self._cassette.filter_request(request)
+            except UnexpectedRequestError as miss:
                 call.fail(miss)
-                raise miss
-        self._redactor.learn(request)
-        return lambda response: self._record(module, request, call, response)
+                raise
+            self._redactor.learn(request)
+            outgoing = Outgoing(self, module, request, call)
+            self._sent.append(outgoing)
+            return outgoing
 
     def _exchange(self, call: ProviderCall, response: Any) -> Exchange:
         place = next(i for i, (_, stored) in enumerate(self._cassette.data) if stored is response)
@@ -216,17 +285,24 @@ class Tape:
         overlay = self._overlays.get(place) or self._overlays.get(None)
         return replay.exchange_of(call, response, overlay(steps) if overlay else steps)
 
-    def _record(self, module: ModuleType, request: Any, call: ProviderCall, response: Any) -> None:
-        """Record a response while the app reads it."""
+    def record(self, outgoing: Outgoing, response: Any) -> Any:
+        """Record a response while the app reads it; one that comes after the end of the tape is not on it."""
+        request, call = outgoing.request, outgoing.call
         call.status = response.status_code
 
         def done(recording: Recording) -> None:
             call.end(_STATES[recording.end or "cancelled"])
 
         accepts = str(request.headers.get("accept-encoding", ""))
-        recording = tee(module, response, Recording(response, done, accepts, self._now))
         with self._lock:
-            self._recordings.append((request, recording))
+            if self.is_open:
+                recording = Recording(response, done, accepts, self._now, request.method)
+                outgoing.recording = tee(outgoing.module, response, recording)
+        return response
+
+    def report(self) -> str:
+        """Word the requests that httpx and httpx2 sent, and how far their answers went."""
+        return "\n".join(repr(call)[1:-1] for call in self.calls) or f"no request touched the tape {self.path}"
 
     # -- misses -----------------------------------------------------------------------------------
 
@@ -237,7 +313,7 @@ class Tape:
             remedy=["record it again, with an app that reads to the end", "or let this app stop where that one did"],
         )
         miss = replay.TapeEndedError(text)
-        self.misses.append(miss)  # type: ignore[arg-type]
+        self.misses.append(miss)
         return miss
 
     def _miss(self, request: Any) -> UnexpectedRequestError:
@@ -252,7 +328,7 @@ class Tape:
             near = ["\n".join([f"interaction {place}: {stored[place].method} {stored[place].uri}", *lines])]
         text = explain(
             f"the request is not on the tape {self.path}, and nothing is recorded in mode {self.mode!r}",
-            sent=[f"{request.method} {sent.uri}\n{clip((sent.body or b'').decode('utf-8', 'replace'), 300)}"],
+            sent=[f"{request.method} {sent.uri}\n{clip(bytes_of(sent).decode('utf-8', 'replace'), 300)}"],
             expected=[f"{recorded.method} {recorded.uri}" for recorded in stored] or ["nothing"],
             difference=near,
             remedy=[f"record it: {self._command}", "or name what may differ: ignore=[...], match_on=[...]"],
@@ -260,6 +336,32 @@ class Tape:
         miss = UnexpectedRequestError(text)
         self.misses.append(miss)
         return miss
+
+
+class Outgoing:
+    """A request that is on its way out, and what is recorded of its answer."""
+
+    def __init__(self, tape: Tape, module: ModuleType, request: Any, call: ProviderCall) -> None:
+        self._tape = tape
+        self.module = module
+        self.request = request
+        self.call = call
+        self.recording: Recording | None = None
+
+    def record(self, response: Any) -> Any:
+        """Return the response, which is recorded while the app reads it."""
+        return self._tape.record(self, response)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if error is not None:
+            self.call.fail(error)
+
+
+def _name_of(matcher: str | Callable[[Any, Any], Any]) -> str:
+    return matcher if isinstance(matcher, str) else matcher.__name__
 
 
 def _as_list(hooks: Any) -> list[Any]:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from fakellm.cassette.tape import Tape
     from fakellm.intercept import Interception
 
@@ -20,6 +21,7 @@ MARKER = (
     "of the test from a tape, or record them; the path is relative to the folder cassettes/ beside the test"
 )
 MODES = ("none", "once", "new_episodes", "all")
+_LONGEST = 100
 _OPTIONS = ("path", "mode", "match_on", "ignore", "timing", "strict")
 
 
@@ -40,8 +42,8 @@ def add_options(parser: pytest.Parser, group: Any) -> None:
 def use_fixture(item: pytest.Item) -> None:
     """Let a test with the marker have the fixture before all others, so that their requests are on the tape too."""
     names = getattr(item, "fixturenames", None)
-    if names is not None and "cassette" not in names and item.get_closest_marker("cassette"):
-        names.insert(0, "cassette")
+    if names is not None and item.get_closest_marker("cassette"):  # the list may be that of other parameters too
+        item.fixturenames = ["cassette", *(name for name in names if name != "cassette")]  # type: ignore[attr-defined]
 
 
 @pytest.fixture
@@ -51,17 +53,14 @@ def cassette(request: pytest.FixtureRequest, _llm_network: Interception) -> Iter
     The file is `cassettes/MODULE/TEST.yaml` beside the test, or what `@pytest.mark.cassette("path.yaml")` names. A
     test in which no request touched the tape fails; with `strict=True` so does one that leaves a part of it unplayed.
     """
-    from fakellm.cassette.tape import Tape
+    from _fakellm_pytest import _fakes
 
-    options = _options(request.node)
-    strict = options.pop("strict", request.config.getini("llm_cassette_strict"))
-    mode = options.pop("mode", None) or _mode(request.config)
-    path = _path(request.node, options.pop("path", None))
-    command = f"pytest --llm-record=new_episodes '{request.node.nodeid}'"
-    tape = Tape(path, mode=mode, command=command, **options)
-    with tape.open():
+    strict, tape = _tape(request)
+    request.node.stash.setdefault(_fakes, {})["cassette"] = tape
+    with _opened(tape):
         _llm_network.tape = tape
         _llm_network.guard.allows_providers = tape.may_record
+        tape.leaves = lambda method, url: _llm_network.provider_for(method, url) is not None
         try:
             yield tape
         finally:
@@ -72,15 +71,43 @@ def cassette(request: pytest.FixtureRequest, _llm_network: Interception) -> Iter
         pytest.fail(problem, pytrace=False)
 
 
+def _tape(request: pytest.FixtureRequest) -> tuple[bool, Tape]:
+    """Return whether the test is strict, and its tape."""
+    from fakellm.cassette.tape import Tape
+
+    options = _options(request.node)
+    strict = options.pop("strict", request.config.getini("llm_cassette_strict"))
+    mode = _mode(request.config, options.pop("mode", None))
+    path = _path(request.node, options.pop("path", None))
+    command = f"pytest --llm-record=new_episodes '{request.node.nodeid}'"
+    try:
+        return strict, Tape(path, mode=mode, command=command, **options)
+    except (ValueError, TypeError) as error:
+        pytest.fail(f"the marker cassette of {request.node.nodeid}: {error}", pytrace=False)
+
+
+@contextmanager
+def _opened(tape: Tape) -> Iterator[None]:
+    """Open a tape, and save it at the end; what is wrong with its file is told without a traceback."""
+    from fakellm.cassette.format import CassetteError
+
+    try:
+        with tape.open():
+            yield
+    except CassetteError as error:
+        pytest.fail(str(error), pytrace=False)
+
+
 PASSED = pytest.StashKey[bool]()
 """Whether the test itself passed; what came before its teardown."""
 
 
-def _mode(config: pytest.Config) -> Any:
-    chosen = config.getoption("--llm-record") or config.getini("llm_record") or None
+def _mode(config: pytest.Config, marked: Any) -> Any:
+    """Return the record mode: the command line's, which a miss tells to type, else the marker's or the ini's."""
+    chosen = config.getoption("--llm-record") or marked or config.getini("llm_record") or None
     if chosen is not None and chosen not in MODES:
-        msg = f"llm_record is one of {', '.join(MODES)}, not {chosen!r}"
-        raise pytest.UsageError(msg)
+        where = "mode of the marker cassette" if chosen == marked else "llm_record"
+        pytest.fail(f"{where} is one of {', '.join(MODES)}, not {chosen!r}", pytrace=False)
     return chosen
 
 
@@ -101,5 +128,14 @@ def _path(node: pytest.Item, named: str | os.PathLike[str] | None) -> Path:
     folder = node.path.parent / "cassettes"
     if named is not None:
         return folder / named
-    parts = [re.sub(r"[^\w.-]+", "_", part).strip("_") for part in node.nodeid.split("::")[1:]]
-    return folder / node.path.stem / ("-".join(parts) + ".yaml")
+    return folder / node.path.stem / f"{_file_name(node.nodeid.partition('::')[2])}.yaml"
+
+
+def _file_name(test: str) -> str:
+    """Return a test's name as that of a file, `Class-test-parameters`, with a digest where two could look alike."""
+    name, _, parameters = test.partition("[")
+    names = [*name.split("::"), *([parameters.removesuffix("]")] if parameters else [])]
+    plain = "-".join(re.sub(r"[^\w.-]+", "_", name) for name in names)
+    if plain == "-".join(names) and len(plain) <= _LONGEST:
+        return plain
+    return f"{plain[:_LONGEST]}-{sha256(test.encode()).hexdigest()[:6]}"
