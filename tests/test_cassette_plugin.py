@@ -582,3 +582,22 @@ def test_parallel_workers_record_into_one_folder_and_into_one_tape(pytester, ser
     before = server.asked
     pytester.runpytest(*QUIET, "--llm-record=none").assert_outcomes(passed=14)
     assert server.asked == before
+
+
+def test_a_run_that_recorded_says_so_and_shows_error_statuses(pytester, monkeypatch):
+    monkeypatch.delenv("CI", raising=False)
+    headers = [("content-type", "application/json"), ("content-length", "2")]
+    with loopback.Pieces([b"{}"], headers=headers, status=503) as server:
+        pytester.makepyfile(
+            f"""
+            import httpx, pytest
+
+            @pytest.mark.cassette("t.yaml")
+            def test_it():
+                assert httpx.post("{server.url}").status_code == 503
+            """
+        )
+        first = pytester.runpytest("-p", "no:cacheprovider", "-p", "no:langsmith_plugin", "--llm-record=once")
+        second = pytester.runpytest("-p", "no:cacheprovider", "-p", "no:langsmith_plugin")
+    first.stdout.fnmatch_lines(["*= cassettes =*", "*t.yaml: 1 recorded, with HTTP 503"])
+    second.stdout.no_fnmatch_line("*= cassettes =*")

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from _fakellm_pytest.cassettes import MARKER as CASSETTE_MARKER
-from _fakellm_pytest.cassettes import PASSED, add_options, use_fixture
+from _fakellm_pytest.cassettes import PASSED, add_options, report_recordings, use_fixture
 from _fakellm_pytest.cassettes import cassette as cassette
 
 if TYPE_CHECKING:
@@ -43,6 +43,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     parser.addini("llm_block_network", "as --llm-block-network", type="bool", default=False)
     add_options(parser, group)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say what was recorded."""
+    report_recordings(terminalreporter, config)
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

@@ -67,8 +67,28 @@ def cassette(request: pytest.FixtureRequest, _llm_network: Interception) -> Iter
             _llm_network.tape = None
             _llm_network.guard.allows_providers = False
         problem = tape.problem(strict=strict)
+    if tape.recorded:
+        request.config.stash.setdefault(_RECORDED, []).append(_noted(tape))
     if problem and request.node.stash.get(PASSED, False):
         pytest.fail(problem, pytrace=False)
+
+
+_RECORDED = pytest.StashKey[list[str]]()
+
+
+def _noted(tape: Tape) -> str:
+    """Word what was recorded to a tape, with the error statuses among it."""
+    statuses = [call.status for call in tape.calls if call.status is not None and call.status >= 400]  # noqa: PLR2004
+    errors = f", with HTTP {', '.join(map(str, statuses))}" if statuses else ""
+    return f"{tape.path}: {tape.recorded} recorded{errors}"
+
+
+def report_recordings(reporter: Any, config: pytest.Config) -> None:
+    """List the tapes that this run recorded to, below its results."""
+    if recorded := config.stash.get(_RECORDED, []):
+        reporter.section("cassettes")
+        for line in recorded:
+            reporter.line(line)
 
 
 def _tape(request: pytest.FixtureRequest) -> tuple[bool, Tape]:
