@@ -19,7 +19,6 @@ from test_cassette_tape import CHUNKED, CUTS, On, fetch, flavours, libraries, st
 from vcr.request import Request
 
 from fakellm import FakeProvider
-from fakellm.cassette import matching
 from fakellm.cassette.format import CassetteError
 from fakellm.cassette.matching import MATCH_ON, json_matcher, key_of, url_matcher
 from fakellm.cassette.recorder import ERRORS
@@ -103,7 +102,6 @@ def test_what_was_redacted_stands_for_anything_but_nothing():
         f'{{"a": "my key is {PLACEHOLDER}, {PLACEHOLDER}."}}'.encode(), uri=f"http://h/p?key={PLACEHOLDER}"
     )
 
-    assert matching.REDACTED == PLACEHOLDER
     assert differences(asked(b'{"a": "my key is one, t\\nwo."}', uri="http://h/p?key=x"), recorded) == []
     assert differences(asked(b'{"a": "my key is , ."}', uri="http://h/p?key=x"), recorded) != []
     assert differences(asked(b'{"a": "my name is one, two."}', uri="http://h/p?key=x"), recorded) != []

@@ -10,13 +10,11 @@ from operator import attrgetter
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from fakellm.cassette.secrets import PLACEHOLDER
 from fakellm.errors import clip
 
 MATCH_ON = ("method", "url", "json")
 """What two requests have in common to be the same, by default; `url` and `json` are ours, others are vcrpy's."""
-
-REDACTED = "REDACTED"
-"""What the redactor leaves of a secret, whose place is below this one."""
 
 _ABSENT = object()
 _BOUNDARY = re.compile(r'multipart/form-data.*boundary="?([^";,\s]+)', re.IGNORECASE)
@@ -141,9 +139,9 @@ def _is_same(old: object, new: object) -> bool:
     """Tell whether two values are one; what was redacted in the recorded one stands for anything."""
     if old == new:
         return isinstance(old, bool) == isinstance(new, bool)
-    if not (isinstance(old, str) and isinstance(new, str) and REDACTED in old):
+    if not (isinstance(old, str) and isinstance(new, str) and PLACEHOLDER in old):
         return False
-    pattern = ".+".join(map(re.escape, old.split(REDACTED)))
+    pattern = ".+".join(map(re.escape, old.split(PLACEHOLDER)))
     return re.fullmatch(pattern, new, re.DOTALL) is not None
 
 
