@@ -18,9 +18,10 @@ import yaml
 from fakellm import FakeProvider, Pause, Script, Text, disconnect, stall
 from fakellm.cassette.redaction import Redactor
 from fakellm.cassette.replay import TapeEndedError
+from fakellm.cassette.scripted import interaction_of, write
 from fakellm.cassette.tape import Tape
 from fakellm.clock import InstantClock
-from fakellm.errors import UnexpectedRequestError
+from fakellm.errors import ScriptError, UnexpectedRequestError
 from fakellm.intercept import Interception
 
 TEXT = "data: \u00e9\U0001f600 \u4e2d\n\n".encode()
@@ -460,6 +461,39 @@ def test_a_tape_is_a_script_and_a_script_a_tape(hello):
         chat(f"{server.url}/v1", "a")
     with On(tape(again, mode="none")) as played:
         assert played.script() == script
+
+
+@pytest.mark.parametrize(
+    ("url", "asked", "parts"),
+    [
+        ("https://api.openai.com/v1/chat/completions", {"model": "m", "messages": [], "stream": True}, ("Hel", Pause(0.5), "lo")),
+        ("https://api.openai.com/v1/chat/completions", {"model": "m", "messages": []}, ("Hel", "lo")),
+        ("https://api.anthropic.com/v1/messages", {"model": "m", "max_tokens": 1, "messages": [], "stream": True}, ("Hel", "lo")),
+        ("https://x.example/v1beta/models/g:streamGenerateContent?alt=sse", {"contents": [{"parts": [{"text": "?"}]}]}, ("Hel", disconnect())),
+        ("https://x.example/v1/responses", {"model": "m", "input": "?", "stream": True}, ("Hel", "lo", disconnect("close"))),
+        ("https://x.example/v1/completions", {"model": "m", "prompt": "?", "stream": True}, ("Hel", stall())),
+    ],
+)  # fmt: skip
+def test_a_script_is_written_as_a_tape_and_played(tmp_path, url, asked, parts):
+    path = tmp_path / "tape.yaml"
+    write(path, interaction_of(Script(*parts), url, asked))
+    ends = {"reset": "ReadError", "close": "RemoteProtocolError"}
+    fault = Script(*parts).fault
+    with On(tape(path, mode="none")):
+        chunks, error = fetch("httpx2", False, url, body=asked)
+    kind = error and error.__name__
+    assert kind == (None if fault is None else "ReadTimeout" if fault == stall() else ends[fault.how])
+    assert b"Hel" in b"".join(chunks)
+    with On(tape(path, mode="none")) as played:
+        if asked.get("stream") or "alt" in url:
+            assert played.script().text == "".join(part for part in parts if isinstance(part, str))
+
+
+def test_a_script_without_an_answer_or_an_endpoint_is_no_tape():
+    with pytest.raises(ScriptError, match="no tape can hold that there is no answer"):
+        interaction_of(Script(disconnect("refused")), "https://a/v1/chat/completions", {"model": "m", "messages": []})
+    with pytest.raises(LookupError, match="https://a/b is of no API that has a codec"):
+        interaction_of(Script("a"), "https://a/b", {})
 
 
 def test_a_script_of_a_tape_has_its_silences_if_wanted(tmp_path):

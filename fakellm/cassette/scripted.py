@@ -1,0 +1,91 @@
+"""A script as a tape: what a provider would have answered, kept as if it had been recorded."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+from vcr.request import Request
+
+from fakellm.cassette.files import Files
+from fakellm.cassette.format import YAML
+from fakellm.endpoints import SERVICES
+from fakellm.errors import ScriptError
+from fakellm.exchange import Exchange, Failure, Timeouts
+from fakellm.provider import FakeProvider, Name
+from fakellm.script import Script
+
+Interaction = tuple[Request, dict[str, Any]]
+_ENDS = {
+    "reset": ("dropped", "ReadError"),
+    "close": ("dropped", "RemoteProtocolError"),
+    "read_timeout": ("timeout", "ReadTimeout"),
+}
+_HEADERS = {"content-type": "application/json", "accept": "application/json"}
+
+
+def interaction_of(script: Script, url: str, asked: Mapping[str, Any]) -> Interaction:
+    """Return the request and the response, as vcrpy keeps them, of a script that answers a request.
+
+    `url` is that of an endpoint of OpenAI's, Anthropic's or Gemini's API on any host, and `asked` the request's JSON.
+    Pauses become the delays of the chunks, and the fault of the script the end of the stream. Raises `LookupError` for
+    a URL of no such endpoint, and `ScriptError` for a fault that keeps an answer from beginning: no tape can hold that.
+    """
+    body = json.dumps(asked, ensure_ascii=False).encode()
+    exchange = _provider_of(url).reply(script).handle("POST", url, _HEADERS, body)
+    if not exchange.status:
+        msg = f"no tape can hold that there is no answer: {script.fault!r}; give the fault to the tape, tape.fail(...)"
+        raise ScriptError(msg)
+    return Request("POST", url, body, dict(_HEADERS)), _response_of(exchange)
+
+
+def write(path: str | Path, *interactions: Interaction) -> None:
+    """Write a tape of the interactions, in the place of a file that is there."""
+    Path(path).unlink(missing_ok=True)
+    requests, responses = [list(column) for column in zip(*interactions, strict=True)]
+    Files().save_cassette(str(path), {"requests": requests, "responses": responses}, YAML)
+
+
+def _provider_of(url: str) -> FakeProvider:
+    path = urlsplit(url).path
+    for name, service in SERVICES.items():
+        endpoint = service.endpoint("POST", path)
+        if endpoint is not None and endpoint.is_codec:
+            return FakeProvider(cast("Name", name))
+    msg = f"{url} is of no API that has a codec"
+    raise LookupError(msg)
+
+
+def _response_of(exchange: Exchange) -> dict[str, Any]:
+    headers: dict[str, list[str]] = {}
+    for name, value in exchange.headers:
+        headers.setdefault(name, []).append(value)
+    chunks: list[bytes] = []
+    delays: list[float] = []
+    silence = 0.0
+    end: tuple[str, str | None] = ("complete", None)
+    for action in exchange.body(Timeouts()):
+        if isinstance(action, Failure):
+            end = _ENDS[action.kind]
+        elif isinstance(action, (int, float)):
+            silence += action if math.isfinite(action) else 0
+        else:
+            for chunk in action:
+                chunks.append(chunk)
+                delays.append(round(silence * 1000, 1))
+                silence = 0.0
+    phrases = {status.value: status.phrase for status in HTTPStatus}
+    response: dict[str, Any] = {
+        "status": {"code": exchange.status, "message": phrases.get(exchange.status, "")},
+        "headers": headers,
+        "body": {"string": b"".join(chunks)},
+    }
+    if "transfer-encoding" in headers or end[0] != "complete":
+        sizes = [len(chunk) for chunk in chunks]
+        response["stream"] = {"sizes": sizes, "delays": delays, "end": end[0], "error": end[1]}
+    return response
