@@ -22,6 +22,7 @@ from fakellm import FakeProvider, Script
 from fakellm.cassette.files import Files
 from fakellm.cassette.recorder import Recording, tee
 from fakellm.cassette.redaction import Redactor
+from fakellm.cassette.scripted import interaction_of, write
 from fakellm.cassette.tape import Tape
 from fakellm.intercept import Interception
 from fakellm.transport import transport
@@ -42,18 +43,10 @@ LOADS = [Row("fakellm, load", "vcrpy, load", 1.0)]
 RECORDS = [Row("recorded", "not recorded")]
 
 
-def make_tape(path: Path, chunks: int, copies: int = 1) -> None:
+def make_tape(path: Path, copies: int = 1) -> None:
     """Write a tape of streams, as a recording leaves it."""
-    provider = FakeProvider("openai").otherwise(Script(*["tok "] * chunks))
-    tape = Tape(path, mode="all", redactor=Redactor(environ={}))
-    with tape.open(), http.Client(transport=transport(provider, http)) as client:
-        for number in range(copies):
-            asked = {**ASKED, "seed": number}
-            record = tape.ask(http, "POST", URL, {"accept-encoding": ""}, http.Request("POST", URL, json=asked).read())
-            with client.stream("POST", URL, json=asked) as response:
-                record(response)  # type: ignore[operator]
-                for _ in response.stream:
-                    pass
+    script = Script(*["tok "] * CHUNKS)
+    write(path, *(interaction_of(script, URL, {**ASKED, "seed": number}) for number in range(copies)))
 
 
 def read(client: openai.OpenAI) -> None:
@@ -104,8 +97,8 @@ def records() -> dict[str, Job]:
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         small, large = Path(folder, "small.yaml"), Path(folder, "large.yaml")
-        make_tape(small, CHUNKS)
-        make_tape(large, CHUNKS, copies=5)
+        make_tape(small)
+        make_tape(large, copies=5)
         size = large.stat().st_size / 1e6
         times = race(by_rivals(plays(small), PLAYS), seconds=SECONDS)
         loaded = race(by_rivals(loads(large), LOADS), seconds=SECONDS)

@@ -8,6 +8,7 @@ that the HTTP library has for it.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, cast
 
@@ -98,6 +99,13 @@ class ProviderCall:
         self._before = self.pieces, self.delivered
         self._run, self._cursor = run, iter(run)
         return self._cursor
+
+    def drop(self) -> None:
+        """Drop the pieces that the client has not taken: whoever iterates over them finds their end."""
+        self._before = self.pieces, self.delivered
+        self._run, cursor, self._cursor = [], self._cursor, iter(())
+        if place := getattr(cursor, "__setstate__", None):
+            place(sys.maxsize)
 
     def end(self, state: State, error: BaseException | None = None) -> None:
         """Note how it ended; what comes first counts."""

@@ -98,9 +98,8 @@ class _Player:
                 if isinstance(action, (int, float)):
                     self._clock.sleep(action)
                     continue
-                for piece in action:
-                    yield piece
-                    self._check()
+                yield from action  # which ends early if the client closes its connections
+                self._check()
 
     async def apieces(self) -> AsyncIterator[bytes]:
         """Yield the pieces of the body as they come; other tasks run before each."""
@@ -137,6 +136,7 @@ class _Player:
         """Take that the client closed its connections; whoever reads on gets the error of a closed socket."""
         self._is_cut = True
         self.close()
+        self._exchange.call.drop()
 
 
 Reading = WeakSet[_Player]
