@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import sys
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -168,6 +167,8 @@ def _provider(
 
     `key` and `url` are environment variables: where the second points its SDK is answered, be it on this machine.
     """
+    from urllib.parse import urlsplit
+
     host = urlsplit(os.environ.get(url, "")).netloc.rpartition("@")[2]
     provider = _kind("FakeProvider")(name, hosts=[host] if host else [])
     network.providers.append(provider)

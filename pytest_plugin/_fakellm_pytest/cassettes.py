@@ -6,7 +6,6 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -158,4 +157,6 @@ def _file_name(test: str) -> str:
     plain = "-".join(re.sub(r"[^\w.-]+", "_", name) for name in names)
     if plain == "-".join(names) and len(plain) <= _LONGEST:
         return plain
+    from hashlib import sha256
+
     return f"{plain[:_LONGEST]}-{sha256(test.encode()).hexdigest()[:6]}"
