@@ -38,8 +38,6 @@ def _is_of(kind: type[Any], text: tuple[int, int], event: Event) -> bool:
 def _recut(events: list[Event], is_mine: Callable[[Event], bool], split: Callable[[str], list[str]]) -> list[Event]:
     """Cut the text between the first event that is mine and the last."""
     places = [place for place, event in enumerate(events) if is_mine(event)]
-    if not places:
-        return events
     first, end = places[0], places[-1] + 1
     text = "".join(_text_of(events[place]) for place in places)
     others: deque[tuple[int, Event]] = deque()

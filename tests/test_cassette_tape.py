@@ -582,3 +582,9 @@ def test_a_body_that_says_gzip_and_is_not_is_left_as_it_is(tmp_path):
 def test_bad_options_are_refused(tmp_path, options, message):
     with pytest.raises(ValueError, match=message):
         Tape(tmp_path / "a.yaml", **options)
+
+
+@pytest.mark.parametrize("size", [0, -1, 1.5, True])
+def test_pieces_have_a_whole_number_of_bytes(tmp_path, size):
+    with pytest.raises(ValueError, match="every is a number of bytes from 1 up"):
+        tape(tmp_path / "a.yaml").rechunk(size)

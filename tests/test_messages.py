@@ -282,3 +282,8 @@ def test_what_is_long_is_clipped_in_a_refusal():
 )
 def test_a_text_is_read_from_every_shape(prompt, text):
     assert as_text(prompt) == text
+
+
+def test_a_chunk_of_another_answer_than_the_first_is_refused():
+    with pytest.raises(TypeError, match=r"belongs to another answer than the first; give a model one answer"):
+        chunk_of(Text("a", choice=1))

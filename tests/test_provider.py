@@ -523,3 +523,23 @@ def test_a_tool_call_is_answered_and_its_result_may_be_matched():
     result = {"role": "tool", "tool_call_id": call.id, "content": "rain"}
 
     assert text_of(send(provider, asked(messages=[*asked()["messages"], result]))) == "It rains."
+
+
+def test_small_endpoints_answer_by_themselves_and_refuse_what_the_provider_would():
+    provider = FakeProvider()
+    embeddings = "https://api.openai.com/v1/embeddings"
+    _, body = played(send(provider, {"model": "e", "input": "a"}, url=embeddings))
+    assert len(json.loads(body)["data"][0]["embedding"]) == 1536
+    _, body = played(send(provider, url="https://api.openai.com/v1/models", method="GET"))
+    assert json.loads(body)["object"] == "list"
+    refused = send(provider, {"model": "e", "input": "a", "encoding_format": "hex"}, url=embeddings)
+    assert refused.status == 400
+    assert "error" in json.loads(played(refused)[1])
+    assert [call.api for call in provider.calls] == ["openai.embeddings", "openai.models", "openai.embeddings"]
+
+
+def test_silence_alone_is_an_answer_without_text():
+    between, body = played(send(FakeProvider().reply(Pause(1))))
+
+    assert between == [1.0]
+    assert ChatCodec().decode(body).finish_reason == "stop"

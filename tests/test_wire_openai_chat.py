@@ -682,3 +682,11 @@ def test_an_event_without_end_is_refused_once_it_is_too_large():
     with pytest.raises(WireError, match="the limit is 1000"):
         for _ in range(100):
             decoder.feed(b"data: " + b"x" * 90)
+
+
+def test_what_follows_done_is_passed_over_and_contents_may_be_lists():
+    parts = [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}, {"type": "text", "text": "a"}]
+    chunk = {"choices": [{"index": 0, "delta": {"content": parts}, "finish_reason": "stop"}]}
+    stream = b"data: " + json.dumps(chunk).encode() + b"\n\ndata: [DONE]\n\ndata: {broken\n\n"
+
+    assert CODEC.decode(stream) == Script(Reasoning("hm"), "a", Finish())
