@@ -64,6 +64,16 @@ class InstantClock:
         await concurrency.checkpoint()
 
 
+def checked(clock: Clock | None) -> Clock:
+    """Return the clock of a fake: an instant one unless another is given. Raises `TypeError` for what is none."""
+    if clock is None:
+        return InstantClock()
+    if isinstance(clock, type) or not isinstance(clock, Clock):
+        msg = f"a clock is InstantClock(), ScaledClock(factor), RealClock() or the like, not {clock!r}"
+        raise TypeError(msg)
+    return clock
+
+
 class ScaledClock:
     """Waits really, `factor` times as long: 0.1 plays a recorded hour in six minutes.
 

@@ -109,6 +109,14 @@ KNOWN_HOSTS = re.compile(
 LOOPBACK = re.compile(r"^(localhost|.*\.localhost|127(\.\d+){3}|\[?::1\]?|0\.0\.0\.0|testserver)$", re.IGNORECASE)
 
 
+def scripted_endpoint(method: str, path: str) -> tuple[Service, Endpoint] | None:
+    """Return the provider and the endpoint of a request that a script can answer, whatever its host."""
+    found = ((service, service.endpoint(method, path)) for service in SERVICES.values())
+    return next(
+        ((service, endpoint) for service, endpoint in found if endpoint is not None and endpoint.is_codec), None
+    )
+
+
 @cache
 def codec_of(endpoint: Endpoint, profile: Profile) -> Codec:
     """Return the codec of an endpoint; it is imported when the first request needs it."""

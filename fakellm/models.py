@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, Never, NoReturn, Self, TypeVar
 
 from fakellm import runs
 from fakellm.calls import Call, never_asked, shown_calls, swallowed
-from fakellm.clock import Clock, InstantClock
+from fakellm.clock import Clock, checked
 from fakellm.concurrency import checkpoint, checkpointer, closing, task_stepper, thread_stepper
 from fakellm.config import RunnableConfig, has_callbacks
 from fakellm.errors import SwallowedCallError, UnexpectedCallError, UnusedRepliesError
@@ -54,11 +54,8 @@ class FakeModel(Runnable[Any, Chunk], Generic[Chunk]):
             said = f"script replies as {kind}('one ', 'reply') or {kind}.replies('first', 'second')"
             msg = f"{kind} takes no {', '.join(unknown)}; it takes streaming, clock and name, and you {said}"
             raise TypeError(msg)
-        if clock is not None and (isinstance(clock, type) or not isinstance(clock, Clock)):
-            msg = f"a clock is InstantClock(), ScaledClock(factor), RealClock() or the like, not {clock!r}"
-            raise TypeError(msg)
         self.streaming = streaming
-        self.clock: Clock = InstantClock() if clock is None else clock
+        self.clock = checked(clock)
         self.name = name
         self.calls: list[Call] = []
         self.misses: list[UnexpectedCallError] = []

@@ -9,8 +9,8 @@ from typing import Any, Literal, Self, cast
 from urllib.parse import urlsplit
 
 from fakellm.answering import Answering, error_exchange, whole_headers
-from fakellm.calls import swallowed
-from fakellm.clock import Clock, InstantClock
+from fakellm.calls import never_asked, swallowed
+from fakellm.clock import Clock, checked
 from fakellm.endpoints import LOOPBACK, SERVICES, Endpoint, codec_of, document_of
 from fakellm.errors import (
     SwallowedCallError,
@@ -55,14 +55,11 @@ class FakeProvider:
         if name not in SERVICES:
             msg = f"there is no fake of the provider {name!r}; there are {', '.join(SERVICES)}"
             raise ValueError(msg)
-        if clock is not None and (isinstance(clock, type) or not isinstance(clock, Clock)):
-            msg = f"a clock is InstantClock(), ScaledClock(factor), RealClock() or the like, not {clock!r}"
-            raise TypeError(msg)
         self.name = name
         self.service = SERVICES[name]
         self.imitate(profile)
         self.hosts = tuple(hosts)
-        self.clock: Clock = InstantClock() if clock is None else clock
+        self.clock = checked(clock)
         self.calls: list[ProviderCall] = []
         self.misses: list[UnexpectedRequestError] = []
         self._replies = Replies()
@@ -145,7 +142,7 @@ class FakeProvider:
         if self.misses and not allow_misses:
             raise SwallowedCallError(swallowed(f"the fake {self.name}", self.misses[0])) from self.misses[0]
         if not allow_unused and (unused := self.unused):
-            raise UnusedRepliesError(_never_asked(self.name, unused, self.report()))
+            raise UnusedRepliesError(never_asked(f"the fake {self.name}", unused, self.report()))
 
     def report(self) -> str:
         """Word the requests."""
@@ -266,15 +263,3 @@ class FakeProvider:
     def _endpoint_remedies(self) -> list[str]:
         known = ", ".join(f"{e.method} …{e.path.pattern.strip('$')}" for e in self.service.endpoints)
         return [f"it answers {known}", "mock others with respx, or point the app's client elsewhere"]
-
-
-def _never_asked(name: str, unused: list[str], calls: str) -> str:
-    return explain(
-        f"the fake {name} was never asked for {len(unused)} of its replies",
-        sent=[calls],
-        expected=unused,
-        remedy=[
-            "look whether the app calls the provider at all, iterates its stream and awaits what it should",
-            "if that is meant: @pytest.mark.fake_llm(allow_unused=True), or verify(allow_unused=True)",
-        ],
-    )

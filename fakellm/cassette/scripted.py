@@ -14,7 +14,7 @@ from vcr.request import Request
 
 from fakellm.cassette.files import Files
 from fakellm.cassette.format import YAML
-from fakellm.endpoints import SERVICES
+from fakellm.endpoints import scripted_endpoint
 from fakellm.errors import ScriptError
 from fakellm.exchange import Exchange, Failure, Timeouts
 from fakellm.provider import FakeProvider, Name
@@ -52,13 +52,11 @@ def write(path: str | Path, *interactions: Interaction) -> None:
 
 
 def _provider_of(url: str) -> FakeProvider:
-    path = urlsplit(url).path
-    for name, service in SERVICES.items():
-        endpoint = service.endpoint("POST", path)
-        if endpoint is not None and endpoint.is_codec:
-            return FakeProvider(cast("Name", name))
-    msg = f"{url} is of no API that has a codec"
-    raise LookupError(msg)
+    found = scripted_endpoint("POST", urlsplit(url).path)
+    if found is None:
+        msg = f"{url} is of no API that has a codec"
+        raise LookupError(msg)
+    return FakeProvider(cast("Name", found[0].name))
 
 
 def _response_of(exchange: Exchange) -> dict[str, Any]:

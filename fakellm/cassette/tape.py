@@ -22,7 +22,7 @@ from fakellm.cassette.matching import MATCH_ON, bytes_of, json_matcher, key_of, 
 from fakellm.cassette.recorder import Now, Recording, tee
 from fakellm.cassette.redaction import Redactor
 from fakellm.clock import Clock, InstantClock, RealClock, ScaledClock
-from fakellm.endpoints import SERVICES, codec_of
+from fakellm.endpoints import codec_of, scripted_endpoint
 from fakellm.errors import UnexpectedCallError, UnexpectedRequestError, clip, explain
 from fakellm.events import Fault
 from fakellm.exchange import Exchange, ProviderCall, State
@@ -208,7 +208,7 @@ class Tape:
                     sent=[f"{call.method} {call.url}\n{call.error!r}" for call in failed],
                     remedy=[
                         "look whether the server can be reached",
-                        "or fake the fault: fake_openai.reply(refused())",
+                        "or fake the fault: fake_openai.reply(disconnect('refused'))",
                     ],
                 )
             return explain(
@@ -224,13 +224,11 @@ class Tape:
     def script(self, at: int = 0, *, timed: bool = False) -> Script:
         """Return a recorded stream as a script; with its silences if `timed`. Raises `LookupError` for no such API."""
         request, response = self._cassette.data[at]
-        path = urlsplit(request.uri).path
-        endpoints = (service.endpoint(request.method, path) for service in SERVICES.values())
-        endpoint = next((found for found in endpoints if found is not None and found.is_codec), None)
-        if endpoint is None:
+        found = scripted_endpoint(request.method, urlsplit(request.uri).path)
+        if found is None:
             msg = f"interaction {at}, {request.method} {request.uri}, is of no API that has a codec"
             raise LookupError(msg)
-        return replay.script_of(response, codec_of(endpoint, OPENAI), timed=timed)
+        return replay.script_of(response, codec_of(found[1], OPENAI), timed=timed)
 
     # -- the same tape, but -----------------------------------------------------------------------
 
