@@ -123,6 +123,25 @@ class SwallowedCallError(AssertionError):
     """An `UnexpectedCallError` was raised, and the code under test caught it."""
 
 
+class BrokenContractError(AssertionError):
+    """A streaming contract is broken: the message gives its sentence and the smallest counter-example.
+
+    `contract` is its name in the catalogue.
+    """
+
+    def __init__(self, message: str, *, contract: str) -> None:
+        super().__init__(message)
+        self.contract = contract
+
+    def __reduce__(self) -> tuple[Callable[..., BaseException], tuple[object, ...]]:
+        """Pickle and copy the error with its contract."""
+        return _rebuild, (type(self), self.args, self.__dict__)
+
+
+class ContractUsageError(ValueError):
+    """A contract was asked for in a way that could prove nothing: the message names the remedy."""
+
+
 def explain(
     headline: str,
     *,

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 SOURCES = sorted((ROOT / "fakellm").rglob("*.py")) + sorted((ROOT / "pytest_plugin").rglob("*.py"))
 TABLE = (ROOT / "docs" / "architecture.md").read_text()
 ROOMS = [match[2].removesuffix(".py") for match in re.finditer(r"^\| (\d) \| `([\w/.]+)` \|", TABLE, re.MULTILINE)]
-PACKAGES = {".", "cassette", "wire"}  # their __init__.py holds a docstring, or the lazy names
+PACKAGES = {".", "cassette", "contracts", "wire"}  # their __init__.py holds a docstring, or the lazy names
 LATE = {("script", "scriptfile"), *(("runnable", room) for room in ("compose", "wrappers", "fallbacks"))}
 
 names = pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())

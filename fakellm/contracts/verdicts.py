@@ -1,0 +1,108 @@
+"""What a check says: kept, broken with a counter-example, or skipped with a reason; and reports of many."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from fakellm.contracts.catalogue import CATALOGUE, Contract
+from fakellm.errors import BrokenContractError
+
+Status = Literal["passed", "failed", "skipped"]
+
+
+class Skip(Exception):  # noqa: N818 - not an error: what cannot be checked is skipped, never passed
+    """A contract cannot be checked on this thing; the message says why, and what would make it checkable."""
+
+
+def broken(name: str, what: str, *rows: tuple[str, str]) -> BrokenContractError:
+    """Return the error for a broken contract: what went wrong, and labelled rows that show it.
+
+    A row is a label (`chunks`, `expected`, `got`, `replay`, ...) and a text of one or more lines.
+    """
+    lines = [str(CATALOGUE[name]), f"  broken:    {what}"]
+    for label, text in rows:
+        first, *more = text.split("\n")
+        lines.append(f"  {label + ':':<11}{first}")
+        lines.extend(" " * 13 + line for line in more)
+    return BrokenContractError("\n".join(lines), contract=name)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was found out about one contract. `detail` is empty, the reason of a skip, or the counter-example."""
+
+    contract: Contract
+    status: Status
+    detail: str = ""
+
+    def __str__(self) -> str:
+        if self.status == "failed":
+            return self.detail
+        reason = f" ({self.detail})" if self.detail else ""
+        return f"{self.contract}{reason}"
+
+
+@dataclass(frozen=True)
+class Report:
+    """The verdicts on one thing; `str` renders them as text, the broken ones first."""
+
+    subject: str
+    verdicts: tuple[Verdict, ...]
+
+    def _of(self, status: Status) -> list[Verdict]:
+        return [verdict for verdict in self.verdicts if verdict.status == status]
+
+    @property
+    def passed(self) -> list[Verdict]:
+        """The contracts that hold."""
+        return self._of("passed")
+
+    @property
+    def failed(self) -> list[Verdict]:
+        """The contracts that are broken, with counter-examples."""
+        return self._of("failed")
+
+    @property
+    def skipped(self) -> list[Verdict]:
+        """The contracts that could not be checked, with reasons."""
+        return self._of("skipped")
+
+    def __getitem__(self, name: str) -> Verdict:
+        """Return the verdict on the contract with this name. Raises `KeyError`."""
+        for verdict in self.verdicts:
+            if verdict.contract.name == name:
+                return verdict
+        raise KeyError(name)
+
+    def __str__(self) -> str:
+        counts = [f"{len(self._of(status))} {status}" for status in ("failed", "passed", "skipped")]
+        lines = [f"{self.subject}: {', '.join(counts)}"]
+        marks: Sequence[tuple[Status, str]] = (("failed", "BROKEN "), ("passed", "kept   "), ("skipped", "skipped"))
+        for status, mark in marks:
+            for verdict in self._of(status):
+                lines.extend(f"{mark if not n else '':<9}{line}" for n, line in enumerate(str(verdict).split("\n")))
+        return "\n".join(lines)
+
+    def verify(self) -> None:
+        """Raise `BrokenContractError` if a contract is broken; its text is this report."""
+        __tracebackhide__ = True
+        if self.failed:
+            raise BrokenContractError(str(self), contract=self.failed[0].contract.name)
+
+
+def verdict_of(contract: Contract, check: Callable[[], object]) -> Verdict:
+    """Run one check and return what it says."""
+    try:
+        check()
+    except Skip as skip:
+        return Verdict(contract, "skipped", str(skip))
+    except BrokenContractError as error:
+        return Verdict(contract, "failed", str(error))
+    return Verdict(contract, "passed")
+
+
+def report_of(subject: str, verdicts: Iterable[Verdict]) -> Report:
+    """Return the report of verdicts."""
+    return Report(subject, tuple(verdicts))
