@@ -16,6 +16,10 @@ class Skip(Exception):  # noqa: N818 - not an error: what cannot be checked is s
     """A contract cannot be checked on this thing; the message says why, and what would make it checkable."""
 
 
+class OtherFlavour(Skip):
+    """The contract says nothing about this flavour: it is checked in the other one."""
+
+
 def broken(name: str, what: str, *rows: tuple[str, str]) -> BrokenContractError:
     """Return the error for a broken contract: what went wrong, and labelled rows that show it.
 
@@ -38,10 +42,9 @@ class Verdict:
     detail: str = ""
 
     def __str__(self) -> str:
-        if self.status == "failed":
-            return self.detail
-        reason = f" ({self.detail})" if self.detail else ""
-        return f"{self.contract}{reason}"
+        if self.status == "passed":
+            return str(self.contract)
+        return self.detail if self.status == "failed" else f"{self.contract.name}: {self.detail}"
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,74 @@
+"""`StreamContract`: the contracts of a stream as a class of pytest tests, one test each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+import pytest
+
+from fakellm.contracts.catalogue import Contract, chosen
+from fakellm.contracts.lab import Api, Lab
+from fakellm.contracts.projections import text_of
+from fakellm.contracts.streams import checked_reasons, run_check, smoke
+from fakellm.contracts.verdicts import Skip
+from fakellm.errors import BrokenContractError, ContractUsageError
+
+
+class StreamContract:
+    """Subclass it, give it the fixture `make_runnable`, get one test for each contract of a stream.
+
+        class TestMyModel(StreamContract):
+            @pytest.fixture
+            def make_runnable(self):
+                return MyModel
+
+    The fixture returns a maker, and the attributes say what `check_stream` takes under the same names. A contract that
+    cannot be checked is skipped with the reason. Each test's docstring is the sentence of its contract.
+    """
+
+    input: ClassVar[Any] = "?"
+    api: ClassVar[Api | None] = None
+    chat: ClassVar[bool] = False
+    idle_timeout: ClassVar[float | None] = None
+    skip: ClassVar[Mapping[str, str]] = {}
+
+    @staticmethod
+    def text(chunk: Any) -> Any:
+        """Return the text of a chunk or an answer; override it for kinds of chunks that we do not know."""
+        return text_of(chunk)
+
+    @pytest.fixture
+    def make_runnable(self) -> Callable[..., Any]:
+        """Return the maker of what is checked. To be overridden."""
+        name = type(self).__name__
+        msg = (
+            f"{name} has no fixture make_runnable; give it one that returns a function which makes a fresh model:\n"
+            "    @pytest.fixture\n"
+            "    def make_runnable(self):\n"
+            "        return MyModel"
+        )
+        raise ContractUsageError(msg)
+
+
+def _test_of(contract: Contract) -> Callable[..., None]:
+    def test(self: StreamContract, make_runnable: Callable[..., Any]) -> None:
+        __tracebackhide__ = True
+        reasons = checked_reasons(self.skip)
+        if contract.name in reasons:
+            pytest.skip(reasons[contract.name])
+        lab = Lab(make_runnable, self.input, self.api, self.chat, self.text, self.idle_timeout)
+        try:
+            run_check(contract, lab, smoke(lab))
+        except Skip as skip:
+            pytest.skip(str(skip))
+        except BrokenContractError as error:
+            pytest.fail(str(error), pytrace=False)
+
+    test.__name__ = test.__qualname__ = f"test_{contract.name}"
+    test.__doc__ = f"{contract.sentence[0].upper()}{contract.sentence[1:]}."
+    return test
+
+
+for _contract in chosen(None, "stream"):
+    setattr(StreamContract, f"test_{_contract.name}", _test_of(_contract))

@@ -1,0 +1,127 @@
+"""What a chunk or an answer says, whatever library made it: its text, its usage, its finish reason.
+
+Known are str, our `Message`, LangChain's messages, the objects that the official SDKs of OpenAI (chat, completions,
+Responses), Anthropic and Gemini stream, and the same as mappings. Nothing is imported: shapes are looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+UNKNOWN: Any = object()
+"""Stands for a chunk that says nothing which we can read."""
+
+_TEXT_EVENTS = ("content_block_delta", "response.output_text.delta")
+
+
+def get(thing: Any, name: str) -> Any:
+    """Return a field of an object or a mapping; None where it has none."""
+    return thing.get(name) if isinstance(thing, Mapping) else getattr(thing, name, None)
+
+
+def text_of(chunk: Any) -> Any:
+    """Return the text that a chunk or an answer carries, "" for none; `UNKNOWN` where its shape is not known."""
+    if chunk is None:
+        return ""
+    if isinstance(chunk, str):
+        return chunk
+    for read in (_typed_event, _choices, _candidates, _content, _responses):
+        if (text := read(chunk)) is not UNKNOWN:
+            return text
+    return UNKNOWN
+
+
+def _typed_event(event: Any) -> Any:
+    """Read an event of Anthropic's Messages or OpenAI's Responses."""
+    kind = get(event, "type")
+    if not isinstance(kind, str) or get(event, "content") is not None or get(event, "choices") is not None:
+        return UNKNOWN
+    if kind == "content_block_delta":
+        return get(get(event, "delta"), "text") or ""
+    if kind == "response.output_text.delta":
+        return get(event, "delta") or ""
+    known = kind.startswith(("message_", "content_block_", "response.")) or kind == "ping"
+    return "" if known else UNKNOWN
+
+
+def _choices(chunk: Any) -> Any:
+    """Read a chunk or an answer of OpenAI's chat or legacy completions."""
+    choices = get(chunk, "choices")
+    if not isinstance(choices, Sequence) or isinstance(choices, str):
+        return UNKNOWN
+    texts = []
+    for choice in choices[:1]:
+        said = get(choice, "delta") or get(choice, "message")
+        texts.append((get(said, "content") if said is not None else get(choice, "text")) or "")
+    return "".join(texts)
+
+
+def _candidates(chunk: Any) -> Any:
+    """Read a response of Gemini's."""
+    candidates = get(chunk, "candidates")
+    if not isinstance(candidates, Sequence):
+        return UNKNOWN
+    parts = get(get(candidates[0], "content"), "parts") if candidates else ()
+    return "".join(get(part, "text") or "" for part in parts or () if not get(part, "thought"))
+
+
+def _content(message: Any) -> Any:
+    """Read a message: our own, LangChain's, Anthropic's."""
+    content = get(message, "content")
+    if isinstance(content, str):
+        return content
+    if isinstance(content, Sequence):
+        return "".join(part if isinstance(part, str) else get(part, "text") or "" for part in content)
+    return UNKNOWN
+
+
+def _responses(answer: Any) -> Any:
+    text = get(answer, "output_text")
+    return text if isinstance(text, str) else UNKNOWN
+
+
+def finish_of(chunk: Any) -> Any:  # noqa: PLR0911 - one return for each shape
+    """Return why the answer ended, as this chunk says; None where it does not, `UNKNOWN` where its kind never does."""
+    if isinstance(choices := get(chunk, "choices"), Sequence):
+        return next((get(choice, "finish_reason") for choice in choices[:1]), None)
+    if isinstance(candidates := get(chunk, "candidates"), Sequence):
+        return next((get(candidate, "finish_reason") for candidate in candidates[:1]), None)
+    if isinstance(metadata := get(chunk, "response_metadata"), Mapping):
+        return metadata.get("finish_reason") or metadata.get("stop_reason")
+    if hasattr(chunk, "finish_reason"):
+        return chunk.finish_reason
+    kind = get(chunk, "type")
+    if isinstance(kind, str) and kind.startswith(("message_", "content_block_")):
+        return get(get(chunk, "delta"), "stop_reason")
+    if isinstance(kind, str) and kind.startswith("response."):
+        return kind if kind in {"response.completed", "response.incomplete", "response.failed"} else None
+    return UNKNOWN
+
+
+def usage_of(chunk: Any) -> Any:
+    """Return `(input tokens, output tokens)` as this chunk says, None where it does not, `UNKNOWN` for a str."""
+    if isinstance(chunk, str):
+        return UNKNOWN
+    for name in ("usage", "usage_metadata"):
+        usage = get(chunk, name)
+        if usage is not None:
+            return _tokens(usage)
+    has_place = any(hasattr(chunk, name) for name in ("usage", "usage_metadata")) or isinstance(chunk, Mapping)
+    return None if has_place else UNKNOWN
+
+
+def _tokens(usage: Any) -> tuple[Any, Any]:
+    def first(*names: str) -> Any:
+        return next((value for name in names if (value := get(usage, name)) is not None), None)
+
+    return (
+        first("input_tokens", "prompt_tokens", "prompt_token_count"),
+        first("output_tokens", "completion_tokens", "candidates_token_count"),
+    )
+
+
+def joined(chunks: Sequence[Any], text: Callable[[Any], Any]) -> Any:
+    """Return the text that the chunks add up to; `UNKNOWN` where one of them cannot be read."""
+    texts = [text(chunk) for chunk in chunks]
+    return UNKNOWN if any(one is UNKNOWN for one in texts) else "".join(texts)
