@@ -57,7 +57,7 @@ __all__ = [  # noqa: RUF022 - as a user meets them
     "Runnable",
 ]
 
-_ROOMS = ("clock", "errors", "events", "intercept", "messages", "transport")
+_ROOMS = ("clock", "contracts", "errors", "events", "intercept", "messages", "transport")
 
 __version__ = "0.1.0"
 

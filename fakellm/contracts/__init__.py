@@ -10,14 +10,18 @@ if TYPE_CHECKING:
     from typing import Any
 
     from fakellm.contracts.catalogue import CATALOGUE, Contract
+    from fakellm.contracts.classform import StreamContract
+    from fakellm.contracts.streams import check_stream
     from fakellm.contracts.verdicts import Report, Verdict
 
 _HOMES = {
     "catalogue": ("CATALOGUE", "Contract"),
+    "classform": ("StreamContract",),
+    "streams": ("check_stream",),
     "verdicts": ("Report", "Verdict"),
 }  # fmt: skip
 
-__all__ = ["CATALOGUE", "Contract", "Report", "Verdict"]
+__all__ = ["CATALOGUE", "Contract", "Report", "StreamContract", "Verdict", "check_stream"]
 
 
 def __getattr__(name: str) -> Any:

@@ -11,8 +11,8 @@ from fakellm.contracts.catalogue import Contract, chosen
 from fakellm.contracts.lab import Api, Lab
 from fakellm.contracts.projections import text_of
 from fakellm.contracts.streams import checked_reasons, run_check, smoke
-from fakellm.contracts.verdicts import Skip
-from fakellm.errors import BrokenContractError, ContractUsageError
+from fakellm.contracts.verdicts import verdict_of
+from fakellm.errors import ContractUsageError
 
 
 class StreamContract:
@@ -58,12 +58,11 @@ def _test_of(contract: Contract) -> Callable[..., None]:
         if contract.name in reasons:
             pytest.skip(reasons[contract.name])
         lab = Lab(make_runnable, self.input, self.api, self.chat, self.text, self.idle_timeout)
-        try:
-            run_check(contract, lab, smoke(lab))
-        except Skip as skip:
-            pytest.skip(str(skip))
-        except BrokenContractError as error:
-            pytest.fail(str(error), pytrace=False)
+        verdict = verdict_of(contract, lambda: run_check(contract, lab, smoke(lab)))
+        if verdict.status == "skipped":
+            pytest.skip(verdict.detail)
+        if verdict.status == "failed":
+            pytest.fail(verdict.detail, pytrace=False)
 
     test.__name__ = test.__qualname__ = f"test_{contract.name}"
     test.__doc__ = f"{contract.sentence[0].upper()}{contract.sentence[1:]}."

@@ -197,7 +197,8 @@ def _required(make: Callable[..., Any]) -> int:
 
 def arun(check: Callable[[], Coroutine[Any, Any, Any]], name: str) -> Any:
     """Run asynchronous code on a loop of virtual time."""
-    from fakellm.virtual_loop import VirtualDeadlockError, run
+    from fakellm.blocked import VirtualDeadlockError
+    from fakellm.virtual_loop import run
 
     try:
         return run(check())
