@@ -168,8 +168,9 @@ async def usage(lab: Lab, flavour: Flavour) -> None:
     Providers send the usage so far with several chunks, each replacing the one before. Code that adds them up has
     billed people for a multiple of what they used.
     """
-    counted = Script(Text("Hel"), Usage(3, 1), Text("lo"), Finish(), Usage(3, 2))
-    with lab.bench(counted if lab.chat or lab.api else Script(*TEXTS)) as bench:
+    speaks = lab.chat or lab.api
+    counted = Script("Hel", Usage(3, 1), "lo", Finish(), Usage(3, 2)) if speaks else Script(*TEXTS)
+    with lab.bench(counted) as bench:
         chunks = await bench.subject.open(flavour, lab.input).rest()
         calls = bool(bench.calls)
     counts = [usage_of(chunk) for chunk in chunks]
@@ -177,17 +178,22 @@ async def usage(lab: Lab, flavour: Flavour) -> None:
         raise Skip("its chunks have no place for usage")
     total = usage_of(fold(list(chunks)))
     total = next((c for c in reversed(counts) if c not in (None, UNKNOWN)), None) if total in (None, UNKNOWN) else total
-    if total is None:
-        raise Skip("it tells no usage")
     rows = (("usage", " ".join(str(count) for count in counts if count is not UNKNOWN)), ("total", str(total)))
     if calls and lab.chat and total != (3, 2):
         raise broken("usage", "the usage of the chunks does not come to (3, 2), which the source said last", *rows)
-    with lab.bench(counted if lab.chat or lab.api else Script(*TEXTS)) as bench:
-        if not bench.subject.has("invoke", flavour):
-            return
-        whole = usage_of(await bench.subject.call("invoke", flavour, lab.input))
-    if whole not in (None, UNKNOWN, total):
+    whole = await _usage_of_invoke(lab, flavour, counted)
+    if whole is not None and whole != total:
         raise broken("usage", "the chunks' usage does not come to that of invoke", *rows, ("invoke", str(whole)))
+    if total is None:
+        raise Skip("it tells no usage")
+
+
+async def _usage_of_invoke(lab: Lab, flavour: Flavour, script: Script) -> Any:
+    with lab.bench(script) as bench:
+        if not bench.subject.has("invoke", flavour):
+            return None
+        whole = usage_of(await bench.subject.call("invoke", flavour, lab.input))
+    return None if whole is UNKNOWN else whole
 
 
 @checks("finish", on="stream")

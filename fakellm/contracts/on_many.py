@@ -171,9 +171,11 @@ async def callbacks(lab: Lab, flavour: Flavour) -> None:
         reading = bench.subject.open(flavour, lab.input, config=config)
         while (chunk := await reading.next()) is not END:
             log.append(("yield", bench.subject.said(chunk)))
+        speaks = _is_a(bench.subject.thing, "BaseLanguageModel")
     if all(event == "yield" for event, _ in log):
         raise Skip("it tells its callbacks nothing")
-    told = 0
+    has_told = any(event == "chunk" for event, _ in log)
+    told = 0 if has_told or (speaks and len(log) > 2) else len(log)  # noqa: PLR2004 - more than a value and an end
     for event, text in log:
         told += (event == "chunk") - (event == "yield")
         if told < 0:
@@ -188,10 +190,14 @@ def _recorder(subject: Subject, log: list[tuple[str, Any]]) -> Any:
     """Return a callback of the subject's own kind, which logs. Raises `Skip` where it takes none."""
     if isinstance(subject.thing, Runnable):
         return _logging(log, subject)
-    for base in type(subject.thing).__mro__:
-        if base.__module__.startswith("langchain_core.") and base.__name__ == "Runnable":
-            return _langchain_handler(log)
+    if _is_a(subject.thing, "Runnable"):
+        return _langchain_handler(log)
     raise Skip("it takes no callbacks that we know of")
+
+
+def _is_a(thing: Any, name: str) -> bool:
+    """Tell whether the thing is of LangChain's kind with this name."""
+    return any(kind.__name__ == name and kind.__module__.startswith("langchain_core.") for kind in type(thing).__mro__)
 
 
 def _logging(log: list[tuple[str, Any]], subject: Subject) -> Callable[[Any], None]:

@@ -107,7 +107,7 @@ def usage_of(chunk: Any) -> Any:
         usage = get(chunk, name)
         if usage is not None:
             return _tokens(usage)
-    has_place = any(hasattr(chunk, name) for name in ("usage", "usage_metadata")) or isinstance(chunk, Mapping)
+    has_place = any(hasattr(chunk, name) for name in ("usage", "usage_metadata"))
     return None if has_place else UNKNOWN
 
 
