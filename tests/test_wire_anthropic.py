@@ -32,6 +32,7 @@ from fakellm import (
     provider_error,
     stall,
 )
+from fakellm.contracts.wire import check_wire
 from fakellm.errors import WireError
 from fakellm.events import Native, Raw
 from fakellm.messages import Message
@@ -509,67 +510,23 @@ def test_raw_text_and_a_cut_event_go_out_as_they_are():
 
 # -- invariants -----------------------------------------------------------------------------------
 
-FITS = {
-    "text": {"text_delta", "citations_delta"},
-    "thinking": {"thinking_delta", "signature_delta"},
-    "tool_use": {"input_json_delta"},
-    "server_tool_use": {"input_json_delta"},
-}
+OWN = ("anthropic_messages.input_json", "anthropic_messages.tool_use")
+"""The rules about what a script says, not about how it is written."""
 
 
 def check_grammar(body, *, complete=True):
     """Check everything that held in all recorded streams, as far as the stream goes; return reason and blocks."""
-    found = sse_of(body)
-    events = [json.loads(sse.data) for sse in found]
-    assert [sse.event for sse in found] == [event["type"] for event in events]
-    start, *events = [event for event in events if event["type"] != "ping"]
-    assert start["type"] == "message_start"
-    assert start["message"]["usage"]["input_tokens"] >= 0
-    kinds = [event["type"] for event in events]
-    end = kinds.index("message_delta") if "message_delta" in kinds else len(kinds)
-    assert kinds[end:] == ["message_delta", "message_stop"] or (not complete and kinds[end:] in (["message_delta"], []))
-    blocks = check_blocks(events[:end], complete=complete)
-    for event in (start, *events[:end], *events[end + 1 :]):
+    problems = check_wire(body, api="anthropic_messages", ignore=OWN).problems
+    assert [problem.rule.id for problem in problems] in ([], [] if complete else ["anthropic_messages.message_stop"])
+    reason, blocks = None, []
+    for event in events_of(body):
+        if event["type"] == "content_block_start":
+            blocks.append(event["content_block"]["type"])
+        if event["type"] == "message_delta":
+            reason = event["delta"]["stop_reason"]
+            event["delta"]["stop_reason"] = "end_turn"  # the types know no reasons of a script's own
         EVENTS.validate_python(event)
-    for event in events[end : end + 1]:
-        EVENTS.validate_python({**event, "delta": {**event["delta"], "stop_reason": "end_turn"}})
-        assert event["usage"]["output_tokens"] >= start["message"]["usage"]["output_tokens"]
-        return event["delta"]["stop_reason"], blocks
-    return None, blocks
-
-
-def check_blocks(events, *, complete):
-    """Check the blocks of a stream; return their types."""
-    types, deltas = [], None
-    for event in events:
-        kind = event["type"]
-        if kind == "content_block_start":
-            assert deltas is None, "blocks do not interleave"
-            assert event["index"] == len(types)
-            types.append(event["content_block"]["type"])
-            deltas = []
-            continue
-        assert event["index"] == len(types) - 1
-        assert deltas is not None
-        if kind == "content_block_delta":
-            deltas.append(event["delta"])
-            assert event["delta"]["type"] in FITS[types[-1]]
-            continue
-        assert kind == "content_block_stop"
-        check_block(types[-1], deltas)
-        deltas = None
-    assert deltas is None or not complete
-    return types
-
-
-def check_block(kind, deltas):
-    names = [delta["type"] for delta in deltas]
-    if kind == "thinking":
-        assert names.count("signature_delta") == 1
-        assert names[-1] == "signature_delta"
-        assert deltas[-1]["signature"]
-    if kind.endswith("tool_use"):
-        assert deltas[0]["partial_json"] == ""
+    return reason, blocks
 
 
 def without_fault(script):
