@@ -9,6 +9,7 @@ TYPE_CHECKING = False  # importing typing would cost more than all the rest
 if TYPE_CHECKING:
     from typing import Any
 
+    from fakellm.contracts import StreamContract, any_chunking, every_fault, every_interleaving
     from fakellm.events import (
         Finish,
         Pause,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from fakellm.script import Script
 
 _HOMES = {
+    "fakellm.contracts": ("StreamContract", "any_chunking", "every_fault", "every_interleaving"),
     "fakellm.events": (
         "Finish", "Pause", "Reasoning", "Refusal", "Text", "ToolCall", "Usage",
         "disconnect", "http_error", "provider_error", "stall",
@@ -55,9 +57,13 @@ __all__ = [  # noqa: RUF022 - as a user meets them
     "disconnect",
     "stall",
     "Runnable",
+    "StreamContract",
+    "any_chunking",
+    "every_fault",
+    "every_interleaving",
 ]
 
-_ROOMS = ("clock", "contracts", "errors", "events", "intercept", "messages", "transport")
+_ROOMS = ("clock", "contracts", "errors", "events", "intercept", "messages", "transport", "virtual_loop")
 
 __version__ = "0.1.0"
 

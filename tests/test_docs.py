@@ -36,7 +36,10 @@ def test_python_blocks_run(code, pytester, monkeypatch):
         (pytester.path / "cassettes").symlink_to(ROOT / "cassettes")
         options = ("-p", "no:cacheprovider", "-p", "no:langsmith_plugin", "-p", "no:hypothesispytest")
         outcomes = pytester.runpytest(*options).parseoutcomes()
-        assert outcomes == {"passed": code.count("def test_")}
+        contracts = "StreamContract" in code  # which brings tests of its own, and skips what cannot be checked
+        assert outcomes["passed"] >= code.count("def test_")
+        assert contracts or outcomes == {"passed": code.count("def test_")}
+        assert outcomes.keys() <= {"passed", "skipped"}
     else:
         monkeypatch.chdir(ROOT)
         exec(compile(code, "block", "exec"), {"__name__": "block"})

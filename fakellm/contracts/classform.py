@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
-import pytest
-
 from fakellm.contracts.catalogue import Contract, chosen
 from fakellm.contracts.lab import Api, Lab
 from fakellm.contracts.projections import text_of
@@ -38,22 +36,32 @@ class StreamContract:
         """Return the text of a chunk or an answer; override it for kinds of chunks that we do not know."""
         return text_of(chunk)
 
-    @pytest.fixture
-    def make_runnable(self) -> Callable[..., Any]:
-        """Return the maker of what is checked. To be overridden."""
-        name = type(self).__name__
-        msg = (
-            f"{name} has no fixture make_runnable; give it one that returns a function which makes a fresh model:\n"
-            "    @pytest.fixture\n"
-            "    def make_runnable(self):\n"
-            "        return MyModel"
-        )
-        raise ContractUsageError(msg)
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Give a subclass that has no fixture one that says so."""
+        super().__init_subclass__(**kwargs)
+        if not hasattr(cls, "make_runnable"):
+            import pytest
+
+            cls.make_runnable = pytest.fixture(_missing)  # type: ignore[attr-defined]
+
+
+def _missing(self: StreamContract) -> Callable[..., Any]:
+    """Return the maker of what is checked. To be overridden."""
+    msg = (
+        f"{type(self).__name__} has no fixture make_runnable; give it one that returns a function which makes a fresh "
+        "model:\n"
+        "    @pytest.fixture\n"
+        "    def make_runnable(self):\n"
+        "        return MyModel"
+    )
+    raise ContractUsageError(msg)
 
 
 def _test_of(contract: Contract) -> Callable[..., None]:
     def test(self: StreamContract, make_runnable: Callable[..., Any]) -> None:
         __tracebackhide__ = True
+        import pytest
+
         reasons = checked_reasons(self.skip)
         if contract.name in reasons:
             pytest.skip(reasons[contract.name])

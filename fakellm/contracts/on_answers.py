@@ -93,13 +93,15 @@ async def whitespace_tail(lab: Lab, flavour: Flavour) -> None:
     lab.needs_source()
     with lab.bench() as bench:
         plain = bench.subject.sum(await bench.subject.open(flavour, lab.input).rest())
-    if plain != "".join(TEXTS):
-        raise Skip("what it says is not what its source says, so a lost character cannot be seen")
     for texts in _SPACED:
+        expected = "".join(texts)
+        if plain != "".join(TEXTS):  # it says something else than its source: then what invoke says
+            with lab.bench(Script(*texts)) as bench:
+                expected = bench.subject.said(await bench.subject.call("invoke", flavour, lab.input))
         with lab.bench(Script(*texts)) as bench:
             said = bench.subject.sum(await bench.subject.open(flavour, lab.input).rest())
-        if said != "".join(texts):
-            rows = (("source", _shown(texts)), ("expected", repr("".join(texts))), ("got", _one(said)))
+        if said != expected:
+            rows = (("source", _shown(texts)), ("expected", _one(expected)), ("got", _one(said)))
             raise broken("whitespace_tail", "characters were lost", *rows)
 
 
