@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from fakellm import Script
 from fakellm.contracts.catalogue import CATALOGUE
-from fakellm.contracts.chunking import any_chunking, document_of
-from fakellm.contracts.consumers import check_consumer
-from fakellm.contracts.cuts import Cuts, limit_for
-from fakellm.contracts.drawing import drawn
-from fakellm.contracts.places import places_of
-from fakellm.contracts.sse_moves import SSEBody, looks_like_sse
+from fakellm.contracts.consumers.check import check_consumer
+from fakellm.contracts.consumers.chunking import any_chunking, document_of
+from fakellm.contracts.consumers.cuts import Cuts, limit_for
+from fakellm.contracts.consumers.drawing import drawn
+from fakellm.contracts.consumers.places import places_of
+from fakellm.contracts.consumers.sse_moves import SSEBody, looks_like_sse
 from fakellm.errors import BrokenContractError, ContractUsageError
 from fakellm.wire.sse import SSEDecoder
 
@@ -308,7 +308,7 @@ def test_pytest_fail_is_a_failure():
 
 def test_in_pytest_the_reader_sees_the_test_and_the_counter_example(pytester):
     pytester.makepyfile("""
-        from fakellm.contracts.chunking import any_chunking
+        from fakellm.contracts.consumers.chunking import any_chunking
 
         @any_chunking("a b")
         def test_words(chunks):

@@ -56,7 +56,7 @@ class TestShouts(StreamContract):
 """,
     )
 
-    assert result.parseoutcomes()["failed"] == 2
+    assert result.parseoutcomes()["failed"] == 3
     result.stdout.fnmatch_lines(
         [
             "concatenation: the chunks of stream add up to what invoke returns",

@@ -13,9 +13,9 @@ import pytest
 
 from fakellm import FakeChatModel, FakeLLM, Finish, Script, Text, ToolCall, disconnect, provider_error, stall
 from fakellm.contracts.catalogue import CATALOGUE
-from fakellm.contracts.fault_checks import check_faults
-from fakellm.contracts.fault_sweep import every_fault
-from fakellm.contracts.faults import KINDS, half, variants
+from fakellm.contracts.faults.checks import check_faults
+from fakellm.contracts.faults.sweep import every_fault
+from fakellm.contracts.faults.ways import KINDS, half, variants
 from fakellm.contracts.verdicts import Skip
 from fakellm.errors import BrokenContractError, ContractUsageError, LLMError, LLMStreamError
 
@@ -716,7 +716,7 @@ def test_strict_fixtures_stay_strict(pytester):
         import pytest
         from fakellm import Script
         from fakellm.errors import LLMError
-        from fakellm.contracts.fault_sweep import every_fault
+        from fakellm.contracts.faults.sweep import every_fault
 
         ANSWER = Script.of("A long answer")
 

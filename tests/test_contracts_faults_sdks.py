@@ -13,9 +13,9 @@ from google import genai
 from fakellm import FakeProvider, Script, disconnect, provider_error
 from fakellm.cassette.scripted import interaction_of, write
 from fakellm.cassette.tape import Tape
-from fakellm.contracts.fault_checks import check_faults
-from fakellm.contracts.fault_sweep import every_fault
-from fakellm.contracts.faults import variants
+from fakellm.contracts.faults.checks import check_faults
+from fakellm.contracts.faults.sweep import every_fault
+from fakellm.contracts.faults.ways import variants
 from fakellm.errors import BrokenContractError, ContractUsageError
 from fakellm.intercept import intercept
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from strategies import modest
 
 from fakellm.contracts import strategies
-from fakellm.contracts.structured import document_of
+from fakellm.contracts.structured.document import document_of
 from fakellm.errors import ContractUsageError
 from fakellm.wire.sse import SSE, SSEDecoder
 

@@ -9,10 +9,10 @@ from contextlib import aclosing as closing
 import pytest
 from kinds import KINDS
 
-import fakellm.contracts.streams as room
+import fakellm.contracts.streams.check as room
 from fakellm import FakeChatModel, FakeLLM, Runnable
 from fakellm.contracts.catalogue import CATALOGUE, chosen
-from fakellm.contracts.streams import check_stream
+from fakellm.contracts.streams.check import check_stream
 from fakellm.errors import BrokenContractError, ContractUsageError
 from fakellm.functions import RunnableGenerator, RunnableLambda
 from fakellm.messages import Message
@@ -665,7 +665,7 @@ def test_bad_use_gets_a_clear_error(make, options, message):
 def test_a_synchronous_stream_that_hangs_fails_the_check_and_not_the_run(monkeypatch):
     import threading
 
-    from fakellm.contracts import lab
+    from fakellm.contracts.streams import lab
 
     gate = threading.Event()
     monkeypatch.setattr(lab, "_PATIENCE", 0.05)

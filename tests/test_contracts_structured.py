@@ -16,13 +16,13 @@ from hypothesis import given
 from strategies import modest
 
 from fakellm import FakeChatModel, Finish, Reasoning, Script, Text, ToolCall, Usage, disconnect
-from fakellm.contracts import structured_checks  # noqa: F401 - it binds the checks
 from fakellm.contracts.catalogue import CATALOGUE
-from fakellm.contracts.chunking import any_chunking
-from fakellm.contracts.search import search
-from fakellm.contracts.structured import SWEEP, document_of
-from fakellm.contracts.structured_moves import grown, merged, merges, patterns, positions
-from fakellm.contracts.structured_shown import line
+from fakellm.contracts.consumers.chunking import any_chunking
+from fakellm.contracts.consumers.search import search
+from fakellm.contracts.structured import checks as structured_checks  # noqa: F401 - it binds the checks
+from fakellm.contracts.structured.document import SWEEP, document_of
+from fakellm.contracts.structured.moves import grown, merged, merges, patterns, positions
+from fakellm.contracts.structured.shown import line
 from fakellm.errors import BrokenContractError, ContractUsageError
 from fakellm.messages import Message
 from fakellm.wire.anthropic_messages import MessagesCodec

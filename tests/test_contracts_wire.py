@@ -25,7 +25,7 @@ from fakellm import (
     provider_error,
 )
 from fakellm.contracts.catalogue import CATALOGUE
-from fakellm.contracts.wire import GRAMMARS, check_wire, rules_of
+from fakellm.contracts.grammar.check import GRAMMARS, check_wire, rules_of
 from fakellm.errors import BrokenContractError, ContractUsageError
 from fakellm.events import Native, Raw
 from fakellm.wire.codec import pieces

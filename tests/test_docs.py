@@ -1,14 +1,28 @@
-"""Every code block in README and docs/ runs; the commands in README are those that `.ci/run` runs."""
+"""Every code block in README and docs/ runs; the commands in README are those that `.ci/run` runs.
+
+A comment right above a block says more about it: `<!-- needs: respx, openai<3 -->` skips it where these libraries are
+not installed, and `<!-- file: app.py -->` makes it a file that the tests of the same page find beside them.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import re
+import warnings
+from importlib import metadata
 from pathlib import Path
 
-import openai  # noqa: F401 - loaded before pytester, which unloads what a test of its own loads first
 import pytest
-import vcr  # noqa: F401
-import yaml  # noqa: F401
+from packaging.requirements import Requirement
+
+for _name in (  # loaded before pytester, which unloads what a test of its own loads first
+    "openai", "vcr", "yaml", "respx", "openai_responses.streaming", "fakellm.integrations.langchain",
+    "langchain_core.language_models.fake_chat_models", "langchain_core.output_parsers.string",
+    "langchain_core.prompts.chat",
+):  # fmt: skip
+    with contextlib.suppress(ImportError):
+        importlib.import_module(_name)
 
 ROOT = Path(__file__).parent.parent
 PAGES = [
@@ -17,41 +31,94 @@ PAGES = [
     *sorted((ROOT / "docs").glob("*.md")),
     *sorted((ROOT / "benchmarks").glob("*.md")),
 ]
-FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(
+    r"^(?:<!-- (?P<key>needs|file): (?P<value>[^\n]+) -->\n)?```(?P<language>\w*)\n(?P<text>.*?)^```$",
+    re.MULTILINE | re.DOTALL,
+)
+OPTIONS = ("-p", "no:cacheprovider", "-p", "no:langsmith_plugin", "-p", "no:hypothesispytest", "-p", "no:asyncio")
 
 
-def blocks(language):
-    return [
-        pytest.param(match[2], id=f"{page.name}:{page.read_text()[: match.start()].count(chr(10)) + 1}")
-        for page in PAGES
-        for match in FENCE.finditer(page.read_text())
-        if match[1] == language
-    ]
+def missing(requirement):
+    """Return why a block that needs this cannot run, or None."""
+    needed = Requirement(requirement)
+    try:
+        found = metadata.version(needed.name)
+    except metadata.PackageNotFoundError:
+        return f"{needed.name} is not installed"
+    return None if found in needed.specifier else f"needs {needed}, and {needed.name} is {found}"
 
 
-@pytest.mark.parametrize("code", blocks("python"))
-def test_python_blocks_run(code, pytester, monkeypatch):
+def blocks():
+    for page in PAGES:
+        text = page.read_text()
+        for match in FENCE.finditer(text):
+            if match["language"] != "python" or match["key"] == "file":
+                continue
+            needed = match["value"].split(", ") if match["key"] == "needs" else []
+            reasons = [reason for reason in map(missing, needed) if reason]
+            marks = [pytest.mark.skip(reason="; ".join(reasons))] if reasons else []
+            line = text[: match.start("language")].count("\n") + 1
+            yield pytest.param(page, match["text"], id=f"{page.name}:{line}", marks=marks)
+
+
+def lay_out(folder, page):
+    """Put the tapes of this project and the files of the page into a folder."""
+    (folder / "cassettes").mkdir()
+    for tape in (ROOT / "cassettes").glob("*.yaml"):
+        (folder / "cassettes" / tape.name).symlink_to(tape)
+    for match in FENCE.finditer(page.read_text()):
+        if match["key"] == "file":
+            path = folder / match["value"]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(match["text"])
+
+
+@pytest.mark.parametrize("page, code", list(blocks()))
+def test_python_blocks_run(page, code, pytester, monkeypatch):
     if "def test_" in code:
-        pytester.makepyfile(code)
-        (pytester.path / "cassettes").symlink_to(ROOT / "cassettes")
-        options = ("-p", "no:cacheprovider", "-p", "no:langsmith_plugin", "-p", "no:hypothesispytest")
-        outcomes = pytester.runpytest(*options).parseoutcomes()
-        contracts = "StreamContract" in code  # which brings tests of its own, and skips what cannot be checked
+        pytester.makepyfile(test_app=code)
+        lay_out(pytester.path, page)
+        with warnings.catch_warnings():
+            warnings.simplefilter("default")  # the reader's own, not those of this run
+            outcomes = pytester.runpytest(*OPTIONS).parseoutcomes()
+        outcomes.pop("warnings", None)
+        assert set(outcomes) == {"passed"}
         assert outcomes["passed"] >= code.count("def test_")
-        assert contracts or outcomes == {"passed": code.count("def test_")}
-        assert outcomes.keys() <= {"passed", "skipped"}
     else:
         monkeypatch.chdir(ROOT)
         exec(compile(code, "block", "exec"), {"__name__": "block"})
 
 
+def test_every_block_runs_somewhere():
+    """What a block needs is in a group of pyproject.toml, so that an environment of `.ci/run` has it."""
+    groups = (ROOT / "pyproject.toml").read_text().partition("[dependency-groups]")[2].partition("\n[")[0]
+    needed = {
+        Requirement(text).name
+        for page in PAGES
+        for match in FENCE.finditer(page.read_text())
+        if match["key"] == "needs"
+        for text in match["value"].split(", ")
+    }
+
+    assert {name for name in needed if not re.search(rf'"{name}\W', groups)} == set()
+
+
+def test_files_of_a_page_are_used():
+    for page in PAGES:
+        text = page.read_text()
+        for match in FENCE.finditer(text):
+            if match["key"] == "file":
+                stem = Path(match["value"]).stem
+                assert re.search(rf"\b{stem}\b", text[match.end() :]), f"{page.name}: {match['value']}"
+
+
 def test_readme_has_two_commands_in_its_first_screen():
     text = (ROOT / "README.md").read_text()
-    commands = [match for match in FENCE.finditer(text) if match[1] == "sh"]
+    commands = [match for match in FENCE.finditer(text) if match["language"] == "sh"]
 
     assert len(commands) == 2
     assert text[: commands[1].end()].count("\n") < 24
-    assert "examples/storyteller" in commands[0][2]
+    assert "examples/storyteller" in commands[0]["text"]
 
 
 def test_links_lead_somewhere():
@@ -62,4 +129,4 @@ def test_links_lead_somewhere():
 
 def test_blocks_have_a_language():
     for page in PAGES:
-        assert all(match[1] for match in FENCE.finditer(page.read_text())), page
+        assert all(match["language"] for match in FENCE.finditer(page.read_text())), page

@@ -16,7 +16,17 @@ ROOT = Path(__file__).parent.parent
 SOURCES = sorted((ROOT / "fakellm").rglob("*.py")) + sorted((ROOT / "pytest_plugin").rglob("*.py"))
 TABLE = (ROOT / "docs" / "architecture.md").read_text()
 ROOMS = [match[2].removesuffix(".py") for match in re.finditer(r"^\| (\d) \| `([\w/.]+)` \|", TABLE, re.MULTILINE)]
-PACKAGES = {".", "cassette", "contracts", "wire"}  # their __init__.py holds a docstring, or the lazy names
+PACKAGES = {
+    ".",
+    "cassette",
+    "contracts",
+    "contracts/consumers",
+    "contracts/faults",
+    "contracts/grammar",
+    "contracts/streams",
+    "contracts/structured",
+    "wire",
+}  # their __init__.py holds a docstring, or the lazy names
 LATE = {("script", "scriptfile"), *(("runnable", room) for room in ("compose", "wrappers", "fallbacks"))}
 
 names = pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
@@ -32,6 +42,10 @@ def is_for_types_only(node):
     return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
 
 
+def _folder(node):
+    return (node.module or "").removeprefix("fakellm.").replace(".", "/")
+
+
 def imports(node):
     """Yield (line, imported room) of everything but what is imported for types only."""
     for child in ast.iter_child_nodes(node):
@@ -39,8 +53,8 @@ def imports(node):
             continue
         if isinstance(child, ast.ImportFrom) and child.module == "fakellm":
             yield from ((child.lineno, alias.name) for alias in child.names)
-        elif isinstance(child, ast.ImportFrom) and (child.module or "").removeprefix("fakellm.") in PACKAGES:
-            folder = child.module.removeprefix("fakellm.")
+        elif isinstance(child, ast.ImportFrom) and _folder(child) in PACKAGES:
+            folder = _folder(child)
             yield from ((child.lineno, f"{folder}/{alias.name}") for alias in child.names)
         elif isinstance(child, ast.ImportFrom) and (child.module or "").startswith("fakellm."):
             yield child.lineno, child.module.removeprefix("fakellm.").replace(".", "/")

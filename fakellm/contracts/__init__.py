@@ -1,8 +1,8 @@
 """Streaming contracts: sentences that a machine can break, on models, consumers, providers' bytes.
 
 `check_stream` and `StreamContract` check a model, a chain or a stream; `any_chunking` and `check_consumer` what reads
-one; `every_fault` and `check_faults` what happens when it breaks; `every_interleaving` several at once; `check_wire` the
-bytes of a provider. `CATALOGUE` has every contract by its name. Names load when they are first used.
+one; `every_fault` and `check_faults` what happens when it breaks; `every_interleaving` several at once;
+`check_wire` the bytes of a provider. `CATALOGUE` has every contract by its name. Names load when they are first used.
 """
 
 from __future__ import annotations
@@ -13,27 +13,27 @@ if TYPE_CHECKING:
 
     from fakellm.contracts import strategies
     from fakellm.contracts.catalogue import CATALOGUE, Contract
-    from fakellm.contracts.chunking import any_chunking
-    from fakellm.contracts.classform import StreamContract
-    from fakellm.contracts.consumers import check_consumer
-    from fakellm.contracts.fault_checks import check_faults
-    from fakellm.contracts.fault_sweep import every_fault
+    from fakellm.contracts.consumers.check import check_consumer
+    from fakellm.contracts.consumers.chunking import any_chunking
+    from fakellm.contracts.faults.checks import check_faults
+    from fakellm.contracts.faults.sweep import every_fault
+    from fakellm.contracts.grammar.check import WireReport, check_wire
     from fakellm.contracts.interleavings import every_interleaving
-    from fakellm.contracts.streams import check_stream
+    from fakellm.contracts.streams.check import check_stream
+    from fakellm.contracts.streams.classform import StreamContract
     from fakellm.contracts.verdicts import Report, Verdict
-    from fakellm.contracts.wire import WireReport, check_wire
 
 _HOMES = {
     "catalogue": ("CATALOGUE", "Contract"),
-    "chunking": ("any_chunking",),
-    "classform": ("StreamContract",),
-    "consumers": ("check_consumer",),
-    "fault_checks": ("check_faults",),
-    "fault_sweep": ("every_fault",),
+    "consumers.chunking": ("any_chunking",),
+    "streams.classform": ("StreamContract",),
+    "consumers.check": ("check_consumer",),
+    "faults.checks": ("check_faults",),
+    "faults.sweep": ("every_fault",),
     "interleavings": ("every_interleaving",),
-    "streams": ("check_stream",),
+    "streams.check": ("check_stream",),
     "verdicts": ("Report", "Verdict"),
-    "wire": ("WireReport", "check_wire"),
+    "grammar.check": ("WireReport", "check_wire"),
 }
 
 __all__ = [  # noqa: RUF022 - as a user meets them

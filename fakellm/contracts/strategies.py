@@ -15,10 +15,10 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from fakellm.contracts.arrivals import Chunks
-from fakellm.contracts.chunking import document_of
+from fakellm.contracts.consumers.arrivals import Chunks
+from fakellm.contracts.consumers.chunking import document_of
+from fakellm.contracts.consumers.sse_moves import INSERTS, LINE_ENDS
 from fakellm.contracts.documents import Document, Moves
-from fakellm.contracts.sse_moves import INSERTS, LINE_ENDS
 from fakellm.errors import ContractUsageError
 from fakellm.wire.sse import SSE, encode_sse
 

@@ -1,0 +1,1 @@
+"""Contracts of a consumer: the same document in every chunking."""

@@ -1,0 +1,82 @@
+"""The documents that consumers are checked on when nobody gives others."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from fakellm.contracts.consumers.cuts import Cuts
+from fakellm.contracts.consumers.sse_moves import SSEBody
+from fakellm.contracts.documents import Document
+from fakellm.wire.sse import SSE, encode_sse
+
+_WORD = "answer"
+_SAID = "The answer, f\u00fcr \U0001f600"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A document of ours. A consumer whose result does not show `word` was made for something else."""
+
+    document: Document
+    word: str = _WORD
+
+
+def _written(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _chat() -> bytes:
+    """Return a stream of chat completions."""
+    deltas: tuple[dict[str, str], ...] = ({"role": "assistant", "content": _SAID[:4]}, {"content": _SAID[4:]}, {})
+    chunks = [
+        {
+            "id": "c1",
+            "object": "chat.completion.chunk",
+            "created": 1,
+            "model": "m",
+            "choices": [{"index": 0, "delta": delta, "finish_reason": None if delta else "stop"}],
+        }
+        for delta in deltas
+    ]
+    return b"".join(encode_sse(SSE(data)) for data in (*map(_written, chunks), "[DONE]"))
+
+
+def _messages() -> bytes:
+    """Return a stream of Messages."""
+    message = {"id": "m1", "type": "message", "role": "assistant", "model": "m", "content": []}
+    ends = {"stop_reason": None, "stop_sequence": None}
+    events: tuple[dict[str, Any], ...] = (
+        {"type": "message_start", "message": message | ends | {"usage": {"input_tokens": 1, "output_tokens": 1}}},
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": _SAID}},
+        {"type": "content_block_stop", "index": 0},
+        {"type": "message_delta", "delta": ends | {"stop_reason": "end_turn"}, "usage": {"output_tokens": 5}},
+        {"type": "message_stop"},
+    )
+    return b"".join(encode_sse(SSE(_written(event), event["type"])) for event in events)
+
+
+def _texts(*texts: str) -> tuple[tuple[Sample, ...], ...]:
+    """Return each text as a sample: as text, or as bytes for who does not take text."""
+    return tuple((Sample(Cuts(text)), Sample(Cuts(text.encode()))) for text in texts)
+
+
+def stopped(stop: tuple[str, ...]) -> Iterator[tuple[Sample, ...]]:
+    """Yield texts with a near miss, the stop sequence, and what must not be shown."""
+    for word in stop:
+        text = f"The answer {word[:-1]} is 42.{word}And more."
+        yield Sample(Cuts(text, stop=stop)), Sample(Cuts(text.encode(), stop=stop))
+
+
+BODIES = (Sample(SSEBody(_messages())),), (Sample(SSEBody(_chat())),)
+TAGS = _texts("<think>plan: 1 < 2</think>The <b>answer</b>, <|tool|>{}</tool> a<b.")
+TAILS = _texts("  The answer:\n\n    - is\t42 \n\n", " The answer  is 42 ", "The answer: 4\n2")
+GRAPHEMES = _texts(
+    "\U0001f469\u200d\U0001f469\u200d\U0001f467 answer e\u0301 \U0001f1e9\U0001f1ea \U0001f44d\U0001f3fd\ufe0f!"
+)
+JSON = _texts('{"answer": "K\\u00f6ln \\ud83d\\ude00 \\"x\\"\\n", "n": -12.5e3, "ok": true, "in": [{"a": ""}, null]}')
+BYTES = ((Sample(Cuts("The answer: f\u00fcr \u65e5\u672c \U0001f600 e\u0301".encode())), *BODIES[0], *BODIES[1]),)
+"""Groups of samples; a consumer is checked on the first of each group that it can read."""

@@ -1,0 +1,1 @@
+"""Answers that break, at every position and in every way."""

@@ -1,0 +1,289 @@
+"""Faults as a function of its own, without a test around it, and the contracts that faults break, as checks.
+
+An answer that broke must not look like one that is whole. So a result is compared with what the same chunks come to
+when they are all of the answer: where the two are equal, nobody behind the code under test can tell them apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+from fakellm.contracts.attempts import PATIENCE, Attempt, attempt
+from fakellm.contracts.catalogue import CATALOGUE, checks
+from fakellm.contracts.consumers.arrivals import Stream, joined
+from fakellm.contracts.faults.sweep import Failure, contract_of, plan_of, report
+from fakellm.contracts.faults.ways import Faulty, Only, ended
+from fakellm.contracts.verdicts import Report, Skip, Verdict, broken, report_of
+from fakellm.errors import ContractUsageError, LLMConnectionError, LLMStreamError, clip
+from fakellm.events import Text
+from fakellm.script import Script
+from fakellm.splitting import split_text
+
+Raises = type[BaseException] | tuple[type[BaseException], ...]
+
+
+def check_faults(
+    run: Callable[[Any], Any],
+    source: Any,
+    *,
+    raises: Raises = Exception,
+    incomplete: Callable[[Any], object] | None = None,
+    delivered: Callable[[], Any] | None = None,
+    calls: Callable[[], Iterable[Any]] | None = None,
+    kinds: str | Iterable[str] | None = None,
+    only: Only | None = None,
+    patience: float = PATIENCE,
+) -> Report:
+    """Run an app on the answer that dies at every position, in every way; return the verdicts.
+
+    `run(faulty)` gives the broken `Script`, or `Tape`, to a fake and runs the app: a function, an `async def`, or a
+    generator of either kind, whose items are what the app shows its user. It has to raise one of `raises`, or to
+    return a result that is the whole answer's, or one that says that it is incomplete: for which `incomplete(result)`
+    is true; by default, one that differs from what the same chunks come to when the answer ends after them.
+
+    What a generator yields, or what `delivered()` returns after a run, has to be the beginning of what a run on the
+    whole answer delivers. `calls()` returns the calls of the fake: none may still run afterwards. `source`, `kinds`,
+    `only` and `patience` are those of `every_fault`. Raises `ContractUsageError` if the app fails on the complete
+    answer, or nothing could be told from its results; broken contracts are in the report.
+    """
+    judge = _Judge(run, raises, incomplete, delivered, calls, patience)
+    whole, half, faults = plan_of(source, kinds, only)()
+    judge.try_oracle(whole, half)
+    failures: dict[str, list[Failure]] = {}
+    tried: dict[str, int] = {}
+    for faulty in faults:
+        for contract, what in judge.problems(faulty):
+            failures.setdefault(contract, []).append((faulty, what))
+        tried[faulty.contract] = tried.get(faulty.contract, 0) + 1
+    verdicts = [*_verdicts(judge, failures, tried, len(faults))]
+    return report_of(f"{judge.name}, {len(faults)} faults", verdicts)
+
+
+def _verdicts(
+    judge: _Judge, failures: dict[str, list[Failure]], tried: dict[str, int], count: int
+) -> Iterator[Verdict]:
+    for name in ("truncation", "in_band_error", "producer_dies", "finish", "retry_midstream", "close"):
+        contract = CATALOGUE[name]
+        if name in failures:
+            error = report(judge.name, failures[name], tried.get(name, count), name, "check_faults(..., {})")
+            yield Verdict(contract, "failed", str(error))
+        elif name in tried or (name == "retry_midstream" and judge.shows) or (name == "close" and judge.calls):
+            yield Verdict(contract, "passed")
+        elif why := _SKIPPED.get(name):
+            yield Verdict(contract, "skipped", why)
+
+
+_SKIPPED = {
+    "retry_midstream": "run returns no stream: let it be a generator, or give delivered=",
+    "close": "the calls of the fake are not known: give calls=lambda: fake.calls",
+}
+
+
+class _Judge:
+    """Runs the app, and says what is wrong with what came of it."""
+
+    def __init__(
+        self,
+        run: Callable[[Any], Any],
+        raises: Raises,
+        incomplete: Callable[[Any], object] | None,
+        delivered: Callable[[], Any] | None,
+        calls: Callable[[], Iterable[Any]] | None,
+        patience: float,
+    ) -> None:
+        if not callable(run):
+            msg = f"run is a function of the broken script, such as lambda faulty: app(FakeLLM(faulty)), not {run!r}"
+            raise ContractUsageError(msg)
+        self.name = getattr(run, "__name__", repr(run))
+        self.calls = calls
+        self.shows = False
+        self._run = run
+        self._raises = raises
+        self._incomplete = incomplete
+        self._delivered = delivered
+        self._patience = patience
+        self._whole = Attempt()
+        self._endings: dict[int, Attempt] = {}
+
+    def _attempt(self, faulty: Any) -> Attempt:
+        found = attempt(lambda: self._run(faulty), patience=self._patience)
+        if self._delivered is not None:
+            found.shown = self._delivered()
+        if not isinstance(found.shown, (str, bytes)):
+            found.shown = joined(list(found.shown))
+        return found
+
+    def try_oracle(self, whole: Any, half: Any) -> None:
+        """Raise `ContractUsageError` unless the app can deal with the whole answer, and shows how much it was."""
+        self._whole = self._attempt(whole)
+        self.shows = bool(self._whole.shown)
+        if self._whole.error is not None:
+            msg = f"{self.name} fails on the complete answer, before anything is broken\n  got:       {self._whole}"
+            raise ContractUsageError(msg) from self._whole.error
+        if self._incomplete is not None and self._incomplete(self._whole.value):
+            msg = (
+                "this oracle accepts everything: incomplete(result) is true of the complete answer too\n"
+                f"  result:    {clip(repr(self._whole.value), 200)}"
+            )
+            raise ContractUsageError(msg)
+        if half is None:
+            return
+        shorter = self._attempt(half)
+        if shorter.error is None and shorter.value == self._whole.value and shorter.shown == self._whole.shown:
+            msg = (
+                f"this oracle accepts everything: {self.name} comes to the same for half of the answer that ends like "
+                f"a whole one, so half an answer could not be told from it\n  answer:    {half!r}\n"
+                f"  result:    {clip(repr(shorter.value), 200)}\n"
+                "  to do:     let it return what the app made of the answer, or yield what it shows"
+            )
+            raise ContractUsageError(msg)
+
+    def problems(self, faulty: Any) -> Iterator[tuple[str, str]]:
+        """Yield each contract that the app breaks on this fault, with what it did."""
+        found = self._attempt(faulty)
+        if what := self._wrong(faulty, found):
+            yield contract_of(faulty, found), what
+        if self.shows and self._whole.shown[: len(found.shown)] != found.shown:
+            yield "retry_midstream", f"it showed {clip(repr(found.shown), 200)}, which is not how the answer begins"
+        running = [call for call in self.calls() if call.state == "running"] if self.calls else []
+        if running:
+            yield "close", f"a call of the source was left open: {running[0]!r}"
+
+    def _wrong(self, faulty: Any, found: Attempt) -> str:
+        if found.hangs:
+            return str(found)
+        if found.error is not None:
+            return "" if isinstance(found.error, self._raises) else f"{found}\nwhich is none of raises={self._raises!r}"
+        if found.value == self._whole.value or self._is_marked(faulty, found):
+            return ""
+        return f"{found}, as if that were the whole answer"
+
+    def _is_marked(self, faulty: Any, found: Attempt) -> bool:
+        if self._incomplete is not None:
+            return bool(self._incomplete(found.value))
+        if not isinstance(faulty, Faulty) or faulty.kind == "oddities":
+            return False
+        if faulty.after not in self._endings:
+            self._endings[faulty.after] = self._attempt(ended(faulty.whole, faulty.after))
+        ending = self._endings[faulty.after]
+        return not (ending.error is None and ending.value == found.value)
+
+
+# -- the contracts, on a consumer of chunks ---------------------------------------------------------------
+
+Consume = Callable[[Any], Any]
+_CHUNKS = ("One ", "two ", "three ", "four.")
+
+
+def _chunks_of(document: Any) -> Sequence[Any]:
+    if document is None:
+        return _CHUNKS
+    if isinstance(document, str):
+        return split_text(document, "words")
+    if isinstance(document, bytes):
+        return [document[at : at + 7] for at in range(0, len(document), 7)]
+    if isinstance(document, Script):
+        return [event.text for event in document.chunks if isinstance(event, Text)]
+    if isinstance(document, (list, tuple)):
+        return document
+    apply = getattr(document, "apply", None)
+    if apply is None:
+        msg = f"a {type(document).__name__} has no chunks after which its source could fail"
+        raise Skip(msg)
+    return list(apply(()))
+
+
+def _failing(chunks: Sequence[Any], error: Exception) -> Iterator[Any]:
+    yield from chunks
+    raise error
+
+
+def _must_tell(name: str, consume: Consume, document: Any, error: Exception) -> None:
+    """Let the source fail after each chunk; what the consumer then returns must not look like an answer."""
+    __tracebackhide__ = True
+    chunks = _chunks_of(document)
+    for after in range(len(chunks) + 1):
+        first = chunks[:after]
+        found = attempt(lambda first=first: consume(Stream(_failing(first, error))))  # type: ignore[misc]
+        if found.error is not None and not found.hangs:
+            continue
+        whole = attempt(lambda first=first: consume(Stream(first)))  # type: ignore[misc]
+        if found.hangs or found.value == whole.value:
+            what = "hangs" if found.hangs else "returns the same as if the answer ended there"
+            rows = (("chunks", f"{clip(repr(list(first)), 200)}, then {error!r}"), ("got", str(found)))
+            raise broken(name, f"the source fails after {after} chunks, and the consumer {what}", *rows)
+
+
+@checks("truncation", on="consumer")
+def truncation(consume: Consume, document: Any = None) -> None:
+    """Do not take the chunks before a broken connection for an answer.
+
+    Connections break in the middle of answers: proxies restart, idle timers fire, phones lose their network. Code that
+    catches the error around its loop and goes on with what it has collected stores, shows and bills half an answer,
+    and nobody finds out.
+    """
+    _must_tell("truncation", consume, document, LLMConnectionError("the connection was reset by the peer"))
+
+
+@checks("in_band_error", on="consumer")
+def in_band_error(consume: Consume, document: Any = None) -> None:
+    """Hand on the error that the provider reports after the answer has begun.
+
+    An overloaded provider says so inside the stream, when the status was 200 long ago. Handlers that expect errors only
+    at the call, and loops that skip what they do not know, end the answer there without a word.
+    """
+    _must_tell("in_band_error", consume, document, LLMStreamError("overloaded", type="server_error"))
+
+
+@checks("producer_dies", on="consumer")
+def producer_dies(consume: Consume, document: Any = None) -> None:
+    """Notice that whoever produces the chunks has died.
+
+    Between a source and its reader there is often a queue, filled by a task in the background. If that task dies and
+    its error stays in it, the reader waits for ever, or takes the end of the queue for the end of the answer.
+    """
+    _must_tell("producer_dies", consume, document, RuntimeError("the producer of the chunks died"))
+
+
+class _Again:
+    """Chunks that can be read more than once; the first time, their source fails after some of them."""
+
+    def __init__(self, chunks: Sequence[Any], after: int) -> None:
+        self._chunks = chunks
+        self._after = after
+        self.opened = 0
+
+    def _stream(self) -> Stream:
+        self.opened += 1
+        error = LLMConnectionError("the connection was reset by the peer")
+        return Stream(_failing(self._chunks[: self._after], error) if self.opened == 1 else self._chunks)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._stream())
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return aiter(self._stream())
+
+
+@checks("retry_midstream", on="consumer")
+def retry_midstream(consume: Consume, document: Any = None) -> None:
+    """Do not say again what was said, where the source is read again after an error.
+
+    A retry around a loop begins the answer anew, and the chunks before the error were shown already: the user reads
+    the beginning twice, and tools are called twice. Begin what you collect anew too, or leave out what was said.
+    """
+    chunks = _chunks_of(document)
+    whole = attempt(lambda: consume(Stream(chunks)))
+    reads_again = False
+    for after in range(len(chunks)):
+        source = _Again(chunks, after)
+        found = attempt(lambda source=source: consume(source))  # type: ignore[misc]
+        reads_again |= source.opened > 1
+        if source.opened > 1 and found.error is None and not found.same_as(whole):
+            rows = (("chunks", f"{clip(repr(list(chunks[:after])), 200)}, then an error, then all of them"),)
+            what = f"the source fails after {after} chunks and is read again, and the answer is another"
+            raise broken("retry_midstream", what, *rows, ("got", str(found)), ("expected", str(whole)))
+    if not reads_again:
+        msg = "it does not read its source again after an error, so it says nothing twice"
+        raise Skip(msg)

@@ -1,0 +1,1 @@
+"""The grammars of the providers' streams, rule by rule."""

@@ -1,0 +1,202 @@
+"""`check_wire`: whether the bytes of a stream are what the clients of an API expect, and where they are not.
+
+For those who build proxies, gateways and compatible servers: what arrives at their client is held against the
+grammar of the API, rule by rule. The rules are data, `GRAMMARS[api].rules`; each was counted in recorded streams.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from fakellm.contracts.catalogue import checks
+from fakellm.contracts.grammar.anthropic_messages import MessagesGrammar
+from fakellm.contracts.grammar.frames import EventFrames
+from fakellm.contracts.grammar.gemini import GeminiGrammar
+from fakellm.contracts.grammar.gemini_frames import GeminiFrames
+from fakellm.contracts.grammar.openai_chat import ChatGrammar
+from fakellm.contracts.grammar.openai_completions import CompletionsGrammar
+from fakellm.contracts.grammar.openai_responses import ResponsesGrammar
+from fakellm.contracts.grammar.rules import Grammar, Rule, WireProblem
+from fakellm.errors import BrokenContractError, ContractUsageError
+from fakellm.wire.profiles import OPENAI, PROFILES, Profile
+
+ANY = "any"
+"""The profile of any service at all: only what every service keeps that was counted."""
+
+GRAMMARS: dict[str, type[Grammar]] = {
+    "openai_chat": ChatGrammar,
+    "openai_completions": CompletionsGrammar,
+    "openai_responses": ResponsesGrammar,
+    "anthropic_messages": MessagesGrammar,
+    "gemini": GeminiGrammar,
+}
+"""The grammars by the names of their APIs; `GRAMMARS[api].rules` are its rules by their short names."""
+
+_BODY = "give the bytes of the body, or an iterable of its pieces"
+
+
+def rules_of(api: str) -> tuple[Rule, ...]:
+    """Return the rules of an API's grammar. Raises `ContractUsageError` for a name that is none of the five."""
+    return tuple(_grammar(api).rules.values())
+
+
+@dataclass(frozen=True)
+class WireReport:
+    """What `check_wire` found in a body: `events` that were read, and `problems` in the order of the body."""
+
+    api: str
+    events: int
+    problems: tuple[WireProblem, ...]
+
+    def __str__(self) -> str:
+        count = len(self.problems)
+        lines = [f"{self.api}: {count or 'no'} problem{'' if count == 1 else 's'} in {self.events} events"]
+        for number, problem in enumerate(self.problems, 1):
+            first, *more = str(problem).split("\n")
+            lines += [f"{number:>3}. {first}", *(f"   {line}" for line in more)]
+        return "\n".join(lines)
+
+    def verify(self) -> None:
+        """Raise `BrokenContractError` if there is a problem; its text is this report."""
+        __tracebackhide__ = True
+        if self.problems:
+            raise BrokenContractError(str(self), contract=f"{self.api}_grammar")
+
+
+def check_wire(
+    body: bytes | Iterable[bytes],
+    *,
+    api: str,
+    profile: str | Profile | None = None,
+    status: int | None = None,
+    content_type: str | None = None,
+    ignore: Iterable[str] = (),
+) -> WireReport:
+    """Check a whole streamed body against the grammar of its API; return a report, `verify` of which raises.
+
+    `body` is the response's body as its client gets it, after any decompression, whole or in pieces. `api` is
+    `openai_chat`, `openai_completions`, `openai_responses`, `anthropic_messages` or `gemini` (server-sent events, or
+    the JSON array). `profile` is for OpenAI's APIs: the name of a service or a `Profile`, whose habits break no rule;
+    by default OpenAI's own. For every API, "any" leaves the rules that all services keep. `status` (HTTP) and
+    `content_type` are checked if they are given. `ignore` names rules, as problems do, that are not to be judged.
+
+    A body is never too broken: what it says becomes problems. An error of the provider that ends the stream is legal.
+    Raises `ContractUsageError` for arguments that do not exist, and for a body that is not bytes.
+    """
+    __tracebackhide__ = True
+    grammar = _grammar(api)(_profile(profile, api), _ignored(ignore, api))
+    _check_head(grammar, status, content_type)
+    frames = GeminiFrames(grammar) if api == "gemini" else EventFrames(grammar)
+    for piece in _pieces(body):
+        frames.feed(piece)
+    frames.close()
+    return WireReport(api, grammar.events, grammar.problems)
+
+
+def _grammar(api: str) -> type[Grammar]:
+    if not isinstance(api, str) or api not in GRAMMARS:
+        msg = f"there is no API {api!r}; check_wire knows {', '.join(GRAMMARS)}"
+        raise ContractUsageError(msg)
+    return GRAMMARS[api]
+
+
+def _profile(profile: str | Profile | None, api: str) -> Profile | None:
+    """Return the profile; None for any service at all."""
+    if profile == ANY:
+        return None
+    if profile is None:
+        return OPENAI
+    if not api.startswith("openai_"):
+        msg = f"{api} has no profile {profile!r}: profiles are for OpenAI's APIs; give none, or {ANY!r}"
+        raise ContractUsageError(msg)
+    if isinstance(profile, Profile):
+        return profile
+    if profile not in PROFILES:
+        msg = f"there is no profile {profile!r}; there are {', '.join([ANY, *PROFILES])}; or give a Profile"
+        raise ContractUsageError(msg)
+    return PROFILES[profile]
+
+
+def _ignored(ignore: Iterable[str], api: str) -> frozenset[str]:
+    names = frozenset([ignore] if isinstance(ignore, str) else ignore)
+    known = [rule.id for rule in rules_of(api)]
+    for name in sorted(names.difference(known)):
+        same = [rule for rule in known if rule.endswith(f".{name}")]
+        near = same or get_close_matches(name, known, n=3) or known
+        msg = f"{api} has no rule {name!r}; did you mean {' or '.join(near)}?"
+        raise ContractUsageError(msg)
+    return names
+
+
+def _pieces(body: Any) -> Iterable[bytes]:
+    """Yield the body in pieces. Raises `ContractUsageError` for what is not bytes."""
+    __tracebackhide__ = True
+    if isinstance(body, (bytes, bytearray, memoryview)):
+        yield bytes(body)
+        return
+    if isinstance(body, str) or not isinstance(body, Iterable):
+        msg = f"the body is a {type(body).__name__}, and what is checked is bytes: {_BODY}"
+        raise ContractUsageError(msg)
+    for number, piece in enumerate(body):
+        if not isinstance(piece, (bytes, bytearray, memoryview)):
+            msg = f"piece {number} of the body is a {type(piece).__name__}, and what is checked is bytes: {_BODY}"
+            raise ContractUsageError(msg)
+        yield bytes(piece)
+
+
+def _check_head(grammar: Grammar, status: int | None, content_type: str | None) -> None:
+    """Judge what comes before the body."""
+    if status not in (None, 200):
+        grammar.broken("content_type", "", f"the status {status}", "the status 200")
+    kind = (content_type or "").partition(";")[0].strip().lower()
+    allowed = ("text/event-stream", "application/json") if grammar.api == "gemini" else ("text/event-stream",)
+    if content_type is not None and kind not in allowed:
+        grammar.broken("content_type", "content-type", repr(content_type), " or ".join(allowed))
+
+
+@checks("openai_chat_grammar", on="wire")
+def openai_chat(body: bytes | Iterable[bytes], **options: Any) -> None:
+    """Every client of a proxy or a compatible server was tested against OpenAI's own streams.
+
+    What those always keep, the clients rely on without knowing it: one finish reason, roles that are not repeated,
+    tool-call pieces that have an index, usage at the end.
+    """
+    __tracebackhide__ = True
+    check_wire(body, api="openai_chat", **options).verify()
+
+
+@checks("openai_completions_grammar", on="wire")
+def openai_completions(body: bytes | Iterable[bytes], **options: Any) -> None:
+    """The older API is what many local servers speak, and its clients expect the frame of OpenAI's chunks."""
+    __tracebackhide__ = True
+    check_wire(body, api="openai_completions", **options).verify()
+
+
+@checks("openai_responses_grammar", on="wire")
+def openai_responses(body: bytes | Iterable[bytes], **options: Any) -> None:
+    """Clients of Responses are state machines: they raise for a delta of an item that was not added.
+
+    Whoever translates another API into this one has to make up all of its frame: numbers, items, parts, done texts.
+    """
+    __tracebackhide__ = True
+    check_wire(body, api="openai_responses", **options).verify()
+
+
+@checks("anthropic_messages_grammar", on="wire")
+def anthropic_messages(body: bytes | Iterable[bytes], **options: Any) -> None:
+    """The official SDK accepts a stream without message_stop, and drops deltas that do not fit their block.
+
+    So a proxy that leaves out or mixes up events loses text in its users' hands, and no error tells of it.
+    """
+    __tracebackhide__ = True
+    check_wire(body, api="anthropic_messages", **options).verify()
+
+
+@checks("gemini_grammar", on="wire")
+def gemini(body: bytes | Iterable[bytes], **options: Any) -> None:
+    """The official SDK takes the end of the body for the end of the answer: only a finishReason tells them apart."""
+    __tracebackhide__ = True
+    check_wire(body, api="gemini", **options).verify()

@@ -1,0 +1,147 @@
+"""`check_stream`: every contract of a stream, on a fresh subject each, and what came of it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any
+
+from fakellm.contracts.catalogue import Contract, chosen
+from fakellm.contracts.streams import on_answers, on_failure, on_flow, on_many  # noqa: F401 - they bind the checks
+from fakellm.contracts.streams.lab import Api, Lab
+from fakellm.contracts.streams.projections import text_of
+from fakellm.contracts.streams.subject import Flavour
+from fakellm.contracts.verdicts import OtherFlavour, Report, Skip, Verdict, broken, verdict_of
+from fakellm.errors import BrokenContractError, ContractUsageError, UnexpectedCallError, clip
+
+
+def check_stream(
+    make: Callable[..., Any],
+    *,
+    input: Any = "?",
+    contracts: Iterable[str] | None = None,
+    skip: Mapping[str, str] | None = None,
+    api: Api | None = None,
+    chat: bool = False,
+    text: Callable[[Any], Any] = text_of,
+    idle_timeout: float | None = None,
+) -> Report:
+    """Check the contracts of a stream on what `make` makes, and return the report. Needs no pytest.
+
+    `make` returns something fresh for each check: an object with `stream`, `astream`, `invoke` and their like (what it
+    does not have is skipped), or a function of the input that returns a stream. If it takes an argument, that is the
+    `source` to read from: a `FakeLLM` (with `chat`, a `FakeChatModel`), scripted by each check; `source.script` is what
+    it says. With `api="openai"`, `"anthropic"` or `"gemini"` the source is the provider, and what `make` makes asks it
+    through its own client. Without a source only what can be seen from outside is checked.
+
+    `input` is what it is asked, `text` reads the text of a chunk or answer of a kind that we do not know.
+    `contracts` are the names of those to check, `skip` maps names to the reasons why not. `idle_timeout` says after
+    how many seconds of silence it gives up. Raises `ContractUsageError` for a use that proves nothing.
+    """
+    lab = Lab(make, input, api, chat, text, idle_timeout)
+    reasons = checked_reasons(skip)
+    flavours = smoke(lab)
+    verdicts = [
+        Verdict(contract, "skipped", reasons[contract.name])
+        if contract.name in reasons
+        else verdict_of(contract, partial(run_check, contract, lab, flavours))
+        for contract in chosen(contracts, "stream")
+    ]
+    return Report(_name_of(make), tuple(verdicts))
+
+
+def checked_reasons(skip: Mapping[str, str] | None) -> dict[str, str]:
+    """Return the reasons for skipping by contract. Raises `ContractUsageError` for a name or a reason that is none."""
+    reasons = dict(skip or {})
+    chosen(reasons, "stream")
+    for name, reason in reasons.items():
+        if not isinstance(reason, str) or not reason:
+            msg = f"say why {name!r} is skipped: skip={{{name!r}: 'the reason'}}"
+            raise ContractUsageError(msg)
+    return reasons
+
+
+def _name_of(make: Callable[..., Any]) -> str:
+    name = getattr(make, "__qualname__", None) or repr(make)
+    return name.replace("<locals>.", "")
+
+
+def flavours_of(lab: Lab) -> list[Flavour]:
+    """Return in which flavours the maker's products stream, after a look at two of them: are they fresh."""
+    with lab.bench() as one, lab.bench() as other:
+        thing = one.subject.thing
+        if thing is other.subject.thing and not inspect.isroutine(thing):
+            msg = (
+                f"the maker returned the same {type(thing).__name__} twice; a check must not see what another left "
+                "behind, so return a new one each time: lambda: MyModel()"
+            )
+            raise ContractUsageError(msg)
+        flavours = one.subject.flavours()
+    if not flavours:
+        msg = f"{type(thing).__name__} has neither stream nor astream"
+        raise ContractUsageError(msg)
+    return flavours
+
+
+def smoke(lab: Lab) -> list[Flavour]:
+    """Read one plain stream in each flavour: what fails here is no contract, but how the check was asked for."""
+    flavours = flavours_of(lab)
+    for flavour in tuple(flavours):
+        try:
+            chunks = lab.run(flavour, partial(_read, lab, flavour), "producer_dies")
+        except (BrokenContractError, ContractUsageError):
+            raise
+        except NotImplementedError:
+            flavours.remove(flavour)
+            if flavours:
+                continue
+            raise
+        except (UnexpectedCallError, Exception) as error:
+            msg = (
+                f"a plain stream ({flavour}) of what the maker made failed, so no contract can be checked:\n"
+                f"  raised:    {clip(repr(error), 300)}\n"
+                "  to do:     say what it takes with input=..., what it reads from with api=..., or chat=True"
+            )
+            raise ContractUsageError(msg) from error
+        if not chunks:
+            msg = f"a plain stream ({flavour}) of what the maker made has no chunks, so no contract can be checked"
+            raise ContractUsageError(msg)
+    return flavours
+
+
+async def _read(lab: Lab, flavour: Flavour) -> list[Any]:
+    with lab.bench() as bench:
+        return await bench.subject.open(flavour, lab.input).rest()
+
+
+def run_check(contract: Contract, lab: Lab, flavours: Iterable[Flavour]) -> None:
+    """Run one check in each flavour. Raises what breaks the contract; `Skip` if no flavour could be checked."""
+    __tracebackhide__ = True
+    check = contract.checks["stream"]
+    if not inspect.iscoroutinefunction(check):
+        check(lab)
+        return
+    reasons: list[Skip] = []
+    ran = False
+    for flavour in flavours:
+        try:
+            lab.run(flavour, partial(_guarded, check, contract, lab, flavour), contract.name)
+            ran = True
+        except Skip as skip:
+            reasons.append(skip)
+    if not ran:
+        own = [skip for skip in reasons if not isinstance(skip, OtherFlavour)] or reasons
+        raise Skip("; ".join(dict.fromkeys(map(str, own))))
+
+
+async def _guarded(check: Callable[..., Any], contract: Contract, lab: Lab, flavour: Flavour) -> None:
+    """Run a check; an error that it did not provoke breaks the contract too."""
+    try:
+        await check(lab, flavour)
+    except (BrokenContractError, Skip, ContractUsageError) as error:
+        if isinstance(error, BrokenContractError):
+            error.args = (f"{error.args[0]}\n  flavour:   {flavour}",)
+        raise
+    except (UnexpectedCallError, Exception) as error:
+        raise broken(contract.name, f"the {flavour} stream raised {clip(repr(error), 300)}") from error

@@ -1,0 +1,152 @@
+"""The contracts of what a stream does when its source fails: the failure is seen, and nothing is said twice."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fakellm.contracts.catalogue import checks
+from fakellm.contracts.streams.lab import PLAIN, TEXTS, Bench, Lab
+from fakellm.contracts.streams.on_flow import asked
+from fakellm.contracts.streams.subject import Flavour
+from fakellm.contracts.verdicts import Skip, broken
+from fakellm.errors import LLMConnectionError
+from fakellm.events import Fault, Finish, disconnect, http_error, provider_error
+from fakellm.script import Script
+
+_WHOLE = "".join(TEXTS)
+
+
+async def _outcome(bench: Bench, lab: Lab, flavour: Flavour) -> tuple[list[Any], Exception | None]:
+    """Read a stream to whatever end; return the texts that it showed, and the error that ended it."""
+    seen: list[Any] = []
+    error: Exception | None = None
+    try:
+        await bench.subject.open(flavour, lab.input).read(seen)
+    except Exception as raised:  # noqa: BLE001 - which kind is up to the subject
+        error = raised
+    return bench.subject.texts(seen), error
+
+
+async def _must_raise(name: str, lab: Lab, flavour: Flavour, *faults: Fault) -> None:
+    """Break the source at each position; a stream that then ends in order breaks the contract.
+
+    One that asked its source again, or went on with another, has dealt with it.
+    """
+    script = PLAIN + Finish() if lab.api else PLAIN
+    for fault in faults:
+        for count in range(len(TEXTS) + 1):
+            with lab.bench(script.fail(fault, after=count)) as bench:
+                texts, error = await _outcome(bench, lab, flavour)
+                dealt_with = len(bench.calls) > 1 or _goes_on(texts, count)
+            if error is None and not dealt_with:
+                rows = (
+                    ("source", _shown(TEXTS[:count]) + f" then {fault!r}"),
+                    ("stream", _shown(texts) + ", then its end"),
+                )
+                raise broken(name, f"the source failed after {count} chunks, and the stream ended in order", *rows)
+
+
+def _goes_on(texts: list[Any], count: int) -> bool:
+    """Tell whether a stream shows more than its source said before it failed."""
+    return all(isinstance(text, str) for text in texts) and len("".join(texts)) > len("".join(TEXTS[:count]))
+
+
+@checks("producer_dies", on="stream")
+async def producer_dies(lab: Lab, flavour: Flavour) -> None:
+    """Tell the consumer that the source failed.
+
+    A background task that reads the source and dies has left its queue without an end, so that the consumer hangs for
+    ever, or has ended the queue in order, so that half an answer is taken for all of it.
+    """
+    lab.needs_source()
+    await _must_raise("producer_dies", lab, flavour, disconnect("reset"))
+
+
+@checks("truncation", on="stream")
+async def truncation(lab: Lab, flavour: Flavour) -> None:
+    """Take an answer for whole only if the provider said that it is.
+
+    A proxy that restarts ends its responses in good order, in the middle of an answer. Whoever does not look for the
+    terminal marker has stored, shown and billed half an answer.
+    """
+    if not lab.api:
+        raise Skip("only a source behind HTTP has a terminal marker: say api='openai'")
+    await _must_raise("truncation", lab, flavour, disconnect("close"), disconnect("end"), disconnect("cut"))
+
+
+@checks("in_band_error", on="stream")
+async def in_band_error(lab: Lab, flavour: Flavour) -> None:
+    """Raise the error that a provider reports inside a stream.
+
+    The status is 200 by then, so the error is an event like any other: parsers have skipped it as unknown, or handed
+    it on as a chunk without text.
+    """
+    lab.needs_source()
+    forms = (True, False) if lab.api == "openai" else (None,)  # services that speak its API send either
+    await _must_raise("in_band_error", lab, flavour, *(provider_error(named=form) for form in forms))
+
+
+@checks("lazy_error", on="stream")
+async def lazy_error(lab: Lab, flavour: Flavour) -> None:
+    """Guard the first chunk too.
+
+    A stream is lazy: its call succeeds, and its first chunk raises. A retry or a fallback that guards the call alone
+    never sees the commonest errors. One that does not guard at all is not asked.
+    """
+    lab.needs_source()
+    if not await _recovers(lab, flavour, at_call=True):
+        raise Skip("it has no retry or fallback that deals with an error of the call")
+    if not await _recovers(lab, flavour, at_call=False):
+        rows = (("call fails", "the stream goes on"), ("first chunk", "the same error is raised"))
+        raise broken("lazy_error", "its retry or fallback covers the call of the source, not the first chunk", *rows)
+
+
+async def _recovers(lab: Lab, flavour: Flavour, *, at_call: bool) -> bool:
+    """Tell whether a stream deals with one failure of its source before the first chunk."""
+    fault: Fault = http_error(500, retry_after=0.001) if at_call and lab.api else disconnect("reset")
+    with lab.bench(PLAIN, Script(fault)) as bench:
+        if at_call and not lab.api:
+            _fail_at_call(bench.source)
+        _, error = await _outcome(bench, lab, flavour)
+        asked(bench)
+        return error is None
+
+
+def _fail_at_call(source: Any) -> None:
+    """Let the source's next stream raise when it is called, not when it is read."""
+
+    def failing(method: str) -> None:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            source.__dict__.pop("stream", None)
+            source.__dict__.pop("astream", None)
+            try:
+                next(source.stream(*args, **kwargs))
+            except LLMConnectionError as error:
+                raise error from None
+
+        source.__dict__[method] = call
+
+    failing("stream")
+    failing("astream")
+
+
+@checks("retry_midstream", on="stream")
+async def retry_midstream(lab: Lab, flavour: Flavour) -> None:
+    """Say nothing twice.
+
+    A retry in the middle of a stream starts the answer anew. Chunks that the consumer has are not taken back, so it
+    reads the beginning twice, and tools run twice.
+    """
+    lab.needs_source()
+    for count in range(1, len(TEXTS)):
+        with lab.bench(PLAIN, PLAIN.fail(disconnect("reset"), after=count)) as bench:
+            texts, error = await _outcome(bench, lab, flavour)
+            asked(bench)
+        said = "".join(map(str, texts))
+        if error is None and len(said) > len(_WHOLE):
+            rows = (("source", _shown(TEXTS[:count]) + " then an error"), ("stream", _shown(texts)))
+            raise broken("retry_midstream", f"after {count} chunks the source failed, and they were said again", *rows)
+
+
+def _shown(chunks: Any) -> str:
+    return "|".join(map(repr, chunks)) or "nothing"

@@ -1,0 +1,1 @@
+"""Structured chunks and the moves that leave their meaning alone."""
