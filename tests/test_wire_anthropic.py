@@ -32,7 +32,7 @@ from fakellm import (
     provider_error,
     stall,
 )
-from fakellm.contracts.wire import check_wire
+from fakellm.contracts.grammar.check import check_wire
 from fakellm.errors import WireError
 from fakellm.events import Native, Raw
 from fakellm.messages import Message

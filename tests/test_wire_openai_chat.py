@@ -30,7 +30,7 @@ from fakellm import (
     http_error,
     provider_error,
 )
-from fakellm.contracts.wire import check_wire
+from fakellm.contracts.grammar.check import check_wire
 from fakellm.errors import WireError
 from fakellm.events import Fault, Native
 from fakellm.messages import Message

@@ -31,7 +31,7 @@ from fakellm import (
     provider_error,
     stall,
 )
-from fakellm.contracts.wire import check_wire
+from fakellm.contracts.grammar.check import check_wire
 from fakellm.errors import WireError
 from fakellm.events import Content, Native, Raw
 from fakellm.wire.codec import pieces
