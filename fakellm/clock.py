@@ -1,19 +1,22 @@
 """Time is a parameter: the clocks that a pause in a script is waited for on.
 
 A fake model waits on an `InstantClock` unless it is given another, so no test sleeps for real unless
-it says so. All times are in seconds. Code that waits in the event loop itself (`asyncio.timeout`)
-does not see these clocks.
+it says so. All times are in seconds. Code that waits in the event loop itself (`asyncio.timeout`) sees only the
+`VirtualClock`, which is that of its event loop.
 """
 
 from __future__ import annotations
 
 import math
 import time
+from contextlib import AbstractContextManager
 from threading import Lock
 from typing import Protocol, runtime_checkable
 
 from fakellm import concurrency
 from fakellm.errors import LLMTimeoutError
+from fakellm.machine_time import patched
+from fakellm.timeline import StreamTimes, TimedStream, Timeline
 
 
 @runtime_checkable
@@ -114,3 +117,105 @@ class RealClock(ScaledClock):
 
     def __init__(self) -> None:
         super().__init__(1.0)
+
+
+class Sleeper(Protocol):
+    """What runs in a clock's time beside the thread that asks: an event loop."""
+
+    def sleep_in_thread(self, seconds: float) -> bool:
+        """Let this thread wait, while others run; return False if it has to move the clock itself."""
+        ...
+
+
+class VirtualClock:
+    """Time that passes only when everybody waits: the clock of a `VirtualLoop`, or of one thread.
+
+    In an event loop of `fakellm.virtual_loop` it is the loop's own time, so `asyncio.timeout` and a script's pauses
+    fall on the same seconds. A synchronous wait moves it on at once; in a worker thread of such a loop it waits its
+    turn among the loop's timers. `timeline` logs what happened when.
+    """
+
+    def __init__(self) -> None:
+        self._now = 0.0
+        self._lock = Lock()
+        self.timeline = Timeline(lambda: self.now)
+        self.ignored_threads: list[str] = []
+        """Names, or patterns as of files, of threads that never wake the event loop: it does not wait for them."""
+        self.sleeper: Sleeper | None = None
+
+    @property
+    def now(self) -> float:
+        """Seconds since the clock was made, to the nanosecond: three times 0.1 are 0.3, as people count."""
+        return round(self._now, 9)
+
+    @property
+    def exact(self) -> float:
+        """Seconds since the clock was made, as the event loop adds them up."""
+        return self._now
+
+    def set(self, now: float) -> None:
+        """Move on to a later second; time does not go back."""
+        with self._lock:
+            self._now = max(self._now, now)
+
+    def after(self, seconds: float) -> float:
+        """Return the second that is so many later, to the nanosecond where that is later at all."""
+        then = round(self._now + seconds, 9)
+        return then if then > self._now else self._now + seconds
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, in synchronous code. Silence without end raises `LLMTimeoutError`: no reader waits for ever."""
+        if math.isinf(seconds):
+            msg = f"the stream fell silent for ever at {self._now:g} s of its clock"
+            raise LLMTimeoutError(msg)
+        if seconds > 0 and not (self.sleeper and self.sleeper.sleep_in_thread(seconds)):
+            self.set(self.after(seconds))
+
+    async def asleep(self, seconds: float) -> None:
+        """Wait in the event loop's time. Raises `RuntimeError` in a loop that has another."""
+        if concurrency.clock_of_loop() is not self:
+            msg = (
+                "a virtual clock is waited on in an event loop that is not its own, in real time.\n"
+                "  to do:     run it on the clock's: fakellm.virtual_loop.run(main(), clock=clock); in pytest, an "
+                "async def test that asks for virtual_clock has it by itself under pytest-asyncio and anyio"
+            )
+            raise RuntimeError(msg)
+        await concurrency.sleep(seconds)
+
+    def patch_time(self) -> AbstractContextManager[None]:
+        """Let this thread's `time.sleep`, `monotonic`, `perf_counter` and `time` be this clock's, inside the block."""
+        return patched(self)
+
+    # -- reading it -------------------------------------------------------------------------------
+
+    @property
+    def streams(self) -> list[StreamTimes]:
+        """The streams that fakes played on this clock, in the order in which they were asked for."""
+        return self.timeline.streams
+
+    @property
+    def time_to_first_chunk(self) -> float | None:
+        """Seconds until the first chunk of the last stream; None while there is none."""
+        return self.streams[-1].time_to_first_chunk if self.streams else None
+
+    @property
+    def gaps(self) -> list[float]:
+        """Seconds between the chunks of the last stream."""
+        return self.streams[-1].gaps if self.streams else []
+
+    def note(self, text: str) -> None:
+        """Write something into the log, at this second."""
+        self.timeline.note("note", text)
+
+    def report(self) -> str:
+        """Word what happened when."""
+        return self.timeline.report()
+
+    def __repr__(self) -> str:
+        return f"<VirtualClock {self._now:g} s>"
+
+
+def timed_stream(clock: Clock, name: str) -> TimedStream | None:
+    """Begin a stream in the log of the clock, if it keeps one."""
+    timeline = getattr(clock, "timeline", None)
+    return timeline.stream(name) if timeline is not None else None

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
+from math import inf
 from threading import Lock, current_thread, get_ident
 from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
@@ -92,6 +94,28 @@ async def sleep(seconds: float) -> None:
     import asyncio
 
     await asyncio.sleep(seconds)
+
+
+async def wait_at_most(event: Event, seconds: float) -> None:
+    """Wait until an event is set, or so many seconds of the event loop's time."""
+    if trio := _trio():
+        with trio.move_on_after(seconds):
+            await event.wait()
+        return
+    import asyncio
+
+    with suppress(TimeoutError):
+        async with asyncio.timeout(None if seconds == inf else seconds):
+            await event.wait()
+
+
+def clock_of_loop() -> object:
+    """Return the virtual clock of the event loop that runs, or None if that is a real one."""
+    if trio := _trio():
+        return getattr(trio.lowlevel.current_clock(), "virtual", None)
+    import asyncio
+
+    return getattr(asyncio.get_running_loop(), "clock", None)
 
 
 async def run_in_thread(function: Callable[[], T], *, shield: bool = False) -> T:

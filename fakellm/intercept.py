@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from fakellm.network import Guard, put
+from fakellm.pool import Reading, limit_of
 from fakellm.provider import FakeProvider
-from fakellm.transport import Reading, aanswer, answer, cut
+from fakellm.transport import aanswer, answer, cut
 
 if TYPE_CHECKING:
     from fakellm.cassette.tape import Tape
@@ -119,7 +120,7 @@ class Interception:
         return wrap
 
     def _read_by(self, transport: Any) -> Reading:
-        return self._reading.setdefault(transport, Reading())
+        return self._reading.setdefault(transport, Reading(limit_of(transport)))
 
     def _cutting(self, original: Any) -> Any:
         """Return how a transport closes, synchronously or not, with what it reads of the providers."""

@@ -8,7 +8,8 @@ from typing import Any
 
 from fakellm.cassette.tape import Tape
 from fakellm.exchange import Exchange
-from fakellm.transport import Reading, play
+from fakellm.pool import Reading
+from fakellm.transport import play
 
 
 def through(tape: Tape, module: ModuleType, request: Any, reading: Reading, send: Callable[[Any], Any]) -> Any:

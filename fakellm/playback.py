@@ -5,17 +5,25 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
-from typing import Any, cast
+from typing import Any, Self, cast
 
 from fakellm.calls import Call
-from fakellm.clock import Clock
+from fakellm.clock import Clock, timed_stream
 from fakellm.concurrency import closing
-from fakellm.errors import LLMConnectionError, LLMError, LLMStatusError, LLMStreamError, LLMTimeoutError
+from fakellm.errors import (
+    LLMConnectionError,
+    LLMError,
+    LLMStatusError,
+    LLMStreamError,
+    LLMTimeoutError,
+    clip,
+)
 from fakellm.events import Event, Fault, Pause, disconnect, http_error, provider_error
 from fakellm.functions import is_async_function
 from fakellm.order import OrderChecker
 from fakellm.replies import Reply, Step
 from fakellm.script import EventReader, Script
+from fakellm.timeline import TimedStream
 
 Show = Callable[[Event], tuple[Any, ...]]
 """Makes the chunks that show an event: one or none."""
@@ -27,13 +35,18 @@ class Playback:
     def __init__(self, show: Show, clock: Clock) -> None:
         self._show = show
         self._clock = clock
+        self._is_logged = hasattr(clock, "timeline")
 
     def steps(self, call: Call, seen: list[Event] | None = None) -> Iterable[Step]:
         """Return the steps of a call's reply.
 
         With `seen` the call wants the whole answer: of a script only what to wait for is returned, of a
-        function's parts the events are collected there.
+        function's parts the events are collected there. On a clock that keeps a log each chunk is a step.
         """
+        steps = self._steps(call, seen)
+        return self._logged(call, steps) if self._is_logged else steps
+
+    def _steps(self, call: Call, seen: list[Event] | None) -> Iterable[Step]:
         reply, content = _reply(call)
         if isinstance(content, Script):
             return reply.steps if seen is None else reply.waits
@@ -47,11 +60,15 @@ class Playback:
             raise TypeError(msg)
         return Feed(self._show, content, seen).all_steps(call.input)
 
-    async def asteps(self, call: Call, seen: list[Event] | None = None) -> AsyncIterator[Step]:
-        """Yield the steps of a call's reply; a plain function is run in the event loop's thread."""
+    def asteps(self, call: Call, seen: list[Event] | None = None) -> AsyncIterator[Step]:
+        """Return the steps of a call's reply; a plain function is run in the event loop's thread."""
+        steps = self._asteps(call, seen)
+        return self._alogged(call, steps) if self._is_logged else steps
+
+    async def _asteps(self, call: Call, seen: list[Event] | None) -> AsyncIterator[Step]:
         _, content = _reply(call)
         if isinstance(content, (Script, BaseException, type)):
-            for step in self.steps(call, seen):
+            for step in self._steps(call, seen):
                 yield step
             return
         feed = Feed(self._show, content, seen)
@@ -69,6 +86,18 @@ class Playback:
             for step in steps:
                 yield step
 
+    def _logged(self, call: Call, steps: Iterable[Step]) -> Iterator[Step]:
+        with closing(steps), _Log(self._clock, call) as log:
+            for step in steps:
+                yield from log.parts(step)
+
+    async def _alogged(self, call: Call, steps: AsyncIterator[Step]) -> AsyncIterator[Step]:
+        async with closing(steps):
+            with _Log(self._clock, call) as log:
+                async for step in steps:
+                    for part in log.parts(step):
+                        yield part
+
     def wait(self, step: Step) -> None:
         """Wait for a pause or a fault, and raise the fault; chunks are not waited for."""
         if isinstance(step, (Pause, Fault)):
@@ -82,6 +111,32 @@ class Playback:
             await self._clock.asleep(_silence_of(step))
         if isinstance(step, Fault):
             raise error_of(step)
+
+
+class _Log:
+    """Notes on a clock what a call does, and when."""
+
+    def __init__(self, clock: Clock, call: Call) -> None:
+        self._stream = cast("TimedStream", timed_stream(clock, f"{call.method}({clip(repr(call.input), 60)})"))
+        self._is_over = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if not self._is_over:
+            self._stream.end(error)
+
+    def parts(self, step: Step) -> Iterator[Step]:
+        """Yield a step, of a run of chunks each by itself: the time at which it is taken is its own."""
+        if not isinstance(step, tuple):
+            self._is_over = isinstance(step, Fault)
+            self._stream.note("fails" if self._is_over else "waits", f"{step!r}")
+            yield step
+            return
+        for chunk in step:
+            self._stream.chunk(chunk)
+            yield (chunk,)
 
 
 def _reply(call: Call) -> tuple[Reply, Any]:

@@ -7,6 +7,7 @@ clients that the app makes by itself see `fakellm.intercept`.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import AsyncIterator, Iterator
 from functools import cache
@@ -14,11 +15,11 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any, Self
 from urllib.parse import urlsplit
-from weakref import WeakSet
 
-from fakellm.clock import Clock
+from fakellm.clock import Clock, VirtualClock, timed_stream
 from fakellm.concurrency import checkpointer, closing
 from fakellm.exchange import Exchange, Failure, Timeouts
+from fakellm.pool import Connection, Reading
 from fakellm.provider import FakeProvider
 
 _GONE = "Server disconnected without sending a response."
@@ -33,6 +34,15 @@ _ERRORS: dict[str, tuple[str, str, str]] = {
     "client_closed": ("ReadError", "[Errno 9] Bad file descriptor", ""),
 }
 """A failure -> the exception that httpx raises for it over a real socket, and its message, synchronous and not."""
+
+
+def _error_of(module: ModuleType, request: Any, kind: str, *, asynchronous: bool) -> Exception:
+    name, *messages = _ERRORS.get(kind, (kind, "", ""))  # of a recording, the name itself
+    error: Exception = getattr(module, name)(messages[asynchronous], request=request)
+    core = import_module(module.__name__.replace("httpx", "httpcore"))
+    if inner := getattr(core, name, None):  # what it wraps, for an app that looks at the causes
+        error.__cause__ = inner(messages[asynchronous])
+    return error
 
 
 class _Player:
@@ -53,21 +63,20 @@ class _Player:
         self._clock = clock
         self._request = request
         self._is_cut = False
+        self._reading: Reading | None = None
+        self._connection: Connection | None = None
+        self._log = timed_stream(clock, f"{request.method} {request.url}")
         timeout = request.extensions.get("timeout") or {}
         self._timeouts = Timeouts(timeout.get("connect"), timeout.get("read"))
 
     def _error(self, kind: str, *, asynchronous: bool = False) -> Exception:
-        name, *messages = _ERRORS.get(kind, (kind, "", ""))  # of a recording, the name itself
-        error: Exception = getattr(self._module, name)(messages[asynchronous], request=self._request)
-        core = import_module(self._module.__name__.replace("httpx", "httpcore"))
-        if inner := getattr(core, name, None):  # what it wraps, for an app that looks at the causes
-            error.__cause__ = inner(messages[asynchronous])
+        error = _error_of(self._module, self._request, kind, asynchronous=asynchronous)
         self._exchange.call.fail(error)
         return error
 
     def open(self) -> Any:
         """Wait for the headers; return the response."""
-        with _noting(self._exchange):
+        with _noting(self):
             for action in self._exchange.opening(self._timeouts):
                 if isinstance(action, Failure):
                     raise self._error(action.kind)
@@ -76,7 +85,7 @@ class _Player:
 
     async def aopen(self) -> Any:
         """Wait for the headers; return the response."""
-        with _noting(self._exchange):
+        with _noting(self):
             await checkpointer()()
             for action in self._exchange.opening(self._timeouts):
                 if isinstance(action, Failure):
@@ -85,20 +94,24 @@ class _Player:
         return self._response()
 
     def _response(self) -> Any:
+        if self._log is not None:
+            self._log.note("status", str(self._exchange.status))
         return _response_class(self._responses)(self, self._exchange.status, self._exchange.headers)
 
     def pieces(self) -> Iterator[bytes]:
         """Yield the pieces of the body as they come."""
         self._check()
         actions = self._exchange.body(self._timeouts)  # a name of its own: it ends after what ends it is noted
-        with _noting(self._exchange):
+        with _noting(self, ends=True):
             for action in actions:
                 if isinstance(action, Failure):
                     raise self._error(action.kind)
                 if isinstance(action, (int, float)):
                     self._clock.sleep(action)
                     continue
-                yield from action  # which ends early if the client closes its connections
+                yield from (
+                    action if self._log is None else self._log.each(action)
+                )  # which ends early if the client closes its connections
                 self._check()
 
     async def apieces(self) -> AsyncIterator[bytes]:
@@ -106,14 +119,14 @@ class _Player:
         let_others_run = checkpointer()
         self._check(asynchronous=True)
         actions = self._exchange.body(self._timeouts)
-        with _noting(self._exchange):
+        with _noting(self, ends=True):
             for action in actions:
                 if isinstance(action, Failure):
                     raise self._error(action.kind, asynchronous=True)
                 if isinstance(action, (int, float)):
                     await self._clock.asleep(action)
                     continue
-                for piece in action:
+                for piece in action if self._log is None else self._log.each(action):
                     await let_others_run()
                     yield piece
                     self._check(asynchronous=True)
@@ -128,9 +141,29 @@ class _Player:
         """How many bytes the client took."""
         return self._exchange.call.delivered
 
+    def use(self, reading: Reading, connection: Connection | None) -> None:
+        """Let the answer be read over a connection of a transport."""
+        reading.add(self)
+        self._reading, self._connection = reading, connection
+
+    def end(self, error: BaseException | None) -> None:
+        """Note what ends the playing, which frees the connection if that is an error."""
+        if self._log is not None:
+            self._log.end(error)
+        if isinstance(error, GeneratorExit):
+            self.close()
+        elif error is not None:
+            self._exchange.call.fail(error)
+            self._release()
+
     def close(self) -> None:
         """Take that the client is done with the response."""
         self._exchange.close()
+        self._release()
+
+    def _release(self) -> None:
+        if self._reading is not None:
+            self._reading.release(self._connection)
 
     def cut(self) -> None:
         """Take that the client closed its connections; whoever reads on gets the error of a closed socket."""
@@ -139,24 +172,19 @@ class _Player:
         self._exchange.call.drop()
 
 
-Reading = WeakSet[_Player]
-"""The answers that one transport of a client is reading."""
-
-
 class _noting:  # noqa: N801 - a context manager, cheaper than a generator
-    """Notes in the log what ends the playing of an exchange."""
+    """Notes what ends the playing of an exchange."""
 
-    def __init__(self, exchange: Exchange) -> None:
-        self._exchange = exchange
+    def __init__(self, player: _Player, *, ends: bool = False) -> None:
+        self._player = player
+        self._ends = ends
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        if isinstance(error, GeneratorExit):
-            self._exchange.close()
-        elif error is not None:
-            self._exchange.call.fail(error)
+        if self._ends or error is not None:
+            self._player.end(error)
 
 
 @cache
@@ -293,23 +321,56 @@ def mount(provider: FakeProvider, router: Any, module: ModuleType, **patterns: A
 
 def answer(provider: FakeProvider, module: ModuleType, request: Any, reading: Reading) -> Any:
     """Return the provider's response to a request of a synchronous client, which reads it over `reading`."""
-    return _player(provider, module, request, request.read(), reading).open()
+    body = request.read()
+    connection = _connect(reading, provider.clock, module, request)
+    exchange = provider.handle(request.method, str(request.url), request.headers, body)
+    return play(module, exchange, provider.clock, request, reading, connection).open()
 
 
 async def aanswer(provider: FakeProvider, module: ModuleType, request: Any, reading: Reading) -> Any:
     """Return the provider's response to a request of an asynchronous client, which reads it over `reading`."""
-    return await _player(provider, module, request, await request.aread(), reading).aopen()
-
-
-def _player(provider: FakeProvider, module: ModuleType, request: Any, body: bytes, reading: Reading) -> _Player:
+    body = await request.aread()
+    connection = await _aconnect(reading, provider.clock, module, request)
     exchange = provider.handle(request.method, str(request.url), request.headers, body)
-    return play(module, exchange, provider.clock, request, reading)
+    return await play(module, exchange, provider.clock, request, reading, connection).aopen()
 
 
-def play(module: ModuleType, exchange: Exchange, clock: Clock, request: Any, reading: Reading) -> _Player:
+def _connect(reading: Reading, clock: Clock, module: ModuleType, request: Any) -> Connection | None:
+    """Wait for a connection as long as the client does, in virtual time; raise the library's `PoolTimeout`."""
+    if not isinstance(clock, VirtualClock):
+        return None
+    if connection := reading.connect():
+        return connection
+    clock.sleep(_patience(request))
+    if connection := reading.connect():
+        return connection
+    raise _error_of(module, request, "PoolTimeout", asynchronous=False)
+
+
+async def _aconnect(reading: Reading, clock: Clock, module: ModuleType, request: Any) -> Connection | None:
+    if not isinstance(clock, VirtualClock):
+        return None
+    if connection := reading.connect() or await reading.connect_within(_patience(request)):
+        return connection
+    raise _error_of(module, request, "PoolTimeout", asynchronous=True)
+
+
+def _patience(request: Any) -> float:
+    seconds: float | None = (request.extensions.get("timeout") or {}).get("pool")
+    return math.inf if seconds is None else seconds
+
+
+def play(
+    module: ModuleType,
+    exchange: Exchange,
+    clock: Clock,
+    request: Any,
+    reading: Reading,
+    connection: Connection | None = None,
+) -> _Player:
     """Return what plays an exchange for a request; `open` or `aopen` it for the response."""
     player = _Player(module, exchange, clock, request)
-    reading.add(player)
+    player.use(reading, connection)
     return player
 
 

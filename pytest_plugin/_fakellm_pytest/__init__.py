@@ -18,11 +18,16 @@ import pytest
 from _fakellm_pytest.cassettes import MARKER as CASSETTE_MARKER
 from _fakellm_pytest.cassettes import PASSED, add_options, report_recordings, use_fixture
 from _fakellm_pytest.cassettes import cassette as cassette
+from _fakellm_pytest.virtual import MARKER as VIRTUAL_MARKER
+from _fakellm_pytest.virtual import add_options as add_virtual_options
+from _fakellm_pytest.virtual import begin, clock_for, loop_factories, on_its_loop, run_twice
+from _fakellm_pytest.virtual import virtual_clock as virtual_clock
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from fakellm import FakeChatModel, FakeLLM, FakeProvider
+    from fakellm.contracts import Report
     from fakellm.intercept import Interception
 
 _MARKER = "fake_llm(allow_unused=False, allow_misses=False): let replies stay unused, or misses be caught by the app"
@@ -42,6 +47,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     parser.addini("llm_block_network", "as --llm-block-network", type="bool", default=False)
     add_options(parser, group)
+    add_virtual_options(group)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -52,6 +58,32 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Give a test with the marker cassette its fixture."""
     use_fixture(item)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> Generator[None, None, None]:
+    """Let pytest-asyncio run a test that asks for virtual time in a loop of ours."""
+    with loop_factories(metafunc):
+        yield
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+    """Run a test in virtual time twice, if the option says so."""
+    return run_twice(item, nextitem)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Give a test that asks for virtual time its clock."""
+    begin(item)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    """See that it runs on that."""
+    with on_its_loop(item):
+        yield
 
 
 def _is_blocked(config: pytest.Config) -> bool:
@@ -70,6 +102,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Declare the marker, and refuse to run beside a plugin that would be mistaken for this one."""
     config.addinivalue_line("markers", _MARKER)
     config.addinivalue_line("markers", CASSETTE_MARKER)
+    config.addinivalue_line("markers", VIRTUAL_MARKER)
     if _is_blocked(config):
         config.pluginmanager.register(_Blocking(), "_fakellm_pytest_blocking")
     me = sys.modules[__name__]
@@ -101,7 +134,8 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
         item.stash[PASSED] = report.passed
     if report.failed and report.when != "teardown":
         for name, fake in item.stash.get(_fakes, {}).items():
-            report.sections.append((f"{name}: calls and chunks", fake.report()))
+            what = "what happened when" if name == "virtual_clock" else "calls and chunks"
+            report.sections.append((f"{name}: {what}", fake.report()))
     return report
 
 
@@ -112,13 +146,13 @@ def fake_llm(request: pytest.FixtureRequest) -> Iterator[FakeLLM]:
     Strict: at teardown the test fails if a reply was never asked for, or if the app caught the error of a
     call that had no reply. `@pytest.mark.fake_llm(allow_unused=True, allow_misses=True)` allows that.
     """
-    yield from _strict(request, "fake_llm", _kind("FakeLLM")())
+    yield from _strict(request, "fake_llm", _kind("FakeLLM")(clock=clock_for(request)))
 
 
 @pytest.fixture
 def fake_chat_model(request: pytest.FixtureRequest) -> Iterator[FakeChatModel]:
     """A chat model without replies yet; everything else is as in `fake_llm`."""
-    yield from _strict(request, "fake_chat_model", _kind("FakeChatModel")())
+    yield from _strict(request, "fake_chat_model", _kind("FakeChatModel")(clock=clock_for(request)))
 
 
 @pytest.fixture
@@ -148,6 +182,23 @@ def fake_gemini(request: pytest.FixtureRequest, _llm_network: Interception) -> I
 
 
 @pytest.fixture
+def stream_contract() -> Callable[..., Report]:
+    """Check the contracts of a stream: `stream_contract(make)` takes what `fakellm.contracts.check_stream` takes.
+
+    Fails with the report if a contract is broken, and returns it otherwise.
+    """
+    check = _kind("check_stream", "contracts")
+
+    def checked(make: Callable[..., Any], **options: Any) -> Report:
+        report: Report = check(make, **options)
+        if report.failed:
+            pytest.fail(str(report), pytrace=False)
+        return report
+
+    return checked
+
+
+@pytest.fixture
 def _llm_network(request: pytest.FixtureRequest) -> Iterator[Interception]:
     """Stand between the test's HTTP clients and the network."""
     kind = _kind("Interception", "intercept")
@@ -170,7 +221,7 @@ def _provider(
     from urllib.parse import urlsplit
 
     host = urlsplit(os.environ.get(url, "")).netloc.rpartition("@")[2]
-    provider = _kind("FakeProvider")(name, hosts=[host] if host else [])
+    provider = _kind("FakeProvider")(name, hosts=[host] if host else [], clock=clock_for(request))
     network.providers.append(provider)
     with pytest.MonkeyPatch.context() as patch:
         if not os.environ.get(key):

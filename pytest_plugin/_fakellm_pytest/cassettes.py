@@ -92,9 +92,12 @@ def report_recordings(reporter: Any, config: pytest.Config) -> None:
 
 def _tape(request: pytest.FixtureRequest) -> tuple[bool, Tape]:
     """Return whether the test is strict, and its tape."""
+    from _fakellm_pytest.virtual import clock_for
     from fakellm.cassette.tape import Tape
 
     options = _options(request.node)
+    if "timing" not in options and (clock := clock_for(request)) is not None:
+        options["timing"] = clock
     strict = options.pop("strict", request.config.getini("llm_cassette_strict"))
     mode = _mode(request.config, options.pop("mode", None))
     path = _path(request.node, options.pop("path", None))

@@ -1,0 +1,128 @@
+"""What happened when, on a virtual clock: a log, the times of each stream, and where two logs part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import pairwise, zip_longest
+from typing import NamedTuple, TypeVar
+
+from fakellm.errors import clip
+
+T = TypeVar("T")
+_SHOWN = 60
+_KEPT = 200_000
+
+
+class TwoRunsDifferError(AssertionError):
+    """The same code ran twice in virtual time and did not do the same: it depends on more than its inputs."""
+
+
+class Moment(NamedTuple):
+    """One thing that happened: `at` seconds, of a kind (`request`, `chunk`, `timer`, ...), in words."""
+
+    at: float
+    kind: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.at:>12.3f} s  {self.kind:<8} {self.text}".rstrip()
+
+
+class StreamTimes:
+    """When a stream was asked for, and when each of its chunks came; seconds of the clock."""
+
+    def __init__(self, name: str, asked: float) -> None:
+        self.name = name
+        self.asked = asked
+        self.chunks: list[float] = []
+
+    @property
+    def time_to_first_chunk(self) -> float | None:
+        """Seconds from the question to the first chunk; None if none came."""
+        return round(self.chunks[0] - self.asked, 9) if self.chunks else None
+
+    @property
+    def gaps(self) -> list[float]:
+        """Seconds between each chunk and the next."""
+        return [round(after - before, 9) for before, after in pairwise(self.chunks)]
+
+    def __repr__(self) -> str:
+        return f"<StreamTimes {self.name} asked={self.asked:g} chunks={self.chunks!r}>"
+
+
+class Timeline:
+    """The log of a clock, and the streams that it timed, in the order in which they were asked for."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self.moments: list[Moment] = []
+        self.streams: list[StreamTimes] = []
+
+    def note(self, kind: str, text: str = "") -> None:
+        """Add what happens now. What runs without end is cut off after many moments."""
+        if len(self.moments) < _KEPT:
+            self.moments.append(Moment(self._now(), kind, text))
+
+    def stream(self, name: str) -> TimedStream:
+        """Begin a stream, which was asked for now."""
+        times = StreamTimes(name, self._now())
+        self.streams.append(times)
+        return TimedStream(self, times, len(self.streams))
+
+    def report(self) -> str:
+        """Word the log, one line a moment; the middle of a long one is left out."""
+        lines = [str(moment) for moment in self.moments]
+        if len(lines) > _SHOWN:
+            half = _SHOWN // 2
+            lines[half:-half] = [f"      ... {len(lines) - _SHOWN} moments more ..."]
+        return "\n".join(lines) or "nothing happened on this clock"
+
+
+class TimedStream:
+    """Notes what one stream does."""
+
+    def __init__(self, timeline: Timeline, times: StreamTimes, number: int) -> None:
+        self._timeline = timeline
+        self._times = times
+        self._number = number
+        self.note("asked", times.name)
+
+    def note(self, kind: str, text: str = "") -> None:
+        """Note something about this stream."""
+        self._timeline.note(kind, f"[{self._number}] {text}")
+
+    def chunk(self, chunk: object) -> None:
+        """Note that its reader takes a chunk."""
+        self._times.chunks.append(self._timeline._now())  # noqa: SLF001 - one room
+        self.note("chunk", clip(repr(chunk), 80))
+
+    def end(self, error: BaseException | None = None) -> None:
+        """Note that it ended, and how."""
+        if error is None:
+            self.note("ended")
+        elif isinstance(error, GeneratorExit):
+            self.note("closed", "by its reader")
+        else:
+            self.note("failed", f"{type(error).__name__}: {clip(str(error), 80)}".rstrip(": "))
+
+    def each(self, chunks: Iterable[T]) -> Iterator[T]:
+        """Yield the chunks, and note each when it is taken."""
+        for chunk in chunks:
+            self.chunk(chunk)
+            yield chunk
+
+
+def compare(first: Sequence[Moment], second: Sequence[Moment]) -> None:
+    """Raise `TwoRunsDifferError` at the first moment in which two logs part, with what led there."""
+    for place, (one, other) in enumerate(zip_longest(first, second)):
+        if one == other:
+            continue
+        before = "\n".join(f"  both    {moment}" for moment in first[max(place - 5, 0) : place])
+        lines = [
+            f"two runs in virtual time part at moment {place + 1}: the code depends on more than its inputs",
+            *([before] if before else []),
+            f"  first   {one if one is not None else 'ended'}",
+            f"  second  {other if other is not None else 'ended'}",
+            "  to do:     look for what is random or shared there: sets, ids, threads, caches, the machine's time",
+        ]
+        raise TwoRunsDifferError("\n".join(lines))

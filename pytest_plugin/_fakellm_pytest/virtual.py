@@ -1,0 +1,280 @@
+"""The fixture, the marker and the option of virtual time: which tests have it, and on which event loop.
+
+Only a test that asks for `virtual_clock` gets a loop of ours: under pytest-asyncio through its hook for loop factories,
+under anyio through the options of its backend. The loops of all other tests are not touched.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial, wraps
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from fakellm.clock import VirtualClock
+
+MARKER = (
+    "virtual_clock(seed=None, patch_time=None): the order of timers that are due at the same second, and whether "
+    "time.sleep, time.monotonic and the like are the clock's in the test's thread (by default in plain functions)"
+)
+_FIXTURE = "virtual_clock"
+_OPTIONS = ("seed", "patch_time")
+_HOOK = "pytest_asyncio_loop_factories"
+_CLOCK = pytest.StashKey["VirtualClock"]()
+_CURRENT = pytest.StashKey[pytest.Item]()
+
+
+def add_options(group: Any) -> None:
+    """Add the option that runs each test in virtual time twice."""
+    group.addoption(
+        "--llm-virtual-twice",
+        action="store_true",
+        default=False,
+        help="run each test that asks for virtual_clock twice, and fail it where the two runs part",
+    )
+
+
+def is_virtual(item: pytest.Item) -> bool:
+    """Tell whether a test asks for virtual time."""
+    return _FIXTURE in getattr(item, "fixturenames", ())
+
+
+# -- the fixture --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def virtual_clock(request: pytest.FixtureRequest) -> Iterator[VirtualClock]:
+    """Time that passes only when everybody waits: an hour of silence takes a millisecond.
+
+    An `async def` test runs in an event loop of this clock, under pytest-asyncio (1.4 or newer) and under anyio. In a
+    plain test fakes wait on it, and `time.sleep`, `monotonic`, `perf_counter` and `time` are its own in the test's
+    thread. The fixtures of fakes and tapes use it by themselves. `virtual_clock.now` is the time in seconds,
+    `virtual_clock.report()` what happened when, which a failing test prints.
+    """
+    from _fakellm_pytest import _fakes, _kind
+
+    options = _options(request.node)
+    clock = request.node.stash.get(_CLOCK, None)
+    if clock is None:  # it was asked for by name, in a test that has begun
+        clock = request.node.stash[_CLOCK] = _kind("VirtualClock", "clock")()
+    request.node.stash.setdefault(_fakes, {})[_FIXTURE] = clock
+    is_async = _coroutine_function(request.node) is not None
+    if is_async and (problem := _without_loop(request.node)):
+        pytest.fail(problem, pytrace=False)
+    wanted = options.get("patch_time")
+    with ExitStack() as stack:
+        if wanted if wanted is not None else not is_async:
+            stack.enter_context(clock.patch_time())
+        yield clock
+
+
+def clock_for(request: pytest.FixtureRequest) -> VirtualClock | None:
+    """Return the clock that a fake of this test waits on, if the test asks for one."""
+    return request.getfixturevalue(_FIXTURE) if is_virtual(request.node) else None
+
+
+def _options(node: pytest.Item) -> dict[str, Any]:
+    """Return what the markers of the test say; the nearest marker wins."""
+    options: dict[str, Any] = {}
+    for marker in node.iter_markers(_FIXTURE):
+        unknown = [repr(arg) for arg in marker.args] + [key for key in marker.kwargs if key not in _OPTIONS]
+        if unknown:
+            msg = f"the marker virtual_clock takes {' and '.join(_OPTIONS)}, not {', '.join(unknown)}"
+            pytest.fail(msg, pytrace=False)
+        options = {**marker.kwargs, **options}
+    return options
+
+
+def _coroutine_function(item: pytest.Item) -> Any:
+    """Return the asynchronous function of a test, or None where the test is a plain one."""
+    function = getattr(item, "obj", None)
+    inner = getattr(getattr(function, "hypothesis", None), "inner_test", function)
+    return inner if inspect.iscoroutinefunction(inner) else None
+
+
+def _is_anyio(item: pytest.Item) -> bool:
+    return item.get_closest_marker("anyio") is not None or "anyio_backend" in getattr(item, "fixturenames", ())
+
+
+def _without_loop(item: pytest.Item) -> str | None:
+    """Say why an asynchronous test has no loop in virtual time, if that is so."""
+    if _is_anyio(item):
+        return None
+    plugin = sys.modules.get("pytest_asyncio")
+    is_asyncio = item.get_closest_marker("asyncio") is not None and plugin is not None
+    if is_asyncio and hasattr(item.config.hook, _HOOK):
+        return None
+    why = (
+        f"pytest-asyncio {getattr(plugin, '__version__', '')} takes no loop from other plugins; 1.4 and newer do.\n"
+        "  to do:     pip install 'pytest-asyncio>=1.4'"
+        if is_asyncio
+        else "no plugin that is known to virtual_clock runs this asynchronous test.\n"
+        "  to do:     mark it asyncio (pytest-asyncio 1.4 or newer) or anyio"
+    )
+    own = "or make it a plain test that calls fakellm.virtual_loop.run(main(), clock=virtual_clock)"
+    return f"{item.nodeid} asks for virtual_clock, but would run in real time: {why}\n             {own}"
+
+
+# -- the loops ----------------------------------------------------------------------------------------
+
+
+def begin(item: pytest.Item) -> None:
+    """Give a test its clock, before all of its fixtures, and the loop under anyio."""
+    if not is_virtual(item):
+        return
+    from _fakellm_pytest import _kind
+
+    item.stash[_CLOCK] = _kind("VirtualClock", "clock")()
+    item.config.stash[_CURRENT] = item
+    if _coroutine_function(item) is not None and _is_anyio(item):
+        _override_backend(item)
+
+
+def _loop_factory(config: pytest.Config) -> Callable[[], Any]:
+    """Return what makes the loop of the test that runs."""
+
+    def virtual_loop() -> Any:
+        from fakellm.virtual_loop import VirtualLoop
+
+        item = config.stash[_CURRENT]
+        return VirtualLoop(item.stash[_CLOCK], seed=_options(item).get("seed"))
+
+    return virtual_loop
+
+
+class _LoopFactories:
+    """Is a plugin while pytest-asyncio asks which loops a test that wants virtual time runs in."""
+
+    def __init__(self, factory: Callable[[], Any]) -> None:
+        self._factory = factory
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_asyncio_loop_factories(self) -> dict[str, Callable[[], Any]]:
+        """Return our loop, and no other."""
+        return {"virtual": self._factory}
+
+
+@contextmanager
+def loop_factories(metafunc: pytest.Metafunc) -> Iterator[None]:
+    """Answer pytest-asyncio for a test that asks for virtual time; for others it does not see us."""
+    config = metafunc.config
+    if _FIXTURE not in metafunc.fixturenames or not hasattr(config.hook, _HOOK):
+        yield
+        return
+    plugin = config.pluginmanager.register(_LoopFactories(_loop_factory(config)), "_fakellm_pytest_loops")
+    try:
+        yield
+    finally:
+        config.pluginmanager.unregister(name="_fakellm_pytest_loops")
+        del plugin
+
+
+def _override_backend(item: Any) -> None:
+    """Let anyio's backend, whichever the test's own fixture says, run in virtual time: for this test only."""
+    definitions = item._fixtureinfo.name2fixturedefs  # noqa: SLF001 - no hook of anyio's asks for a loop
+    own = definitions.get("anyio_backend") or item.session._fixturemanager.getfixturedefs("anyio_backend", item)  # noqa: SLF001
+    if not own or hasattr(own[-1].func, "_is_virtual"):
+        return
+    ours = copy.copy(own[-1])
+    vars(ours).update(func=_virtual_backend(own[-1].func, item.config), cached_result=None, _finalizers=[])
+    definitions["anyio_backend"] = [*own[:-1], ours]
+
+
+def _virtual_backend(function: Callable[..., Any], config: pytest.Config) -> Callable[..., Any]:
+    def virtual(backend: Any) -> Any:
+        name, options = (backend, {}) if isinstance(backend, str) else backend
+        if name == "trio":
+            from fakellm.virtual_trio import options_for
+
+            return name, {**options, **options_for(lambda: config.stash[_CURRENT].stash[_CLOCK])}
+        return name, {**options, "use_uvloop": False, "loop_factory": _loop_factory(config)}
+
+    @wraps(function)
+    def backend(*args: Any, **kwargs: Any) -> Any:
+        return virtual(function(*args, **kwargs))
+
+    @wraps(function)
+    def backends(*args: Any, **kwargs: Any) -> Iterator[Any]:
+        for each in function(*args, **kwargs):
+            yield virtual(each)
+
+    made: Any = backends if inspect.isgeneratorfunction(function) else backend
+    made._is_virtual = True  # noqa: SLF001
+    return made  # type: ignore[no-any-return]
+
+
+@contextmanager
+def on_its_loop(item: Any) -> Iterator[None]:
+    """Check, when an asynchronous test begins, that its loop's time is virtual."""
+    function = getattr(item, "obj", None)
+    clock = item.stash.get(_CLOCK, None)
+    if clock is None or not inspect.iscoroutinefunction(function):
+        yield
+        return
+
+    @wraps(function)
+    async def checked(*args: Any, **kwargs: Any) -> Any:
+        from fakellm.concurrency import clock_of_loop
+
+        if clock_of_loop() is not clock:
+            pytest.fail(_ON_ANOTHER, pytrace=False)
+        trio = sys.modules.get("trio")
+        if trio is not None and trio.lowlevel.in_trio_run():
+            from fakellm.virtual_trio import guarded
+
+            await guarded(partial(function, *args, **kwargs))
+        else:
+            await function(*args, **kwargs)
+
+    item.obj = checked
+    try:
+        yield
+    finally:
+        item.obj = function
+
+
+_ON_ANOTHER = (
+    "the test asks for virtual_clock, but its event loop was made before it, or by something else.\n"
+    "  to do:     let the test have a loop of its own: loop_scope='function' under pytest-asyncio; no asynchronous "
+    "fixture of a wider scope; no event_loop_policy or loop factory of the project for this test"
+)
+
+
+# -- twice --------------------------------------------------------------------------------------------
+
+
+def run_twice(item: Any, nextitem: pytest.Item | None) -> bool | None:
+    """Run a test in virtual time twice, if the option says so, and report the second run, and where they part."""
+    if not (item.config.getoption("--llm-virtual-twice") and is_virtual(item)):
+        return None
+    from _pytest.runner import runtestprotocol
+
+    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    reports = runtestprotocol(item, nextitem=nextitem, log=False)
+    if all(report.passed for report in reports):
+        first = item.stash[_CLOCK].timeline.moments
+        item._initrequest()  # noqa: SLF001 - as plugins that run a test again do
+        reports = runtestprotocol(item, nextitem=nextitem, log=False)
+        _compare(first, item.stash[_CLOCK].timeline.moments, reports)
+    for report in reports:
+        item.ihook.pytest_runtest_logreport(report=report)
+    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    return True
+
+
+def _compare(first: Any, second: Any, reports: list[pytest.TestReport]) -> None:
+    from fakellm.timeline import TwoRunsDifferError, compare
+
+    call = next((report for report in reports if report.when == "call"), None)
+    if call is None or not call.passed:
+        return
+    try:
+        compare(first, second)
+    except TwoRunsDifferError as error:
+        call.outcome, call.longrepr = "failed", str(error)
