@@ -244,6 +244,30 @@ def test_an_asynchronous_test_that_nobody_runs_in_virtual_time_is_told_what_to_d
     )
 
 
+def test_a_backend_that_other_tests_of_the_module_share_is_virtual_for_those_that_ask(run):
+    result = run(
+        """
+        from fakellm.concurrency import clock_of_loop
+
+        @pytest.fixture(scope="module")
+        def anyio_backend():
+            return "asyncio"
+
+        @pytest.mark.anyio
+        async def test_real():
+            assert clock_of_loop() is None
+
+        @pytest.mark.anyio
+        async def test_virtual(virtual_clock):
+            assert clock_of_loop() is virtual_clock
+
+        test_real_again, test_virtual_again = test_real, test_virtual
+        """
+    )
+
+    result.assert_outcomes(passed=4)
+
+
 def test_a_loop_that_a_wider_fixture_has_made_is_told(run):
     result = run(
         """

@@ -120,6 +120,22 @@ def test_who_is_cancelled_while_it_waits_takes_no_connection():
     assert fake.clock.now == 16
 
 
+def test_who_is_cancelled_when_its_turn_comes_passes_it_on():
+    fake = provider("Hel", Pause(8), "lo")
+
+    async def main():
+        async with client(httpx2, pool=900) as http:
+            async with http.stream("POST", URL, json=ASKED):
+                second, third = (asyncio.create_task(http.post(URL, json=ASKED)) for _ in range(2))
+                await asyncio.sleep(1)
+            second.cancel()
+            await third
+
+    with intercept(fake):
+        run(main(), clock=fake.clock)
+    assert fake.clock.now == 9
+
+
 def test_a_response_that_is_forgotten_has_no_connection():
     fake = provider("Hello")
 
