@@ -66,6 +66,17 @@ class Interception:
             self.is_on = True
             yield self
 
+    @contextmanager
+    def answering_from(self, tape: Tape) -> Iterator[Tape]:
+        """Open a tape, and answer from it what no provider claims; requests that it may record may leave."""
+        with tape.open():
+            self.tape, self.guard.allows_providers = tape, tape.may_record
+            tape.leaves = lambda method, url: self.provider_for(method, url) is not None
+            try:
+                yield tape
+            finally:
+                self.tape, self.guard.allows_providers = None, False
+
     def _stop(self) -> None:
         self.is_on = False
 
@@ -144,6 +155,19 @@ def intercept(
     """
     with Interception(providers, block_network=block_network).on(modules) as interception:
         yield interception
+
+
+@contextmanager
+def playing(tape: Tape) -> Iterator[Tape]:
+    """Put a tape between the clients of this process and the network inside the block; what it recorded is saved then.
+
+        with playing(Tape("cassettes/chat.yaml", mode="none")) as tape:
+            my_app.ask("?")
+
+    In tests the marker `cassette` does this, and fails a test whose requests never touched the tape.
+    """
+    with Interception().on() as interception, interception.answering_from(tape):
+        yield tape
 
 
 def _loaded() -> list[ModuleType]:

@@ -7,6 +7,7 @@ import importlib
 import json
 import threading
 import urllib.request
+from pathlib import Path
 
 import loopback
 import openai
@@ -22,7 +23,7 @@ from fakellm.cassette.scripted import interaction_of, write
 from fakellm.cassette.tape import Tape
 from fakellm.clock import InstantClock
 from fakellm.errors import ScriptError, UnexpectedRequestError
-from fakellm.intercept import Interception
+from fakellm.intercept import playing
 
 TEXT = "data: \u00e9\U0001f600 \u4e2d\n\n".encode()
 CUTS = [TEXT[at : at + 1] for at in range(len(TEXT))]  # inside every character
@@ -40,24 +41,8 @@ def tape(path, **options):
     return Tape(path, redactor=Redactor(environ={}), **options)
 
 
-class On:
-    """A tape between the clients of this process and the network, as the plugin puts it there."""
-
-    def __init__(self, the_tape):
-        self.tape = the_tape
-
-    def __enter__(self):
-        interception = Interception()
-        interception.tape = self.tape
-        self._open = self.tape.open()
-        self._open.__enter__()
-        self._on = interception.on()
-        self._on.__enter__()
-        return self.tape
-
-    def __exit__(self, *error):
-        self._on.__exit__(*error)
-        self._open.__exit__(*error)
+On = playing
+ROOT = Path(__file__).parent.parent
 
 
 def fetch(library, asynchronous, url, *, between=lambda: None, take=None, body=None):
@@ -588,3 +573,15 @@ def test_bad_options_are_refused(tmp_path, options, message):
 def test_pieces_have_a_whole_number_of_bytes(tmp_path, size):
     with pytest.raises(ValueError, match="every is a number of bytes from 1 up"):
         tape(tmp_path / "a.yaml").rechunk(size)
+
+
+@pytest.mark.parametrize("library", ["httpx", "httpx2"])
+def test_playing_puts_a_tape_before_every_client(library):
+    module = importlib.import_module(library)
+    tape = Tape(ROOT / "cassettes" / "sparkling_water.yaml", mode="none")
+
+    with playing(tape), pytest.raises(BaseException, match="no recording|is not on the tape|tape") as missed:
+        module.get("http://127.0.0.1:9/elsewhere")
+
+    assert type(missed.value).__name__ == "UnexpectedRequestError"
+    assert tape.misses

@@ -12,14 +12,18 @@ import re
 import warnings
 from importlib import metadata
 from pathlib import Path
+from pkgutil import walk_packages
 
 import pytest
 from packaging.requirements import Requirement
 
-for _name in (  # loaded before pytester, which unloads what a test of its own loads first
-    "openai", "vcr", "yaml", "respx", "openai_responses.streaming", "fakellm.integrations.langchain",
+import fakellm
+
+for _name in (  # loaded before pytester, which unloads what a test of its own loads first: there would be two of each
+    "openai", "httpcore", "httpcore2", "aiohttp", "vcr", "yaml", "respx", "openai_responses.streaming",
     "langchain_core.language_models.fake_chat_models", "langchain_core.output_parsers.string",
-    "langchain_core.prompts.chat",
+    "langchain_core.prompts.chat", "hypothesis.strategies", "hypothesis.internal.observability",
+    *(module.name for module in walk_packages(fakellm.__path__, "fakellm.")),
 ):  # fmt: skip
     with contextlib.suppress(ImportError):
         importlib.import_module(_name)
@@ -81,8 +85,7 @@ def test_python_blocks_run(page, code, pytester, monkeypatch):
         with warnings.catch_warnings():
             warnings.simplefilter("default")  # the reader's own, not those of this run
             outcomes = pytester.runpytest(*OPTIONS).parseoutcomes()
-        outcomes.pop("warnings", None)
-        assert set(outcomes) == {"passed"}
+        assert set(outcomes) <= {"passed", "skipped", "warning", "warnings"}  # a class of contracts may skip some
         assert outcomes["passed"] >= code.count("def test_")
     else:
         monkeypatch.chdir(ROOT)

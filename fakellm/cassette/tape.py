@@ -84,7 +84,10 @@ class Tape:
 
     @contextmanager
     def open(self) -> Iterator[Self]:
-        """Load the cassette, and save it at the end if something was recorded."""
+        """Load the cassette, and save it at the end if something was recorded.
+
+        This alone reaches the clients that vcrpy patches; `fakellm.intercept.playing` reaches all, httpx among them.
+        """
         with self._engine() as cassette:
             self._cassette, self._loaded, self._recorded = cassette, len(cassette), 0
             self.calls, self.misses, self._sent = [], [], []

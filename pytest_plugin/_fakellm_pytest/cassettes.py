@@ -56,15 +56,8 @@ def cassette(request: pytest.FixtureRequest, _llm_network: Interception) -> Iter
 
     strict, tape = _tape(request)
     request.node.stash.setdefault(_fakes, {})["cassette"] = tape
-    with _opened(tape):
-        _llm_network.tape = tape
-        _llm_network.guard.allows_providers = tape.may_record
-        tape.leaves = lambda method, url: _llm_network.provider_for(method, url) is not None
-        try:
-            yield tape
-        finally:
-            _llm_network.tape = None
-            _llm_network.guard.allows_providers = False
+    with _opened(tape, _llm_network):
+        yield tape
         problem = tape.problem(strict=strict)
     if tape.recorded:
         request.config.stash.setdefault(_RECORDED, []).append(_noted(tape))
@@ -109,12 +102,12 @@ def _tape(request: pytest.FixtureRequest) -> tuple[bool, Tape]:
 
 
 @contextmanager
-def _opened(tape: Tape) -> Iterator[None]:
+def _opened(tape: Tape, network: Interception) -> Iterator[None]:
     """Open a tape, and save it at the end; what is wrong with its file is told without a traceback."""
     from fakellm.cassette.format import CassetteError
 
     try:
-        with tape.open():
+        with network.answering_from(tape):
             yield
     except CassetteError as error:
         pytest.fail(str(error), pytrace=False)

@@ -18,7 +18,7 @@ from fakellm.contracts.faults.ways import ANYWHERE, INCOMPLETE, Break, Only
 from fakellm.endpoints import codec_of, scripted_endpoint
 from fakellm.errors import ContractUsageError
 from fakellm.events import Event, Fault, Finish, Pause, Raw, disconnect, provider_error
-from fakellm.intercept import Interception
+from fakellm.intercept import playing
 from fakellm.wire.codec import Codec, Ending
 from fakellm.wire.objects import parse
 from fakellm.wire.profiles import OPENAI
@@ -53,8 +53,7 @@ class FaultyTape(Tape):
     @contextmanager
     def playing(self) -> Iterator[FaultyTape]:
         """Answer the clients of httpx, httpx2 and aiohttp from this tape inside the block."""
-        with self.open(), Interception().on() as network:
-            network.tape = self
+        with playing(self):
             yield self
 
     @property
