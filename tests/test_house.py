@@ -25,6 +25,7 @@ PACKAGES = {
     "contracts/grammar",
     "contracts/streams",
     "contracts/structured",
+    "integrations",
     "wire",
 }  # their __init__.py holds a docstring, or the lazy names
 LATE = {("script", "scriptfile"), *(("runnable", room) for room in ("compose", "wrappers", "fallbacks"))}
