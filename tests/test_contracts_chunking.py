@@ -134,7 +134,7 @@ def test_examples_find_what_the_sweep_cannot():
     any_chunking(DONE, examples=0)(read)()
     error = failure(any_chunking(DONE)(read))
 
-    assert line(error, "chunks") == "…' model says '|'[DONE]'|' when it is '…"
+    assert line(error, "chunks") == "'The model says '|'[DONE]'|' when it is '…"
     assert line(error, "replay").endswith("only=(15, 21))")
 
 

@@ -33,6 +33,11 @@ def broken(name: str, what: str, *rows: tuple[str, str]) -> BrokenContractError:
     return BrokenContractError("\n".join(lines), contract=name)
 
 
+def counted(chunks: int) -> str:
+    """Word a number of chunks."""
+    return f"{chunks} chunk{'' if chunks == 1 else 's'}"
+
+
 @dataclass(frozen=True)
 class Verdict:
     """What was found out about one contract. `detail` is empty, the reason of a skip, or the counter-example."""

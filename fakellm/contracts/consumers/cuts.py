@@ -23,6 +23,7 @@ T = TypeVar("T")
 WIDTHS = range(4)
 STEPS = range(2, 17)
 _SHOWN = 12
+_SLACK = 4  # what is only a little longer is shown whole
 _SHOWN_ALONE = 80
 _SHOWN_CHUNKS = 8
 _MOST, _LEAST, _UNITS = 2_500, 200, 1_000_000
@@ -173,11 +174,11 @@ def show(chunks: Sequence[str | bytes], borders: Sequence[str] = ()) -> str:
 
 
 def _tail(chunk: str | bytes) -> str:
-    return quoted(chunk) if len(chunk) <= _SHOWN else "…" + quoted(chunk[-_SHOWN:])
+    return quoted(chunk) if len(chunk) <= _SHOWN + _SLACK else "…" + quoted(chunk[-_SHOWN:])
 
 
 def _head(chunk: str | bytes) -> str:
-    return quoted(chunk) if len(chunk) <= _SHOWN else quoted(chunk[:_SHOWN]) + "…"
+    return quoted(chunk) if len(chunk) <= _SHOWN + _SLACK else quoted(chunk[:_SHOWN]) + "…"
 
 
 def _head_and_tail(chunk: str | bytes) -> str:

@@ -95,7 +95,9 @@ class _Judge:
         if not callable(run):
             msg = f"run is a function of the broken script, such as lambda faulty: app(FakeLLM(faulty)), not {run!r}"
             raise ContractUsageError(msg)
-        self.name = getattr(run, "__name__", repr(run))
+        self.name = getattr(run, "__name__", None) or getattr(
+            getattr(run, "func", None), "__name__", type(run).__name__
+        )
         self.calls = calls
         self.shows = False
         self._run = run

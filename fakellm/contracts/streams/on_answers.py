@@ -152,7 +152,7 @@ async def one_shot(lab: Lab, flavour: Flavour) -> None:
         if steps is reading.opened:
             raise Skip("its streams are plain iterators, which end for good by Python's own rules")
         first = bench.subject.texts(await reading.rest())
-        again = type(reading)(reading.opened)
+        again = type(reading)(reading.opened, flavour)
         try:
             second = bench.subject.texts(await again.rest())
         except Exception:  # noqa: BLE001 - which kind is the library's own choice
@@ -213,7 +213,7 @@ async def finish(lab: Lab, flavour: Flavour) -> None:
     if all(reason is UNKNOWN for reason in reasons):
         raise Skip("its chunks have no place for a finish reason")
     ends = [at for at, reason in enumerate(reasons) if reason not in (None, UNKNOWN, "")]
-    if not ends and not (calls and (lab.chat or lab.api)):
+    if not ends and not (calls and lab.chat):
         raise Skip("it gives no finish reason")
     shown = (
         "chunks",

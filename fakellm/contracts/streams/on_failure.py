@@ -8,7 +8,7 @@ from fakellm.contracts.catalogue import checks
 from fakellm.contracts.streams.lab import PLAIN, TEXTS, Bench, Lab
 from fakellm.contracts.streams.on_flow import asked
 from fakellm.contracts.streams.subject import Flavour
-from fakellm.contracts.verdicts import Skip, broken
+from fakellm.contracts.verdicts import Skip, broken, counted
 from fakellm.errors import LLMConnectionError
 from fakellm.events import Fault, Finish, disconnect, http_error, provider_error
 from fakellm.script import Script
@@ -34,7 +34,7 @@ async def _must_raise(name: str, lab: Lab, flavour: Flavour, *faults: Fault) -> 
     """
     script = PLAIN + Finish() if lab.api else PLAIN
     for fault in faults:
-        for count in range(len(TEXTS) + 1):
+        for count in (*range(1, len(TEXTS) + 1), 0):  # half an answer says more than none
             with lab.bench(script.fail(fault, after=count)) as bench:
                 texts, error = await _outcome(bench, lab, flavour)
                 dealt_with = len(bench.calls) > 1 or _goes_on(texts, count)
@@ -43,7 +43,7 @@ async def _must_raise(name: str, lab: Lab, flavour: Flavour, *faults: Fault) -> 
                     ("source", _shown(TEXTS[:count]) + f" then {fault!r}"),
                     ("stream", _shown(texts) + ", then its end"),
                 )
-                raise broken(name, f"the source failed after {count} chunks, and the stream ended in order", *rows)
+                raise broken(name, f"the source failed after {counted(count)}, and the stream ended in order", *rows)
 
 
 def _goes_on(texts: list[Any], count: int) -> bool:
@@ -145,7 +145,9 @@ async def retry_midstream(lab: Lab, flavour: Flavour) -> None:
         said = "".join(map(str, texts))
         if error is None and len(said) > len(_WHOLE):
             rows = (("source", _shown(TEXTS[:count]) + " then an error"), ("stream", _shown(texts)))
-            raise broken("retry_midstream", f"after {count} chunks the source failed, and they were said again", *rows)
+            raise broken(
+                "retry_midstream", f"after {counted(count)} the source failed, and they were said again", *rows
+            )
 
 
 def _shown(chunks: Any) -> str:

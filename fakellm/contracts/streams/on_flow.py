@@ -10,7 +10,7 @@ from fakellm import concurrency
 from fakellm.contracts.catalogue import checks
 from fakellm.contracts.streams.lab import PLAIN, TEXTS, Bench, Lab
 from fakellm.contracts.streams.subject import END, Flavour
-from fakellm.contracts.verdicts import OtherFlavour, Skip, broken
+from fakellm.contracts.verdicts import OtherFlavour, Skip, broken, counted
 from fakellm.events import Finish, Pause, disconnect, stall
 from fakellm.script import Script
 
@@ -61,7 +61,9 @@ async def progressive(lab: Lab, flavour: Flavour) -> None:
         got = sum(map(len, shown)) if all(isinstance(one, str) for one in shown) else None
         if len(shown) < count and got != len("".join(TEXTS[:count])):
             rows = (("source", "|".join(map(repr, TEXTS[:count]))), ("stream", "|".join(map(repr, shown)) or "nothing"))
-            raise broken("progressive", f"after {count} chunks of the source the stream had shown {len(shown)}", *rows)
+            raise broken(
+                "progressive", f"after {counted(count)} of the source the stream had shown {len(shown)}", *rows
+            )
 
 
 @checks("backpressure", on="stream")
@@ -155,9 +157,9 @@ async def close(lab: Lab, flavour: Flavour) -> None:
             if bench.running:
                 gc.collect()  # what has no close is closed when nobody refers to it
             if bench.running:
-                raise broken("close", f"after {count} chunks, close() returned and the source was still open")
+                raise broken("close", f"after {counted(count)}, close() returned and the source was still open")
             if before and any(call.state == "complete" for call in bench.calls):
-                raise broken("close", f"after {count} chunks, close() read the source to its end")
+                raise broken("close", f"after {counted(count)}, close() read the source to its end")
 
 
 @checks("upstream_cancel", on="stream")

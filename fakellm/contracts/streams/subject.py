@@ -67,7 +67,7 @@ class Subject:
     def open(self, flavour: Flavour, prompt: Any, **kwargs: Any) -> Reading:
         """Return a stream that nobody has read from."""
         call = self.thing if self.is_function else self.method("stream", flavour)
-        return Reading(call(prompt, **kwargs))
+        return Reading(call(prompt, **kwargs), flavour)
 
     async def call(self, method: str, flavour: Flavour, *args: Any, **kwargs: Any) -> Any:
         """Call `invoke`, `batch` or another method that returns its result."""
@@ -93,8 +93,9 @@ class Subject:
 class Reading:
     """One stream, read by hand; `opened` is an iterator, an iterable, or an awaitable of either."""
 
-    def __init__(self, opened: Any) -> None:
+    def __init__(self, opened: Any, flavour: Flavour) -> None:
         self.opened = opened
+        self.flavour = flavour
         self._steps: Any = None
 
     async def start(self) -> Any:
@@ -102,13 +103,14 @@ class Reading:
         if self._steps is None:
             if inspect.isawaitable(self.opened) and not hasattr(self.opened, "__aiter__"):
                 self.opened = await self.opened
-            self._steps = _iterator(self.opened)
+            self._steps = _iterator(self.opened, self.flavour)
         return self._steps
 
     async def next(self) -> Any:
         """Return the next chunk, or `END`."""
         steps = await self.start()
-        return await anext(steps, END) if hasattr(steps, "__anext__") else next(steps, END)
+        is_async = hasattr(steps, "__anext__") and not (self.flavour == "sync" and hasattr(steps, "__next__"))
+        return await anext(steps, END) if is_async else next(steps, END)
 
     async def take(self, count: int) -> list[Any]:
         """Return at most the next `count` chunks."""
@@ -135,7 +137,7 @@ class Reading:
         steps, self._steps = self._steps, None
         opened, self.opened = self.opened, None
         for thing in (steps, opened):
-            for name in ("aclose", "close"):
+            for name in ("aclose", "close") if self.flavour == "async" else ("close", "aclose"):
                 closer = getattr(thing, name, None)
                 if callable(closer):
                     result = closer()
@@ -144,10 +146,11 @@ class Reading:
                     break
 
 
-def _iterator(opened: Any) -> Any:
-    if hasattr(opened, "__aiter__"):
-        return opened.__aiter__()
-    if hasattr(opened, "__iter__") and not isinstance(opened, (str, bytes, dict)):
-        return iter(opened)
+def _iterator(opened: Any, flavour: Flavour) -> Any:
+    """Return what is iterated over; of an object that can be read in both flavours, that of this flavour."""
+    ways = ("__aiter__", "__iter__") if flavour == "async" else ("__iter__", "__aiter__")
+    for way in ways if not isinstance(opened, (str, bytes, dict)) else ():
+        if hasattr(opened, way):
+            return getattr(opened, way)()
     msg = f"the function returned {clip(repr(opened), 80)}, which is no stream; return an iterator of chunks"
     raise ContractUsageError(msg)
