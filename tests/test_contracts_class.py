@@ -125,3 +125,84 @@ def test_bad(stream_contract):
     result.stdout.fnmatch_lines(
         ["*: 1 failed, 0 passed, 0 skipped", "BROKEN   progressive: k outputs need at most k inputs"]
     )
+
+
+def test_a_maker_may_stand_for_its_fixture(pytester):
+    result = run(
+        pytester,
+        """
+class TestClass(StreamContract):
+    make_runnable = FakeLLM
+
+    @pytest.fixture
+    def make_runnable(self):
+        return lambda source: source
+
+def make(source):
+    return source
+
+class TestFunction(StreamContract):
+    make_runnable = make
+
+class TestStatic(StreamContract):
+    make_runnable = staticmethod(lambda source: source)
+
+class TestUnmarked(StreamContract):
+    def make_runnable(self):
+        return lambda source: source
+""",
+    )
+
+    assert result.parseoutcomes() == {"passed": 4 * 18, "skipped": 4 * (len(NAMES) - 18)}
+
+
+def test_text_may_be_a_plain_function(pytester):
+    result = run(
+        pytester,
+        """
+def read(chunk):
+    return chunk["t"]
+
+class Dicts:
+    def __init__(self, source): self.source = source
+    def stream(self, prompt):
+        for chunk in self.source.stream(prompt):
+            yield {"t": chunk}
+
+class TestDicts(StreamContract):
+    text = read
+    make_runnable = Dicts
+
+class TestMethod(StreamContract):
+    make_runnable = Dicts
+
+    def text(self, chunk):
+        return chunk["t"]
+""",
+    )
+
+    assert "failed" not in result.parseoutcomes()
+    assert result.parseoutcomes()["passed"] >= 20
+
+
+def test_a_misspelt_attribute_is_refused(pytester):
+    result = run(pytester, "class TestX(StreamContract):\n    make_runnable = FakeLLM\n    skips = {}\n")
+
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*TestX has 'skips', which StreamContract does not know; did you mean 'skip'?*"])
+
+
+def test_the_fixture_fails_for_a_named_contract_that_cannot_be_checked(pytester):
+    result = run(
+        pytester,
+        """
+def test_named(stream_contract):
+    stream_contract(lambda: FakeLLM("a"), contracts=["close", "concatenation"])
+
+def test_skipped(stream_contract):
+    stream_contract(lambda: FakeLLM("a"), contracts=["close", "concatenation"], skip={"close": "elsewhere"})
+""",
+    )
+
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["*skipped  close: its source is out of sight*"])

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from contextlib import aclosing as closing
+from contextlib import asynccontextmanager, contextmanager
+from contextlib import closing as closed
+from functools import partial
+from queue import Full, Queue
 
 import pytest
 from kinds import KINDS
@@ -481,6 +486,116 @@ def responses_ask(check):
     return make
 
 
+class RetriesForEver(Wrapper):
+    """Breaks producer_dies: a loop without an end."""
+
+    def stream(self, input, config=None, **kwargs):
+        while True:
+            try:
+                yield from self.source.stream(input)
+            except ConnectionError:
+                continue
+            return
+
+
+class RetriesAndWaitsForEver(Wrapper):
+    """Breaks producer_dies: it ends neither in real nor in virtual time."""
+
+    stream = None
+
+    async def astream(self, input, config=None, **kwargs):
+        while True:
+            try:
+                async for chunk in self.source.astream(input):
+                    yield chunk
+            except ConnectionError:
+                await asyncio.sleep(1000)
+                continue
+            return
+
+
+class WaitsForEver(Wrapper):
+    """Breaks producer_dies: waits again and again for something that nobody does."""
+
+    stream = None
+
+    async def astream(self, input, config=None, **kwargs):
+        try:
+            async for chunk in self.source.astream(input):
+                yield chunk
+        except ConnectionError:
+            while True:  # noqa: ASYNC110 - that is what is wrong with it
+                await asyncio.sleep(100)
+
+
+class SwallowsWithText(Wrapper):
+    """Breaks producer_dies and in_band_error: an error becomes a part of the answer."""
+
+    def stream(self, input, config=None, **kwargs):
+        try:
+            yield from self.source.stream(input)
+        except Exception:
+            yield "…"
+
+
+class Sleeps(Wrapper):
+    """Breaks blocking: sleeps in the event loop's thread."""
+
+    async def astream(self, input, config=None, **kwargs):
+        async for chunk in self.source.astream(input):
+            time.sleep(0.001)  # noqa: ASYNC251
+            yield chunk
+
+
+class DropsRepeated(Wrapper):
+    """Breaks whitespace_tail: a chunk that is like the one before is taken for a duplicate."""
+
+    def stream(self, input, config=None, **kwargs):
+        last = None
+        for chunk in self.source.stream(input):
+            if chunk != last or not chunk.strip():
+                yield chunk
+            last = chunk
+
+
+class StripsWhole(Wrapper):
+    """Breaks whitespace_tail: invoke strips the answer, and stream does not."""
+
+    def invoke(self, input, config=None, **kwargs):
+        return self.source.invoke(input).strip()
+
+
+class LosesPermits(Wrapper):
+    """Breaks close: a permit is given back at the end only."""
+
+    def __init__(self, source):
+        super().__init__(source)
+        self.permits = asyncio.Semaphore(5)
+
+    async def astream(self, input, config=None, **kwargs):
+        await self.permits.acquire()
+        async with closing(self.source.astream(input)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+        self.permits.release()
+
+
+class RaisesAGroup(Wrapper):
+    """Breaks close: a task group makes a group of GeneratorExit."""
+
+    async def astream(self, input, config=None, **kwargs):
+        async with asyncio.TaskGroup():
+            async for chunk in self.source.astream(input):
+                yield chunk
+
+
+class BatchesByInput(Wrapper):
+    """Breaks batch: the same input twice is one result."""
+
+    def batch(self, inputs, config=None, **kwargs):
+        return list({input: self.invoke(input) for input in inputs}.values())
+
+
 CASES = [  # contract, what breaks it, what keeps it, what check_stream is told
     ("single_value_fallback", TwoForOne, Wrapper, {}),
     ("single_value_fallback", TwoCalls, Wrapper, {}),
@@ -501,6 +616,17 @@ CASES = [  # contract, what breaks it, what keeps it, what check_stream is told
     ("lazy_error", GuardsTheCall, GuardsTheFirst, {}),
     ("retry_midstream", StartsAnew, GoesOn, {}),
     ("producer_dies", Hangs, Pump, {}),
+    ("producer_dies", RetriesForEver, GoesOn, {}),
+    ("producer_dies", RetriesAndWaitsForEver, Wrapper, {}),
+    ("producer_dies", WaitsForEver, Wrapper, {}),
+    ("producer_dies", SwallowsWithText, GoesOn, {}),
+    ("in_band_error", SwallowsWithText, Wrapper, {}),
+    ("blocking", Sleeps, Wrapper, {}),
+    ("whitespace_tail", DropsRepeated, Wrapper, {}),
+    ("whitespace_tail", StripsWhole, Wrapper, {}),
+    ("close", LosesPermits, Wrapper, {}),
+    ("close", RaisesAGroup, Wrapper, {}),
+    ("batch", BatchesByInput, Wrapper, {}),
     ("producer_dies", EndsInOrder, Pump, {}),
     ("in_band_error", EndsInOrder, Pump, {}),
     ("in_band_error", responses_ask(check=False), responses_ask(check=True), {"api": "openai"}),
@@ -636,6 +762,10 @@ def test_a_contract_may_be_skipped_with_a_reason():
 ONE = FakeLLM("a")
 
 
+async def amake(source):
+    return source
+
+
 @pytest.mark.parametrize(
     ("make", "options", "message"),
     [
@@ -648,9 +778,14 @@ ONE = FakeLLM("a")
         (lambda: FakeLLM("a"), {"contracts": ["clsoe"]}, "there is no contract 'clsoe'; did you mean close"),
         (lambda: FakeLLM("a"), {"contracts": ["framing"]}, "'framing' is not checked on a stream"),
         (lambda: FakeLLM("a"), {"contracts": "xyz"}, "there is no contract 'xyz'"),
+        (lambda: FakeLLM("a"), {"contracts": []}, "no contract was named"),
+        (lambda: FakeLLM("a"), {"skip": ["close"]}, "skip maps the name of a contract to the reason"),
+        (lambda source: source, {"text": lambda chunk: chunk["t"]}, "text= failed on 'One two three four.': TypeError"),
+        (lambda *, client: client, {}, "wants client: write a lambda"),
         (lambda: FakeLLM("a"), {"skip": {"close": ""}}, "say why 'close' is skipped"),
         (lambda: FakeLLM("a"), {"skip": {"clos": "x"}}, "there is no contract 'clos'"),
         (lambda: FakeLLM("a"), {"api": "mistral"}, "there is no api 'mistral'"),
+        (amake, {}, "is asynchronous; it only makes the model"),
         (lambda source: source, {"api": "openai"}, "with api=... the source answers over HTTP"),
         (lambda: lambda prompt: 7, {}, "the function returned 7, which is no stream"),
         (lambda: lambda prompt: [], {}, "has no chunks, so no contract can be checked"),
@@ -665,10 +800,10 @@ def test_bad_use_gets_a_clear_error(make, options, message):
 def test_a_synchronous_stream_that_hangs_fails_the_check_and_not_the_run(monkeypatch):
     import threading
 
-    from fakellm.contracts.streams import lab
+    from fakellm.contracts.streams import driving
 
     gate = threading.Event()
-    monkeypatch.setattr(lab, "_PATIENCE", 0.05)
+    monkeypatch.setattr(driving, "_PATIENCE", 0.05)
 
     class Waits(Wrapper):
         def stream(self, input, config=None, **kwargs):
@@ -680,7 +815,8 @@ def test_a_synchronous_stream_that_hangs_fails_the_check_and_not_the_run(monkeyp
     report = check_stream(Waits, contracts=["producer_dies"])
     gate.set()
 
-    assert "the stream hangs: it did not come back within 0.05 s" in str(report)
+    assert "the stream hangs: it did not come back from line" in str(report)
+    assert "stream: gate.wait()" in str(report)
 
 
 def test_an_error_that_no_check_provoked_breaks_the_contract():
@@ -712,3 +848,249 @@ def test_what_streams_other_things_than_text_is_compared_as_it_is():
 
     assert report.failed == [], str(report)
     assert report["concatenation"].status == "passed"
+
+
+class Chunks:
+    """Yields dictionaries, as an endpoint does, with a first and a last one that say nothing."""
+
+    def __init__(self, source):
+        self.source = source
+
+    def stream(self, prompt):
+        yield {"choices": [{"delta": {"role": "assistant"}}]}
+        with closed(self.source.stream(prompt)) as chunks:
+            for chunk in chunks:
+                yield {"choices": [{"delta": {"content": chunk}}]}
+        yield {"choices": [{"delta": {}, "finish_reason": "stop"}]}
+
+
+class Endpoint:
+    """Says its errors in the stream, since it cannot raise."""
+
+    def __init__(self, source):
+        self.source = source
+
+    def stream(self, prompt):
+        try:
+            with closed(self.source.stream(prompt)) as chunks:
+                for chunk in chunks:
+                    yield {"type": "text", "text": chunk}
+        except Exception as error:
+            yield {"type": "error", "message": str(error)}
+
+
+class Resumes:
+    """Goes on where the answer broke off, with chunks that cannot be read."""
+
+    def __init__(self, source):
+        self.source = source
+
+    def stream(self, prompt):
+        count = 0
+        try:
+            for chunk in self.source.stream(prompt):
+                count += 1
+                yield (chunk,)
+        except ConnectionError:
+            for chunk in [*self.source.stream(prompt)][count:]:
+                yield (chunk,)
+
+
+class ThreadPump(Wrapper):
+    """Reads its source in a thread, one chunk ahead."""
+
+    def stream(self, input, config=None, **kwargs):
+        queue, stop, end = Queue(1), threading.Event(), object()
+
+        def put(item):
+            while not stop.is_set():
+                try:
+                    queue.put(item, timeout=0.005)
+                except Full:
+                    continue
+                return
+
+        def pump():
+            try:
+                with closed(self.source.stream(input)) as chunks:
+                    for chunk in chunks:
+                        put(chunk)
+                        if stop.is_set():
+                            return
+                put(end)
+            except Exception as error:
+                put(error)
+
+        thread = threading.Thread(target=pump)
+        thread.start()
+        try:
+            while (item := queue.get()) is not end:
+                if isinstance(item, Exception):
+                    raise item
+                yield item
+        finally:
+            stop.set()
+            thread.join()
+
+
+class Serialised(Wrapper):
+    """Answers one request at a time."""
+
+    def __init__(self, source):
+        super().__init__(source)
+        self.lock = asyncio.Lock()
+
+    async def astream(self, input, config=None, **kwargs):
+        async with self.lock, closing(self.source.astream(input)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+
+class Managed:
+    def __init__(self, source):
+        self.source = source
+
+    @contextmanager
+    def stream(self, prompt):
+        with closed(self.source.stream(prompt)) as chunks:
+            yield chunks
+
+
+class ManagedAsync:
+    def __init__(self, source):
+        self.source = source
+
+    @asynccontextmanager
+    async def astream(self, prompt):
+        async with closing(self.source.astream(prompt)) as chunks:
+            yield chunks
+
+
+class OnlyAsync:
+    def __init__(self, source):
+        self.source = source
+
+    async def stream(self, prompt):
+        async with closing(self.source.astream(prompt)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+
+class Both:
+    """An object that can be read in both flavours, as some clients return."""
+
+    def __init__(self, source):
+        self.source = source
+
+    def stream(self, prompt):
+        return BothWays(self.source, prompt)
+
+
+class BothWays:
+    def __init__(self, source, prompt):
+        self.chunks, self.achunks = source.stream(prompt), source.astream(prompt)
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        return next(self.chunks)
+
+    def __aiter__(self):
+        return self
+
+    async def __anext__(self):
+        return await anext(self.achunks)
+
+    def close(self):
+        self.chunks.close()
+
+
+GOOD = [
+    (Chunks, {}, 11),
+    (Endpoint, {"text": lambda chunk: chunk["text"], "is_error": lambda chunk: chunk["type"] == "error"}, 10),
+    (Resumes, {}, 8),
+    (ThreadPump, {}, 13),
+    (Serialised, {}, 15),
+    (Managed, {}, 10),
+    (ManagedAsync, {}, 13),
+    (OnlyAsync, {}, 13),
+    (Both, {}, 10),
+    (lambda source: source.stream, {}, 10),
+    (lambda source: source.astream, {}, 13),
+    (lambda source: lambda prompt: source.astream(prompt), {}, 13),
+    (lambda source: partial(source.astream), {}, 13),
+    (lambda llm=None: Wrapper(llm), {}, 15),
+    (lambda *, source: Wrapper(source), {}, 15),
+]
+
+
+@pytest.mark.parametrize(("make", "options", "least"), GOOD, ids=[str(n) for n in range(len(GOOD))])
+def test_what_is_right_in_its_own_way_breaks_nothing(make, options, least):
+    report = check_stream(make, **options)
+
+    assert report.failed == [], str(report)
+    assert len(report.passed) >= least, str(report)
+
+
+def test_what_asks_its_source_twice_is_not_taken_for_a_retry():
+    class Rewrites(Wrapper):
+        def invoke(self, input, config=None, **kwargs):
+            return self.source.invoke(self.source.invoke(input))
+
+        def stream(self, input, config=None, **kwargs):
+            yield from self.source.stream(self.source.invoke(input))
+
+    report = check_stream(Rewrites)
+
+    assert report.failed == [], str(report)
+
+
+def test_an_optional_argument_that_is_no_source_is_named():
+    class Model:
+        def __init__(self, client=None):
+            self.client = client or FakeLLM("hi")
+
+        def stream(self, prompt):
+            yield from self.client.stream(prompt)
+
+    assert "let the maker take a source (not an optional client)" in check_stream(Model)["close"].detail
+
+
+def test_a_report_that_proves_nothing_is_no_proof():
+    report = check_stream(lambda: FakeLLM("a"), contracts=["close"])
+
+    with pytest.raises(ContractUsageError, match="nothing could be checked, so nothing is proven"):
+        report.verify()
+
+
+def test_a_run_in_an_event_loop_says_what_to_do():
+    async def main():
+        check_stream(Wrapper)
+
+    with pytest.raises(ContractUsageError, match="await asyncio.to_thread"):
+        asyncio.run(main())
+
+
+def test_the_second_hang_is_not_waited_for_as_long(monkeypatch):
+    from fakellm.contracts.streams import driving
+
+    monkeypatch.setattr(driving, "_PATIENCE", 0.1)
+    monkeypatch.setattr(driving, "_IMPATIENCE", 0.01)
+    gate = threading.Event()
+
+    class Waits(Wrapper):
+        astream = None
+
+        def stream(self, input, config=None, **kwargs):
+            chunks = [*self.source.stream(input)]
+            if chunks != [*room.TEXTS]:
+                gate.wait()
+            yield from chunks
+
+    monkeypatch.setattr(room, "TEXTS", ("One ", "two ", "three ", "four."), raising=False)
+    report = check_stream(Waits, contracts=["whitespace_tail", "crossed_streams"])
+    gate.set()
+
+    assert len(report.failed) == 2
+    assert "flavour:   sync" in report.failed[0].detail

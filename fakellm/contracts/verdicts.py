@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fakellm.contracts.catalogue import CATALOGUE, Contract
-from fakellm.errors import BrokenContractError
+from fakellm.errors import BrokenContractError, ContractUsageError
 
 Status = Literal["passed", "failed", "skipped"]
 
@@ -25,11 +25,12 @@ def broken(name: str, what: str, *rows: tuple[str, str]) -> BrokenContractError:
 
     A row is a label (`chunks`, `expected`, `got`, `replay`, ...) and a text of one or more lines.
     """
-    lines = [str(CATALOGUE[name]), f"  broken:    {what}"]
+    width = max(11, *(len(label) + 2 for label, _ in rows)) if rows else 11
+    lines = [str(CATALOGUE[name]), f"  {'broken:':<{width}}{what}"]
     for label, text in rows:
         first, *more = text.split("\n")
-        lines.append(f"  {label + ':':<11}{first}")
-        lines.extend(" " * 13 + line for line in more)
+        lines.append(f"  {label + ':':<{width}}{first}")
+        lines.extend(" " * (width + 2) + line for line in more)
     return BrokenContractError("\n".join(lines), contract=name)
 
 
@@ -94,10 +95,13 @@ class Report:
         return "\n".join(lines)
 
     def verify(self) -> None:
-        """Raise `BrokenContractError` if a contract is broken; its text is this report."""
+        """Raise `BrokenContractError` if a contract is broken, `ContractUsageError` if none could be checked at all."""
         __tracebackhide__ = True
         if self.failed:
             raise BrokenContractError(str(self), contract=self.failed[0].contract.name)
+        if not self.passed:
+            msg = f"nothing could be checked, so nothing is proven:\n{self}"
+            raise ContractUsageError(msg)
 
 
 def verdict_of(contract: Contract, check: Callable[[], object]) -> Verdict:

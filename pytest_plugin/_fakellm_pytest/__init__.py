@@ -185,13 +185,16 @@ def fake_gemini(request: pytest.FixtureRequest, _llm_network: Interception) -> I
 def stream_contract() -> Callable[..., Report]:
     """Check the contracts of a stream: `stream_contract(make)` takes what `fakellm.contracts.check_stream` takes.
 
-    Fails with the report if a contract is broken, and returns it otherwise.
+    Fails with the report if a contract is broken, or one that was named could not be checked, and returns it otherwise.
     """
     check = _kind("check_stream", "contracts")
 
     def checked(make: Callable[..., Any], **options: Any) -> Report:
         report: Report = check(make, **options)
-        if report.failed:
+        named = options.get("contracts") or ()
+        reasons = options.get("skip") or {}
+        unproven = [v for v in report.skipped if v.contract.name in named and v.contract.name not in reasons]
+        if report.failed or unproven or not report.passed:
             pytest.fail(str(report), pytrace=False)
         return report
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
+from fakellm.concurrency import is_cancellation
 from fakellm.contracts.catalogue import Contract, chosen
 from fakellm.contracts.streams import on_answers, on_failure, on_flow, on_many  # noqa: F401 - they bind the checks
-from fakellm.contracts.streams.lab import Api, Lab
+from fakellm.contracts.streams.lab import Lab, no_error
 from fakellm.contracts.streams.projections import text_of
+from fakellm.contracts.streams.sources import Api, RunawayError
 from fakellm.contracts.streams.subject import Flavour
 from fakellm.contracts.verdicts import OtherFlavour, Report, Skip, Verdict, broken, verdict_of
 from fakellm.errors import BrokenContractError, ContractUsageError, UnexpectedCallError, clip
@@ -26,33 +29,57 @@ def check_stream(
     chat: bool = False,
     text: Callable[[Any], Any] = text_of,
     idle_timeout: float | None = None,
+    is_error: Callable[[Any], bool] = no_error,
 ) -> Report:
     """Check the contracts of a stream on what `make` makes, and return the report. Needs no pytest.
 
     `make` returns something fresh for each check: an object with `stream`, `astream`, `invoke` and their like (what it
-    does not have is skipped), or a function of the input that returns a stream. If it takes an argument, that is the
-    `source` to read from: a `FakeLLM` (with `chat`, a `FakeChatModel`), scripted by each check; `source.script` is what
-    it says. With `api="openai"`, `"anthropic"` or `"gemini"` the source is the provider, and what `make` makes asks it
-    through its own client. Without a source only what can be seen from outside is checked.
+    does not have is skipped), or a function of the input that returns a stream: an iterator or iterable, an
+    asynchronous one, a context manager around either, or an awaitable of them. If `make` has to be given an argument,
+    or has one that is called `source` or `llm`, that is the source to read from: a `FakeLLM` (with `chat`, a
+    `FakeChatModel`), scripted by each check; `source.script` is what it says. With `api="openai"`, `"anthropic"` or
+    `"gemini"` the source is the provider, and what `make` makes asks it through its own client. Without a source only
+    what can be seen from outside is checked.
 
-    `input` is what it is asked, `text` reads the text of a chunk or answer of a kind that we do not know.
-    `contracts` are the names of those to check, `skip` maps names to the reasons why not. `idle_timeout` says after
-    how many seconds of silence it gives up. Raises `ContractUsageError` for a use that proves nothing.
+    `input` is what it is asked, `text` reads the text of a chunk or answer of a kind that we do not know; `is_error`
+    tells whether a chunk says that the stream failed, for endpoints that cannot raise. `contracts` are the names of
+    those to check, `skip` maps names to the reasons why not. `idle_timeout` says after how many seconds of silence it
+    gives up. Raises `ContractUsageError` for a use that proves nothing.
     """
-    lab = Lab(make, input, api, chat, text, idle_timeout)
+    _check_loop()
+    lab = Lab(make, input, api, chat, text, idle_timeout, is_error)
     reasons = checked_reasons(skip)
+    wanted = chosen(contracts, "stream")
+    if not wanted:
+        msg = "no contract was named, so nothing would be checked; leave contracts= out for all of them"
+        raise ContractUsageError(msg)
     flavours = smoke(lab)
     verdicts = [
         Verdict(contract, "skipped", reasons[contract.name])
         if contract.name in reasons
         else verdict_of(contract, partial(run_check, contract, lab, flavours))
-        for contract in chosen(contracts, "stream")
+        for contract in wanted
     ]
     return Report(_name_of(make), tuple(verdicts))
 
 
+def _check_loop() -> None:
+    import asyncio
+
+    with suppress(RuntimeError):
+        asyncio.get_running_loop()
+        msg = (
+            "an event loop runs here, and the checks run loops of their own; call check_stream from synchronous code, "
+            "or write await asyncio.to_thread(check_stream, ...)"
+        )
+        raise ContractUsageError(msg)
+
+
 def checked_reasons(skip: Mapping[str, str] | None) -> dict[str, str]:
     """Return the reasons for skipping by contract. Raises `ContractUsageError` for a name or a reason that is none."""
+    if skip is not None and not isinstance(skip, Mapping):
+        msg = f"skip maps the name of a contract to the reason: skip={{'stall': 'the reason'}}, not {skip!r}"
+        raise ContractUsageError(msg)
     reasons = dict(skip or {})
     chosen(reasons, "stream")
     for name, reason in reasons.items():
@@ -77,7 +104,7 @@ def flavours_of(lab: Lab) -> list[Flavour]:
                 "behind, so return a new one each time: lambda: MyModel()"
             )
             raise ContractUsageError(msg)
-        flavours = one.subject.flavours()
+        flavours = one.subject.flavours(lab.input)
     if not flavours:
         msg = f"{type(thing).__name__} has neither stream nor astream"
         raise ContractUsageError(msg)
@@ -119,29 +146,35 @@ def run_check(contract: Contract, lab: Lab, flavours: Iterable[Flavour]) -> None
     """Run one check in each flavour. Raises what breaks the contract; `Skip` if no flavour could be checked."""
     __tracebackhide__ = True
     check = contract.checks["stream"]
+    lab.flavours = list(flavours)
     if not inspect.iscoroutinefunction(check):
         check(lab)
         return
     reasons: list[Skip] = []
     ran = False
-    for flavour in flavours:
+    for flavour in lab.flavours:
         try:
             lab.run(flavour, partial(_guarded, check, contract, lab, flavour), contract.name)
             ran = True
         except Skip as skip:
             reasons.append(skip)
+        except BrokenContractError as error:
+            error.args = (f"{error.args[0]}\n  flavour:   {flavour}",)
+            raise
     if not ran:
         own = [skip for skip in reasons if not isinstance(skip, OtherFlavour)] or reasons
         raise Skip("; ".join(dict.fromkeys(map(str, own))))
 
 
 async def _guarded(check: Callable[..., Any], contract: Contract, lab: Lab, flavour: Flavour) -> None:
-    """Run a check; an error that it did not provoke breaks the contract too."""
+    """Run a check; an error that it did not provoke breaks the contract too, be it an `Exception` or not."""
     try:
         await check(lab, flavour)
-    except (BrokenContractError, Skip, ContractUsageError) as error:
-        if isinstance(error, BrokenContractError):
-            error.args = (f"{error.args[0]}\n  flavour:   {flavour}",)
+    except (BrokenContractError, Skip, ContractUsageError):
         raise
-    except (UnexpectedCallError, Exception) as error:
+    except RunawayError as error:
+        raise broken(contract.name, f"the {flavour} stream never ends: {error}") from None
+    except BaseException as error:
+        if is_cancellation(error) or isinstance(error, KeyboardInterrupt):
+            raise
         raise broken(contract.name, f"the {flavour} stream raised {clip(repr(error), 300)}") from error

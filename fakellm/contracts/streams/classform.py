@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from typing import Any, ClassVar
 
 from fakellm.contracts.catalogue import Contract, chosen
 from fakellm.contracts.streams.check import checked_reasons, run_check, smoke
-from fakellm.contracts.streams.lab import Api, Lab
+from fakellm.contracts.streams.lab import Lab, no_error
 from fakellm.contracts.streams.projections import text_of
+from fakellm.contracts.streams.sources import Api
+from fakellm.contracts.streams.subject import Flavour
 from fakellm.contracts.verdicts import verdict_of
 from fakellm.errors import ContractUsageError
 
@@ -21,8 +25,9 @@ class StreamContract:
             def make_runnable(self):
                 return MyModel
 
-    The fixture returns a maker, and the attributes say what `check_stream` takes under the same names. A contract that
-    cannot be checked is skipped with the reason. Each test's docstring is the sentence of its contract.
+    The fixture returns a maker; `make_runnable = MyModel` alone will do. The attributes `input`, `api`, `chat`, `skip`
+    and `idle_timeout`, and the functions `text` and `is_error`, say what `check_stream` takes under these names.
+    A contract that cannot be checked is skipped with the reason. Each test's docstring is the contract's sentence.
     """
 
     input: ClassVar[Any] = "?"
@@ -30,19 +35,57 @@ class StreamContract:
     chat: ClassVar[bool] = False
     idle_timeout: ClassVar[float | None] = None
     skip: ClassVar[Mapping[str, str]] = {}
+    _flavours: ClassVar[list[Flavour] | None] = None
 
-    @staticmethod
-    def text(chunk: Any) -> Any:
-        """Return the text of a chunk or an answer; override it for kinds of chunks that we do not know."""
-        return text_of(chunk)
+    text: ClassVar[Any] = staticmethod(text_of)
+    is_error: ClassVar[Any] = staticmethod(no_error)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Give a subclass that has no fixture one that says so."""
+        """Take a maker for its fixture, give a class without either one that says so, refuse what is misspelt."""
         super().__init_subclass__(**kwargs)
-        if not hasattr(cls, "make_runnable"):
-            import pytest
+        cls._flavours = None
+        _check_names(cls)
+        import pytest
 
-            cls.make_runnable = pytest.fixture(_missing)  # type: ignore[attr-defined]
+        given = cls.__dict__.get("make_runnable")
+        if given is None and not hasattr(cls, "make_runnable"):
+            given = _missing
+        if given is not None and not _is_fixture(given):
+            cls.make_runnable = pytest.fixture(_as_fixture(given))  # type: ignore[attr-defined]
+
+
+def _check_names(cls: type) -> None:
+    known = {"input", "api", "chat", "idle_timeout", "skip", "text", "is_error", "make_runnable"}
+    for name in vars(cls):
+        near = get_close_matches(name, known, n=1, cutoff=0.75)
+        if near and name not in known:
+            msg = f"{cls.__name__} has {name!r}, which StreamContract does not know; did you mean {near[0]!r}?"
+            raise ContractUsageError(msg)
+
+
+def _is_fixture(thing: Any) -> bool:
+    return type(thing).__name__ == "FixtureFunctionDefinition" or hasattr(thing, "_pytestfixturefunction")
+
+
+def _as_fixture(given: Any) -> Callable[..., Any]:
+    """Return a fixture function: the one that was not marked as such, or one that returns the maker that was given."""
+    if inspect.isfunction(given) and next(iter(inspect.signature(given).parameters), None) == "self":
+        return given
+    maker = given.__func__ if isinstance(given, staticmethod) else given
+
+    def make_runnable(self: Any) -> Any:  # noqa: ARG001
+        return maker
+
+    return make_runnable
+
+
+def _reader(self: Any, name: str) -> Callable[[Any], Any]:
+    """Return `text` or `is_error` of a class: a method, or a plain function of a chunk."""
+    given = inspect.getattr_static(type(self), name)
+    if inspect.isfunction(given) and len(inspect.signature(given).parameters) == 1:
+        return given
+    found: Callable[[Any], Any] = getattr(self, name)
+    return found
 
 
 def _missing(self: StreamContract) -> Callable[..., Any]:
@@ -65,8 +108,13 @@ def _test_of(contract: Contract) -> Callable[..., None]:
         reasons = checked_reasons(self.skip)
         if contract.name in reasons:
             pytest.skip(reasons[contract.name])
-        lab = Lab(make_runnable, self.input, self.api, self.chat, self.text, self.idle_timeout)
-        verdict = verdict_of(contract, lambda: run_check(contract, lab, smoke(lab)))
+        readers = _reader(self, "text"), _reader(self, "is_error")
+        lab = Lab(make_runnable, self.input, self.api, self.chat, readers[0], self.idle_timeout, readers[1])
+        kind = type(self)
+        if kind._flavours is None:  # noqa: SLF001 - of this class's own subclass
+            kind._flavours = smoke(lab)  # noqa: SLF001
+        flavours = kind._flavours  # noqa: SLF001
+        verdict = verdict_of(contract, lambda: run_check(contract, lab, flavours))
         if verdict.status == "skipped":
             pytest.skip(verdict.detail)
         if verdict.status == "failed":

@@ -8,15 +8,16 @@ from typing import Any
 
 from fakellm import concurrency
 from fakellm.contracts.catalogue import checks
-from fakellm.contracts.streams.lab import PLAIN, TEXTS, Bench, Lab
-from fakellm.contracts.streams.subject import END, Flavour
+from fakellm.contracts.streams.lab import Bench, Lab
+from fakellm.contracts.streams.sources import PLAIN, TEXTS
+from fakellm.contracts.streams.subject import END, Flavour, Reading
 from fakellm.contracts.verdicts import OtherFlavour, Skip, broken, counted
 from fakellm.events import Finish, Pause, disconnect, stall
 from fakellm.script import Script
 
 _UNASKED = "it does not ask the source that it is given (does it play source.script by itself?)"
-_MANY = 300
-_LEAD = 64
+_MANY = 400
+_LEAD = 128
 """How many chunks may wait between a source and a consumer that does not read."""
 _SIZE = 40_000
 """How many characters a chunk has over HTTP: clients have buffers of up to 8 MB, and the answer has to exceed them."""
@@ -35,7 +36,7 @@ async def lazy(lab: Lab, flavour: Flavour) -> None:
             raise Skip("it is a function, which may send its request when it is called")
         reading = bench.subject.open(flavour, lab.input)
         early = len(bench.calls)
-        await reading.next()
+        await _take(bench, reading, 1)
         asked(bench)
         await reading.close()
     if early:
@@ -52,6 +53,9 @@ async def progressive(lab: Lab, flavour: Flavour) -> None:
     user stares at nothing and then sees everything at once.
     """
     lab.needs_source()
+    with lab.bench() as bench:
+        await bench.subject.open(flavour, lab.input).rest()
+        once(bench)
     for count in range(1, len(TEXTS)):
         with lab.bench(PLAIN.fail(disconnect(), after=count)) as bench:
             seen: list[Any] = []
@@ -75,9 +79,7 @@ async def backpressure(lab: Lab, flavour: Flavour) -> None:
     lab.needs_source()
     with lab.bench(Script(*(f"{n} ".ljust(_SIZE if lab.api else 0) for n in range(_MANY)))) as bench:
         reading = bench.subject.open(flavour, lab.input)
-        first = await reading.next()
-        while first is not END and not bench.subject.texts([first]):  # a chunk that says only the role
-            first = await reading.next()
+        await _take(bench, reading, 1)
         asked(bench)
         for _ in range(2 * _MANY if flavour == "async" else 0):
             await concurrency.checkpoint()
@@ -88,7 +90,8 @@ async def backpressure(lab: Lab, flavour: Flavour) -> None:
     if lead > bound and not rest:
         raise Skip("it gives its answer as one value")
     if lead > bound:
-        raise broken("backpressure", f"while the consumer held its first chunk, the source was asked for {lead}")
+        what = f"while the consumer held its first chunk, the source was asked for {lead}; at most {bound} may wait"
+        raise broken("backpressure", what)
 
 
 def _taken(bench: Bench) -> int:
@@ -107,11 +110,12 @@ async def blocking(lab: Lab, flavour: Flavour) -> None:
         raise OtherFlavour("a synchronous stream blocks its thread by nature")
     lab.needs_source()
     with lab.bench(PLAIN.paced(1.0)) as bench:
-        await bench.subject.open(flavour, lab.input).rest()
+        with bench.clock.noting_sleep():
+            await bench.subject.open(flavour, lab.input).rest()
         asked(bench)
         if bench.clock.blocked:
             rows = (("remedy", "await an asynchronous source, or step the synchronous one in a thread"),)
-            raise broken("blocking", "the source waited in the event loop's own thread, without await", *rows)
+            raise broken("blocking", "it waited in the event loop's own thread, without await", *rows)
 
 
 @checks("task_affinity", on="stream")
@@ -127,7 +131,7 @@ async def task_affinity(lab: Lab, flavour: Flavour) -> None:
     for taken in (len(TEXTS) + 1, 2):
         with lab.bench(PLAIN.paced(1.0)) as bench:
             reading = bench.subject.open(flavour, lab.input)
-            await reading.take(taken)
+            await _take(bench, reading, taken)
             await reading.close()
             asked(bench)
             if not bench.clock.tasks:
@@ -148,10 +152,11 @@ async def close(lab: Lab, flavour: Flavour) -> None:
     """
     lab.needs_source()
     for count in range(1, len(TEXTS)):
-        with lab.bench(PLAIN.paced(1.0)) as bench:
+        with lab.bench(_LONG) as bench:
             reading = bench.subject.open(flavour, lab.input)
-            await reading.take(count)
+            await _take(bench, reading, count)
             asked(bench)
+            once(bench)
             before = bench.running
             await reading.close()
             if bench.running:
@@ -160,6 +165,18 @@ async def close(lab: Lab, flavour: Flavour) -> None:
                 raise broken("close", f"after {counted(count)}, close() returned and the source was still open")
             if before and any(call.state == "complete" for call in bench.calls):
                 raise broken("close", f"after {counted(count)}, close() read the source to its end")
+    with lab.bench() as bench:
+        for _ in range(_CLOSED):
+            reading = bench.subject.open(flavour, lab.input)
+            await _take(bench, reading, 1)
+            await reading.close()
+        if not await bench.subject.open(flavour, lab.input).take(1):
+            raise broken("close", f"after {_CLOSED} streams that were closed, the next one is empty")
+
+
+_LONG = Script(*(f"{n} " for n in range(2 * _LEAD))).paced(1.0)
+_CLOSED = 12
+"""How many streams of one subject are closed in a row: what a stream takes and does not give back runs out."""
 
 
 @checks("upstream_cancel", on="stream")
@@ -230,6 +247,18 @@ async def stall_(lab: Lab, flavour: Flavour) -> None:
         except Exception as error:
             what = f"ten gaps of {limit * 0.9:g} s, each within the deadline, ended the stream"
             raise broken("stall", what, ("raised", repr(error))) from error
+
+
+async def _take(bench: Bench, reading: Reading, count: int) -> None:
+    """Read until so many chunks have shown text, or the stream ends; those before may say only the role."""
+    while count and (chunk := await reading.next()) is not END:
+        count -= bool(bench.subject.texts([chunk]))
+
+
+def once(bench: Bench) -> None:
+    """Raise `Skip` if one stream asks its source several times, so that it cannot be told what belongs to which."""
+    if len(bench.calls) > 1:
+        raise Skip("it asks its source several times for one stream")
 
 
 def asked(bench: Bench) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from contextvars import ContextVar
 from itertools import chain, combinations, pairwise
 from threading import Condition
 from typing import Any
@@ -19,6 +20,7 @@ from fakellm.script import Script
 
 _INPUTS = ("alpha", "beta", "gamma", "delta")
 _BOUND = 2
+_PATIENCE = 1_000.0  # virtual seconds
 _GRACE = 0.05  # real seconds that a call in a thread waits for company
 
 
@@ -39,6 +41,10 @@ async def batch(lab: Lab, flavour: Flavour) -> None:
         said = [bench.subject.said(one) for one in results]
         if bench.source is not None:
             asked(bench)
+        twice = await bench.subject.call("batch", flavour, [_INPUTS[0]] * 2)
+    if len(said) != len(_INPUTS) or len(twice) != 2:  # noqa: PLR2004 - as there are inputs
+        counts = f"{len(said)} results for {len(_INPUTS)} inputs, {len(twice)} for the same input twice"
+        raise broken("batch", "there are not as many results as inputs", ("results", counts))
     if bench.source is None:
         await _compare_with_invoke(lab, flavour, said)
         return
@@ -126,24 +132,68 @@ async def crossed_streams(lab: Lab, flavour: Flavour) -> None:
             if not bench.calls:  # whoever plays source.script by itself says the same in each of its streams
                 scripts[place], alone[place] = scripts[0], alone[0]
     for merge in merges(3, 3):
-        with lab.bench(scripts[0], *(scripts[which] for which in dict.fromkeys(merge))) as bench:
-            got = await _step(bench, lab, flavour, merge)
+        with lab.bench(scripts[0], answer=_ByReader(scripts, merge)) as bench:
+            got = await _bounded(_step(bench, lab, flavour, merge), flavour)
         if got != alone:
             steps = [f"{'ab'[which]}{merge[: at + 1].count(which)}" for at, which in enumerate(merge)]
             rows = (("steps", " ".join(steps)), ("alone", _pair(alone)), ("together", _pair(got)))
             raise broken("crossed_streams", "two streams of one model change each other", *rows)
 
 
+_reader: ContextVar[int | None] = ContextVar("fakellm_contracts_reader", default=None)
+"""Which of two streams is being read; whatever a step of a stream starts inherits it."""
+
+
+class _ByReader:
+    """Answers each stream with its own script; where it cannot be told which one asks, in the order of the steps."""
+
+    def __init__(self, scripts: list[Script], merge: tuple[int, ...]) -> None:
+        self.scripts = scripts
+        self.left = [scripts[which] for which in dict.fromkeys(merge)]
+
+    def __call__(self, _: Any) -> Script:
+        which = _reader.get()
+        if which is not None:
+            return self.scripts[which]
+        return self.left.pop(0) if self.left else Script("more")
+
+
+async def _bounded(steps: Coroutine[Any, Any, Any], flavour: Flavour) -> Any:
+    """Let a stream that waits for the other one, read by the same task, give up. Raises `Skip` for it."""
+    if flavour == "sync":
+        return await steps
+    import asyncio
+
+    limit = asyncio.timeout(_PATIENCE)
+    try:
+        async with limit:
+            return await steps
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise Skip("its streams wait for each other, so that they cannot be read by turns") from None
+
+
 async def _step(bench: Bench, lab: Lab, flavour: Flavour, merge: tuple[int, ...]) -> list[list[Any]]:
     readings: dict[int, Reading] = {}
     got: list[list[Any]] = [[], []]
-    for which in merge:
+
+    async def turn(which: int) -> Any:
+        _reader.set(which)
         if which not in readings:
             readings[which] = bench.subject.open(flavour, lab.input)
         if (chunk := await readings[which].next()) is not END:
             got[which].append(chunk)
-    for which, reading in readings.items():
-        got[which] += await reading.rest()
+        return chunk
+
+    try:
+        for which in merge:
+            await turn(which)
+        for which in readings:
+            while await turn(which) is not END:
+                pass
+    finally:
+        _reader.set(None)
     return [bench.subject.texts(chunks) for chunks in got]
 
 

@@ -25,9 +25,12 @@ END: Any = object()
 class Subject:
     """One fresh thing under test. `text` reads the text of its chunks and answers."""
 
-    def __init__(self, thing: Any, text: Callable[[Any], Any] = text_of) -> None:
+    def __init__(
+        self, thing: Any, text: Callable[[Any], Any] = text_of, is_error: Callable[[Any], bool] = lambda _: False
+    ) -> None:
         self.thing = thing
-        self.text = text
+        self._text = text
+        self.is_error = is_error
         if not hasattr(thing, "stream") and not hasattr(thing, "astream") and not callable(thing):
             msg = (
                 f"the maker returned {clip(repr(thing), 80)}, which has no stream or astream and is no function; "
@@ -46,11 +49,18 @@ class Subject:
         thing = self.thing
         return not self.is_function or is_generator_function(thing) or is_async_generator_function(thing)
 
-    def flavours(self) -> list[Flavour]:
-        """Return in which flavours it streams, as far as that is known before it is called."""
-        if self.is_function:
-            return ["async"] if is_async_function(self.thing) or is_async_generator_function(self.thing) else ["sync"]
-        return [flavour for flavour in FLAVOURS if self.has("stream", flavour)]
+    def flavours(self, prompt: Any) -> list[Flavour]:
+        """Return in which flavours it streams. What cannot be told from its kind is called, to see what comes back."""
+        if self.has("stream", "async"):
+            return [flavour for flavour in FLAVOURS if self.has("stream", flavour)]
+        call = self.thing if self.is_function else getattr(self.thing, "stream", None)
+        if not callable(call):
+            return []
+        if is_async_function(call) or is_async_generator_function(call):
+            return ["async"]
+        if is_generator_function(call):
+            return ["sync"]
+        return ["async"] if _is_async(call, prompt) else ["sync"]
 
     def has(self, method: str, flavour: Flavour = "sync") -> bool:
         """Tell whether it has a method, in this flavour."""
@@ -66,13 +76,24 @@ class Subject:
 
     def open(self, flavour: Flavour, prompt: Any, **kwargs: Any) -> Reading:
         """Return a stream that nobody has read from."""
-        call = self.thing if self.is_function else self.method("stream", flavour)
+        call = self.thing
+        if not self.is_function:
+            is_only = flavour == "async" and not self.has("stream", "async")  # a `stream` that is asynchronous
+            call = self.method("stream", "sync" if is_only else flavour)
         return Reading(call(prompt, **kwargs), flavour)
 
     async def call(self, method: str, flavour: Flavour, *args: Any, **kwargs: Any) -> Any:
         """Call `invoke`, `batch` or another method that returns its result."""
         result = self.method(method, flavour)(*args, **kwargs)
         return await result if inspect.isawaitable(result) else result
+
+    def text(self, chunk: Any) -> Any:
+        """Return the text of a chunk. Raises `ContractUsageError` if the user's own `text` fails."""
+        try:
+            return self._text(chunk)
+        except Exception as error:
+            msg = f"text= failed on {clip(repr(chunk), 100)}: {error!r}"
+            raise ContractUsageError(msg) from error
 
     def sum(self, chunks: list[Any]) -> Any:
         """Return what the chunks add up to: their text where it can be read, else their sum."""
@@ -86,7 +107,7 @@ class Subject:
 
     def texts(self, chunks: list[Any]) -> list[Any]:
         """Return the chunks that show text, as that text; chunks that cannot be read stay as they are."""
-        shown = [self.said(chunk) for chunk in chunks]
+        shown = [self.said(chunk) for chunk in chunks if not self.is_error(chunk)]
         return [one for one in shown if one != ""]
 
 
@@ -95,7 +116,8 @@ class Reading:
 
     def __init__(self, opened: Any, flavour: Flavour) -> None:
         self.opened = opened
-        self.flavour = flavour
+        self.flavour: Flavour = flavour
+        self._manager: Any = None
         self._steps: Any = None
 
     async def start(self) -> Any:
@@ -103,8 +125,19 @@ class Reading:
         if self._steps is None:
             if inspect.isawaitable(self.opened) and not hasattr(self.opened, "__aiter__"):
                 self.opened = await self.opened
+            await self._enter()
             self._steps = _iterator(self.opened, self.flavour)
         return self._steps
+
+    async def _enter(self) -> None:
+        """Enter a stream that is a context manager and nothing else, as `with client.stream() as stream` does."""
+        manager: Any = self.opened
+        if hasattr(manager, "__aiter__") or hasattr(manager, "__iter__"):
+            return
+        if hasattr(manager, "__aenter__") and self.flavour == "async":
+            self._manager, self.opened = manager, await manager.__aenter__()
+        elif hasattr(manager, "__enter__"):
+            self._manager, self.opened = manager, manager.__enter__()
 
     async def next(self) -> Any:
         """Return the next chunk, or `END`."""
@@ -136,6 +169,7 @@ class Reading:
         """Close the stream as its kind is closed, and let go of it."""
         steps, self._steps = self._steps, None
         opened, self.opened = self.opened, None
+        manager, self._manager = self._manager, None
         for thing in (steps, opened):
             for name in ("aclose", "close") if self.flavour == "async" else ("close", "aclose"):
                 closer = getattr(thing, name, None)
@@ -144,6 +178,29 @@ class Reading:
                     if inspect.isawaitable(result):
                         await result
                     break
+        if manager is not None:
+            left = manager.__aexit__ if hasattr(manager, "__aexit__") and self.flavour == "async" else manager.__exit__
+            result = left(None, None, None)
+            if inspect.isawaitable(result):
+                await result
+
+
+def _is_async(call: Callable[..., Any], prompt: Any) -> bool:
+    """Call a function that returns a stream, and tell whether that has to be awaited or read with `async for`."""
+    try:
+        opened = call(prompt)
+    except RuntimeError as error:
+        return "no running event loop" in str(error)
+    if inspect.iscoroutine(opened):
+        opened.close()
+        return True
+    if hasattr(opened, "__aenter__") and not hasattr(opened, "__enter__"):
+        return True
+    is_async = inspect.isawaitable(opened) or (hasattr(opened, "__aiter__") and not hasattr(opened, "__iter__"))
+    closer = getattr(opened, "close", None)
+    if callable(closer) and not is_async:
+        closer()
+    return is_async
 
 
 def _iterator(opened: Any, flavour: Flavour) -> Any:

@@ -1,0 +1,99 @@
+"""How a check is run: asynchronous code in both flavours, which cannot hang the run.
+
+The synchronous flavour is driven by hand, in a thread of its own, so that a stream that hangs fails the check; the
+asynchronous one runs on a loop of virtual time, where a wait takes no real time, a stream that nobody will ever wake is
+a deadlock, and one that waits again and again has a bound.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import traceback
+from collections.abc import Callable, Coroutine
+from threading import Thread
+from typing import Any
+
+from fakellm.contracts.verdicts import broken
+from fakellm.errors import ContractUsageError
+
+Checking = Callable[[], Coroutine[Any, Any, Any]]
+_TASK = re.compile(r"Task-\d+")
+_PATIENCE = 20.0  # real seconds; only a stream that hangs takes them
+_IMPATIENCE = 1.0  # once one has
+_LONGEST = 100_000.0  # virtual seconds of one check
+
+
+class HangError(AssertionError):
+    """A stream did not come back."""
+
+
+def arun(check: Checking, name: str) -> Any:
+    """Run asynchronous code on a loop of virtual time."""
+    from fakellm.blocked import VirtualDeadlockError
+    from fakellm.virtual_loop import run
+
+    try:
+        return run(_quietly(check, name))
+    except VirtualDeadlockError as error:
+        what = "the stream waits for something that nobody will ever do"
+        raise broken(name, what, ("deadlock", _renumbered(str(error)))) from None
+
+
+async def _quietly(check: Checking, name: str) -> Any:
+    """Run a check; what the subject's garbage says when the loop is closed is not printed, the verdict says it."""
+    import asyncio
+
+    asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+    limit = asyncio.timeout(_LONGEST)
+    try:
+        async with limit:
+            return await check()
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise broken(name, f"the stream goes on waiting: after {_LONGEST:g} s it has not come to an end") from None
+
+
+def _renumbered(text: str) -> str:
+    """Return a text with asyncio's task numbers counted from 1, so that the same deadlock reads the same each time."""
+    numbers = {name: f"Task-{place}" for place, name in enumerate(dict.fromkeys(_TASK.findall(text)), 1)}
+    return _TASK.sub(lambda match: numbers[match[0]], text)
+
+
+def by_hand(check: Checking, name: str, *, patient: bool) -> Any:
+    """Drive a coroutine that never waits, in a thread of its own. Raises `HangError` if it does not come back."""
+    outcome: list[Any] = []
+    errors: list[BaseException] = []
+
+    def drive() -> None:
+        coroutine = check()
+        try:
+            coroutine.send(None)
+        except StopIteration as stop:
+            outcome.append(stop.value)
+        except BaseException as error:  # noqa: BLE001 - raised in the thread that waits
+            errors.append(error)
+        else:
+            coroutine.close()
+            errors.append(ContractUsageError("a synchronous stream returned something that has to be awaited"))
+
+    thread = Thread(target=drive, name=f"contract {name}", daemon=True)
+    thread.start()
+    thread.join(_PATIENCE if patient else _IMPATIENCE)
+    if thread.is_alive():
+        raise HangError(f"it did not come back from {_where(thread)}")
+    if errors:
+        raise errors[0]
+    return outcome[0]
+
+
+def _where(thread: Thread) -> str:
+    """Word the innermost line of the subject's own code in which a thread is."""
+    frame = sys._current_frames().get(thread.ident or 0)  # noqa: SLF001 - documented
+    stack = list(traceback.extract_stack(frame)) if frame is not None else []
+    outside = [one for one in stack if not re.search(r"[/\\](fakellm|threading\.py|queue\.py)", one.filename)]
+    if not stack:
+        return "its last step"
+    place = (outside or stack)[-1]
+    return f"line {place.lineno} of {place.name}: {place.line}"
