@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fakellm.contracts.consumers.arrivals import joined
-from fakellm.contracts.consumers.places import RANKS, hot_places, is_mark, places_of
+from fakellm.contracts.consumers.places import RANKS, TELLING, hot_places, is_mark, places_of
 from fakellm.contracts.documents import Moves
 from fakellm.errors import ContractUsageError
 
@@ -26,15 +26,27 @@ _SHOWN = 12
 _SLACK = 4  # what is only a little longer is shown whole
 _SHOWN_ALONE = 80
 _SHOWN_CHUNKS = 8
-_MOST, _LEAST, _UNITS = 2_500, 200, 1_000_000
+_MOST, _LEAST, _UNITS = 2_500, 60, 1_000_000
+_DENSE = 10_000
+_EXAMPLES = 100
 
 
 def limit_for(length: int) -> int:
     """Return how many variants the sweep of a document of this length has at most.
 
-    That is 2,500 up to 400 units, then so many that a million units are consumed, and 200 from 5,000 units on.
+    That is 2,500 up to 400 units, then so many that a million units are consumed, and 60 from 16,667 units on.
     """
     return max(_LEAST, min(_MOST, _UNITS // max(length, 1)))
+
+
+def examples_for(length: int) -> int:
+    """Return how many examples are drawn by default: 100, for a document of more than 3,333 units fewer, 20 at least."""
+    return min(_EXAMPLES, limit_for(length) // 3)
+
+
+def dense(items: Sequence[T]) -> Sequence[T]:
+    """Return where cuts everywhere are made: all items, or of very many the first and the last 5,000."""
+    return items if len(items) <= _DENSE else [*items[: _DENSE // 2], *items[-_DENSE // 2 :]]
 
 
 def spread(items: Sequence[T], count: int) -> list[T]:
@@ -62,9 +74,26 @@ class Cuts:
         """The name of each place."""
         return tuple("tags" if name == "text" else name for name in self._places)
 
-    @cached_property
+    @property
     def _places(self) -> tuple[str, ...]:
         return places_of(self.whole, self.stop)
+
+    @property
+    def has_tags(self) -> bool:
+        """Whether there is a tag in it, or what begins like one."""
+        return "tags" in self._places
+
+    @property
+    def examples(self) -> int:
+        """How many examples of the strategy are tried by default."""
+        return examples_for(len(self.whole))
+
+    @cached_property
+    def plain(self) -> list[int]:
+        """The positions where nothing is special, those beside markup and the like first."""
+        allowed = {place for place in self.positions if self._places[place] == "text"}
+        hot = [place for place in self.hot if place in allowed]
+        return [*hot, *sorted(allowed.difference(hot))]
 
     @cached_property
     def positions(self) -> list[int]:
@@ -99,17 +128,21 @@ class Cuts:
         """Yield per unit, every 2 to 16, single cuts, and windows of 0 to 3 units as chunks of their own."""
         limit = limit_for(len(self.whole))
         singles = self._some(limit // 3)
-        yield tuple(self.positions)
-        yield from (tuple(self.positions[step - 1 :: step]) for step in STEPS)
+        everywhere = dense(self.positions)
+        yield tuple(everywhere)
+        if len(everywhere) < len(self.positions):
+            yield tuple(self._some(_DENSE))
+        yield from (tuple(everywhere[step - 1 :: step]) for step in STEPS)
         yield from ((position,) for position in singles)
         yield from self._isolations(self._some(max(limit - len(singles), 0) // len(WIDTHS)))
 
     def _some(self, count: int) -> list[int]:
-        """Return at most `count` positions: all, or two thirds hot ones and the others evenly spread."""
+        """Return at most `count` positions: all, or a third telling ones, a third hot ones, the others evenly spread."""
         if len(self.positions) <= count:
             return self.positions
-        hot = spread(self.hot, count * 2 // 3)
-        return sorted({*hot, *spread(self.positions, count - len(hot))})
+        telling = spread([place for place in self.hot if self._places[place] in TELLING], count // 3)
+        hot = spread(self.hot, count * 2 // 3 - len(telling))
+        return sorted({*telling, *hot, *spread(self.positions, count - len(hot) - len(telling))})
 
     def _isolations(self, starts: Iterable[int]) -> Iterator[Moves]:
         allowed = set(self.positions)
@@ -133,11 +166,14 @@ class Cuts:
         ends = set(self.positions) | ({0, len(self.whole)} if self.may_be_empty else set())
         widths = st.integers(0 if self.may_be_empty else 1, WIDTHS[-1])
         every = st.tuples(st.integers(1, 16), st.integers(0, 15))
+        everywhere = dense(self.positions)
         return st.one_of(
             position.map(lambda cut: (cut,)),
             st.tuples(position, widths).map(lambda of: tuple(c for c in (of[0], of[0] + of[1]) if c in ends)),
-            every.map(lambda of: tuple(self.positions[of[1] :: of[0]])),
-            st.lists(position, min_size=2, max_size=12, unique=not self.may_be_empty).map(lambda c: tuple(sorted(c))),
+            every.map(lambda of: tuple(everywhere[of[1] :: of[0]])),
+            st.lists(position, min_size=2, max_size=12).map(
+                lambda cuts: tuple(sorted(cuts if self.may_be_empty else {*cuts}))
+            ),
         )
 
     def shown(self, moves: Moves) -> str:

@@ -8,13 +8,17 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from functools import lru_cache
 
 RANKS = ("utf8_split", "grapheme", "stop_sequence", "tags", "partial_json", "whitespace_tail", "text")
 """The names of places, the most telling first. `text` is a place where nothing is special."""
+TELLING = frozenset(RANKS[:4])
+"""The names of places that a text has few of, and where cuts hurt most."""
 
 _TAG = re.compile(r"<[/|!]?\w[^<>]*>?")
 _HOT = frozenset("<>/|\"'`*\\{}[]()#:,.\r\n\t ")
+_MARKUP = frozenset("<>|`*{}[]()#\\")
 _ENDS = 3
 _CONTINUATIONS = range(0x80, 0xC0)
 _JOINER = "\u200d"
@@ -22,15 +26,16 @@ _SKIN_TONES = range(0x1F3FB, 0x1F400)
 _FLAG_LETTERS = range(0x1F1E6, 0x1F200)
 
 
-def places_of(whole: str | bytes, stop: Iterable[str] = ()) -> tuple[str, ...]:
+@lru_cache(maxsize=16)
+def places_of(whole: str | bytes, stop: tuple[str, ...] = ()) -> tuple[str, ...]:
     """Return the name of each place from before the first unit of the text to after its last."""
     if isinstance(whole, str):
-        return tuple(_text_places(whole, tuple(stop)))
+        return tuple(_text_places(whole, stop))
     try:
         text = whole.decode()
     except UnicodeDecodeError:
-        return tuple(_text_places(whole.decode("latin-1"), tuple(stop)))
-    names = iter(_text_places(text, tuple(stop)))
+        return tuple(_text_places(whole.decode("latin-1"), stop))
+    names = iter(_text_places(text, stop))
     return (*("utf8_split" if byte in _CONTINUATIONS else next(names) for byte in whole), next(names))
 
 
@@ -41,7 +46,7 @@ def _text_places(text: str, stop: tuple[str, ...]) -> list[str]:
         ("whitespace_tail", _spaces_and_ends(text) if not _is_json(text) else ()),
         ("tags", (place for tag in _TAG.finditer(text) for place in range(tag.start() + 1, tag.end()))),
         ("stop_sequence", (place for word in stop for place in _beginnings(text, word))),
-        ("grapheme", (place for place in range(1, len(text)) if is_inside_grapheme(text, place))),
+        ("grapheme", _inside_graphemes(text)),
     )
     for name, found in marks:
         for place in found:
@@ -60,9 +65,12 @@ def _is_json(text: str) -> bool:
 
 
 def _spaces_and_ends(text: str) -> Iterator[int]:
-    for place in range(len(text) + 1):
-        beside = text[max(place - 1, 0) : place + 1]
-        if min(place, len(text) - place) <= _ENDS or any(map(str.isspace, beside)):
+    """Yield the places beside white space, and the last ones, where the last chunk is short; not inside markup."""
+    spaces = [at for at, character in enumerate(text) if character.isspace()]
+    yield from spaces
+    yield from (at + 1 for at in spaces)
+    for place in range(max(len(text) - _ENDS, 0), len(text) + 1):
+        if not _MARKUP.intersection(text[max(place - 1, 0) : place + 1]):
             yield place
 
 
@@ -73,6 +81,16 @@ def _beginnings(text: str, stop: str) -> Iterator[int]:
         while at >= 0:
             yield at + length
             at = text.find(stop[:length], at + 1)
+
+
+def has_tag(text: str) -> bool:
+    """Tell whether there is a tag in a text, or what begins like one."""
+    return _TAG.search(text) is not None
+
+
+def _inside_graphemes(text: str) -> Iterator[int]:
+    if not text.isascii():
+        yield from (place for place in range(1, len(text)) if is_inside_grapheme(text, place))
 
 
 def is_inside_grapheme(text: str, place: int) -> bool:
@@ -94,9 +112,8 @@ def is_mark(character: str) -> bool:
 def hot_places(whole: str | bytes, names: tuple[str, ...]) -> list[int]:
     """Return the places where cuts hurt most: beside markup, quotes, escapes, line ends, and inside characters."""
     units = whole if isinstance(whole, str) else whole.decode("latin-1")
-    telling = ("utf8_split", "grapheme", "stop_sequence", "tags")
     return [
         place
         for place in range(1, len(units))
-        if names[place] in telling or units[place - 1] in _HOT or units[place] in _HOT
+        if names[place] in TELLING or units[place - 1] in _HOT or units[place] in _HOT
     ]

@@ -15,6 +15,8 @@ from fakellm.provider import FakeProvider
 from fakellm.script import Script
 
 if TYPE_CHECKING:
+    from fakellm.calls import Call
+    from fakellm.config import RunnableConfig
     from fakellm.exchange import Exchange
 
 Api = Literal["openai", "anthropic", "gemini"]
@@ -96,9 +98,9 @@ class Source(FakeLLM):
 
     script: Script = PLAIN
 
-    def _open(self, *arguments: Any) -> Any:
+    def _open(self, method: str, prompt: Any, config: RunnableConfig | None, kwargs: dict[str, Any]) -> Call:
         _bounded(self.calls)
-        return super()._open(*arguments)
+        return super()._open(method, prompt, config, kwargs)
 
 
 class ChatSource(FakeChatModel):
@@ -106,9 +108,9 @@ class ChatSource(FakeChatModel):
 
     script: Script = PLAIN
 
-    def _open(self, *arguments: Any) -> Any:
+    def _open(self, method: str, prompt: Any, config: RunnableConfig | None, kwargs: dict[str, Any]) -> Call:
         _bounded(self.calls)
-        return super()._open(*arguments)
+        return super()._open(method, prompt, config, kwargs)
 
 
 class _Provider(FakeProvider):
