@@ -82,6 +82,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     """See that it runs on that."""
+    __tracebackhide__ = True
     with on_its_loop(item):
         yield
 
