@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import re
 import sys
+from itertools import count
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -40,17 +42,32 @@ def listed(headline: str, tasks: list[str]) -> str:
     return "\n".join([headline, *(f"  {'' if number else 'waiting:':<11}{task}" for number, task in enumerate(tasks))])
 
 
+OWN = "of fakellm"
+"""What the names of tasks end with that are no business of the code that runs."""
+_AUTOMATIC = re.compile(r"Task-\d+")
+_STEPS = ("async_generator_asend", "async_generator_athrow", "anext_awaitable", "coroutine_wrapper")
+_WITH_FRAMES = ("async_generator", "coroutine", "generator")
 _LIBRARIES = tuple({str(Path(asyncio.__file__).parent), sys.base_prefix, sys.prefix, str(Path(__file__).parent)})
 
 
 def describe_tasks(loop: asyncio.AbstractEventLoop) -> list[str]:
-    """Return each task that is not done: its name, its coroutine, and the line in which it waits."""
-    tasks = sorted(asyncio.all_tasks(loop), key=lambda task: _in_order(task.get_name()))
-    return [f"{task.get_name()}: {name_of(task.get_coro())}, {where(task.get_coro())}" for task in tasks]
+    """Return each task that is not done: its name, its coroutine, and the line in which it waits.
+
+    They come in the order of their names, and those that asyncio named are numbered from 1, so that the same run
+    reads the same each time. Tasks of fakellm's own are left out.
+    """
+    tasks = [task for task in asyncio.all_tasks(loop) if not task.get_name().endswith(OWN)]
+    numbers = count(1)
+    found = sorted((_in_order(task.get_name()), task.get_name(), _doing(task)) for task in tasks)
+    return [f"{f'Task-{next(numbers)}' if _AUTOMATIC.fullmatch(name) else name}: {doing}" for _, name, doing in found]
 
 
-def _in_order(name: str) -> list[Any]:
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+def _doing(task: asyncio.Task[Any]) -> str:
+    return f"{name_of(task.get_coro())}, {where(task.get_coro())}"
+
+
+def _in_order(name: str) -> list[tuple[int, str]]:
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 def name_of(coroutine: Any) -> str:
@@ -69,15 +86,26 @@ def where(coroutine: Any) -> str:
 
 
 def _frames_of(coroutine: Any) -> list[FrameType]:
-    """Return the frames of a suspended coroutine, the outermost first."""
+    """Return the frames of a suspended coroutine, the outermost first; asynchronous generators that it reads too."""
     frames: list[FrameType] = []
     while coroutine is not None:
-        frame = next(filter(None, (getattr(coroutine, f"{kind}_frame", None) for kind in ("cr", "gi", "ag"))), None)
+        frame = _attribute(coroutine, "cr_frame", "gi_frame", "ag_frame")
         if frame is not None and not frame.f_code.co_filename.endswith("_traps.py"):  # trio's last step says nothing
             frames.append(frame)
-        names = ("cr_await", "gi_yieldfrom", "ag_await")
-        coroutine = next(filter(None, (getattr(coroutine, name, None) for name in names)), None)
+        coroutine = _attribute(coroutine, "cr_await", "gi_yieldfrom", "ag_await") or _wrapped(coroutine)
     return frames
+
+
+def _attribute(thing: Any, *names: str) -> Any:
+    return next(filter(None, (getattr(thing, name, None) for name in names)), None)
+
+
+def _wrapped(step: Any) -> Any:
+    """Return what a step stands for that has no frame, such as `anext(stream)`: only the collector can look into it."""
+    if type(step).__name__ not in _STEPS:
+        return None
+    inside = gc.get_referents(step)
+    return next((thing for thing in inside if type(thing).__name__ in (*_STEPS, *_WITH_FRAMES)), None)
 
 
 def _own(frames: list[FrameType]) -> list[FrameType]:

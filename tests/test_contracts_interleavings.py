@@ -10,7 +10,9 @@ import openai
 import pytest
 
 from fakellm import FakeProvider, Finish, Pause, Script, ToolCall
-from fakellm.contracts.interleavings import every_interleaving, shown, switches
+from fakellm.contracts.interleavings import every_interleaving
+from fakellm.contracts.merges import read as read_merge
+from fakellm.contracts.merges import shown, switches
 from fakellm.errors import BrokenContractError, ContractUsageError
 from fakellm.intercept import intercept
 
@@ -82,7 +84,7 @@ async def with_threads(a, b):
 
 
 @pytest.mark.parametrize(
-    ("app", "count"), [(both, 20), (one_then_the_other, 1), (locked, 20), (first_only, 20), (with_threads, 20)]
+    ("app", "count"), [(both, 20), (one_then_the_other, 1), (locked, 94), (first_only, 20), (with_threads, 20)]
 )
 def test_correct_apps_pass(app, count):
     assert every_interleaving(app, A, B) <= count
@@ -236,8 +238,11 @@ def test_a_deadlock_names_its_tasks():
     assert "gates" not in text
 
 
-@pytest.mark.parametrize("app", [by_completion, held_over_a_chunk, lock_order])
-def test_verdicts_are_the_same_twice_and_the_line_replays(app):
+@pytest.mark.parametrize(
+    "name", ["by_completion", "held_over_a_chunk", "lock_order", "held_over_a_sleep", "flushing_later"]
+)
+def test_verdicts_are_the_same_twice_and_the_line_replays(name):
+    app = globals()[name]
     scripts = Script.of("abcd", every=1), Script.of("wxyz", every=1)
     text = failure(app, *scripts)
 
@@ -281,6 +286,180 @@ def test_code_that_is_not_deterministic_is_told_apart():
         return next(counter) if done[0] == "xyz" else 0
 
     assert "the code under test is nondeterministic" in failure(later, A, B)
+
+
+# -- code that sleeps -------------------------------------------------------------------------------------
+
+
+async def held_over_a_sleep(a, b):
+    """Reads the total, sleeps, and writes: what another stream wrote meanwhile is lost."""
+    total = 0
+
+    async def count(model):
+        nonlocal total
+        async for _ in model.astream("?"):
+            before = total
+            await asyncio.sleep(0.1)
+            total = before + 1
+
+    await asyncio.gather(count(a), count(b))
+    return total
+
+
+async def with_a_heartbeat(a, b):
+    """Beats for ever in the background, gives up a stream after a while, and begins one of them late."""
+
+    async def beat():
+        while True:  # noqa: ASYNC110
+            await asyncio.sleep(1)
+
+    async def late(model):
+        await asyncio.sleep(0.5)
+        return await read(model)
+
+    beats = [asyncio.create_task(beat()), asyncio.create_task(beat())]
+    try:
+        async with asyncio.timeout(30):
+            return await asyncio.gather(read(a), late(b))
+    finally:
+        for task in beats:
+            task.cancel()
+
+
+async def with_a_limit(a, b):
+    """Waits for the other stream, at most for a minute, between chunks."""
+    turn = asyncio.Event()
+
+    async def first(model):
+        stream = model.astream("?")
+        said = await anext(stream)
+        async with asyncio.timeout(60):
+            await turn.wait()
+        return said + "".join([chunk async for chunk in stream])
+
+    async def second(model):
+        said = await read(model)
+        turn.set()
+        return said
+
+    return await asyncio.gather(first(a), second(b))
+
+
+async def flushing_later(a, b):
+    """Puts each chunk away a moment later, in a task of its own: two that come at once overwrite each other."""
+    shelf, kept, tasks = {}, [], []
+
+    async def flush():
+        await asyncio.sleep(0.01)
+        if shelf:
+            kept.append(shelf.pop("chunk"))
+
+    async def keep(model):
+        async for chunk in model.astream("?"):
+            shelf["chunk"] = chunk
+            tasks.append(asyncio.create_task(flush()))
+
+    await asyncio.gather(keep(a), keep(b))
+    await asyncio.gather(*tasks)
+    return sorted(kept)
+
+
+async def sleeping_before_the_next(a, b):
+    await asyncio.gather(*(pausing(model) for model in (a, b)))
+
+
+async def pausing(model):
+    async for _ in model.astream("?"):
+        await asyncio.sleep(3)
+
+
+def test_an_update_that_is_lost_while_it_sleeps():
+    text = failure(held_over_a_sleep, Script("a", "b"), Script("c", "d"))
+
+    assert line("order", text) == "a1 a2 | b1~ b2"
+    assert line("~", text).startswith("this chunk comes early")
+    assert line("got", text) == "returned 3"
+    assert line("expected", text) == "returned 4, as one after the other"
+    assert line("tried", text) == "6 of 6 orders, and 1 with early chunks"
+
+
+def test_a_chunk_that_comes_before_the_last_one_was_put_away():
+    text = failure(flushing_later, Script("a", "b"), Script("c", "d"))
+
+    assert line("order", text).count("~") == 1
+    assert switches_of(text) == 1
+
+
+@pytest.mark.parametrize("app", [with_a_heartbeat, with_a_limit, sleeping_before_the_next])
+def test_what_beats_and_what_limits_is_not_waited_for(app):
+    assert every_interleaving(app, A, B) >= 3
+
+
+def test_all_orders_come_true_where_code_sleeps():
+    seen = set()
+
+    async def app(a, b):
+        order = []
+
+        async def note(model):
+            async for chunk in model.astream("?"):
+                order.append(chunk)
+                await asyncio.sleep(0.1)
+
+        await asyncio.gather(note(a), note(b))
+        seen.add("".join(order))
+        return sorted(order)
+
+    count = every_interleaving(app, A, B)
+    assert len(seen) == 20
+    assert 40 < count <= 20 + 300
+
+
+# -- streams that nobody reads ----------------------------------------------------------------------------
+
+
+async def bound_late(a, b):
+    async def collect(model):
+        return [chunk async for chunk in model.astream("?")]
+
+    work = []
+    for model in (a, b):
+
+        async def one():
+            return await collect(model)  # noqa: B023 - the bug
+
+        work.append(one)
+    return await asyncio.gather(*(one() for one in work))
+
+
+async def only_the_first(a, b):
+    return await read(a)
+
+
+async def the_other_only_if_it_is_first(a, b):
+    """Reads the other stream in some orders only."""
+    tasks = [asyncio.create_task(read(a)), asyncio.create_task(read(b))]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
+
+
+def test_a_stream_that_is_never_read_proves_nothing():
+    with pytest.raises(ContractUsageError, match="bound_late never reads a, in any order") as caught:
+        every_interleaving(bound_late, A, B)
+    assert "look for a loop whose last model is read more than once" in str(caught.value)
+    with pytest.raises(ContractUsageError, match="only_the_first never reads b"):
+        every_interleaving(only_the_first, A, B)
+    assert every_interleaving(the_other_only_if_it_is_first, A, B) > 1
+
+
+def test_an_assert_that_fails_since_a_stream_is_not_read_says_so():
+    @every_interleaving(A, B)
+    async def test_app(a, b):
+        assert await bound_late(a, b) == [["a", "b", "c"], ["x", "y", "z"]]
+
+    with pytest.raises(ContractUsageError, match="fails with one stream after the other.*\n(?s:.*)unread: +a$"):
+        test_app()
 
 
 # -- the decorator ----------------------------------------------------------------------------------------
@@ -396,3 +575,6 @@ def test_bad_use_of_the_decorator():
 def test_how_an_order_is_shown():
     assert shown((0, 0, 1, 0, 1, 1)) == "a1 a2 | b1 | a3 | b2 b3"
     assert switches((0, 0, 1, 0, 1, 1)) == 3
+    assert shown((0, ~0, ~1, 0, 1, 1)) == "a1 a2~ | b1~ | a3 | b2 b3"
+    assert switches((0, ~0, ~1, 0, 1, 1)) == 3
+    assert read_merge("a1 a2~ | b1~ | a3 b2", [3, 3]) == (0, ~0, ~1, 0, 1, 1)

@@ -8,7 +8,6 @@ interrupts it after so many real seconds, which only matters where it hangs.
 from __future__ import annotations
 
 import inspect
-import re
 import signal
 import sys
 import threading
@@ -24,8 +23,6 @@ from fakellm.errors import UnexpectedCallError, clip
 
 PATIENCE = 60.0
 """Real seconds after which synchronous code is taken to hang."""
-OWN = "of fakellm: "
-"""What the names of tasks end with that are no business of the code under test."""
 
 
 class HangError(AssertionError):
@@ -125,23 +122,13 @@ def _run_async(value: Any, shown: list[Any], clock: VirtualClock | None) -> Any:
     try:
         return run(coroutine, clock=clock)
     except (VirtualDeadlockError, WatchdogError) as error:
-        raise HangError(_stable(str(error))) from None
+        raise HangError(str(error)) from None
 
 
 def _unless_never_retrieved(loop: Any, context: dict[str, Any]) -> None:
     """Log what asyncio logs, but for errors that nobody looked at: a sweep makes many, and judges what they lead to."""
     if not str(context.get("message")).endswith("never retrieved"):
         loop.default_exception_handler(context)
-
-
-def _stable(text: str) -> str:
-    """Return the words of a deadlock without what differs from run to run: the numbers of tasks, and their order."""
-    lines = re.sub(r"\bTask-\d+: ", "", text).split("\n")
-    tasks = [at for at, line in enumerate(lines) if line.startswith(("  waiting: ", " " * 13))]
-    found = sorted(lines[at][13:] for at in tasks if OWN not in lines[at])
-    kept = [line for at, line in enumerate(lines) if at not in tasks]
-    shown = [f"  {'' if number else 'waiting:':<11}{task}" for number, task in enumerate(found)]
-    return "\n".join([*kept[:1], *shown, *kept[1:]])
 
 
 # -- synchronous code that hangs --------------------------------------------------------------------------

@@ -43,6 +43,17 @@ def without(test: object, names: Sequence[str], decorator: str) -> inspect.Signa
     return signature.replace(parameters=[p for p in signature.parameters.values() if p.name not in names])
 
 
+def as_test(wrapper: Any, signature: inspect.Signature) -> Any:
+    """Return what runs a test as pytest is to see it: with this signature, and synchronous though the test may not be.
+
+    So marks that give an asynchronous test an event loop are taken off; the runs have loops of their own.
+    """
+    wrapper.__signature__ = signature
+    if hasattr(wrapper, "pytestmark"):
+        wrapper.pytestmark = [mark for mark in wrapper.pytestmark if mark.name not in ("asyncio", "anyio", "trio")]
+    return wrapper
+
+
 class Shared:
     """The fakes and tapes among the arguments of a test, as they were before its first run."""
 

@@ -2,26 +2,31 @@
 
 The theory. What several streams do at once is a merge of their chunks: each stream keeps its own order, and which
 stream comes next is free. After a gate was opened everything runs until nothing can: every task waits, for a gate or
-for another task. Then the next gate is opened. So a merge decides all that happens, and two runs of it are the same.
+for another task. What sleeps is waited for too, in virtual time. Then the next gate is opened. So a merge decides all
+that happens, and two runs of it are the same. But chunks also come while the code sleeps. So a merge says of each
+chunk whether it comes early, before those wake that sleep since the chunk before.
 A clock is the gate: before each chunk the script has a pause, and how long that is says which stream waits.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Coroutine, Sequence
+from dataclasses import dataclass, field
 from math import isinf
 from typing import Any
 
 from fakellm.contracts.attempts import Attempt, attempt
+from fakellm.contracts.merges import NAMES, Merge, stream_of
 from fakellm.errors import ContractUsageError, LLMTimeoutError
 from fakellm.script import Script
 
-Merge = tuple[int, ...]
-"""Which stream gives its next chunk, by number, from 0."""
-NAMES = "abcdefghijklmnopqrstuvwxyz"
 _TICK = 1 / 1024  # seconds that the pauses of one stream are longer than those of the one before
 _MOMENT = 1e-6  # seconds in which nothing happens
+_NAPS = 3  # sleeps of one task that are waited for between two gates: what sleeps for ever in turns is no work
+_ALL_NAPS = 100  # sleeps of all tasks
+_END_OF_SLEEP = "_set_result_unless_cancelled"  # what the timer of `asyncio.sleep` calls
 _POLL, _LONGEST = 0.001, 2000  # seconds between looks at threads that work, and how many looks
 
 
@@ -31,6 +36,8 @@ class GateClock:
     def __init__(self, count: int) -> None:
         self._waiting: list[list[asyncio.Future[None]]] = [[] for _ in range(count)]
         self._arrived: asyncio.Event | None = None
+        self.asked: set[int] = set()
+        """The streams that somebody has read from."""
 
     @property
     def now(self) -> float:
@@ -55,6 +62,7 @@ class GateClock:
             await asyncio.sleep(0)
             return
         gate = asyncio.get_running_loop().create_future()
+        self.asked.add(stream)
         waiting = self._waiting[stream]
         waiting.append(gate)
         if self._arrived is not None:
@@ -103,40 +111,94 @@ def without_pauses(script: Script) -> Script:
     return Script(*(event for event in script if event.type != "pause"), allow_illegal=script.allow_illegal)
 
 
-def play(
-    app: Callable[..., Coroutine[Any, Any, Any]], scripts: Sequence[Script], merge: Merge
-) -> tuple[Attempt, Merge]:
+@dataclass
+class Played:
+    """What an order came to: the `merge` that it was, and the `asleep` of its places before which code slept."""
+
+    found: Attempt = field(default_factory=Attempt)
+    merge: Merge = ()
+    asleep: tuple[int, ...] = ()
+    asked: Collection[int] = ()
+
+
+def play(app: Callable[..., Coroutine[Any, Any, Any]], scripts: Sequence[Script], merge: Merge) -> Played:
     """Run the app on the gated scripts; open the gates in the order of the merge.
 
-    Returns what it came to, and the merge that it was: a chunk that the app has not asked for cannot come, so the
-    next that can does.
+    The merge that is returned may be another: a chunk that the app does not ask for cannot come, so the next that can
+    does; and none is early where nothing sleeps.
     """
     clock = GateClock(len(scripts))
-    taken: list[int] = []
+    opener = _Opener(clock, merge)
 
     async def main() -> Any:
         gated = [Gated.of_script(script, number, clock) for number, script in enumerate(scripts)]
-        opener = asyncio.create_task(_open_all(clock, list(merge), taken), name="the gates of fakellm")
+        opening = asyncio.create_task(opener.run(), name="the gates of fakellm")
         try:
             return await app(*gated)
         finally:
-            opener.cancel()
+            opening.cancel()
 
-    return attempt(main), tuple(taken)
+    found = attempt(main)
+    return Played(found, tuple(opener.taken), tuple(opener.asleep), clock.asked)
 
 
-async def _open_all(clock: GateClock, wanted: list[int], taken: list[int]) -> None:
-    """Open one gate after the other, each when nothing else can happen."""
-    while True:
-        await _quiet()
-        stream = _next(clock, wanted)
-        if stream is None:
-            await clock.arrival()
-            continue
-        if stream in wanted:
-            wanted.remove(stream)
-        taken.append(stream)
-        clock.open(stream)
+class _Opener:
+    """Opens one gate after the other."""
+
+    def __init__(self, clock: GateClock, merge: Merge) -> None:
+        self.taken: list[int] = []
+        self.asleep: list[int] = []
+        self._clock = clock
+        self._wanted = list(merge)
+        self._background: set[Any] = set()
+        self._missed: set[int] = set()
+
+    async def run(self) -> None:
+        """Open the gates, each when nothing else can happen, or early."""
+        while True:
+            await _quiet()
+            is_early = await self._settle() if self.taken else False
+            await self._wait_for_next()
+            stream = self._next()
+            if stream is None:
+                await self._clock.arrival()
+                continue
+            at = next((at for at, step in enumerate(self._wanted) if stream_of(step) == stream), None)
+            if at is not None:
+                del self._wanted[at]
+            self.taken.append(~stream if is_early else stream)
+            self._background = set(_sleepers())
+            self._clock.open(stream)
+
+    async def _settle(self) -> bool:
+        """Let those wake that sleep since the last gate, unless the next chunk is early and waits; tell if it does."""
+        if not set(_sleepers()) - self._background:
+            return False
+        step = self._wanted[0] if self._wanted else 0
+        if len(self.taken) not in self.asleep:
+            self.asleep.append(len(self.taken))
+        if step < 0 and self._clock.is_waiting(stream_of(step)):
+            return True
+        await _naps(lambda task: task not in self._background, lambda: False)
+        return False
+
+    async def _wait_for_next(self) -> None:
+        """Let sleepers wake until the stream waits whose turn it is; one that does not come has had its chance."""
+        stream = stream_of(self._wanted[0]) if self._wanted else -1
+        if stream < 0 or stream in self._missed or self._clock.is_waiting(stream):
+            return
+        await _naps(lambda _: True, lambda: self._clock.is_waiting(stream))
+        if not self._clock.is_waiting(stream):
+            self._missed.add(stream)
+
+    def _next(self) -> int | None:
+        """Return the first stream of those that are wanted that can give a chunk, else any that can."""
+        streams = [*map(stream_of, self._wanted), *range(len(NAMES))]
+        count = len(self._clock._waiting)  # noqa: SLF001
+        return next((stream for stream in streams if stream < count and self._clock.is_waiting(stream)), None)
+
+
+# -- when nothing happens ---------------------------------------------------------------------------------
 
 
 async def _quiet() -> None:
@@ -149,8 +211,33 @@ async def _quiet() -> None:
         await asyncio.sleep(_POLL)
 
 
-def _next(clock: GateClock, wanted: Sequence[int]) -> int | None:
-    """Return the first stream of those that are wanted that can give a chunk, else any that can."""
-    streams = [*wanted, *range(len(NAMES))]
-    count = len(clock._waiting)  # noqa: SLF001
-    return next((stream for stream in streams if stream < count and clock.is_waiting(stream)), None)
+async def _naps(is_meant: Callable[[Any], bool], is_enough: Callable[[], bool]) -> None:
+    """Let time pass while tasks sleep that are meant, each a few times, until it is enough."""
+    loop = asyncio.get_running_loop()
+    naps: Counter[Any] = Counter()
+    while not is_enough() and naps.total() < _ALL_NAPS:
+        meant = {task: when for task, when in _sleepers().items() if is_meant(task) and naps[task] < _NAPS}
+        if not meant:
+            return
+        when = min(meant.values())
+        naps.update(task for task in meant if meant[task] == when)
+        woken = loop.create_future()
+        loop.call_at(when, woken.set_result, None)
+        await woken
+        await _quiet()
+
+
+def _sleepers() -> dict[Any, float]:
+    """Return the tasks that are in an `asyncio.sleep`, and the seconds at which it ends.
+
+    A limit of time, such as `asyncio.timeout`, is not what code does, but what it does not wait for.
+    """
+    loop: Any = asyncio.get_running_loop()
+    found: dict[Any, float] = {}
+    for timer in loop._scheduled:  # noqa: SLF001
+        if getattr(timer._callback, "__name__", "") != _END_OF_SLEEP or timer.cancelled() or isinf(timer.when()):  # noqa: SLF001
+            continue
+        callbacks = timer._args[0]._callbacks or ()  # noqa: SLF001
+        tasks = [getattr(callback, "__self__", None) for callback, _ in callbacks]
+        found.update((task, timer.when()) for task in tasks if isinstance(task, asyncio.Task))
+    return found

@@ -8,17 +8,17 @@ blocks. Three chunks and three have 20 merges, four and four 70, three streams o
 from __future__ import annotations
 
 import inspect
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial, wraps
-from itertools import groupby, islice
+from itertools import islice
 from math import factorial, prod
 from random import Random
 from typing import Any
 
 from fakellm.contracts.attempts import Attempt
-from fakellm.contracts.bodies import Shared, without
-from fakellm.contracts.gates import NAMES, Gated, Merge, play
+from fakellm.contracts.bodies import Shared, as_test, without
+from fakellm.contracts.gates import Gated, Played, play
+from fakellm.contracts.merges import NAMES, Merge, early, joined, later, merges, read, shown, size, switches
 from fakellm.contracts.verdicts import broken
 from fakellm.errors import BrokenContractError, ContractUsageError, clip
 from fakellm.events import Text
@@ -27,7 +27,7 @@ from fakellm.provider import FakeProvider
 from fakellm.script import NOT_SHOWN, Script
 
 _STEPS = 5000  # chunks that are played by default
-Run = Callable[[Merge], tuple[Attempt, Merge]]
+Run = Callable[[Merge], Played]
 
 
 def every_interleaving(
@@ -53,10 +53,14 @@ def every_interleaving(
     clock=a.clock).when("A", a).when("B", b)`. Fake providers among the fixtures of a test wait on that clock already.
 
     All orders are tried, those with the fewest switches between streams first. More than `limit` of them (by default
-    300, of long streams fewer, down to 20) are sampled: one stream whole inside of another, then by `seed`.
-    `only="a1 b1 a2"` is one order, as a failure prints it. The code runs in virtual time, and what hangs is a deadlock.
+    300, of long streams fewer, down to 20) are sampled: one stream whole inside of another, then by `seed`. The next
+    chunk comes when all that the last one set off is done, what sleeps then included. Where something does, at most
+    `limit` orders more are tried, in which chunks come early, before it wakes: `a1 b1~`. `only="a1 b1 a2"` is
+    one order, as a failure prints it. The code runs in virtual time, on a loop of its own; what hangs is a deadlock:
+    pytest sees a test that is not asynchronous, which needs no mark such as `pytest.mark.asyncio`.
+
     Raises `BrokenContractError` with the order that has the fewest switches, and `ContractUsageError` for code that is
-    not asynchronous, or that fails with one stream after the other.
+    not asynchronous, that fails with one stream after the other, or never reads one of them.
     """
     first, *others = scripts or (None,)
     is_app = callable(first) and not isinstance(first, Script)
@@ -94,8 +98,7 @@ def _decorated(
         finally:
             shared.settle()
 
-    wrapper.__signature__ = signature  # type: ignore[attr-defined]
-    return wrapper
+    return as_test(wrapper, signature)  # type: ignore[no-any-return]
 
 
 def _flat(scripts: Sequence[Any]) -> Iterator[Any]:
@@ -136,7 +139,7 @@ class _Orders:
         self.total = factorial(sum(self.counts)) // prod(map(factorial, self.counts))
         self.limit = limit or max(20, min(300, _STEPS // sum(self.counts)))
         self.seed = seed
-        self.only = None if only is None else _read(only, self.counts)
+        self.only = None if only is None else read(only, self.counts)
 
     @property
     def is_sampled(self) -> bool:
@@ -152,8 +155,8 @@ class _Orders:
         """Return the merges, those with the fewest switches first."""
         if self.only is not None:
             return [self.only]
-        merges = self._sample() if self.is_sampled else list(_merges(tuple(self.counts)))
-        return sorted(merges, key=lambda merge: (switches(merge), merge))
+        found = self._sample() if self.is_sampled else list(merges(tuple(self.counts)))
+        return sorted(found, key=lambda merge: (switches(merge), merge))
 
     def _sample(self) -> list[Merge]:
         random = Random(self.seed)  # noqa: S311 - an order, no secret
@@ -172,45 +175,6 @@ class _Orders:
             own = tuple(s for s in self.sequential if s == stream)
             others = tuple(s for s in self.sequential if s != stream)
             yield from ((*others[:at], *own, *others[at:]) for at in range(len(others) + 1))
-
-
-def _merges(counts: tuple[int, ...]) -> Iterator[Merge]:
-    if not any(counts):
-        yield ()
-    for stream, count in enumerate(counts):
-        if count:
-            fewer = (*counts[:stream], count - 1, *counts[stream + 1 :])
-            yield from ((stream, *rest) for rest in _merges(fewer))
-
-
-def switches(merge: Merge) -> int:
-    """Count how often a chunk comes from another stream than the one before."""
-    return sum(1 for _ in groupby(merge)) - 1
-
-
-def shown(merge: Merge) -> str:
-    """Show a merge, with a bar at each switch: `a1 a2 | b1 | a3`."""
-    counts: dict[int, int] = {}
-    blocks = []
-    for stream, block in groupby(merge):
-        names = []
-        for _ in block:
-            counts[stream] = counts.get(stream, 0) + 1
-            names.append(f"{NAMES[stream]}{counts[stream]}")
-        blocks.append(" ".join(names))
-    return " | ".join(blocks)
-
-
-def _read(line: str, counts: Sequence[int]) -> Merge:
-    """Read a merge as `shown` writes it; chunks that it does not name come at its end."""
-    words = line.replace("|", " ").split()
-    merge = [NAMES.index(word[0]) for word in words if re.fullmatch(r"[a-z]\d+", word)]
-    if len(merge) != len(words) or any(merge.count(s) > (counts[s] if s < len(counts) else 0) for s in merge):
-        names = ", ".join(f"{NAMES[s]}1 to {NAMES[s]}{count}" for s, count in enumerate(counts))
-        msg = f"only={line!r} is no order of these chunks; write only='a1 b1 a2', of {names}"
-        raise ContractUsageError(msg)
-    left = (s for s, count in enumerate(counts) for _ in range(count - merge.count(s)))
-    return (*merge, *left)
 
 
 def _check(scripts: Sequence[Any], limit: int | None) -> None:
@@ -253,19 +217,44 @@ def _explore(
             raise AssertionError(msg)
         return None if check is not None else found
 
-    def run(merge: Merge) -> tuple[Attempt, Merge]:
+    def run(merge: Merge) -> Played:
         return play(with_models, orders.scripts, merge)
 
     expected = _reference(run, orders, name)
-    tried: set[Merge] = set()
-    for wanted in orders.all():
-        found, merge = run(wanted)
-        if merge in tried:
+    tried: dict[Merge, Played] = {}
+    for wanted in _wanted(orders, tried):
+        played = run(wanted)
+        if played.merge in tried:
             continue
-        tried.add(merge)
-        if not found.same_as(expected):
-            raise _failure(run, orders, name, expected, found, merge, len(tried)) from found.error
+        tried[played.merge] = played
+        if not played.found.same_as(expected.found):
+            raise _failure(run, orders, name, expected.found, played, [*tried]) from played.found.error
+    never = _never_read(orders, (expected, *tried.values()))
+    if never:
+        msg = (
+            f"{name} never reads {never}, in any order, so there is nothing to interleave\n"
+            "  to do:     read all streams; look for a loop whose last model is read more than once, as in "
+            "for m in (a, b): async def work(): await read(m)"
+        )
+        raise ContractUsageError(msg)
     return len(tried)
+
+
+def _wanted(orders: _Orders, tried: dict[Merge, Played]) -> Iterator[Merge]:
+    """Yield the merges; then, of those in which code slept, the ones with early chunks: all of them, then one."""
+    yield from orders.all()
+    if orders.only is not None:
+        return
+    slept = sorted((played for played in tried.values() if played.asleep), key=lambda played: size(played.merge))
+    yield from (early(played.merge, played.asleep) for played in slept[: orders.limit // 2])
+    single = (early(played.merge, [at]) for played in slept if len(played.asleep) > 1 for at in played.asleep)
+    yield from islice(single, orders.limit // 2)
+
+
+def _never_read(orders: _Orders, runs: Iterable[Played]) -> str:
+    """Return the names of the streams that were not read in any of these runs."""
+    asked = {stream for played in runs for stream in played.asked}
+    return ", ".join(NAMES[at] for at in range(len(orders.counts)) if at not in asked)
 
 
 def _models(scripts: Sequence[Gated]) -> list[Any]:
@@ -274,66 +263,69 @@ def _models(scripts: Sequence[Gated]) -> list[Any]:
     return [(FakeLLM if is_text else FakeChatModel)(script, clock=script.clock) for script in scripts]
 
 
-def _reference(run: Run, orders: _Orders, name: str) -> Attempt:
+def _reference(run: Run, orders: _Orders, name: str) -> Played:
     """Return what comes of one stream after the other. Raises `ContractUsageError` if that fails, or varies."""
     __tracebackhide__ = True
     first, second = run(orders.sequential), run(orders.sequential)
-    if first[0].error is not None and not first[0].hangs:
+    if first.found.error is not None and not first.found.hangs:
         msg = (
-            f"{name} fails with one stream after the other, so it is no matter of their order\n  got:       {first[0]}"
+            f"{name} fails with one stream after the other, so it is no matter of their order\n"
+            f"  got:       {first.found}"
         )
-        raise ContractUsageError(msg) from first[0].error
-    if not first[0].same_as(second[0]) or first[1] != second[1]:
+        if first.asked and (never := _never_read(orders, [first])):
+            msg += f"\n  unread:    {never}"
+        raise ContractUsageError(msg) from first.found.error
+    if not first.found.same_as(second.found) or first.merge != second.merge:
         msg = (
             f"{name} is nondeterministic: twice the same order, and it differs\n"
-            f"  first:     {first[0]}\n  second:    {second[0]}\n"
+            f"  first:     {first.found}\n  second:    {second.found}\n"
             "  to do:     look for state that is kept between calls, a clock, random numbers, ids"
         )
         raise ContractUsageError(msg)
-    if first[0].hangs:
+    if first.found.hangs:
         raise broken(
             "crossed_streams",
             f"{name} hangs, already in this order",
-            ("order", shown(first[1])),
-            ("got", str(first[0])),
+            ("order", shown(first.merge)),
+            ("got", str(first.found)),
         )
-    return first[0]
+    return first
 
 
 def _failure(
-    run: Run, orders: _Orders, name: str, expected: Attempt, found: Attempt, merge: Merge, tried: int
+    run: Run, orders: _Orders, name: str, expected: Attempt, played: Played, tried: list[Merge]
 ) -> BrokenContractError:
     """Return the error for the smallest order that fails."""
-    merge, found = _smaller(run, expected, merge, found)
-    again, _ = run(merge)
+    played = _smaller(run, expected, played)
+    found = played.found
+    again = run(played.merge).found
     what = f"the result of {name} depends on the order in which the chunks of its streams come"
     if found.hangs:
         what = f"{name} hangs in one order of the chunks of its streams"
-    how = f"order {tried} of {orders.total}"
-    if orders.is_sampled:
-        how += f", sampled with seed={orders.seed}, limit={orders.limit}"
-    rows = [("order", shown(merge)), ("got", str(found)), ("expected", f"{expected}, as one after the other")]
+    rows = [("order", shown(played.merge)), ("got", str(found)), ("expected", f"{expected}, as one after the other")]
+    if any(step < 0 for step in played.merge):
+        rows.insert(1, ("~", "this chunk comes early: before those wake that sleep since the chunk before"))
     if not again.same_as(found):
         rows.append(("again", f"{again}\nthe code under test is nondeterministic: the same order gave another result"))
-    rows += [("tried", how), ("replay", f"every_interleaving(..., only={shown(merge)!r})")]
+    rows += [("tried", _how(orders, tried)), ("replay", f"every_interleaving(..., only={shown(played.merge)!r})")]
     return broken("crossed_streams", what, *rows)
 
 
-def _smaller(run: Run, expected: Attempt, merge: Merge, found: Attempt) -> tuple[Merge, Attempt]:
-    """Join blocks of the merge while it still fails, so that it has fewer switches."""
-    for candidate in _joined(merge):
-        outcome, taken = run(candidate)
-        if not outcome.same_as(expected) and switches(taken) < switches(merge):
-            return _smaller(run, expected, taken, outcome)
-    return merge, found
+def _how(orders: _Orders, tried: list[Merge]) -> str:
+    """Word which of the orders it was that failed first."""
+    hasty = sum(any(step < 0 for step in merge) for merge in tried)
+    how = f"order {len(tried)} of {orders.total}"
+    if hasty:
+        how = f"{len(tried) - hasty} of {orders.total} orders, and {hasty} with early chunks"
+    if orders.is_sampled:
+        how += f", sampled with seed={orders.seed}, limit={orders.limit}"
+    return how
 
 
-def _joined(merge: Merge) -> Iterator[Merge]:
-    """Yield the merges in which one block was moved to the block of its stream before or after it."""
-    blocks = [tuple(block) for _, block in groupby(merge)]
-    for at, block in enumerate(blocks):
-        rest = blocks[:at] + blocks[at + 1 :]
-        for place, other in enumerate(rest):
-            if other[0] == block[0] and abs(place - at) <= len(merge):
-                moved = [*rest[:place], other + block, *rest[place + 1 :]]
-                yield tuple(stream for part in moved for stream in part)
+def _smaller(run: Run, expected: Attempt, played: Played) -> Played:
+    """Join blocks of the merge, and let chunks not be early, while it still fails, so that it is easier to follow."""
+    for candidate in (*joined(played.merge), *later(played.merge)):
+        other = run(candidate)
+        if not other.found.same_as(expected) and size(other.merge) < size(played.merge):
+            return _smaller(run, expected, other)
+    return played

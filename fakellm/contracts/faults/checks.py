@@ -40,12 +40,17 @@ def check_faults(
     `run(faulty)` gives the broken `Script`, or `Tape`, to a fake and runs the app: a function, an `async def`, or a
     generator of either kind, whose items are what the app shows its user. It has to raise one of `raises`, or to
     return a result that is the whole answer's, or one that says that it is incomplete: for which `incomplete(result)`
-    is true; by default, one that differs from what the same chunks come to when the answer ends after them.
+    is true. By default that is one which differs from what the same chunks come to when the answer ends after them; a
+    text must also begin with that, and go on with a mark of its own. For to whoever gets it, the text of an error or an
+    apology is an answer like any other: `except Exception as error: return str(error)` is caught. An app that means
+    it says how its callers tell: `incomplete=lambda result: result.startswith("Sorry")`. The default takes anything
+    that differs and is no text, and any text behind what was delivered, for such a mark; `incomplete` is stricter, and
+    so is `raises=IncompleteAnswer`, which by default is any `Exception`.
 
-    What a generator yields, or what `delivered()` returns after a run, has to be the beginning of what a run on the
-    whole answer delivers. `calls()` returns the calls of the fake: none may still run afterwards. `source`, `kinds`,
-    `only` and `patience` are those of `every_fault`. Raises `ContractUsageError` if the app fails on the complete
-    answer, or nothing could be told from its results; broken contracts are in the report.
+    What a generator yields, or what `delivered()` returns after a run, must not begin again after it was begun.
+    `calls()` returns the calls of the fake: none may still run afterwards. `source`, `kinds`, `only` and `patience` are
+    those of `every_fault`. Raises `ContractUsageError` if the app fails on the complete answer, or nothing could be
+    told from its results; broken contracts are in the report.
     """
     judge = _Judge(run, raises, incomplete, delivered, calls, patience)
     whole, half, faults = plan_of(source, kinds, only)()
@@ -66,7 +71,8 @@ def _verdicts(
     for name in ("truncation", "in_band_error", "producer_dies", "finish", "retry_midstream", "close"):
         contract = CATALOGUE[name]
         if name in failures:
-            error = report(judge.name, failures[name], tried.get(name, count), name, "check_faults(..., {})")
+            own = all(faulty.contract == name for faulty, _ in failures[name])  # else any fault can break it
+            error = report(judge.name, failures[name], tried[name] if own else count, name, "check_faults(..., {})")
             yield Verdict(contract, "failed", str(error))
         elif name in tried or (name == "retry_midstream" and judge.shows) or (name == "close" and judge.calls):
             yield Verdict(contract, "passed")
@@ -95,9 +101,8 @@ class _Judge:
         if not callable(run):
             msg = f"run is a function of the broken script, such as lambda faulty: app(FakeLLM(faulty)), not {run!r}"
             raise ContractUsageError(msg)
-        self.name = getattr(run, "__name__", None) or getattr(
-            getattr(run, "func", None), "__name__", type(run).__name__
-        )
+        named = run if hasattr(run, "__name__") else getattr(run, "func", run)
+        self.name: str = getattr(named, "__name__", type(run).__name__)
         self.calls = calls
         self.shows = False
         self._run = run
@@ -146,8 +151,8 @@ class _Judge:
         found = self._attempt(faulty)
         if what := self._wrong(faulty, found):
             yield contract_of(faulty, found), what
-        if self.shows and self._whole.shown[: len(found.shown)] != found.shown:
-            yield "retry_midstream", f"it showed {clip(repr(found.shown), 200)}, which is not how the answer begins"
+        if self.shows and begins_again(found.shown, self._whole.shown):
+            yield "retry_midstream", f"it showed {clip(repr(found.shown), 200)}, which says the beginning again"
         running = [call for call in self.calls() if call.state == "running"] if self.calls else []
         if running:
             yield "close", f"a call of the source was left open: {running[0]!r}"
@@ -157,19 +162,68 @@ class _Judge:
             return str(found)
         if found.error is not None:
             return "" if isinstance(found.error, self._raises) else f"{found}\nwhich is none of raises={self._raises!r}"
-        if found.value == self._whole.value or self._is_marked(faulty, found):
+        if found.value == self._whole.value:
             return ""
-        return f"{found}, as if that were the whole answer"
-
-    def _is_marked(self, faulty: Any, found: Attempt) -> bool:
         if self._incomplete is not None:
-            return bool(self._incomplete(found.value))
+            return "" if self._incomplete(found.value) else f"{found}, of which incomplete(result) is not true"
+        return self._unmarked(faulty, found)
+
+    def _unmarked(self, faulty: Any, found: Attempt) -> str:
+        """Say what is wrong with a result that does not look incomplete."""
         if not isinstance(faulty, Faulty) or faulty.kind == "oddities":
-            return False
+            return f"{found}, as if that were the whole answer"
         if faulty.after not in self._endings:
             self._endings[faulty.after] = self._attempt(ended(faulty.whole, faulty.after))
         ending = self._endings[faulty.after]
-        return not (ending.error is None and ending.value == found.value)
+        if ending.error is not None or not _looks_like(found.value, ending.value):
+            return ""
+        if ending.value == found.value:
+            return f"{found}, as if that were the whole answer"
+        return "" if ending.value == found.value[: len(ending.value)] else f"{found}, {_LIKE_AN_ANSWER}"
+
+
+_LIKE_AN_ANSWER = (
+    "a text like that of an answer, so nobody can tell that it is none\n"
+    "to do:     raise an error; or say what is incomplete: check_faults(..., incomplete=lambda result: ...)"
+)
+
+
+def _looks_like(value: Any, ending: Any) -> bool:
+    return value == ending or (isinstance(value, (str, bytes)) and type(value) is type(ending))
+
+
+def begins_again(shown: Any, whole: Any) -> bool:
+    """Tell whether what was shown says the beginning of the whole answer, and then says it again.
+
+    That is not said of what is the beginning of the answer and a mark behind it, such as `[interrupted]`, even if the
+    two have a few letters in common.
+    """
+    same = _common(shown, whole)
+    return same < len(shown) and (
+        (same > 0 and len(whole) < len(shown) and bool(shown[-len(whole) :] == whole))
+        or any(_is_repetition(shown, whole, at, same) for at in range(1, same + 1))
+    )
+
+
+_BY_CHANCE = 3  # letters in which a mark and the beginning of an answer may agree
+
+
+def _is_repetition(shown: Any, whole: Any, at: int, same: int) -> bool:
+    """Tell whether `shown[at:]` says `whole[:at]` again, and tells more than the `same` items that may be one text."""
+    rest = shown[at:]
+    length = _common(rest, whole)
+    if length < at or at + length <= same:
+        return False
+    while rest[:at] == whole[:at]:
+        rest = rest[at:]
+    least = 1 if isinstance(whole, list) else _BY_CHANCE + 1
+    return length >= least or bool(rest == whole[: len(rest)])
+
+
+def _common(one: Any, other: Any) -> int:
+    """Count the items with which both begin."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((at for at, (mine, its) in pairs if mine != its), min(len(one), len(other)))
 
 
 # -- the contracts, on a consumer of chunks ---------------------------------------------------------------

@@ -13,7 +13,7 @@ from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fakellm.contracts.attempts import PATIENCE, Attempt, attempt
-from fakellm.contracts.bodies import Shared, without
+from fakellm.contracts.bodies import Shared, as_test, without
 from fakellm.contracts.faults.ways import Only, half, unbroken, variants
 from fakellm.contracts.verdicts import broken
 from fakellm.errors import BrokenContractError, ContractUsageError, UnexpectedCallError
@@ -44,8 +44,9 @@ def every_fault(
 
     The test gives `faulty` to a fake, `FakeLLM(faulty)` or `fake_openai.otherwise(faulty)`, and asserts that the app
     notices. Of a `Tape`, `faulty` is that tape with its streams broken: `with faulty.playing():`. Other parameters stay
-    fixtures; fakes among them are told anew for each fault. An `async def` runs in virtual time, on a loop of its own.
-    SDKs retry error statuses by themselves, and wait really: give their clients `max_retries=0`.
+    fixtures; fakes among them are told anew for each fault. An `async def` runs in virtual time, on a loop of its own:
+    pytest sees a test that is not asynchronous, which needs no mark such as `pytest.mark.asyncio`. SDKs retry error
+    statuses by themselves, and wait really: give their clients `max_retries=0`.
 
     `kinds` names groups of faults: `disconnect`, `provider_error`, `malformed`, `stall`, `connect`, `http_error`, and
     `oddities`, which come after the finish and are not swept by default. `only=(3, disconnect())` is one of them, as a
@@ -73,8 +74,7 @@ def every_fault(
             finally:
                 shared.settle()
 
-        wrapper.__signature__ = signature  # type: ignore[attr-defined]
-        return wrapper  # type: ignore[return-value]
+        return as_test(wrapper, signature)  # type: ignore[no-any-return]
 
     return decorate
 

@@ -8,6 +8,7 @@ may be taken or refused, and are swept only if they are asked for.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
@@ -201,6 +202,9 @@ def _chosen(script: Script, only: Only) -> Faulty:
 
 
 def _check(script: object) -> None:
+    if inspect.isroutine(script):
+        msg = f"a sweep needs the answer that it breaks; write @every_fault(script) above {script.__name__}"
+        raise ContractUsageError(msg)
     if not isinstance(script, Script):
         hint = "; write Script.of(text), or Script('one ', 'two')" if isinstance(script, str) else ""
         msg = f"a sweep of faults breaks a Script or a Tape, not {clip(repr(script), 80)}{hint}"
