@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
+import json
 import random
+import re
 from itertools import pairwise
 
 import consumers
@@ -11,6 +14,7 @@ import pytest
 from consumers import BROKEN, RIGHT
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from strategies import modest
 
 from fakellm import Script
 from fakellm.contracts.catalogue import CATALOGUE
@@ -580,6 +584,290 @@ def test_bad_use_of_a_report_is_refused(consume, documents, options, match):
         check_consumer(consume, *documents, **options)
 
 
+# -- ordinary documents ------------------------------------------------------------------------------------------------
+
+ORDINARY = [
+    ("What is 2+2?", {}), ("na\u00efve caf\u00e9", {}), ("a" * 8, {}), ("ab", {"empty": False}),
+    ("Hello STO STOP w", {"stop": "STOP"}), ("a", {}), ("a", {"empty": False}), ("<", {}), ("a\u0301", {}),
+    (b"ab", {}), ("\u00e9".encode(), {"empty": False}), (b"data: x", {}), (b"data: x\n\n", {"empty": False}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("document", "options"), ORDINARY)
+def test_ordinary_documents_are_cut_without_ado(document, options):
+    def consume(chunks):
+        if document[:5] == b"data:":
+            return list(consumers.sse_right(chunks))
+        whole = document[:0].join(chunks)
+        return whole.partition(options["stop"])[0] if "stop" in options else whole
+
+    try:
+        check_consumer(consume, document, **options).verify()
+    except ContractUsageError as error:
+        assert len(document) == 1 or document[:5] == b"data:"
+        assert "nothing could be checked" in str(error)  # noqa: PT017
+    any_chunking(document, **options)(lambda chunks: consume(chunks))()
+
+
+@modest
+@given(
+    text=st.text("ab<>1 {}\n\u00e9\u0301", min_size=1, max_size=8),
+    focus=st.sampled_from([None, *(name for name in CATALOGUE if "consumer" in CATALOGUE[name].checks)]),
+    stop=st.sampled_from([(), ("ab",), ("<b>", "a")]),
+    is_bytes=st.booleans(),
+    empty=st.booleans(),
+)
+def test_every_short_document_can_be_cut_in_every_way(text, focus, stop, is_bytes, empty):
+    document = Cuts(text.encode() if is_bytes else text, stop=stop, empty=empty, focus=focus)
+
+    found = drawn(document.strategy(), 20, 0)
+
+    assert found
+    for moves in (*found, *document.sweep()):
+        chunks = document.apply(moves)
+        assert document.whole[:0].join(chunks) == document.whole
+        assert document.may_be_empty or all(chunks)
+
+
+@modest
+@given(data=st.text("ab \u2028\u00e9", max_size=3), empty=st.booleans(),
+       focus=st.sampled_from([None, "framing", "line_ends", "control_blocks", "utf8_split"]))  # fmt: skip
+def test_every_short_event_stream_can_be_moved_in_every_way(data, empty, focus):
+    document = SSEBody(f"data:{data}".encode(), empty=empty, focus=focus)
+
+    for moves in (*drawn(document.strategy(), 20, 0), *document.sweep()):
+        assert read(document.apply(moves)) == read([document.body])
+
+
+# -- one mistake, one name ---------------------------------------------------------------------------------------------
+
+
+def ndjson_by_chunk(chunks):
+    return [json.loads(line) for chunk in chunks for line in chunk.split("\n") if line.strip()]
+
+
+def citations_by_chunk(chunks):
+    return [found for chunk in chunks for found in re.findall(r"\[\d+\]", chunk)]
+
+
+def fences_by_chunk(chunks):
+    return sum(chunk.count("```") for chunk in chunks)
+
+
+def words_by_chunk(chunks):
+    return sum(len(chunk.split()) for chunk in chunks)
+
+
+@pytest.mark.parametrize(
+    ("consume", "document"),
+    [
+        (ndjson_by_chunk, '{"a": 1}\n{"b": 2}\n'),
+        (citations_by_chunk, "As shown [1] and again [2]"),
+        (fences_by_chunk, "```py\ncode\n```"),
+        (words_by_chunk, "one two three"),
+    ],
+)
+def test_what_depends_on_any_cut_is_reported_once_and_as_that(consume, document):
+    report = check_consumer(consume, document)
+
+    assert [verdict.contract.name for verdict in report.failed] == ["tags"]
+    assert failure(any_chunking(document)(lambda chunks: consume(chunks))).contract == "tags"
+
+
+def test_what_is_about_white_space_or_the_end_keeps_its_name():
+    for consume in (consumers.text_stripped, consumers.text_without_the_last_chunk):
+        report = check_consumer(consume, "one two three")
+
+        assert [verdict.contract.name for verdict in report.failed] == ["whitespace_tail"]
+
+
+def test_two_long_results_are_shown_around_their_first_difference():
+    document = "".join(f'{{"number": {n}}}\n' for n in range(100))
+
+    def read_values(chunks):
+        values = [json.loads(line) for line in "".join(chunks).split("\n") if line]
+        return json.dumps([v if v["number"] != 50 or len(chunks) == 1 else {"number": -1} for v in values])
+
+    error = failure(any_chunking(document)(read_values))
+    rows = [line(error, "undivided"), line(error, "divided")]
+
+    assert all(len(row) < 200 and row[0] == row[-1] == "\u2026" for row in rows)
+    assert '"number": 50' in rows[0]
+    assert '"number": -1' in rows[1]
+    assert rows[0].index("50") == rows[1].index("-1")
+
+
+# -- mistakes that only one sample shows ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("split", [bytes.decode, str.encode], ids=["text", "bytes"])
+def test_a_reader_that_splits_lines_as_python_does_is_caught(split):
+    def consume(chunks):
+        text = b"".join(chunks).decode("utf-8-sig")
+        lines = text.splitlines() if split is bytes.decode else text.encode().splitlines()
+        fields = [row if isinstance(row, str) else row.decode() for row in lines]
+        return [json.loads(row[6:]) for row in fields if row.startswith("data: {")]
+
+    report = check_consumer(consume, contracts=["framing", "line_ends"])
+
+    assert [v.contract.name for v in report.failed] == (["line_ends"] if split is bytes.decode else [])
+    if report.failed:
+        assert line(report["line_ends"], "chunks").startswith("\u2026b'")
+
+
+def test_lines_are_those_of_event_streams_for_a_reader_of_plain_data_too():
+    def consume(chunks):
+        text = b"".join(chunks).decode("utf-8-sig")
+        return [row[6:] for row in text.splitlines() if row.startswith("data: ")]
+
+    assert "U+2028" in line(check_consumer(consume)["line_ends"], "broken")
+
+
+def held_until_the_tag_ends(chunks):
+    held, shown = "", ""
+    for chunk in chunks:
+        held += chunk
+        if "<" in held:
+            continue
+        shown, held = shown + held, ""
+    return shown
+
+
+def test_what_is_never_released_is_caught_where_not_even_the_sample_is_shown():
+    report = check_consumer(held_until_the_tag_ends, contracts="tags")
+
+    assert line(report["tags"], "broken").startswith("not all of 'The answer: 1 < 2 and 3 <' is delivered")
+
+
+def without_the_last_flush(chunks):
+    held, shown = "", ""
+    for chunk in chunks:
+        held += chunk
+        keep = next((n for n in range(min(7, len(held)), 0, -1) if "<think>".startswith(held[-n:])), 0)
+        shown, held = shown + held[: len(held) - keep], held[len(held) - keep :]
+    return shown
+
+
+@pytest.mark.parametrize("end", ["<", "<thi"])
+@pytest.mark.parametrize("is_bytes", [False, True])
+def test_a_document_that_ends_like_a_tag_is_delivered_whole(end, is_bytes):
+    def consume(chunks):
+        return without_the_last_flush(chunk.decode() if is_bytes else chunk for chunk in chunks)
+
+    document = f"see \u00b9 1 {end}"
+    report = check_consumer(consume, document.encode() if is_bytes else document)
+
+    assert line(report["tags"], "broken").startswith(f"the end, '{end}', is never delivered")
+    check_consumer(consumers.tags_right, document).verify()
+
+
+def test_what_is_expected_of_the_whole_document_is_not_questioned():
+    check_consumer(without_the_last_flush, "see 1 <", expected="see 1 ").verify()
+
+
+@pytest.mark.parametrize(
+    "consume",
+    [
+        lambda chunks: re.findall(r"\w+", "".join(chunks)),
+        lambda chunks: len("".join(chunks).split("<b>")),
+        lambda chunks: "".join(chunks).replace("<", ""),
+        lambda chunks: {"text": "".join(chunks)},
+    ],
+)
+def test_who_has_no_use_for_the_sign_is_not_accused(consume):
+    assert check_consumer(consume, "see 1 <").failed == []
+
+
+def test_a_decoder_that_is_not_flushed_is_caught():
+    def unflushed(chunks):
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        return "".join(decoder.decode(chunk) for chunk in chunks)
+
+    report = check_consumer(unflushed, contracts="utf8_split")
+
+    assert "nothing shows it: the decoder is not flushed" in line(report["utf8_split"], "broken")
+
+
+@pytest.mark.parametrize("errors", ["strict", "replace", "ignore"])
+def test_a_decoder_that_is_flushed_or_ignores_all_that_is_no_text_is_right(errors):
+    def consume(chunks):
+        return b"".join(chunks).decode("utf-8", errors)
+
+    check_consumer(consume, contracts="utf8_split").verify()
+
+
+def repeats_dropped(chunks):
+    text, last = "", None
+    for chunk in chunks:
+        if chunk == last and chunk.strip():
+            continue
+        text, last = text + chunk, chunk
+    return text
+
+
+def pieces_keyed_by_themselves(chunks):
+    return "".join(dict.fromkeys(chunks))
+
+
+@pytest.mark.parametrize("consume", [repeats_dropped, pieces_keyed_by_themselves])
+def test_chunks_that_repeat_are_two(consume):
+    assert check_consumer(consume)["whitespace_tail"].status == "failed"
+    assert {v.contract.name for v in check_consumer(consume, "ha ha ha").failed} & {"whitespace_tail", "tags"}
+
+
+def test_two_answers_are_asked_for_by_name():
+    def consume(chunks):
+        return "".join(choice["delta"].get("content") or "" for chunk in chunks for choice in chunk["choices"])
+
+    report = check_consumer(consume)
+
+    assert report["crossed_streams"].status == "skipped"
+    assert "say contracts='crossed_streams'" in report["crossed_streams"].detail
+    assert check_consumer(consume, contracts="crossed_streams")["crossed_streams"].status == "failed"
+
+
+# -- how much is done --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("document", "most_runs", "most_units"),
+    [
+        ("<think>plan</think>The answer", 250, 10_000),
+        ("The quick <b>brown</b> fox. " * 30, 1_500, 1_500_000),
+        ("The quick <b>brown</b> fox. " * 4_000, 250, 25_000_000),
+        (b'data: {"text": "The quick brown fox"}\n\n' * 2_500, 350, 35_000_000),
+        (Script.of("The quick brown fox. " * 250, split="words"), 100, 110_000),
+    ],
+    ids=["short", "1 kB", "100 kB", "100 kB of events", "1,000 chunks"],
+)
+def test_the_work_is_bounded_by_the_size(document, most_runs, most_units):
+    runs, chunks_read, units = 0, 0, 0
+
+    @any_chunking(document)
+    def test(chunks):
+        nonlocal runs, chunks_read, units
+        runs += 1
+        chunks_read += len(chunks)
+        units += len(chunks) if isinstance(document, Script) else sum(map(len, chunks))
+
+    test()
+
+    assert runs <= most_runs
+    assert units <= most_units
+    assert chunks_read <= 500_000
+
+
+def test_as_many_examples_as_are_asked_for():
+    seen = []
+    for examples in (None, 0, 50):
+        count = []
+        any_chunking("abc <d>" * 5_000, examples=examples)(lambda chunks, count=count: count.append(1))()
+        seen.append(len(count))
+
+    assert seen[1] < seen[0] <= seen[1] + 20
+    assert seen[2] > seen[1] + 40
+
+
 # -- documents --------------------------------------------------------------------------------------------------------
 
 TEXTS = ["", "a", "ab", THINK, "a\u0301b", RUSSIAN_DOLL, "x" * 50, "END EN E", '{"a": [1, "\\n"]}', " \n "]
@@ -628,13 +916,15 @@ def test_a_focus_moves_nothing_else(contract):
 
 
 def test_the_names_of_places():
-    names = places_of("ab <b> E\u0301 ENx", ["END"])
+    names = places_of("ab <b> E\u0301 ENx", ("END",))
 
     assert names == (
-        *("whitespace_tail",) * 4, *("tags",) * 2, "whitespace_tail", "whitespace_tail",
+        *("text",) * 2, *("whitespace_tail",) * 2, *("tags",) * 2, "whitespace_tail", "whitespace_tail",
         "grapheme", "whitespace_tail", "whitespace_tail", "stop_sequence", "stop_sequence", "whitespace_tail",
     )  # fmt: skip
     assert places_of("\u00e9".encode())[1] == "utf8_split"
+    assert places_of("```py\nx\n```") == (*("text",) * 5, *("whitespace_tail",) * 4, *("text",) * 3)
+    assert {*places_of("a fine end")[-3:]} == {"whitespace_tail"}
 
 
 @pytest.mark.parametrize(("body", "is_stream"), [
@@ -713,3 +1003,46 @@ def test_a_report_on_our_own_long_documents_can_be_replayed():
             line(report[contract], row) for row in ("chunks", "divided", "replay")
         ]
         assert line(again[contract], "tried").startswith("3 variants")
+
+
+@pytest.mark.parametrize(("contract", "consume"), BROKEN, ids=lambda value: getattr(value, "__name__", value))
+def test_each_failure_can_be_replayed_by_its_line_and_by_its_contract(contract, consume):
+    stop = "END" if contract == "stop_sequence" else ()
+    verdict = check_consumer(consume, contracts=contract, stop=stop)[contract]
+    if "replay:" not in verdict.detail:  # not a matter of chunks
+        return
+    names = {"check_consumer": check_consumer, consume.__name__: consume}
+    moves = eval(line(verdict, "replay"), {**names, "check_consumer": lambda *_, only, **__: only})
+
+    by_line = eval(line(verdict, "replay"), names)
+    by_contract = check_consumer(consume, contracts=contract, stop=stop, only=moves)
+
+    for again in (by_line, by_contract):
+        assert [v.contract.name for v in again.failed] == [contract]
+        assert line(again[contract], "chunks") == line(verdict, "chunks")
+
+
+def test_moves_that_none_of_our_documents_has_are_refused():
+    with pytest.raises(ContractUsageError, match="no document of tags has these moves; give the document that failed"):
+        check_consumer(consumers.text_right, contracts="tags", only=(99_999,))
+    with pytest.raises(ContractUsageError, match="only= takes the moves of a failure"):
+        check_consumer(consumers.text_right, contracts="tags", only=3)
+
+
+def test_a_long_document_of_ones_own_is_not_replayed_on_ours():
+    report = check_consumer(consumers.grapheme_loses_marks, "x" * 400 + "e\u0301", contracts="grapheme")
+
+    assert line(report["grapheme"], "replay").startswith("add only=(401,) to the arguments of check_consumer")
+
+
+def test_a_script_is_pasted_as_it_is_written():
+    script = Script("Hello ", "there")
+
+    def read_content(chunks):
+        return "".join(chunk["choices"][0]["delta"].get("content") or "" for chunk in chunks)
+
+    error = failure(any_chunking(script)(read_content))
+
+    assert line(error, "replay").startswith(f"@any_chunking({script!r}, only=")
+    names = {"any_chunking": any_chunking, "Script": Script}
+    failure(eval(line(error, "replay")[1:], names)(read_content))

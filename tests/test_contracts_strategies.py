@@ -59,6 +59,17 @@ def test_without_empty_chunks(chunks, cuts):
 
 
 @modest
+@given(st.text("ab<> \u00e9", min_size=1, max_size=4) | st.binary(min_size=1, max_size=4), st.booleans(), st.data())
+def test_every_short_document_has_chunkings_and_cuts(document, empty, data):
+    sse = False if isinstance(document, bytes) else None
+    chunks = data.draw(strategies.chunkings(document, sse=sse, empty=empty))
+
+    assert document[:0].join(chunks) == document
+    assert empty or all(chunks)
+    data.draw(strategies.cuts(document, empty=empty))
+
+
+@modest
 @given(st.binary(min_size=1), st.data())
 def test_cuts_are_sorted_positions(document, data):
     cuts = data.draw(strategies.cuts(document))

@@ -318,9 +318,11 @@ def test_the_sweep_is_the_same_each_time_and_bounded(name):
 
 
 def test_a_long_document_has_a_bounded_sweep():
+    assert len(list(document_of(Script.of("The quick brown fox. " * 10, split="words")).sweep())) == SWEEP
     document = document_of(Script.of("The quick brown fox. " * 200, split="words"))
 
-    assert len(list(document.sweep())) == SWEEP
+    assert len(list(document.sweep())) == document.limit == 40
+    assert document.examples == 13
     assert {move[0][1] for move in document.sweep()} >= {
         "none",
         "empty",
@@ -772,8 +774,10 @@ def chunk(**choice):
         ([], "empty list of chunks"),
         ("text", "no list of structured chunks.*a list of chat completion chunks"),
         (42, "42 is no list"),
-        ([1, 2], "chunk 0 is 1; all are to be of one kind"),
-        ([chunk(), 1], "chunk 1 is 1;"),
+        ([1, 2], "chunk 0 is 1; there are moves for a list"),
+        (["a", "b"], r"\['a', 'b'\] is a text in pieces; join them"),
+        ([b"a", b"b"], "join them"),
+        ([chunk(), 1], "chunk 1 is 1; all are to be of one kind, and there are moves"),
         ([chunk(), Message()], "chunk 1 is Message"),
         ([{"text": "a"}], "chunk 0 is {'text': 'a'}; there are moves for"),
         ([chunk(), {"text": "a"}], "chunk 1 is {'text': 'a'}"),
@@ -810,6 +814,30 @@ def test_moves_mean_the_same_in_any_order():
 
     assert document.apply(moves[::-1]) == document.apply(moves)
     assert document.apply(list(moves)) == document.apply(moves)
+
+
+def test_no_move_repeats_an_id_or_a_name():
+    """No recorded provider does, and the official client joins them; see the docstring of the moves on chat chunks."""
+    document = document_of(TOOLS)
+
+    for moves in sets_of_moves(document):
+        pieces = [piece for chunk in document.apply(moves) for choice in chunk["choices"]
+                  for piece in choice["delta"].get("tool_calls") or ()]  # fmt: skip
+        ids = [(piece["index"], piece["id"]) for piece in pieces if piece.get("id")]
+        names = [(piece["index"], piece["function"]["name"]) for piece in pieces if piece["function"].get("name")]
+        assert len(ids) == len(set(ids))
+        assert len(names) == len(set(names))
+
+
+def test_moves_are_made_once_for_all_contracts():
+    document, calls = document_of(TOOLS), []
+    stream_moves = document.stream.moves
+    document.stream.moves = lambda limit: calls.append(limit) or stream_moves(limit)
+
+    for contract in document.contracts:
+        document.of(contract).apply(next(document.of(contract).sweep()))
+
+    assert len(calls) == len({*calls})
 
 
 def test_a_document_of_a_script_says_how_it_is_written():

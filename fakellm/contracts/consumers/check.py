@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from fakellm.contracts.catalogue import CATALOGUE, Contract, chosen
 from fakellm.contracts.consumers import checks as consumer_checks
 from fakellm.contracts.consumers.checks import stop_sequence
-from fakellm.contracts.consumers.chunking import documents_of, replayed, stop_words
+from fakellm.contracts.consumers.chunking import check_moves, documents_of, replayed, stop_words
+from fakellm.contracts.consumers.cuts import Cuts
 from fakellm.contracts.consumers.feeding import Consume, Replayed, fed, name_of, run_document
+from fakellm.contracts.consumers.places import has_tag
 from fakellm.contracts.consumers.search import attempted, is_same
 from fakellm.contracts.documents import Document, Moves
 from fakellm.contracts.structured import checks as structured_checks
@@ -17,6 +20,8 @@ from fakellm.contracts.verdicts import Report, Skip, Verdict, report_of, verdict
 from fakellm.errors import ContractUsageError, clip
 
 _UNSET: Any = object()
+_OPT_IN = "only an app that asks for several answers (n > 1) has to tell them apart: say contracts='crossed_streams'"
+_ANYWHERE = "it comes to something else wherever the text is cut: see tags"
 _CHECKED = {
     name
     for name, contract in CATALOGUE.items()
@@ -46,9 +51,10 @@ def check_consumer(
 
     Without `documents` each contract has its own, and a contract whose documents the consumer cannot read is skipped
     with the reason. With documents (see `any_chunking`, also for `sse` and `empty`) those contracts are checked that
-    they have something to say about. `contracts` are names in the catalogue, all by default. `stop` are the stop
-    sequences that the consumer looks for. `expected` is what it makes of the one document. `only` replays the moves of
-    a failure, of the document or of one contract.
+    they have something to say about. `contracts` are names in the catalogue, all by default; without documents,
+    `crossed_streams` only if it is named, for its document has two answers. `stop` are the stop sequences that the
+    consumer looks for. `expected` is what it makes of the one document. `only` replays the moves of a failure: of the
+    one document, or without documents of the one contract that is named.
 
     Raises `ContractUsageError` if nothing at all can be checked, or the consumer fails on an undivided document.
     """
@@ -58,12 +64,19 @@ def check_consumer(
     names = _chosen(contracts)
     given = documents_of(documents, sse=sse, stop=stop, empty=empty) if documents else []
     _check_expected(consume, given, expected)
-    if only is not None and len(names) == 1 and not given:
-        consume = Replayed(consume, tuple(only))
-    elif (moves := replayed(given, only)) is not None:
-        return report_of(name_of(consume), [_replay(consume, given[0], moves, names)])
     words = stop_words(stop)
-    return _proving(report_of(name_of(consume), [_verdict(consume, contract, given, words) for contract in names]))
+    if only is not None and contracts is not None and len(names) == 1 and not given:
+        return _replay_ours(Replayed(consume, check_moves(only)), names[0], words)
+    if (moves := replayed(given, only)) is not None:
+        return report_of(name_of(consume), [_replay(consume, given[0], moves, names)])
+    is_right = expected is not _UNSET
+    verdicts = [
+        Verdict(contract, "skipped", _OPT_IN)
+        if contract.name == "crossed_streams" and contracts is None and not given
+        else _verdict(consume, contract, given, words, is_right=is_right)
+        for contract in names
+    ]
+    return _proving(report_of(name_of(consume), _once(verdicts, given)))
 
 
 def _chosen(contracts: str | Iterable[str] | None) -> list[Contract]:
@@ -92,13 +105,48 @@ def _check_expected(consume: Consume, documents: list[Document], expected: Any) 
         raise ContractUsageError(msg) from outcome.error
 
 
+def _once(verdicts: list[Verdict], documents: list[Document]) -> list[Verdict]:
+    """Return the verdicts with a mistake that any cut shows reported once, where there is no tag in the documents.
+
+    It is reported as `tags`: the result depends on the cuts.
+    """
+    tagless = documents and not any(map(_has_tags, documents))
+    if not tagless or not any(v.contract.name == "tags" and v.status == "failed" for v in verdicts):
+        return verdicts
+    less = {"whitespace_tail", *(["empty_delta"] if all(isinstance(document, Cuts) for document in documents) else [])}
+    return [
+        Verdict(verdict.contract, "skipped", _ANYWHERE)
+        if verdict.status == "failed" and verdict.contract.name in less
+        else verdict
+        for verdict in verdicts
+    ]
+
+
+def _has_tags(document: Document) -> bool:
+    text = document.whole if isinstance(document, Cuts) else getattr(document, "text", "")
+    return has_tag(text if isinstance(text, str) else text.decode("latin-1"))
+
+
+def _replay_ours(consume: Replayed, contract: Contract, stop: tuple[str, ...]) -> Report:
+    """Replay the moves of a failure on those of our documents that have them."""
+    report = _proving(report_of(name_of(consume), [_verdict(consume, contract, [], stop)]))
+    if consume.replayed:
+        return report
+    msg = f"only={consume.only!r}: no document of {contract.name} has these moves; give the document that failed"
+    raise ContractUsageError(msg)
+
+
 def _replay(consume: Consume, document: Document, moves: Moves, names: list[Contract]) -> Verdict:
     contract = names[0] if len(names) == 1 else CATALOGUE[document.contract(moves)]
     return verdict_of(contract, lambda: run_document(document, consume, contract=contract.name, only=moves))
 
 
-def _verdict(consume: Consume, contract: Contract, documents: list[Document], stop: tuple[str, ...]) -> Verdict:
+def _verdict(
+    consume: Consume, contract: Contract, documents: list[Document], stop: tuple[str, ...], *, is_right: bool = False
+) -> Verdict:
     check = contract.checks["consumer"]
+    if contract.name == "tags" and is_right:
+        check = partial(check, whole_is_right=True)
 
     def run() -> None:
         if contract.name == "stop_sequence" and not documents:

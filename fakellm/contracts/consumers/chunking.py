@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from fakellm.contracts.catalogue import CATALOGUE
 from fakellm.contracts.consumers.arrivals import Chunks, settle
 from fakellm.contracts.consumers.cuts import Cuts
-from fakellm.contracts.consumers.search import EXAMPLES, SEED, UndividedError, focused, search
+from fakellm.contracts.consumers.search import SEED, UndividedError, focused, search
 from fakellm.contracts.consumers.sse_moves import SSEBody, looks_like_sse
 from fakellm.contracts.documents import Document, Moves
 from fakellm.errors import ContractUsageError, clip
@@ -24,7 +24,7 @@ _METHODS = ("apply", "sweep", "strategy", "shown", "contract")
 
 def any_chunking(
     *documents: Any,
-    examples: int = EXAMPLES,
+    examples: int | None = None,
     seed: int = SEED,
     sse: bool | None = None,
     stop: str | Iterable[str] = (),
@@ -52,9 +52,10 @@ def any_chunking(
 
     Each document is tried undivided (twice), per unit, every 2 to 16 units, with each single cut, with each window of
     0 to 3 units as a chunk of its own (width 0 is an empty chunk; `empty=False` leaves these out), all of that for up
-    to 400 units, less per unit for longer ones, down to 200 variants; then in `examples` chunkings that hypothesis
-    draws, the same for the same `seed`. `limit` is for tests that take long: so many variants of all that come before
-    the examples, evenly spread. `only` are the moves that a failure showed: it replays this one chunking.
+    to 400 units, less per unit for longer ones, down to 60 variants; then in `examples` chunkings that hypothesis
+    draws, the same for the same `seed`, by default 100, of long documents fewer, down to 20. `limit` is for tests that
+    take long: so many variants of all that come before the examples, evenly spread. `only` are the moves that a
+    failure showed: it replays this one chunking.
 
     Raises `BrokenContractError` with the smallest counter-example, the test's own error if it fails undivided, and
     `ContractUsageError` for what could prove nothing.
@@ -62,7 +63,8 @@ def any_chunking(
     known = documents_of(documents, sse=sse, stop=stop, empty=empty)
     if contracts is not None and only is None:
         known = _about(known, contracts)
-    check_number("examples", examples)
+    if examples is not None:
+        check_number("examples", examples)
     check_number("seed", seed)
     if limit is not None:
         check_number("limit", limit)
@@ -233,8 +235,14 @@ def replayed(documents: list[Document], only: Any) -> Moves | None:
     if len(documents) != 1:
         msg = f"only= is about one document, and {len(documents)} are given: keep the one that failed"
         raise ContractUsageError(msg)
+    moves = check_moves(only)
+    documents[0].apply(moves)
+    return moves
+
+
+def check_moves(only: Any) -> Moves:
+    """Return moves as a tuple. Raises `ContractUsageError` for what are none."""
     if not isinstance(only, (tuple, list)):
         msg = f"only= takes the moves of a failure, a tuple such as (15,), not {only!r}"
         raise ContractUsageError(msg)
-    documents[0].apply(tuple(only))
     return tuple(only)

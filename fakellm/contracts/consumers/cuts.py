@@ -40,7 +40,7 @@ def limit_for(length: int) -> int:
 
 
 def examples_for(length: int) -> int:
-    """Return how many examples are drawn by default: 100, for a document of more than 3,333 units fewer, 20 at least."""
+    """Return how many examples are drawn by default: 100, beyond 3,333 units fewer, 20 at least."""
     return min(_EXAMPLES, limit_for(length) // 3)
 
 
@@ -77,11 +77,6 @@ class Cuts:
     @property
     def _places(self) -> tuple[str, ...]:
         return places_of(self.whole, self.stop)
-
-    @property
-    def has_tags(self) -> bool:
-        """Whether there is a tag in it, or what begins like one."""
-        return "tags" in self._places
 
     @property
     def examples(self) -> int:
@@ -137,7 +132,7 @@ class Cuts:
         yield from self._isolations(self._some(max(limit - len(singles), 0) // len(WIDTHS)))
 
     def _some(self, count: int) -> list[int]:
-        """Return at most `count` positions: all, or a third telling ones, a third hot ones, the others evenly spread."""
+        """Return at most `count` positions: all, or a third telling ones, a third hot ones, and others."""
         if len(self.positions) <= count:
             return self.positions
         telling = spread([place for place in self.hot if self._places[place] in TELLING], count // 3)

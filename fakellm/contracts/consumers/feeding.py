@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 from fakellm.contracts.consumers.arrivals import Stream, joined, settle
+from fakellm.contracts.consumers.cuts import Cuts
 from fakellm.contracts.consumers.samples import Sample
-from fakellm.contracts.consumers.search import EXAMPLES, SEED, Outcome, UndividedError, attempted, focused, search
+from fakellm.contracts.consumers.search import SEED, Outcome, UndividedError, attempted, focused, search
 from fakellm.contracts.consumers.sse_moves import SSEBody
 from fakellm.contracts.documents import Document, Moves
 from fakellm.contracts.verdicts import Skip
@@ -36,7 +38,7 @@ def run_document(
     consume: Consume,
     *,
     contract: str | None = None,
-    examples: int = EXAMPLES,
+    examples: int | None = None,
     seed: int = SEED,
     only: Moves | None = None,
     long: str = "",
@@ -50,6 +52,10 @@ def run_document(
     the consumer fails on the undivided document.
     """
     name = name_of(consume)
+    if isinstance(consume, Replayed):
+        only = consume.only
+        if not consume.can_replay(document):
+            return
     try:
         found = search(document, run or fed(consume, document), examples=examples, seed=seed, only=only)
     except UndividedError as failure:
@@ -60,11 +66,24 @@ def run_document(
         return
     how = "fails" if found.divided.error else "comes to something else"
     what = f"{name} {how} when the same document comes in other chunks"
-    raise found.broken(what, f"check_consumer({name}, $)", contract, long=long) from found.divided.error
+    call = f"check_consumer({name}, $)"
+    if contract is not None and isinstance(document, (Cuts, SSEBody)) and _named(document, found.moves) != contract:
+        call = f"check_consumer({name}, $, contracts={contract!r})"
+    raise found.broken(what, call, contract, long=long) from found.divided.error
+
+
+def _named(document: Cuts | SSEBody, moves: Moves) -> str:
+    """Return the contract that the moves would be for if none were in focus."""
+    return replace(document, focus=None).contract(moves)
+
+
+def ours(consume: Consume, contract: str) -> str:
+    """Return the call that replays a failure on a document of ours, which nobody wants to paste."""
+    return f"check_consumer({name_of(consume)}, contracts={contract!r}, $)"
 
 
 def check_documents(
-    contract: str, consume: Consume, document: Document | None, samples: Iterable[tuple[Sample, ...]]
+    contract: str, consume: Consume, document: Document | None, samples: Iterable[tuple[Sample, ...]] = ()
 ) -> None:
     """Check a consumer on the document, or on samples: of each group the first that it can read.
 
@@ -72,28 +91,13 @@ def check_documents(
     """
     if document is None:
         for sample in usable(consume, samples):
-            _check_sample(contract, consume, focused(sample.document, contract) or sample.document)
+            of = focused(sample.document, contract) or sample.document
+            run_document(of, consume, contract=contract, long=ours(consume, contract))
         return
     found = focused(document, contract)
     if found is None:
         raise Skip("nothing in the document is about it")
     run_document(found, consume, contract=contract)
-
-
-def _check_sample(contract: str, consume: Consume, document: Document) -> None:
-    only = consume.only if isinstance(consume, Replayed) else None
-    if only is not None and not _has(document, only):
-        return
-    long = f"check_consumer({name_of(consume)}, contracts={contract!r}, $)"
-    run_document(document, consume, contract=contract, only=only, long=long)
-
-
-def _has(document: Document, moves: Moves) -> bool:
-    try:
-        document.apply(moves)
-    except ContractUsageError:
-        return False
-    return True
 
 
 class Replayed:
@@ -102,11 +106,21 @@ class Replayed:
     def __init__(self, consume: Consume, only: Moves) -> None:
         self._consume = consume
         self.only = only
+        self.replayed = 0
         self.__name__ = name_of(consume)
 
     def __call__(self, chunks: Any) -> Any:
         """Consume chunks."""
         return self._consume(chunks)
+
+    def can_replay(self, document: Document) -> bool:
+        """Tell whether a document has these moves, and count those that have."""
+        try:
+            document.apply(self.only)
+        except ContractUsageError:
+            return False
+        self.replayed += 1
+        return True
 
 
 def usable(consume: Consume, groups: Iterable[tuple[Sample, ...]]) -> list[Sample]:
@@ -114,7 +128,7 @@ def usable(consume: Consume, groups: Iterable[tuple[Sample, ...]]) -> list[Sampl
     found, reasons = [], []
     for group in groups:
         for sample in group:
-            reason = _why_not(consume, sample)
+            reason = reason_against(consume, sample)
             if reason is None:
                 found.append(sample)
                 break
@@ -124,7 +138,8 @@ def usable(consume: Consume, groups: Iterable[tuple[Sample, ...]]) -> list[Sampl
     return found
 
 
-def _why_not(consume: Consume, sample: Sample) -> str | None:
+def reason_against(consume: Consume, sample: Sample) -> str | None:
+    """Return why a consumer is not made for a sample, or None if it is."""
     outcome = attempted(fed(consume, sample.document), sample.document.apply(()))
     kind = type(sample.document.apply(())[0]).__name__
     if outcome.error is not None:

@@ -41,9 +41,10 @@ def places_of(whole: str | bytes, stop: tuple[str, ...] = ()) -> tuple[str, ...]
 
 def _text_places(text: str, stop: tuple[str, ...]) -> list[str]:
     """Return the names of a text's places, where each is that of the highest rank."""
-    names = ["partial_json" if _is_json(text) else "text"] * (len(text) + 1)
+    is_json = _is_json(text)
+    names = ["partial_json" if is_json else "text"] * (len(text) + 1)
     marks = (
-        ("whitespace_tail", _spaces_and_ends(text) if not _is_json(text) else ()),
+        ("whitespace_tail", () if is_json else _spaces_and_ends(text)),
         ("tags", (place for tag in _TAG.finditer(text) for place in range(tag.start() + 1, tag.end()))),
         ("stop_sequence", (place for word in stop for place in _beginnings(text, word))),
         ("grapheme", _inside_graphemes(text)),

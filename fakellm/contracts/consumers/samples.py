@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,10 @@ from fakellm.contracts.documents import Document
 from fakellm.wire.sse import SSE, encode_sse
 
 _WORD = "answer"
-_SAID = "The answer, f\u00fcr \U0001f600"
+_END = "here"
+_SAID = "The answer is here, f\u00fcr \U0001f600"
+_SEPARATED = "The answer\u2028is\u0085here, f\u00fcr \U0001f600"
+"""With characters that end a line for `str.splitlines`, and in no event stream."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +31,9 @@ def _written(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-def _chat() -> bytes:
+def _chat(said: str) -> bytes:
     """Return a stream of chat completions."""
-    deltas: tuple[dict[str, str], ...] = ({"role": "assistant", "content": _SAID[:4]}, {"content": _SAID[4:]}, {})
+    deltas: tuple[dict[str, str], ...] = ({"role": "assistant", "content": said[:4]}, {"content": said[4:]}, {})
     chunks = [
         {
             "id": "c1",
@@ -44,14 +47,14 @@ def _chat() -> bytes:
     return b"".join(encode_sse(SSE(data)) for data in (*map(_written, chunks), "[DONE]"))
 
 
-def _messages() -> bytes:
+def _messages(said: str) -> bytes:
     """Return a stream of Messages."""
     message = {"id": "m1", "type": "message", "role": "assistant", "model": "m", "content": []}
     ends = {"stop_reason": None, "stop_sequence": None}
     events: tuple[dict[str, Any], ...] = (
         {"type": "message_start", "message": message | ends | {"usage": {"input_tokens": 1, "output_tokens": 1}}},
         {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
-        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": _SAID}},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": said}},
         {"type": "content_block_stop", "index": 0},
         {"type": "message_delta", "delta": ends | {"stop_reason": "end_turn"}, "usage": {"output_tokens": 5}},
         {"type": "message_stop"},
@@ -64,6 +67,11 @@ def _texts(*texts: str) -> tuple[tuple[Sample, ...], ...]:
     return tuple((Sample(Cuts(text)), Sample(Cuts(text.encode()))) for text in texts)
 
 
+def _bodies(make: Callable[[str], bytes]) -> tuple[Sample, Sample]:
+    """Return a stream as two samples: with separators in its data, and without, for who takes those for line ends."""
+    return Sample(SSEBody(make(_SEPARATED)), _END), Sample(SSEBody(make(_SAID)), _END)
+
+
 def stopped(stop: tuple[str, ...]) -> Iterator[tuple[Sample, ...]]:
     """Yield texts with a near miss, the stop sequence, and what must not be shown."""
     for word in stop:
@@ -71,9 +79,11 @@ def stopped(stop: tuple[str, ...]) -> Iterator[tuple[Sample, ...]]:
         yield Sample(Cuts(text, stop=stop)), Sample(Cuts(text.encode(), stop=stop))
 
 
-BODIES = (Sample(SSEBody(_messages())),), (Sample(SSEBody(_chat())),)
+BODIES = _bodies(_messages), _bodies(_chat)
 TAGS = _texts("<think>plan: 1 < 2</think>The <b>answer</b>, <|tool|>{}</tool> a<b.")
-TAILS = _texts("  The answer:\n\n    - is\t42 \n\n", " The answer  is 42 ", "The answer: 4\n2")
+TAILS = _texts(
+    "  The answer:\n\n    - is\t42 \n\n", " The answer  is 42 ", "The answer: 4\n2", "ha ha ha, the answer is 111"
+)
 GRAPHEMES = _texts(
     "\U0001f469\u200d\U0001f469\u200d\U0001f467 answer e\u0301 \U0001f1e9\U0001f1ea \U0001f44d\U0001f3fd\ufe0f!"
 )

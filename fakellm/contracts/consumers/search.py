@@ -23,7 +23,9 @@ from fakellm.errors import BrokenContractError, ContractUsageError, UnexpectedCa
 _TEXT = 500
 _LINE = 300
 _SHORT, _CONTEXT = 160, 40
+_PLAIN = 12
 EXAMPLES = 100
+"""How many examples are drawn where neither the caller nor the document says."""
 SEED = 0
 
 
@@ -82,7 +84,7 @@ class Finding:
         """
         whole, divided = passes or self.whole.text, self.divided.text
         if self.divided.error is None:
-            whole, divided = _from_first_difference(whole, divided)
+            whole, divided = _around_first_difference(whole, divided)
         return broken(
             contract or self.contract,
             what,
@@ -95,16 +97,19 @@ class Finding:
 
     def _replay(self, how: str, long: str) -> str:
         document, only = pasted(self.document), f"only={self.moves!r}"
-        if document is not None:
+        if document is not None and (not long or isinstance(self.document, (Cuts, SSEBody))):
             return how.replace("$", f"{document}, {only}", 1)
         return long.replace("$", only) or f"add {only} to the arguments of {how.partition('(')[0]}, for this document"
 
 
-def _from_first_difference(one: str, other: str) -> tuple[str, str]:
-    """Return two long texts without what they have in common at the begin, and not too long."""
+def _around_first_difference(one: str, other: str) -> tuple[str, str]:
+    """Return of two texts, where one is long, the same part: what is around the place where they begin to differ."""
+    if max(len(one), len(other)) <= _SHORT:
+        return one, other
     same = next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
-    start = same - _CONTEXT if max(len(one), len(other)) > _SHORT and same > 2 * _CONTEXT else 0
-    return "…" * bool(start) + one[start:], "…" * bool(start) + other[start:]
+    start = same - _CONTEXT if same > 2 * _CONTEXT else 0
+    end = start + _SHORT
+    return tuple("…" * (start > 0) + text[start:end] + "…" * (len(text) > end) for text in (one, other))  # type: ignore[return-value]
 
 
 def _count(number: int, noun: str) -> str:
@@ -125,12 +130,14 @@ def is_same(one: Any, other: Any) -> bool:
 
 def pasted(document: Document) -> str | None:
     """Return the document as an argument to paste, or None where it is long or no literal."""
-    chunks = document.apply(())
-    whole = chunks if all(type(chunk) is dict for chunk in chunks) else chunks[0]
-    if not isinstance(whole, (str, bytes, list)) or len(repr(whole)) > _LINE:
-        return None
-    is_plain = isinstance(document, Cuts) and isinstance(whole, bytes) and looks_like_sse(whole)
-    return repr(whole) + (", sse=False" if is_plain else "")
+    if isinstance(document, (Cuts, SSEBody)):
+        (whole,) = document.apply(())
+        is_plain = isinstance(document, Cuts) and isinstance(whole, bytes) and looks_like_sse(whole)
+        stop = f", stop={document.stop!r}" if isinstance(document, Cuts) and document.stop else ""
+        text: str | None = repr(whole)
+    else:
+        text, is_plain, stop = getattr(document, "literal", None), False, ""
+    return text + stop + ", sse=False" * is_plain if text is not None and len(text) <= _LINE else None
 
 
 class UndividedError(Exception):
@@ -223,13 +230,22 @@ class _Search:
             smallest = next((m for m in self.document.sweep() if len(m) == 1 and self.fails(m)), smallest)
         if len(smallest) > 2:  # noqa: PLR2004 - an isolation is two cuts
             smallest = next((m for m in self.document.sweep() if len(m) == 2 and self.fails(m)), smallest)  # noqa: PLR2004
-        return smallest
+        return self._plainest(smallest)
+
+    def _plainest(self, moves: Moves) -> Moves:
+        """Return a cut where nothing is special, if that fails as well: then it is not about white space or the end."""
+        if not isinstance(self.document, Cuts) or self.document.contract(moves) != "whitespace_tail":
+            return moves
+        places = self.document.plain
+        few = [*places[:_PLAIN], *spread(places[_PLAIN:], _PLAIN)]
+        return next(((place,) for place in few if self.fails((place,))), moves)
 
 
-def _distinct(document: Document, examples: int, seed: int, limit: int | None) -> Iterator[Moves]:
+def _distinct(document: Document, examples: int | None, seed: int, limit: int | None) -> Iterator[Moves]:
     """Yield the sweep, then examples, each set of moves once and the empty one never."""
+    count: int = getattr(document, "examples", EXAMPLES) if examples is None else examples
     seen: set[Moves] = {()}
-    for moves in chain(_bounded(document.sweep(), limit), _examples(document, examples, seed)):
+    for moves in chain(_bounded(document.sweep(), limit), _examples(document, count, seed)):
         if moves not in seen:
             seen.add(moves)
             yield moves
@@ -262,14 +278,15 @@ def search(
     document: Document,
     consume: Callable[[list[Any]], Any],
     *,
-    examples: int = EXAMPLES,
+    examples: int | None = None,
     seed: int = SEED,
     limit: int | None = None,
     only: Moves | None = None,
 ) -> Finding | None:
     """Return the smallest set of moves for which `consume(chunks)` differs from that of the undivided document.
 
-    `consume` gets a list of chunks and returns a value, or raises. `limit` bounds the sweep. With `only` this one set
+    `consume` gets a list of chunks and returns a value, or raises. `limit` bounds the sweep, and
+    `examples` are 100 by default, fewer for a long document. With `only` this one set
     of moves is tried, and shown as it is. Raises `UndividedError` if `consume` raises for the document as it is, and
     `ContractUsageError` if the same chunks do not give the same result.
     """

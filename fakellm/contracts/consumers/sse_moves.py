@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from fakellm.contracts.consumers.cuts import Cuts, limit_for, show, spread
+from fakellm.contracts.consumers.cuts import Cuts, dense, examples_for, limit_for, show, spread
 from fakellm.contracts.documents import Moves
 from fakellm.errors import ContractUsageError
 from fakellm.wire.sse import SSEDecoder
@@ -43,6 +43,15 @@ def looks_like_sse(body: bytes) -> bool:
     return bool([*decoder.feed(body), *decoder.close()])
 
 
+class _Edition(NamedTuple):
+    """A body that was written anew: what is new, in order, where each begins, by how much it shifts, and the bytes."""
+
+    edits: list[tuple[int, int, bytes]]
+    starts: list[int]
+    shifts: list[int]
+    body: bytes
+
+
 @dataclass(frozen=True)
 class SSEBody:
     """The bytes of an event stream as a document.
@@ -58,6 +67,16 @@ class SSEBody:
     @cached_property
     def _cuts(self) -> Cuts:
         return Cuts(self.body, empty=self.empty)
+
+    @property
+    def examples(self) -> int:
+        """How many examples of the strategy are tried by default."""
+        return examples_for(len(self.body))
+
+    @cached_property
+    def _editions(self) -> dict[str | None, _Edition]:
+        """The body with each way to end lines that was asked for."""
+        return {}
 
     @cached_property
     def _line_ends(self) -> list[tuple[int, int]]:
@@ -110,15 +129,10 @@ class SSEBody:
 
     def apply(self, moves: Moves) -> list[Any]:
         """Return the reads after the moves. Raises `ContractUsageError` for a move that does not exist."""
-        return self._read(moves)[0]
+        return self._read(moves, self._edition(moves))
 
-    def _read(self, moves: Moves) -> tuple[list[bytes], dict[int, str]]:
-        """Return the reads, and where in the new body they and what was inserted begin."""
-        self._check(moves)
-        edits = self._edits(moves)
-        starts = [start for start, _, _ in edits]
-        shifts = [0, *accumulate(len(new) - (end - start) for start, end, new in edits)]
-        body = self._edited(edits)
+    def _read(self, moves: Moves, edition: _Edition) -> list[bytes]:
+        _, starts, shifts, body = edition
 
         def offset(position: int, more: int) -> int:
             return min(position + shifts[bisect_left(starts, position)] + more, len(body))
@@ -126,14 +140,13 @@ class SSEBody:
         cuts = sorted(offset(position, more) for kind, position, more in _of_three(moves) if kind == "cut")
         if not self._may_be_empty:
             cuts = sorted({*cuts} - {0, len(body)})
-        marks = {start + shift: " + " for (start, _, _), shift in zip(edits, shifts, strict=False)}
-        marks |= {start + shift + len(new): " + " for (start, _, new), shift in zip(edits, shifts, strict=False)}
-        return [body[start:end] for start, end in pairwise((0, *cuts, len(body)))], marks
+        return [body[start:end] for start, end in pairwise((0, *cuts, len(body)))]
 
     def _check(self, moves: Moves) -> None:
+        size = len(self.body)
         for move in moves:
             match move:
-                case ("cut", int(at), int(more)) if 0 <= at <= len(self.body) and more >= 0:
+                case ("cut", int(at), int(more)) if 0 <= at <= size and more >= 0:
                     continue
                 case ("insert", int(at), str(what)) if at in self._borders and what in self._inserts:
                     continue
@@ -145,17 +158,25 @@ class SSEBody:
             )
             raise ContractUsageError(msg)
 
-    def _edits(self, moves: Moves) -> list[tuple[int, int, bytes]]:
-        """Return what is written anew, as (start, end, bytes) in the order of the body."""
-        written = next((LINE_ENDS[move[1]] for move in moves if move[0] == "line_ends"), None)
-        edits = [
-            (position, position, INSERTS[what].replace(b"\n", written or self._eol))
-            for kind, position, what in _of_three(moves)
-            if kind == "insert"
-        ]
+    def _edition(self, moves: Moves) -> _Edition:
+        """Return the body after the moves that are no cuts. Raises `ContractUsageError` for a move that is none."""
+        self._check(moves)
+        name = next((move[1] for move in moves if move[0] == "line_ends"), None)
+        inserts = [(position, what) for kind, position, what in _of_three(moves) if kind == "insert"]
+        if inserts:
+            return self._made(name, inserts)
+        if name not in self._editions:
+            self._editions[name] = self._made(name, [])
+        return self._editions[name]
+
+    def _made(self, name: str | None, inserts: list[tuple[int, str]]) -> _Edition:
+        written = LINE_ENDS[name] if name is not None else None
+        edits = [(at, at, INSERTS[what].replace(b"\n", written or self._eol)) for at, what in inserts]
         if written is not None:
             edits += [(start, end, written) for start, end in self._line_ends]
-        return sorted(edits, key=lambda edit: (*edit[:2], edit[2] != INSERTS["bom"]))
+        edits.sort(key=lambda edit: (*edit[:2], edit[2] != INSERTS["bom"]))
+        shifts = [0, *accumulate(len(new) - (end - start) for start, end, new in edits)]
+        return _Edition(edits, [start for start, _, _ in edits], shifts, self._edited(edits))
 
     def _edited(self, edits: list[tuple[int, int, bytes]]) -> bytes:
         parts, done = [], 0
@@ -184,7 +205,7 @@ class SSEBody:
         for name in self._others:
             ends: Moves = (("line_ends", name),)
             yield ends
-            yield (*(("cut", place, 0) for place in range(1, len(self.body))), *ends)
+            yield (*(("cut", place, 0) for place in dense(range(1, len(self.body)))), *ends)
             for start, end in some:
                 yield from ((("cut", start, more), *ends) for more in range(len(LINE_ENDS[name])))
                 if end < len(self.body):
@@ -221,7 +242,11 @@ class SSEBody:
 
     def shown(self, moves: Moves) -> str:
         """Show the reads around the cuts, `+` around what was inserted, and how lines end if that was changed."""
-        reads, marks = self._read(moves)
+        edition = self._edition(moves)
+        reads = self._read(moves, edition)
+        marks: dict[int, str] = {}
+        for (start, _, new), shift in zip(edition.edits, edition.shifts, strict=False):
+            marks |= dict.fromkeys((start + shift, start + shift + len(new)), " + ")
         written = next((move[1] for move in moves if move[0] == "line_ends"), None)
         if written is not None:
             text = f"line ends {LINE_ENDS[written]!r}"

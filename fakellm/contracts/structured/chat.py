@@ -56,6 +56,9 @@ class Chat:
                 self._open.setdefault(choice["index"], at)
                 if choice.get("finish_reason"):
                     self._finish[choice["index"]] = at
+        self._kinds: dict[int, set[type]] = {}
+        for choice in self._all():
+            self._kinds.setdefault(choice["index"], set()).add(type(_delta(choice).get("content")))
         self._argued = {
             (choice["index"], tool["index"])
             for choice in self._all()
@@ -90,7 +93,7 @@ class Chat:
 
     def _empty_forms(self, choice: int) -> list[str]:
         """Return the ways to say nothing. `content: ""` makes a text of a content that was null: not there."""
-        kinds = {type(_delta(c).get("content")) for c in self._all() if c["index"] == choice}
+        kinds = self._kinds[choice]
         forms = ["empty"] if kinds <= {str, type(None)} and str in kinds else []
         return [*forms, "null", "absent"] if self.nulls else forms
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain, islice, zip_longest
 from typing import TYPE_CHECKING, Any, get_args
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 SWEEP = 300
 """How many sets of moves a sweep has at most."""
+_LEAST, _CHUNKS = 40, 20_000
+_EXAMPLES = 100
 _SOME, _MANY = 24, 400
 """How many cuts of one text a sweep and a strategy choose from."""
 _NEAR = 20
@@ -58,6 +60,23 @@ class Structured:
     form: Form
     only: str | None = None
     written: str | None = None
+    known: dict[int, list[tuple[str, Move]]] = field(default_factory=dict, repr=False)
+    """Number of cuts of one text -> every move, and the contract that it is for; not to be made again."""
+
+    @property
+    def limit(self) -> int:
+        """How many sets of moves its sweep has at most: 300, from 67 chunks on that 20,000 are fed, 40 at least."""
+        return max(_LEAST, min(SWEEP, _CHUNKS // len(self.stream.chunks)))
+
+    @property
+    def examples(self) -> int:
+        """How many examples of the strategy are tried by default."""
+        return min(_EXAMPLES, self.limit // 3)
+
+    @property
+    def text(self) -> str:
+        """What it says."""
+        return "".join(map(_text, self.stream.chunks))
 
     @property
     def literal(self) -> str | None:
@@ -71,7 +90,7 @@ class Structured:
     @cached_property
     def contracts(self) -> frozenset[str]:
         """The contracts that it has moves for."""
-        return frozenset(map(self._contract, self.singles))
+        return frozenset(name for name, _ in self._every(_SOME) if self.only in (None, name))
 
     @cached_property
     def singles(self) -> list[Move]:
@@ -88,8 +107,12 @@ class Structured:
         return frozenset(self._pool)
 
     def _moves(self, limit: int) -> list[Move]:
-        moves = unique(self.stream.moves(limit))
-        return [move for move in moves if self.only in (None, self._contract(move))]
+        return [move for name, move in self._every(limit) if self.only in (None, name)]
+
+    def _every(self, limit: int) -> list[tuple[str, Move]]:
+        if limit not in self.known:
+            self.known[limit] = [(self._contract(move), move) for move in unique(self.stream.moves(limit))]
+        return self.known[limit]
 
     def apply(self, moves: Moves) -> list[Any]:
         """Return the chunks after the moves, of the type that was given, fresh each time.
@@ -106,11 +129,11 @@ class Structured:
         return sorted(found)
 
     def sweep(self) -> Iterator[Moves]:
-        """Yield each kind of move everywhere, then the single moves, kinds by turns; at most 300 sets."""
+        """Yield each kind of move everywhere, then the single moves, kinds by turns; at most `limit` sets."""
         kinds = list(groups(self.singles, lambda move: (self._contract(move), move.kind, move.what[:4])).values())
         everywhere = (kind for kind in kinds if len(kind) > 1 and kind[0].kind not in ("calls", "choices"))
         singles = ([move] for move in chain.from_iterable(zip_longest(*kinds)) if move is not None)
-        yield from map(_plain, islice(chain(everywhere, singles), SWEEP))
+        yield from map(_plain, islice(chain(everywhere, singles), self.limit))
 
     def strategy(self) -> SearchStrategy[Moves]:
         """Return the hypothesis strategy of one to eight moves of any kinds, near each other or not."""

@@ -54,8 +54,12 @@ def dicts_of(value: object) -> tuple[list[Chunk], Form]:
     if all(callable(getattr(chunk, "model_dump", None)) for chunk in value):
         dumped = [chunk.model_dump(exclude_unset=True, warnings=False) for chunk in value]
         return dumped, _maker_of(value, dumped)
+    if all(isinstance(chunk, (str, bytes)) for chunk in value):
+        msg = f"{clip(repr(value), 80)} is a text in pieces; join them, it is cut anew in many ways"
+        raise ContractUsageError(msg)
     place = next(at for at, chunk in enumerate(value) if type(chunk) is not type(value[0]) or not _is_known(chunk))
-    msg = f"chunk {place} is {clip(repr(value[place]), 80)}; all are to be of one kind, and there are moves for {TAKES}"
+    kinds = "all are to be of one kind, and " if len({*map(type, value)}) > 1 else ""
+    msg = f"chunk {place} is {clip(repr(value[place]), 80)}; {kinds}there are moves for {TAKES}"
     raise ContractUsageError(msg)
 
 

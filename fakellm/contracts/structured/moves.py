@@ -10,6 +10,8 @@ from typing import Any, NamedTuple, TypeVar
 T = TypeVar("T")
 Chunk = dict[str, Any]
 
+_NESTED = (dict, list)
+
 MERGES = 40
 """How many merges of lanes (parallel tool calls, choices) are tried in a sweep, where there are more."""
 
@@ -45,8 +47,10 @@ class Move(NamedTuple):
 def copied(value: Any) -> Any:
     """Return a copy of JSON values that shares no list or dict with it."""
     if isinstance(value, dict):
-        return {key: copied(item) for key, item in value.items()}
-    return [copied(item) for item in value] if isinstance(value, list) else value
+        return {key: copied(item) if isinstance(item, _NESTED) else item for key, item in value.items()}
+    if isinstance(value, list):
+        return [copied(item) if isinstance(item, _NESTED) else item for item in value]
+    return value
 
 
 def text_of(mapping: Mapping[str, Any], key: str) -> str:
