@@ -18,7 +18,6 @@ from fakellm.contracts.verdicts import broken
 from fakellm.errors import ContractUsageError
 
 Checking = Callable[[], Coroutine[Any, Any, Any]]
-_TASK = re.compile(r"Task-\d+")
 _PATIENCE = 20.0  # real seconds; only a stream that hangs takes them
 _IMPATIENCE = 1.0  # once one has
 _LONGEST = 100_000.0  # virtual seconds of one check
@@ -37,7 +36,7 @@ def arun(check: Checking, name: str) -> Any:
         return run(_quietly(check, name))
     except VirtualDeadlockError as error:
         what = "the stream waits for something that nobody will ever do"
-        raise broken(name, what, ("deadlock", _renumbered(str(error)))) from None
+        raise broken(name, what, ("deadlock", str(error))) from None
 
 
 async def _quietly(check: Checking, name: str) -> Any:
@@ -53,12 +52,6 @@ async def _quietly(check: Checking, name: str) -> Any:
         if not limit.expired():
             raise
         raise broken(name, f"the stream goes on waiting: after {_LONGEST:g} s it has not come to an end") from None
-
-
-def _renumbered(text: str) -> str:
-    """Return a text with asyncio's task numbers counted from 1, so that the same deadlock reads the same each time."""
-    numbers = {name: f"Task-{place}" for place, name in enumerate(dict.fromkeys(_TASK.findall(text)), 1)}
-    return _TASK.sub(lambda match: numbers[match[0]], text)
 
 
 def by_hand(check: Checking, name: str, *, patient: bool) -> Any:
