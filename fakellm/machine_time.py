@@ -8,9 +8,9 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import partial
-from threading import get_ident
+from threading import Lock, get_ident
 from typing import Any, Protocol
 
 READS = ("monotonic", "perf_counter", "time")
@@ -34,42 +34,80 @@ class Sleeps(Protocol):
 def patched(clock: Sleeps) -> Iterator[None]:
     """Let this thread's `time.sleep`, `monotonic`, `perf_counter` and `time` be the clock's, inside the block.
 
-    Other threads keep the machine's time, and so does an event loop that runs in real time.
+    Other threads keep the machine's time, and so does an event loop that runs in real time. Blocks may overlap: the
+    first puts the functions in place, the last one out puts the originals back, and the newest that is ours counts.
     """
-    owner = get_ident()
+    block = _Block(clock)
+    with _lock:
+        if not _blocks:
+            _replace()
+        _blocks.append(block)
+    try:
+        yield
+    finally:
+        with _lock:
+            _blocks.remove(block)
+            if not _blocks:
+                for name, original in _originals.items():
+                    setattr(time, name, original)
 
-    def is_ours() -> bool:
+
+class _Block:
+    """One clock in place of the machine's time, for the thread that made it."""
+
+    def __init__(self, clock: Sleeps) -> None:
+        self.clock = clock
+        self._owner = get_ident()
+        self._starts: dict[str, Any] = {}
+
+    def is_ours(self) -> bool:
         asyncio = sys.modules.get("asyncio")
         loop = asyncio._get_running_loop() if asyncio is not None else None  # noqa: SLF001 - documented
-        return get_ident() == owner and (loop is None or getattr(loop, "clock", None) is clock)
+        return get_ident() == self._owner and (loop is None or getattr(loop, "clock", None) is self.clock)
 
-    with ExitStack() as stack:
-        _put("sleep", partial(_sleep, clock, is_ours, time.sleep), stack)
-        for name in READS:
-            for full, unit in ((name, 1), (f"{name}_ns", 10**9)):
-                original = getattr(time, full)
-                _put(full, partial(_read, clock, is_ours, original, original() - _in(unit, clock.now), unit), stack)
-        yield
-
-
-def _in(unit: int, seconds: float) -> Any:
-    return seconds if unit == 1 else round(seconds * unit)
+    def read(self, name: str, unit: int) -> Any:
+        passed = self.clock.now if unit == 1 else round(self.clock.now * unit)
+        start = self._starts.get(name)
+        if start is None:
+            start = self._starts[name] = _originals[name]() - passed
+        return start + passed
 
 
-def _sleep(clock: Sleeps, is_ours: Callable[[], bool], original: Callable[[float], None], seconds: float, /) -> None:
-    if not is_ours():
-        original(seconds)
+_lock = Lock()
+_blocks: list[_Block] = []
+_originals: dict[str, Callable[..., Any]] = {}
+"""The functions of the module `time` while they are replaced, which is a state of the process as that module is."""
+
+
+def _replace() -> None:
+    _put("sleep", _sleep)
+    for name in READS:
+        _put(name, partial(_read, name, 1))
+        _put(f"{name}_ns", partial(_read, f"{name}_ns", 10**9))
+
+
+def _put(name: str, function: Callable[..., Any]) -> None:
+    _originals[name] = getattr(time, name)
+    setattr(time, name, function)
+
+
+def _ours() -> _Block | None:
+    return next((block for block in reversed(_blocks) if block.is_ours()), None)
+
+
+def _sleep(seconds: float, /) -> None:
+    block = _ours()
+    if block is None:
+        _originals["sleep"](seconds)
         return
     if seconds < 0:
         msg = "sleep length must be non-negative"
         raise ValueError(msg)
-    clock.sleep(seconds)
+    block.clock.sleep(seconds)
+    if note := getattr(block.clock, "note", None):
+        note(f"time.sleep({seconds:g})")
 
 
-def _read(clock: Sleeps, is_ours: Callable[[], bool], original: Callable[[], Any], start: Any, unit: int) -> Any:
-    return start + _in(unit, clock.now) if is_ours() else original()
-
-
-def _put(name: str, function: Callable[..., Any], stack: ExitStack) -> None:
-    stack.callback(setattr, time, name, getattr(time, name))
-    setattr(time, name, function)
+def _read(name: str, unit: int) -> Any:
+    block = _ours()
+    return _originals[name]() if block is None else block.read(name, unit)

@@ -61,8 +61,10 @@ class Outside:
         return [*self._busy_jobs(), *self._busy_threads(), *self._open_sockets()]
 
     def others(self) -> list[str]:
-        """Return the threads that were there before the loop: they may wake it, but most never will."""
-        return [f"the thread {thread.name!r}" for thread in self._others() if thread in self._before]
+        """Return what may wake the loop, but mostly never will: threads from before it, and handlers of signals."""
+        threads = [f"the thread {thread.name!r}" for thread in self._others() if thread in self._before]
+        handlers = getattr(self._loop, "_signal_handlers", {})  # asyncio's, on Unix
+        return [*threads, *(f"a handler of the signal {number}" for number in handlers)]
 
     def _busy_jobs(self) -> Iterator[str]:
         threads = [thread for executor in self._executors for thread in getattr(executor, "_threads", ())]

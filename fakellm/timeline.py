@@ -63,6 +63,11 @@ class Timeline:
         if len(self.moments) < _KEPT:
             self.moments.append(Moment(self._now(), kind, text))
 
+    @property
+    def closed(self) -> list[Moment]:
+        """What happened, and the second at which it was over."""
+        return [*self.moments, Moment(self._now(), "over", "")]
+
     def stream(self, name: str) -> TimedStream:
         """Begin a stream, which was asked for now."""
         times = StreamTimes(name, self._now())
@@ -112,6 +117,12 @@ class TimedStream:
             yield chunk
 
 
+_REMEDY = (
+    "  to do:     look for what is random or shared there: sets, ids, threads, caches, the machine's time, "
+    "the jitter of an SDK's back-off"
+)
+
+
 def compare(first: Sequence[Moment], second: Sequence[Moment]) -> None:
     """Raise `TwoRunsDifferError` at the first moment in which two logs part, with what led there."""
     for place, (one, other) in enumerate(zip_longest(first, second)):
@@ -123,6 +134,6 @@ def compare(first: Sequence[Moment], second: Sequence[Moment]) -> None:
             *([before] if before else []),
             f"  first   {one if one is not None else 'ended'}",
             f"  second  {other if other is not None else 'ended'}",
-            "  to do:     look for what is random or shared there: sets, ids, threads, caches, the machine's time",
+            _REMEDY,
         ]
         raise TwoRunsDifferError("\n".join(lines))

@@ -244,6 +244,12 @@ def run(main: Coroutine[Any, Any, T], *, clock: VirtualClock | None = None, seed
 
     Raises `VirtualDeadlockError` if nothing will ever wake it, `WatchdogError` after 60 s of real time.
     """
+    if asyncio._get_running_loop() is not None:  # noqa: SLF001 - documented
+        main.close()
+        msg = (
+            "an event loop runs in this thread already, and virtual_loop.run makes one of its own; await the coroutine"
+        )
+        raise RuntimeError(msg)
     with asyncio.Runner(loop_factory=lambda: VirtualLoop(clock, seed=seed)) as runner:
         return runner.run(main)
 
@@ -255,5 +261,5 @@ def run_twice(main: Callable[[VirtualClock], Coroutine[Any, Any, T]], *, seed: i
     """
     clocks = VirtualClock(), VirtualClock()
     results = [run(main(clock), clock=clock, seed=seed) for clock in clocks]
-    compare(*(clock.timeline.moments for clock in clocks))
+    compare(*(clock.timeline.closed for clock in clocks))
     return results[1]

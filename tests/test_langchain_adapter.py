@@ -823,3 +823,20 @@ def test_nothing_is_left_for_the_collector_to_close(recwarn):
 
 def test_pieces_of_text_may_hold_logprobs():
     assert texts(chat(Text("a", logprobs=[{"token": "a"}])).stream("?")) == ["a", ""]
+
+
+@pytest.mark.parametrize("kind", ["llm", "chat"])
+def test_a_cache_tells_two_fakes_apart(kind):
+    from langchain_core.caches import InMemoryCache
+
+    cache = InMemoryCache()
+    make, fake = (as_langchain_llm, FakeLLM) if kind == "llm" else (as_langchain_chat_model, FakeChatModel)
+    one, other = make(fake("a"), cache=cache), make(fake("b"), cache=cache)
+
+    answers = [getattr(model.invoke("?"), "content", model) for model in (one, other)]
+    if kind == "llm":
+        answers = [model.invoke("?") for model in (one, other)]
+
+    assert answers == ["a", "b"]
+    assert one.model_copy().invoke("?") == one.invoke("?")
+    assert len(one.fake.calls) == 1

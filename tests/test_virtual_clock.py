@@ -229,3 +229,78 @@ def test_a_stall_in_synchronous_code_is_a_timeout():
     with pytest.raises(LLMTimeoutError):
         list(FakeLLM("a", Pause(2), stall(), clock=clock).stream("?"))
     assert clock.now == 2
+
+
+def test_blocks_that_overlap_leave_the_machines_time_as_it_was():
+    import time
+
+    from fakellm.clock import VirtualClock
+
+    before = {name: getattr(time, name) for name in ("sleep", "time", "time_ns", "monotonic", "perf_counter")}
+    first, second = VirtualClock(), VirtualClock()
+    one, two = first.patch_time(), second.patch_time()
+
+    one.__enter__()
+    two.__enter__()
+    time.sleep(10)
+    one.__exit__(None, None, None)
+    time.sleep(5)
+    two.__exit__(None, None, None)
+
+    assert (first.now, second.now) == (0, 15)
+    assert {name: getattr(time, name) for name in before} == before
+
+
+def test_a_sleep_is_in_the_log_and_the_end_is_compared():
+    import itertools
+    import time
+
+    import pytest
+
+    from fakellm.clock import VirtualClock
+    from fakellm.timeline import TwoRunsDifferError
+    from fakellm.virtual_loop import run_twice
+
+    lengths = itertools.count(1)
+
+    async def main(clock):
+        with clock.patch_time():
+            time.sleep(next(lengths))  # noqa: ASYNC251
+
+    with pytest.raises(TwoRunsDifferError, match=r"first .*1.000 s  note     time.sleep\(1\)"):
+        run_twice(main)
+
+    clock = VirtualClock()
+    with clock.patch_time():
+        time.sleep(3)
+    assert "time.sleep(3)" in clock.report()
+
+
+def test_a_run_inside_of_a_loop_is_refused_at_once():
+    import asyncio
+
+    import pytest
+
+    from fakellm import virtual_loop
+
+    async def main():
+        virtual_loop.run(asyncio.sleep(0))
+
+    with pytest.raises(RuntimeError, match="an event loop runs in this thread already"):
+        asyncio.run(main())
+
+
+def test_a_handler_of_a_signal_may_still_wake_the_loop():
+    import asyncio
+    import signal
+
+    from fakellm import virtual_loop
+
+    async def main():
+        woken = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGALRM, woken.set)
+        signal.setitimer(signal.ITIMER_REAL, 0.01)
+        await woken.wait()
+        return "woken"
+
+    assert virtual_loop.run(main()) == "woken"

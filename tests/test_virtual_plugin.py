@@ -285,13 +285,42 @@ def test_a_loop_that_a_wider_fixture_has_made_is_told(run):
             pass
 
         @pytest.mark.anyio
-        async def test_virtual(shared, virtual_clock):
+        async def test_virtual(anyio_backend, virtual_clock):
             pass
         """
     )
 
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["the test asks for virtual_clock, but its event loop was made before it, *"])
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_loop_in_virtual_time_is_never_shared_with_a_test_that_wants_none(run, backend):
+    result = run(
+        f"""
+        @pytest.fixture(scope="module")
+        def anyio_backend():
+            return {backend!r}
+
+        @pytest.fixture(scope="module")
+        async def shared(anyio_backend):
+            yield
+            await anyio.sleep(0)
+
+        @pytest.mark.anyio
+        async def test_virtual(shared, virtual_clock):
+            pass
+
+        @pytest.mark.anyio
+        async def test_real(shared):
+            begin = time.perf_counter()
+            await anyio.sleep(0.02)
+            assert time.perf_counter() - begin >= 0.01
+        """
+    )
+
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["*shares its event loop with other tests by the asynchronous fixture 'shared'*"])
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])

@@ -7,7 +7,9 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from copy import deepcopy
+from itertools import count
 from typing import TYPE_CHECKING, Any, Self
+from weakref import WeakKeyDictionary
 
 from langchain_core.runnables import Runnable
 
@@ -47,6 +49,17 @@ def _noting_misses() -> Iterator[None]:
         if (misses := _misses.get()) is not None:
             misses.append(miss)
         raise
+
+
+_numbers: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
+_counted = count(1)
+
+
+def number_of(fake: Any) -> int:
+    """Return a number that only this fake has: a cache of LangChain's tells models apart by what identifies them."""
+    if fake not in _numbers:
+        _numbers[fake] = next(_counted)
+    return _numbers[fake]
 
 
 class Adapter(Base):

@@ -15,7 +15,7 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import Field
 
 from fakellm.concurrency import closing
-from fakellm.integrations.langchain_calls import Adapter, opened
+from fakellm.integrations.langchain_calls import Adapter, number_of, opened
 from fakellm.integrations.langchain_messages import Chunks, generation_of
 from fakellm.integrations.langchain_structured import Method, structured
 from fakellm.messages import Message
@@ -46,7 +46,7 @@ class LangChainFakeChatModel(Adapter, BaseChatModel):
     @property
     def _identifying_params(self) -> dict[str, Any]:
         params = {"model": self.model, "temperature": self.temperature, "max_tokens": self.max_tokens}
-        return {name: value for name, value in params.items() if value is not None}
+        return {"fake": number_of(self.fake), **{name: value for name, value in params.items() if value is not None}}
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> Any:
         params = super()._get_ls_params(stop=self.stop if stop is None else stop, **kwargs)

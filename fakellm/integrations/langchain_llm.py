@@ -11,7 +11,7 @@ from langchain_core.outputs import Generation, GenerationChunk, LLMResult
 from pydantic import Field
 
 from fakellm.concurrency import closing
-from fakellm.integrations.langchain_calls import Adapter, opened
+from fakellm.integrations.langchain_calls import Adapter, number_of, opened
 from fakellm.models import FakeLLM
 
 
@@ -28,7 +28,7 @@ class LangChainFakeLLM(Adapter, BaseLLM):
 
     @property
     def _identifying_params(self) -> dict[str, Any]:
-        return {"model": self.model}
+        return {"fake": number_of(self.fake), "model": self.model}
 
     def _generate(
         self,

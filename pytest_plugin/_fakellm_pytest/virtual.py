@@ -133,6 +133,7 @@ def begin(item: pytest.Item) -> None:
     item.stash[_CLOCK] = _kind("VirtualClock", "clock")()
     item.config.stash[_CURRENT] = item
     if _coroutine_function(item) is not None and _is_anyio(item):
+        _refuse_shared_runner(item)
         _override_backend(item)
 
 
@@ -173,6 +174,21 @@ def loop_factories(metafunc: pytest.Metafunc) -> Iterator[None]:
     finally:
         config.pluginmanager.unregister(name="_fakellm_pytest_loops")
         del plugin
+
+
+def _refuse_shared_runner(item: Any) -> None:
+    """Fail a test whose asynchronous fixtures of a wider scope would keep its loop alive for tests that want none."""
+    for name in item.fixturenames:
+        for definition in item._fixtureinfo.name2fixturedefs.get(name, ()):  # noqa: SLF001 - as _override_backend
+            function = definition.func
+            is_async = inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
+            if is_async and definition.scope != "function":
+                msg = (
+                    f"{item.nodeid} asks for virtual_clock, and shares its event loop with other tests by the "
+                    f"asynchronous fixture {name!r}, whose scope is {definition.scope}.\n"
+                    "  to do:     give the fixture the scope of a function, or let the test do without it"
+                )
+                pytest.fail(msg, pytrace=False)
 
 
 def _override_backend(item: Any) -> None:
@@ -258,10 +274,10 @@ def run_twice(item: Any, nextitem: pytest.Item | None) -> bool | None:
     item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
     reports = runtestprotocol(item, nextitem=nextitem, log=False)
     if all(report.passed for report in reports):
-        first = item.stash[_CLOCK].timeline.moments
+        first = item.stash[_CLOCK].timeline.closed
         item._initrequest()  # noqa: SLF001 - as plugins that run a test again do
         reports = runtestprotocol(item, nextitem=nextitem, log=False)
-        _compare(first, item.stash[_CLOCK].timeline.moments, reports)
+        _compare(first, item.stash[_CLOCK].timeline.closed, reports)
     for report in reports:
         item.ihook.pytest_runtest_logreport(report=report)
     item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
