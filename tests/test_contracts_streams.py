@@ -1094,3 +1094,32 @@ def test_the_second_hang_is_not_waited_for_as_long(monkeypatch):
 
     assert len(report.failed) == 2
     assert "flavour:   sync" in report.failed[0].detail
+
+
+@pytest.mark.parametrize("kind", [Hangs, WaitsForEver])
+def test_a_stream_that_waits_for_nobody_is_shown_where(kind):
+    text = str(check_stream(kind, contracts=["producer_dies"]))
+
+    assert "the stream waits for something that nobody does" in text
+    assert "test_contracts_streams.py:" in text
+    assert "in astream" in text
+
+
+def test_a_batch_is_compared_with_the_single_calls_where_no_source_is_seen():
+    class Upper(Runnable):
+        def invoke(self, input, config=None, **kwargs):
+            return input.upper()
+
+    class Sorted(Upper):
+        def batch(self, inputs, config=None, **kwargs):
+            return sorted(super().batch(inputs), reverse=True)
+
+    assert check_stream(Upper, contracts=["batch"])["batch"].status == "passed"
+    assert "are not those of the single calls" in str(check_stream(Sorted, contracts=["batch"]))
+
+
+def test_what_cannot_be_told_apart_is_skipped():
+    report = check_stream(lambda source: source | RunnableLambda(len), contracts=["batch", "ordering"])
+
+    assert report["batch"].detail.startswith("its answers do not show its inputs")
+    assert report["ordering"].detail.startswith("what it says does not show what its source says")
