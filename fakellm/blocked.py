@@ -80,7 +80,7 @@ def where(coroutine: Any) -> str:
     frames = _frames_of(coroutine)
     if not frames:
         return "which has not started"
-    frame = (_own(frames) or frames)[-1]
+    frame = (own_frames(frames) or frames)[-1]
     line = f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno} in {frame.f_code.co_name}"
     return line if frame is frames[-1] else f"{line}, in {frames[-1].f_code.co_qualname}"
 
@@ -108,7 +108,7 @@ def _wrapped(step: Any) -> Any:
     return next((thing for thing in inside if type(thing).__name__ in (*_STEPS, *_WITH_FRAMES)), None)
 
 
-def _own(frames: list[FrameType]) -> list[FrameType]:
+def own_frames(frames: list[FrameType]) -> list[FrameType]:
     """Return those of the frames that are not of a library."""
     return [frame for frame in frames if not frame.f_code.co_filename.startswith(_LIBRARIES)]
 
@@ -119,6 +119,6 @@ def describe_handle(handle: Any) -> str:
     for future in args[:1]:
         for waiter, _ in getattr(future, "_callbacks", None) or ():
             if isinstance(task := getattr(waiter, "__self__", None), asyncio.Task):
-                own = _own(_frames_of(task.get_coro()))
+                own = own_frames(_frames_of(task.get_coro()))
                 return own[-1].f_code.co_qualname if own else name_of(task.get_coro())
     return name_of(callback)

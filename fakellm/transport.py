@@ -109,9 +109,8 @@ class _Player:
                 if isinstance(action, (int, float)):
                     self._clock.sleep(action)
                     continue
-                yield from (
-                    action if self._log is None else self._log.each(action)
-                )  # which ends early if the client closes its connections
+                # it ends early if the client closes its connections
+                yield from action if self._log is None else self._log.each(action)
                 self._check()
 
     async def apieces(self) -> AsyncIterator[bytes]:

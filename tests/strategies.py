@@ -121,3 +121,18 @@ small_wild_scripts = st.lists(
     st.sampled_from([*_SHOW, *_BESIDE, *_FAULTS, *_PIECES, Finish(), Finish("length"), http_error(500)]), max_size=6
 ).map(lambda drawn: Script(*drawn, allow_illegal=True))
 """A script of few different events in any order."""
+
+
+def places(value, path=()):
+    """Return the paths to all values inside a value of JSON."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [path, *(place for key, item in inner for place in places(item, (*path, key)))]
+
+
+def put(value, path, new):
+    """Return a value of JSON with another at a path in it."""
+    if not path:
+        return new
+    copied = value.copy()
+    copied[path[0]] = put(value[path[0]], path[1:], new)
+    return copied

@@ -58,5 +58,15 @@ def test_what_the_field_report_names_is_in_the_catalogue():
     assert set(found()) <= set(CATALOGUE)
 
 
+def test_the_report_on_the_page_is_what_the_block_before_it_prints(capsys):
+    block, shown = re.search(r"```python\n(.*?)```.*?```text\n(.*?)```", PAGE.read_text(), re.DOTALL).groups()
+
+    exec(compile(block, "block", "exec"), {"__name__": "block"})
+    printed = capsys.readouterr().out
+
+    for part in shown.split("...\n"):
+        assert part in printed
+
+
 if __name__ == "__main__":
     PAGE.write_text(page())

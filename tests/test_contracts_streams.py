@@ -1073,8 +1073,16 @@ def test_a_run_in_an_event_loop_says_what_to_do():
 
 
 def test_the_second_hang_is_not_waited_for_as_long(monkeypatch):
-    from fakellm.contracts.streams import driving
+    from fakellm.contracts.streams import driving, lab
+    from fakellm.contracts.streams.sources import TEXTS
 
+    patient = []
+
+    def by_hand(*arguments, **options):
+        patient.append(options["patient"])
+        return driving.by_hand(*arguments, **options)
+
+    monkeypatch.setattr(lab, "by_hand", by_hand)
     monkeypatch.setattr(driving, "_PATIENCE", 0.1)
     monkeypatch.setattr(driving, "_IMPATIENCE", 0.01)
     gate = threading.Event()
@@ -1084,14 +1092,14 @@ def test_the_second_hang_is_not_waited_for_as_long(monkeypatch):
 
         def stream(self, input, config=None, **kwargs):
             chunks = [*self.source.stream(input)]
-            if chunks != [*room.TEXTS]:
+            if chunks != [*TEXTS]:
                 gate.wait()
             yield from chunks
 
-    monkeypatch.setattr(room, "TEXTS", ("One ", "two ", "three ", "four."), raising=False)
     report = check_stream(Waits, contracts=["whitespace_tail", "crossed_streams"])
     gate.set()
 
+    assert patient == [True, True, False]  # the plain stream, the first that hangs, the second
     assert len(report.failed) == 2
     assert "flavour:   sync" in report.failed[0].detail
 

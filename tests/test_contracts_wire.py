@@ -702,19 +702,6 @@ JUNK = st.recursive(
 )  # fmt: skip
 
 
-def places(value, path=()):
-    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return [path, *(place for key, item in inner for place in places(item, (*path, key)))]
-
-
-def spliced(value, path, new):
-    if not path:
-        return new
-    copied = value.copy()
-    copied[path[0]] = spliced(value[path[0]], path[1:], new)
-    return copied
-
-
 @apis
 @given(st.data())
 @strategies.modest
@@ -722,8 +709,8 @@ def test_json_of_any_kind_becomes_problems(api, data):
     events = events_of(encoded(api, STREAMS[api]))
     for _ in range(data.draw(st.integers(1, 3))):
         at = data.draw(st.integers(0, len(events) - 1))
-        path = data.draw(st.sampled_from(places(events[at][1])))
-        events[at][1] = spliced(events[at][1], path, data.draw(JUNK))
+        path = data.draw(st.sampled_from(strategies.places(events[at][1])))
+        events[at][1] = strategies.put(events[at][1], path, data.draw(JUNK))
     body = body_of([[name, data if isinstance(data, str) else json.dumps(data)] for name, data in events])
     report = check_wire(body, api=api)
 
@@ -735,9 +722,9 @@ def test_json_of_any_kind_becomes_problems(api, data):
 def test_each_field_of_each_event_can_be_of_any_kind(api):
     events = events_of(encoded(api, STREAMS[api]))
     for at, (name, data) in enumerate(events):
-        for path in places(data):
+        for path in strategies.places(data):
             for junk in (None, 3, -1, True, "x", [], {}, [None], {"type": None}, "\ud800"):
-                changed = [*events[:at], [name, json.dumps(spliced(data, path, junk))], *events[at + 1 :]]
+                changed = [*events[:at], [name, json.dumps(strategies.put(data, path, junk))], *events[at + 1 :]]
                 assert len(check_wire(body_of(changed), api=api).problems) < 9
 
 

@@ -939,21 +939,7 @@ JUNK = st.recursive(
 PARSED = events_of(RICH)
 
 
-def places(value, path=()):
-    """Return the paths to all values inside a value."""
-    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return [path, *(place for key, item in inner for place in places(item, (*path, key)))]
-
-
-def put(value, path, new):
-    if not path:
-        return new
-    copy = value.copy()
-    copy[path[0]] = put(value[path[0]], path[1:], new)
-    return copy
-
-
-PLACES = [(at, path) for at, event in enumerate(PARSED) for path in places(event)]
+PLACES = [(at, path) for at, event in enumerate(PARSED) for path in strategies.places(event)]
 
 
 def only_wire_errors(body):
@@ -968,7 +954,7 @@ def test_values_of_any_kind_raise_nothing_but_wire_errors(changes):
     events = list(PARSED)
     for (at, path), junk in changes:
         try:
-            events[at] = put(events[at], path, junk)
+            events[at] = strategies.put(events[at], path, junk)
         except (KeyError, IndexError, TypeError, AttributeError):
             continue
     only_wire_errors(
@@ -981,7 +967,7 @@ def test_values_of_any_kind_raise_nothing_but_wire_errors(changes):
 @pytest.mark.parametrize(("at", "path"), PLACES)
 @pytest.mark.parametrize("junk", [None, 3, -1, True, "x", [], {}, [None], {"type": None}, "\ud800"], ids=repr)
 def test_a_value_of_another_kind_raises_nothing_but_wire_errors(at, path, junk):
-    events = [put(event, path, junk) if place == at else event for place, event in enumerate(PARSED)]
+    events = [strategies.put(event, path, junk) if place == at else event for place, event in enumerate(PARSED)]
     only_wire_errors(b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in events))
 
 

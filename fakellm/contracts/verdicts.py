@@ -39,6 +39,11 @@ def counted(chunks: int) -> str:
     return f"{chunks} chunk{'' if chunks == 1 else 's'}"
 
 
+def shown(chunks: Iterable[object]) -> str:
+    """Show chunks on one line."""
+    return "|".join(map(repr, chunks)) or "nothing"
+
+
 @dataclass(frozen=True)
 class Verdict:
     """What was found out about one contract. `detail` is empty, the reason of a skip, or the counter-example."""
@@ -113,8 +118,3 @@ def verdict_of(contract: Contract, check: Callable[[], object]) -> Verdict:
     except BrokenContractError as error:
         return Verdict(contract, "failed", str(error))
     return Verdict(contract, "passed")
-
-
-def report_of(subject: str, verdicts: Iterable[Verdict]) -> Report:
-    """Return the report of verdicts."""
-    return Report(subject, tuple(verdicts))

@@ -16,7 +16,7 @@ from fakellm.contracts.consumers.places import has_tag
 from fakellm.contracts.consumers.search import attempted, is_same
 from fakellm.contracts.documents import Document, Moves
 from fakellm.contracts.structured import checks as structured_checks
-from fakellm.contracts.verdicts import Report, Skip, Verdict, report_of, verdict_of
+from fakellm.contracts.verdicts import Report, Skip, Verdict, verdict_of
 from fakellm.errors import ContractUsageError, clip
 
 _UNSET: Any = object()
@@ -68,7 +68,7 @@ def check_consumer(
     if only is not None and contracts is not None and len(names) == 1 and not given:
         return _replay_ours(Replayed(consume, check_moves(only)), names[0], words)
     if (moves := replayed(given, only)) is not None:
-        return report_of(name_of(consume), [_replay(consume, given[0], moves, names)])
+        return Report(name_of(consume), (_replay(consume, given[0], moves, names),))
     is_right = expected is not _UNSET
     verdicts = [
         Verdict(contract, "skipped", _OPT_IN)
@@ -76,7 +76,7 @@ def check_consumer(
         else _verdict(consume, contract, given, words, is_right=is_right)
         for contract in names
     ]
-    return _proving(report_of(name_of(consume), _once(verdicts, given)))
+    return _proving(Report(name_of(consume), tuple(_once(verdicts, given))))
 
 
 def _chosen(contracts: str | Iterable[str] | None) -> list[Contract]:
@@ -129,7 +129,7 @@ def _has_tags(document: Document) -> bool:
 
 def _replay_ours(consume: Replayed, contract: Contract, stop: tuple[str, ...]) -> Report:
     """Replay the moves of a failure on those of our documents that have them."""
-    report = _proving(report_of(name_of(consume), [_verdict(consume, contract, [], stop)]))
+    report = _proving(Report(name_of(consume), (_verdict(consume, contract, [], stop),)))
     if consume.replayed:
         return report
     msg = f"only={consume.only!r}: no document of {contract.name} has these moves; give the document that failed"

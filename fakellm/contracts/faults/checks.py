@@ -14,7 +14,7 @@ from fakellm.contracts.catalogue import CATALOGUE, checks
 from fakellm.contracts.consumers.arrivals import Stream, joined
 from fakellm.contracts.faults.sweep import Failure, contract_of, plan_of, report
 from fakellm.contracts.faults.ways import Faulty, Only, ended
-from fakellm.contracts.verdicts import Report, Skip, Verdict, broken, report_of
+from fakellm.contracts.verdicts import Report, Skip, Verdict, broken
 from fakellm.errors import ContractUsageError, LLMConnectionError, LLMStreamError, clip
 from fakellm.events import Text
 from fakellm.script import Script
@@ -62,7 +62,7 @@ def check_faults(
             failures.setdefault(contract, []).append((faulty, what))
         tried[faulty.contract] = tried.get(faulty.contract, 0) + 1
     verdicts = [*_verdicts(judge, failures, tried, len(faults))]
-    return report_of(f"{judge.name}, {len(faults)} faults", verdicts)
+    return Report(f"{judge.name}, {len(faults)} faults", tuple(verdicts))
 
 
 def _verdicts(

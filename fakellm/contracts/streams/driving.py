@@ -1,19 +1,19 @@
 """How a check is run: asynchronous code in both flavours, which cannot hang the run.
 
 The synchronous flavour is driven by hand, in a thread of its own, so that a stream that hangs fails the check; the
-asynchronous one runs on a loop of virtual time, where a wait takes no real time, a stream that nobody will ever wake is
-a deadlock, and one that waits again and again has a bound.
+asynchronous one runs on a loop of virtual time, where a wait takes no real time, and a stream that waits for nobody, or
+again and again, has a bound.
 """
 
 from __future__ import annotations
 
-import re
 import sys
 import traceback
 from collections.abc import Callable, Coroutine
 from threading import Thread
 from typing import Any
 
+from fakellm.blocked import describe_tasks, own_frames
 from fakellm.contracts.verdicts import broken
 from fakellm.errors import ContractUsageError
 
@@ -40,8 +40,6 @@ async def _bounded(check: Checking, name: str) -> Any:
     What the subject's garbage says when the loop is closed is not printed; the verdict says it.
     """
     import asyncio
-
-    from fakellm.blocked import describe_tasks
 
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda *_: None)
@@ -93,10 +91,9 @@ def by_hand(check: Checking, name: str, *, patient: bool) -> Any:
 
 def _where(thread: Thread) -> str:
     """Word the innermost line of the subject's own code in which a thread is."""
-    frame = sys._current_frames().get(thread.ident or 0)  # noqa: SLF001 - documented
-    stack = list(traceback.extract_stack(frame)) if frame is not None else []
-    outside = [one for one in stack if not re.search(r"[/\\](fakellm|threading\.py|queue\.py)", one.filename)]
-    if not stack:
+    innermost = sys._current_frames().get(thread.ident or 0)  # noqa: SLF001 - documented
+    if innermost is None:
         return "its last step"
-    place = (outside or stack)[-1]
+    frames = [frame for frame, _ in traceback.walk_stack(innermost)]
+    place = traceback.extract_stack((own_frames(frames) or frames)[0], limit=1)[0]
     return f"line {place.lineno} of {place.name}: {place.line}"

@@ -10,10 +10,10 @@ from fakellm.contracts.catalogue import checks
 from fakellm.contracts.streams.lab import Lab
 from fakellm.contracts.streams.projections import UNKNOWN, finish_of, usage_of
 from fakellm.contracts.streams.sources import TEXTS
-from fakellm.contracts.streams.subject import FLAVOURS, Flavour
-from fakellm.contracts.verdicts import Skip, broken
+from fakellm.contracts.streams.subject import FLAVOURS, Flavour, Reading
+from fakellm.contracts.verdicts import Skip, broken, shown
 from fakellm.errors import clip
-from fakellm.events import Finish, Text, Usage
+from fakellm.events import Finish, Usage
 from fakellm.runs import fold
 from fakellm.script import Script
 
@@ -35,7 +35,7 @@ async def single_value_fallback(lab: Lab, flavour: Flavour) -> None:
         calls, is_seen = len(bench.calls), bool(bench.calls)
     if not is_seen and len(chunks) != 1:
         raise Skip("it streams natively" if not lab.takes_source else "it does not ask the source that it is given")
-    rows = (("chunks", _shown(chunks)), ("expected", "one chunk, the whole answer"))
+    rows = (("chunks", shown(chunks)), ("expected", "one chunk, the whole answer"))
     if len(chunks) != 1:
         raise broken(
             "single_value_fallback", f"{_METHODS[flavour]} of a source that cannot stream gave {len(chunks)}", *rows
@@ -78,7 +78,7 @@ async def ordering(lab: Lab, flavour: Flavour) -> None:
     if min(places) < 0:
         raise Skip("what it says does not show what its source says, so the order cannot be seen")
     if places != sorted(places):
-        raise broken("ordering", "the chunks changed places", ("source", _shown(TEXTS)), ("stream", repr(text)))
+        raise broken("ordering", "the chunks changed places", ("source", shown(TEXTS)), ("stream", repr(text)))
 
 
 _SPACED = (
@@ -109,7 +109,7 @@ async def whitespace_tail(lab: Lab, flavour: Flavour) -> None:
         with lab.bench(Script(*texts)) as bench:
             said = bench.subject.sum(await bench.subject.open(flavour, lab.input).rest())
         if said != expected:
-            rows = (("source", _shown(texts)), ("expected", _one(expected)), ("got", _one(said)))
+            rows = (("source", shown(texts)), ("expected", _one(expected)), ("got", _one(said)))
             what = "characters were lost" if len(str(said)) < len(str(expected)) else "characters were added"
             raise broken("whitespace_tail", what, *rows)
 
@@ -161,14 +161,14 @@ async def one_shot(lab: Lab, flavour: Flavour) -> None:
         if steps is reading.opened:
             raise Skip("its streams are plain iterators, which end for good by Python's own rules")
         first = bench.subject.texts(await reading.rest())
-        again = type(reading)(reading.opened, flavour)
+        again = Reading(reading.opened, flavour)
         try:
             second = bench.subject.texts(await again.rest())
         except Exception:  # noqa: BLE001 - which kind is the library's own choice
             return
         if first and not second:
             kind = type(reading.opened).__name__
-            rows = (("first", _shown(first)), ("second", "nothing, and no error"))
+            rows = (("first", shown(first)), ("second", "nothing, and no error"))
             raise broken("one_shot", f"a second iteration over the same {kind} is silently empty", *rows)
 
 
@@ -214,7 +214,7 @@ async def finish(lab: Lab, flavour: Flavour) -> None:
     A UI takes the finish reason for the end, and what follows is lost or shown in a new bubble; two of them have run
     tools twice.
     """
-    said = Script(Text("Hel"), Text("lo"), Finish()) if lab.chat or lab.api else Script(*TEXTS)
+    said = Script("Hel", "lo", Finish()) if lab.chat or lab.api else Script(*TEXTS)
     with lab.bench(said) as bench:
         chunks = await bench.subject.open(flavour, lab.input).rest()
         subject, calls = bench.subject, bool(bench.calls)
@@ -224,17 +224,15 @@ async def finish(lab: Lab, flavour: Flavour) -> None:
     ends = [at for at, reason in enumerate(reasons) if reason not in (None, UNKNOWN, "")]
     if not ends and not (calls and lab.chat):
         raise Skip("it gives no finish reason")
-    shown = (
-        "chunks",
-        " | ".join(
-            f"{subject.said(c)!r}{f' ({r})' if n in ends else ''}"
-            for n, (c, r) in enumerate(zip(chunks, reasons, strict=True))
-        ),
-    )
+    parts = [
+        f"{subject.said(c)!r}{f' ({r})' if at in ends else ''}"
+        for at, (c, r) in enumerate(zip(chunks, reasons, strict=True))
+    ]
+    row = ("chunks", " | ".join(parts))
     if len(ends) != 1:
-        raise broken("finish", f"the stream has {len(ends)} finish reasons", shown)
+        raise broken("finish", f"the stream has {len(ends)} finish reasons", row)
     if late := subject.texts(chunks[ends[0] + 1 :]):
-        raise broken("finish", "text comes after the finish reason", shown, ("late", _shown(late)))
+        raise broken("finish", "text comes after the finish reason", row, ("late", shown(late)))
 
 
 def _one(value: Any) -> str:
@@ -243,8 +241,3 @@ def _one(value: Any) -> str:
 
 def _got(whole: Any) -> tuple[str, str]:
     return "invoke", _one(whole)
-
-
-def _shown(chunks: Any) -> str:
-    """Show chunks on one line."""
-    return clip("|".join(repr(chunk) for chunk in chunks), 200)

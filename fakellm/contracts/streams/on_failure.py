@@ -9,7 +9,7 @@ from fakellm.contracts.streams.lab import Bench, Lab
 from fakellm.contracts.streams.on_flow import asked
 from fakellm.contracts.streams.sources import PLAIN, TEXTS
 from fakellm.contracts.streams.subject import Flavour
-from fakellm.contracts.verdicts import Skip, broken, counted
+from fakellm.contracts.verdicts import Skip, broken, counted, shown
 from fakellm.errors import LLMConnectionError
 from fakellm.events import Fault, Finish, disconnect, http_error, provider_error
 from fakellm.script import Script
@@ -54,8 +54,8 @@ async def _must_raise(name: str, lab: Lab, flavour: Flavour, *faults: Fault) -> 
                 dealt_with = dealt_with and (count < len(TEXTS) or len(bench.calls) > 1)
             if error is None and not dealt_with:
                 rows = (
-                    ("source", _shown(TEXTS[:count]) + f" then {fault!r}"),
-                    ("stream", _shown(texts) + ", then its end"),
+                    ("source", shown(TEXTS[:count]) + f" then {fault!r}"),
+                    ("stream", shown(texts) + ", then its end"),
                 )
                 raise broken(name, f"the source failed after {counted(count)}, and the stream ended in order", *rows)
 
@@ -157,7 +157,7 @@ async def retry_midstream(lab: Lab, flavour: Flavour) -> None:
             texts, error = await _outcome(bench, lab, flavour)
             asked(bench)
         if error is None and _again(texts, count):
-            rows = (("source", _shown(TEXTS[:count]) + " then an error"), ("stream", _shown(texts)))
+            rows = (("source", shown(TEXTS[:count]) + " then an error"), ("stream", shown(texts)))
             raise broken(
                 "retry_midstream", f"after {counted(count)} the source failed, and they were said again", *rows
             )
@@ -168,7 +168,3 @@ def _again(texts: list[Any], count: int) -> bool:
     if all(isinstance(text, str) for text in texts):
         return "".join(texts).count("".join(texts[:count])) > 1
     return any(texts[at : at + count] == texts[:count] for at in range(1, len(texts)))
-
-
-def _shown(chunks: Any) -> str:
-    return "|".join(map(repr, chunks)) or "nothing"

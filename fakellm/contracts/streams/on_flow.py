@@ -11,7 +11,7 @@ from fakellm.contracts.catalogue import checks
 from fakellm.contracts.streams.lab import Bench, Lab
 from fakellm.contracts.streams.sources import PLAIN, TEXTS
 from fakellm.contracts.streams.subject import END, Flavour, Reading
-from fakellm.contracts.verdicts import OtherFlavour, Skip, broken, counted
+from fakellm.contracts.verdicts import OtherFlavour, Skip, broken, counted, shown
 from fakellm.events import Finish, Pause, disconnect, stall
 from fakellm.script import Script
 
@@ -61,12 +61,12 @@ async def progressive(lab: Lab, flavour: Flavour) -> None:
             seen: list[Any] = []
             with suppress(Exception):  # the error of the source is how the stream stops here
                 await bench.subject.open(flavour, lab.input).read(seen)
-            shown = bench.subject.texts(seen)
-        got = sum(map(len, shown)) if all(isinstance(one, str) for one in shown) else None
-        if len(shown) < count and got != len("".join(TEXTS[:count])):
-            rows = (("source", "|".join(map(repr, TEXTS[:count]))), ("stream", "|".join(map(repr, shown)) or "nothing"))
+            texts = bench.subject.texts(seen)
+        got = sum(map(len, texts)) if all(isinstance(one, str) for one in texts) else None
+        if len(texts) < count and got != len("".join(TEXTS[:count])):
+            rows = (("source", shown(TEXTS[:count])), ("stream", shown(texts)))
             raise broken(
-                "progressive", f"after {counted(count)} of the source the stream had shown {len(shown)}", *rows
+                "progressive", f"after {counted(count)} of the source the stream had shown {len(texts)}", *rows
             )
 
 

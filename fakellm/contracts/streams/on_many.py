@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
-from itertools import chain, combinations, pairwise
+from itertools import chain
 from threading import Condition
 from typing import Any
 
 from fakellm.contracts.catalogue import checks
+from fakellm.contracts.merges import merges, switches
 from fakellm.contracts.streams.lab import Bench, Lab
 from fakellm.contracts.streams.on_flow import asked
 from fakellm.contracts.streams.subject import END, Flavour, Reading, Subject
-from fakellm.contracts.verdicts import Skip, broken
+from fakellm.contracts.verdicts import Skip, broken, shown
 from fakellm.errors import clip
 from fakellm.events import Pause
 from fakellm.runnable import Runnable
@@ -79,7 +80,7 @@ async def _check_bound(lab: Lab, flavour: Flavour) -> None:
             await bench.subject.call("batch", flavour, list(_INPUTS), config)
         except TypeError:
             return  # it takes no config
-        most = echo.most if flavour == "sync" else echo.overlapping(bench.clock)
+        most = echo.most if flavour == "sync" else bench.clock.most_waiting
     if most > _BOUND:
         raise broken("batch", f"with max_concurrency={_BOUND} the source had {most} calls at a time")
 
@@ -112,10 +113,6 @@ class _Echo:
             self.changed.notify_all()
         return [Pause(float(len(_INPUTS) - place)), f"echo {text}"]
 
-    def overlapping(self, clock: Any) -> int:
-        """Return the most calls that waited on the clock at a time."""
-        return int(clock.most_waiting)
-
 
 @checks("crossed_streams", on="stream")
 async def crossed_streams(lab: Lab, flavour: Flavour) -> None:
@@ -131,7 +128,7 @@ async def crossed_streams(lab: Lab, flavour: Flavour) -> None:
             alone.append(bench.subject.texts(await bench.subject.open(flavour, lab.input).rest()))
             if not bench.calls:  # whoever plays source.script by itself says the same in each of its streams
                 scripts[place], alone[place] = scripts[0], alone[0]
-    for merge in merges(3, 3):
+    for merge in sorted(merges((3, 3)), key=lambda merge: (switches(merge), merge)):
         with lab.bench(scripts[0], answer=_ByReader(scripts, merge)) as bench:
             got = await _bounded(_step(bench, lab, flavour, merge), flavour)
         if got != alone:
@@ -197,15 +194,8 @@ async def _step(bench: Bench, lab: Lab, flavour: Flavour, merge: tuple[int, ...]
     return [bench.subject.texts(chunks) for chunks in got]
 
 
-def merges(left: int, right: int) -> Iterator[tuple[int, ...]]:
-    """Yield the orders in which two sequences of steps can merge, those with the fewest switches first."""
-    places = combinations(range(left + right), left)
-    orders = [tuple(0 if at in chosen else 1 for at in range(left + right)) for chosen in places]
-    yield from sorted(orders, key=lambda order: (sum(a != b for a, b in pairwise(order)), order))
-
-
 def _pair(both: list[list[Any]]) -> str:
-    return " / ".join("|".join(map(repr, chunks)) for chunks in both)
+    return " / ".join(map(shown, both))
 
 
 @checks("callbacks", on="stream")

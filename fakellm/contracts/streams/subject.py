@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any, Literal
 
-from fakellm.contracts.streams.projections import UNKNOWN, joined, text_of
+from fakellm.contracts.streams.projections import UNKNOWN, joined
 from fakellm.contracts.verdicts import Skip
 from fakellm.errors import ContractUsageError, clip
 from fakellm.functions import is_async_function, is_async_generator_function, is_generator_function
@@ -25,9 +25,7 @@ END: Any = object()
 class Subject:
     """One fresh thing under test. `text` reads the text of its chunks and answers."""
 
-    def __init__(
-        self, thing: Any, text: Callable[[Any], Any] = text_of, is_error: Callable[[Any], bool] = lambda _: False
-    ) -> None:
+    def __init__(self, thing: Any, text: Callable[[Any], Any], is_error: Callable[[Any], bool]) -> None:
         self.thing = thing
         self._text = text
         self.is_error = is_error
@@ -154,10 +152,7 @@ class Reading:
 
     async def rest(self) -> list[Any]:
         """Return all the chunks that are left."""
-        taken: list[Any] = []
-        while (chunk := await self.next()) is not END:
-            taken.append(chunk)
-        return taken
+        return await self.read([])
 
     async def read(self, seen: list[Any]) -> list[Any]:
         """Read to the end, adding each chunk to `seen` as it comes; what ends the stream early is raised."""
