@@ -20,13 +20,8 @@ from measure import SPEED_HEADS, Row, by_rivals, duration, race, speeds, table
 from vcr.cassette import Cassette
 
 from fakellm import FakeProvider, Script
-from fakellm.cassette.files import Files
-from fakellm.cassette.recorder import Recording, tee
-from fakellm.cassette.redaction import Redactor
-from fakellm.cassette.scripted import interaction_of, write
-from fakellm.cassette.tape import Tape
-from fakellm.intercept import Interception
-from fakellm.transport import transport
+from fakellm.cassette import Files, Recording, Redactor, Tape, interaction_of, tee, write
+from fakellm.http import Interception, transport
 
 if int(openai.__version__.partition(".")[0]) >= 3:
     import httpx2 as http

@@ -19,9 +19,9 @@ import openai
 from measure import SPEED_HEADS, Row, by_rivals, duration, race, rounds, speeds, table, times_as, verdict
 
 from fakellm import FakeProvider, Script
-from fakellm.intercept import intercept
-from fakellm.wire.codec import pieces
-from fakellm.wire.openai_chat import ChatCodec
+from fakellm.http import intercept
+from fakellm.wire import pieces
+from fakellm.wire.openai import ChatCodec
 
 if int(openai.__version__.partition(".")[0]) >= 3:
     import httpx2 as http
@@ -132,7 +132,7 @@ print(time.perf_counter() - start)
 """
 CALL = """
 from fakellm import FakeProvider
-from fakellm.intercept import intercept
+from fakellm.http import intercept
 with intercept(FakeProvider("openai").reply("Hel", "lo")):
     {job}
 """

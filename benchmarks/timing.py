@@ -19,9 +19,8 @@ from types import ModuleType
 
 from measure import duration, table, verdict
 
-from fakellm.cassette.redaction import Redactor
-from fakellm.cassette.tape import Tape
-from fakellm.intercept import Interception
+from fakellm.cassette import Redactor, Tape
+from fakellm.http import Interception
 
 TEXT = "data: \u00e9\U0001f600!\n\n".encode()
 CHUNKS = [TEXT[at : at + 1] for at in range(11)] + [TEXT[11:]]

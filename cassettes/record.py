@@ -19,8 +19,8 @@ import anthropic
 import openai
 from google import genai
 
-from fakellm.cassette.tape import Tape
-from fakellm.intercept import Interception
+from fakellm.cassette import Tape
+from fakellm.http import Interception
 
 HERE = Path(__file__).parent
 MODEL = os.environ.get("MODEL", "tiny-llama")

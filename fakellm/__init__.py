@@ -1,86 +1,49 @@
 """fakellm: test and mock code that consumes streams of language models.
 
-Names load when they are first used, so importing the package loads nothing outside the standard library.
+Here are the names that most tests need; each room has its own: `from fakellm.cassette import Tape`. Names load when
+they are first used, so importing the package loads nothing outside the standard library.
 """
 
 from __future__ import annotations
 
+from fakellm.rooms import lazily
+
 TYPE_CHECKING = False  # importing typing would cost more than all the rest
 if TYPE_CHECKING:
-    from typing import Any
-
-    from fakellm.contracts import StreamContract, any_chunking, every_fault, every_interleaving
-    from fakellm.events import (
-        Finish,
-        Pause,
-        Reasoning,
-        Refusal,
-        Text,
-        ToolCall,
-        Usage,
-        disconnect,
-        http_error,
-        provider_error,
-        stall,
-    )
-    from fakellm.models import FakeChatModel, FakeLLM
-    from fakellm.provider import FakeProvider
-    from fakellm.runnable import Runnable
-    from fakellm.script import Script
-
-_HOMES = {
-    "fakellm.contracts": ("StreamContract", "any_chunking", "every_fault", "every_interleaving"),
-    "fakellm.events": (
-        "Finish", "Pause", "Reasoning", "Refusal", "Text", "ToolCall", "Usage",
-        "disconnect", "http_error", "provider_error", "stall",
-    ),
-    "fakellm.models": ("FakeChatModel", "FakeLLM"),
-    "fakellm.provider": ("FakeProvider",),
-    "fakellm.runnable": ("Runnable",),
-    "fakellm.script": ("Script",),
-}  # fmt: skip
-
-__all__ = [  # noqa: RUF022 - as a user meets them
-    "FakeLLM",
-    "FakeChatModel",
-    "FakeProvider",
-    "Script",
-    "Text",
-    "Reasoning",
-    "Refusal",
-    "ToolCall",
-    "Usage",
-    "Finish",
-    "Pause",
-    "http_error",
-    "provider_error",
-    "disconnect",
-    "stall",
-    "Runnable",
-    "StreamContract",
-    "any_chunking",
-    "every_fault",
-    "every_interleaving",
-]
-
-_ROOMS = ("clock", "contracts", "errors", "events", "intercept", "messages", "transport", "virtual_loop")
+    from fakellm.contracts.consumers.chunking import any_chunking as any_chunking
+    from fakellm.contracts.faults.sweep import every_fault as every_fault
+    from fakellm.contracts.interleavings import every_interleaving as every_interleaving
+    from fakellm.contracts.streams.classform import StreamContract as StreamContract
+    from fakellm.models.models import FakeChatModel as FakeChatModel
+    from fakellm.models.models import FakeLLM as FakeLLM
+    from fakellm.provider.provider import FakeProvider as FakeProvider
+    from fakellm.runnable.base import Runnable as Runnable
+    from fakellm.script.events import Finish as Finish
+    from fakellm.script.events import Pause as Pause
+    from fakellm.script.events import Reasoning as Reasoning
+    from fakellm.script.events import Refusal as Refusal
+    from fakellm.script.events import Text as Text
+    from fakellm.script.events import ToolCall as ToolCall
+    from fakellm.script.events import Usage as Usage
+    from fakellm.script.events import disconnect as disconnect
+    from fakellm.script.events import http_error as http_error
+    from fakellm.script.events import provider_error as provider_error
+    from fakellm.script.events import stall as stall
+    from fakellm.script.script import Script as Script
 
 __version__ = "0.1.0"
 
-
-def __getattr__(name: str) -> Any:
-    from importlib import import_module
-
-    for home, names in _HOMES.items():
-        if name in names:
-            value = getattr(import_module(home), name)
-            globals()[name] = value
-            return value
-    if name in _ROOMS:
-        return import_module(f"fakellm.{name}")
-    msg = f"module 'fakellm' has no attribute {name!r}; it has {', '.join(__all__)}"
-    raise AttributeError(msg)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__, __all__ = lazily(
+    __name__,
+    {
+        "models": ("FakeLLM", "FakeChatModel"),
+        "provider": ("FakeProvider",),
+        "script": (
+            "Script", "Text", "Reasoning", "Refusal", "ToolCall", "Usage", "Finish", "Pause",
+            "http_error", "provider_error", "disconnect", "stall",
+        ),
+        "runnable": ("Runnable",),
+        "contracts": ("StreamContract", "any_chunking", "every_fault", "every_interleaving"),
+    },
+    also=("cassette", "clock", "errors", "http", "integrations", "wire"),
+)  # fmt: skip

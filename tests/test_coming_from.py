@@ -9,7 +9,6 @@ from functools import reduce
 from importlib import metadata
 from importlib.util import find_spec
 from operator import add
-from pathlib import Path
 from unittest.mock import patch
 
 import httpx
@@ -21,6 +20,7 @@ import vcr
 from langchain_core.language_models import FakeListChatModel, GenericFakeChatModel
 from langchain_core.messages import AIMessage
 from loopback import Pieces
+from places import ROOT
 
 from fakellm import (  # some for the table, whose right side is evaluated here
     FakeChatModel,
@@ -35,11 +35,11 @@ from fakellm import (  # some for the table, whose right side is evaluated here
     stall,  # noqa: F401
 )
 from fakellm.cassette.tape import Tape
-from fakellm.integrations.langchain import as_langchain_chat_model, as_langchain_llm
-from fakellm.intercept import Interception
+from fakellm.http.interception import Interception
+from fakellm.integrations.langchain.adapters import as_langchain_chat_model, as_langchain_llm
 
-PAGE = Path(__file__).parent.parent / "docs" / "coming-from.md"
-CHAT = Path(__file__).parent.parent / "cassettes" / "chat.yaml"
+PAGE = ROOT / "docs" / "coming-from.md"
+CHAT = ROOT / "cassettes" / "chat.yaml"
 SERVER = "http://127.0.0.1:8123/v1/chat/completions"
 ASKED = {"model": "m", "messages": [{"role": "user", "content": "?"}]}
 

@@ -16,6 +16,7 @@ from pkgutil import walk_packages
 
 import pytest
 from packaging.requirements import Requirement
+from places import ROOT
 
 import fakellm
 
@@ -28,7 +29,6 @@ for _name in (  # loaded before pytester, which unloads what a test of its own l
     with contextlib.suppress(ImportError):
         importlib.import_module(_name)
 
-ROOT = Path(__file__).parent.parent
 PAGES = [
     ROOT / "README.md",
     ROOT / "cassettes" / "README.md",

@@ -5,12 +5,11 @@ from __future__ import annotations
 import ast
 import re
 import tomllib
-from pathlib import Path
 
 import pytest
 import yaml
+from places import ROOT
 
-ROOT = Path(__file__).parent.parent
 FRAMEWORKS = ROOT / "examples" / "frameworks"
 FOLDERS = sorted(path.parent for path in FRAMEWORKS.glob("*/app.py"))
 README = (ROOT / "examples" / "README.md").read_text()

@@ -3,103 +3,206 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from places import ROOT
 
 import fakellm
 
-ROOT = Path(__file__).parent.parent
 SOURCES = sorted((ROOT / "fakellm").rglob("*.py")) + sorted((ROOT / "pytest_plugin").rglob("*.py"))
-TABLE = (ROOT / "docs" / "architecture.md").read_text()
-ROOMS = [match[2].removesuffix(".py") for match in re.finditer(r"^\| (\d) \| `([\w/.]+)` \|", TABLE, re.MULTILINE)]
-PACKAGES = {
-    ".",
-    "cassette",
-    "contracts",
-    "contracts/consumers",
-    "contracts/faults",
-    "contracts/grammar",
-    "contracts/streams",
-    "contracts/structured",
-    "integrations",
-    "wire",
-}  # their __init__.py holds a docstring, or the lazy names
-LATE = {("script", "scriptfile"), *(("runnable", room) for room in ("compose", "wrappers", "fallbacks"))}
+PAGE = (ROOT / "docs" / "architecture.md").read_text()
+FLOORS = {
+    match[2].removesuffix(".py").removesuffix("/"): int(match[1])
+    for match in re.finditer(r"^\| (\d+) \| `([\w/.]+)` \|", PAGE, re.MULTILINE)
+}
+FILES = {
+    section[1]: [name.removesuffix(".py") for name in re.findall(r"^\| `([\w/.]+)` \|", section[2], re.MULTILINE)]
+    for section in re.finditer(r"^### `(\w+)/`\n(.*?)(?=^#|\Z)", PAGE, re.MULTILINE | re.DOTALL)
+}
+ROOMS = [path.parent for path in SOURCES if path.name == "__init__.py" and path.parent.parent == ROOT / "fakellm"]
+OPEN = [  # rooms that offer names: what README, docs, examples and the plugin may import from
+    path.parent for path in SOURCES if path.name == "__init__.py" and "lazily" in path.read_text()
+]
+LATE = {
+    ("script/script", "script/files"),
+    *(("runnable/base", f"runnable/{name}") for name in ("compose", "wrappers", "fallbacks")),
+}
 
 names = pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
+inner = pytest.mark.parametrize(
+    "path",
+    [path for path in SOURCES if ROOT / "fakellm" in path.parents and path.name != "__init__.py"],
+    ids=lambda path: path.relative_to(ROOT).as_posix(),
+)
+open_rooms = pytest.mark.parametrize("folder", OPEN, ids=lambda folder: folder.relative_to(ROOT).as_posix())
 
 
-def room(path):
-    """Return the name of a room as the table has it: its path in the package, without the suffix."""
-    inside = path.relative_to(ROOT / "fakellm" if ROOT / "fakellm" in path.parents else ROOT / "pytest_plugin")
-    return (inside.parent if path.name == "__init__.py" else inside.with_suffix("")).as_posix()
+def inside(path):
+    """Return the name of a file as the tables have it: its path in the package, without the suffix."""
+    return path.relative_to(ROOT / "fakellm").with_suffix("").as_posix()
 
 
 def is_for_types_only(node):
     return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
 
 
-def _folder(node):
-    return (node.module or "").removeprefix("fakellm.").replace(".", "/")
+def modules(node):
+    """Yield the paths in the package of what an import names: files, and rooms."""
+    targets = []
+    if isinstance(node, ast.Import):
+        targets = [alias.name for alias in node.names]
+    elif isinstance(node, ast.ImportFrom):
+        targets = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    paths = [target.replace(".", "/") for target in targets if target.split(".")[0] == "fakellm"]
+    files = [path for path in paths if (ROOT / f"{path}.py").exists()]
+    rooms = [path for path in paths if (ROOT / path / "__init__.py").exists()]
+    yield from (found.removeprefix("fakellm").removeprefix("/") for found in (files or rooms))
 
 
-def imports(node):
-    """Yield (line, imported room) of everything but what is imported for types only."""
-    for child in ast.iter_child_nodes(node):
-        if is_for_types_only(child):
-            continue
-        if isinstance(child, ast.ImportFrom) and child.module == "fakellm":
-            yield from ((child.lineno, alias.name) for alias in child.names)
-        elif isinstance(child, ast.ImportFrom) and _folder(child) in PACKAGES:
-            folder = _folder(child)
-            yield from ((child.lineno, f"{folder}/{alias.name}") for alias in child.names)
-        elif isinstance(child, ast.ImportFrom) and (child.module or "").startswith("fakellm."):
-            yield child.lineno, child.module.removeprefix("fakellm.").replace(".", "/")
-        elif isinstance(child, ast.Import):
-            yield from ((child.lineno, alias.name) for alias in child.names if alias.name.startswith("fakellm"))
-        else:
-            yield from imports(child)
-
-
-def all_imports(path):
+def imports(path, *, for_types=False):
+    """Yield (line, imported file, whether it is imported in a function)."""
     tree = ast.parse(path.read_text())
-    inside = [node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
-    late_lines = {line for node in inside for line in range(node.lineno, node.end_lineno + 1)}
-    for line, target in imports(tree):
-        yield line, target, line in late_lines
+    functions = [node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    late = {line for node in functions for line in range(node.lineno, node.end_lineno + 1)}
+    typed = {line for node in ast.walk(tree) if is_for_types_only(node) for line in range(node.lineno, node.end_lineno)}
+    typed |= {node.end_lineno for node in ast.walk(tree) if is_for_types_only(node)}
+    for node in ast.walk(tree):
+        for target in modules(node) if isinstance(node, (ast.Import, ast.ImportFrom)) else ():
+            if for_types or node.lineno not in typed:
+                yield node.lineno, target, node.lineno in late
 
 
-def test_the_table_names_every_room():
-    rooms = {room(path) for path in SOURCES} - PACKAGES
+def floor_of(name):
+    """Return on which floor a file is: that of its room."""
+    return FLOORS[name.partition("/")[0] or "__init__"]
 
-    assert rooms == set(ROOMS)
+
+def test_the_tables_name_every_file():
+    here = {inside(path) for path in SOURCES if ROOT / "fakellm" in path.parents and path.name != "__init__.py"}
+    told = {f"{room}/{name}" for room, names in FILES.items() for name in names}
+
+    assert here == told | {name for name in FLOORS if (ROOT / "fakellm" / f"{name}.py").exists()} - {"__init__"}
+    assert {folder.name for folder in ROOMS} == FLOORS.keys() - {
+        "rooms",
+        "errors",
+        "concurrency",
+        "__init__",
+        "_fakellm_pytest",
+    }
 
 
-@pytest.mark.parametrize(
-    "path", [path for path in SOURCES if room(path) not in PACKAGES and "_fakellm_pytest" not in room(path)], ids=room
-)
-def test_arrows_point_up_the_table(path):
-    here = ROOMS.index(room(path))
-    for line, target, late in all_imports(path):
-        above = target in ROOMS[:here]
-        allowed = late and (room(path), target) in LATE
-        assert above or allowed, f"{path.name}:{line} imports {target}, which is not above it in the table"
+def test_few_files_stand_outside_the_rooms():
+    assert len(list((ROOT / "fakellm").glob("*.py"))) <= 6
+
+
+@inner
+def test_no_arrow_runs_back_up_between_rooms(path):
+    here = inside(path)
+    for line, target, _ in imports(path, for_types=True):
+        if here.partition("/")[0] != target.partition("/")[0]:
+            below = floor_of(target) < floor_of(here)
+            assert below, f"{path.name}:{line} imports {target}, which is not on a lower floor"
+
+
+@inner
+def test_inside_a_room_arrows_point_up_its_table(path):
+    room, _, here = inside(path).partition("/")
+    for line, target, late in imports(path):
+        if here and target.startswith(f"{room}/"):
+            above = target.removeprefix(f"{room}/") in FILES[room][: FILES[room].index(here)]
+            allowed = late and (inside(path), target) in LATE
+            assert above or allowed, f"{path.name}:{line} imports {target}, which is not above it in the table"
 
 
 def test_the_arrows_that_point_down_are_there_and_late():
     found = {
-        (room(path), target)
+        (inside(path), target)
         for path in SOURCES
-        if room(path) in ROOMS
-        for _, target, late in all_imports(path)
-        if late and target in ROOMS[ROOMS.index(room(path)) :]
+        if ROOT / "fakellm" in path.parents and path.name != "__init__.py"
+        for _, target, late in imports(path)
+        if late and (inside(path), target) in LATE
     }
 
     assert found == LATE
+
+
+def test_no_two_files_point_at_each_other_not_even_for_types():
+    arrows = {
+        (inside(path), target)
+        for path in SOURCES
+        if ROOT / "fakellm" in path.parents and path.name != "__init__.py"
+        for _, target, _ in imports(path, for_types=True)
+    }
+
+    circles = {frozenset(arrow) for arrow in arrows if arrow[::-1] in arrows and arrow[0] != arrow[1]}
+
+    assert circles == {frozenset(arrow) for arrow in LATE}
+
+
+# -- what a room offers -------------------------------------------------------------------------------
+
+
+@open_rooms
+def test_the_names_that_a_room_offers_are_those_that_type_checkers_see(folder):
+    tree = ast.parse((folder / "__init__.py").read_text())
+    typed = next(node for node in tree.body if is_for_types_only(node))
+    seen = [alias.asname for node in typed.body for alias in getattr(node, "names", [])]
+    room = importlib.import_module(".".join(folder.relative_to(ROOT).parts))
+
+    assert sorted(seen) == sorted({*room.__all__, *(["strategies"] if folder.name == "contracts" else [])})
+    for name in room.__all__:
+        if room.__name__ != "fakellm.integrations.langchain":
+            assert getattr(room, name) is not None
+    assert set(room.__all__) <= set(dir(room))
+
+
+@open_rooms
+def test_no_file_has_the_name_that_its_room_offers(folder):
+    room = importlib.import_module(".".join(folder.relative_to(ROOT).parts))
+
+    assert not {path.stem for path in folder.glob("*.py")} & set(room.__all__)
+    assert not {path.name for path in folder.iterdir() if path.is_dir()} & set(room.__all__)
+
+
+@open_rooms
+def test_a_room_loads_nothing_outside_the_standard_library(folder):
+    code = (
+        f"import sys; before = set(sys.modules); import {'.'.join(folder.relative_to(ROOT).parts)}\n"
+        "new = set(sys.modules) - before\n"
+        "print(*sorted(name for name in new if name.partition('.')[0] not in sys.stdlib_module_names))"
+    )
+
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+
+    assert {name.partition(".")[0] for name in out} == {"fakellm"}
+    assert len(out) <= 5  # itself, and the rooms around it
+
+
+def test_people_import_from_rooms():
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    scripts = [
+        *(ROOT / "examples").rglob("*.py"),
+        *(ROOT / "benchmarks").glob("*.py"),
+        *(ROOT / "cassettes").glob("*.py"),
+    ]
+    plugin = [path for path in SOURCES if ROOT / "pytest_plugin" in path.parents]
+    offered = {".".join(folder.relative_to(ROOT).parts) for folder in OPEN}
+    offered |= {"fakellm.errors", "fakellm.concurrency", "fakellm.contracts.strategies"}
+    wrong = [
+        f"{path.relative_to(ROOT)}: {module}"
+        for path in (*pages, *scripts, *plugin)
+        for module in re.findall(r"^\s*(?:from|import) (fakellm[\w.]*)", path.read_text(), re.MULTILINE)
+        if module not in offered
+    ]
+
+    assert wrong == []
+
+
+# -- sizes --------------------------------------------------------------------------------------------
 
 
 @names
@@ -128,7 +231,6 @@ def test_there_are_few_public_names_and_all_exist():
     for name in fakellm.__all__:
         assert getattr(fakellm, name).__module__.startswith("fakellm.")
     assert set(fakellm.__all__) <= set(dir(fakellm))
-    assert {name for names in fakellm._HOMES.values() for name in names} == set(fakellm.__all__)
 
 
 def test_a_name_that_does_not_exist_is_refused_with_those_that_do():

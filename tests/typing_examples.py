@@ -6,9 +6,8 @@ from collections.abc import AsyncIterator, Iterator
 from typing import assert_type
 
 from fakellm import FakeChatModel, FakeLLM, Runnable, Script, Text
-from fakellm.config import RunnableConfig
-from fakellm.events import Event
-from fakellm.messages import Message
+from fakellm.runnable import RunnableConfig
+from fakellm.script import Event, Message
 
 
 class Doubler(Runnable[int, int]):

@@ -247,7 +247,7 @@ def over_the_wire(read: Callable[[Any], list[Any]], faulty: Script) -> list[Any]
     import openai
 
     from fakellm import FakeProvider
-    from fakellm.intercept import intercept
+    from fakellm.http import intercept
 
     provider = FakeProvider("openai")
     provider.otherwise(faulty)

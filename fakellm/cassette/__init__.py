@@ -1,1 +1,35 @@
-"""Recorded sessions: the tapes, how they are recorded, replayed, matched and kept free of secrets."""
+"""Tapes: real sessions, recorded once with their chunks, timing and ending, and played for ever.
+
+A tape is a cassette of vcrpy with more in it. `check` looks for secrets in tapes that exist; `interaction_of` and
+`write` make a tape of a script.
+"""
+
+from __future__ import annotations
+
+from fakellm.rooms import lazily
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fakellm.cassette.checking import Finding as Finding
+    from fakellm.cassette.checking import check as check
+    from fakellm.cassette.files import Files as Files
+    from fakellm.cassette.format import CassetteError as CassetteError
+    from fakellm.cassette.recorder import Recording as Recording
+    from fakellm.cassette.recorder import tee as tee
+    from fakellm.cassette.redaction import Redactor as Redactor
+    from fakellm.cassette.scripted import interaction_of as interaction_of
+    from fakellm.cassette.scripted import write as write
+    from fakellm.cassette.tape import Tape as Tape
+
+__getattr__, __dir__, __all__ = lazily(
+    __name__,
+    {
+        "checking": ("Finding", "check"),
+        "files": ("Files",),
+        "format": ("CassetteError",),
+        "recorder": ("Recording", "tee"),
+        "redaction": ("Redactor",),
+        "scripted": ("interaction_of", "write"),
+        "tape": ("Tape",),
+    },
+)

@@ -31,7 +31,7 @@ from fakellm.cassette.format import JSON, YAML, CassetteError, body_bytes
 from fakellm.cassette.locking import lock
 from fakellm.cassette.matching import body_of
 from fakellm.errors import explain
-from fakellm.scriptfile import write_atomically
+from fakellm.script.files import write_atomically
 
 
 def same_request(request: Request) -> Hashable:

@@ -9,9 +9,9 @@ from typing import Any, cast
 from fakellm.cassette.format import CassetteError
 from fakellm.cassette.recorder import ERRORS
 from fakellm.errors import UnexpectedCallError, explain
-from fakellm.events import Fault, Pause
-from fakellm.exchange import Exchange, Failure, Kind, ProviderCall
-from fakellm.script import Script
+from fakellm.provider.exchange import Exchange, Failure, Kind, ProviderCall
+from fakellm.script.events import Fault, Pause
+from fakellm.script.script import Script
 from fakellm.wire.codec import Codec, Ending, Run, legal_or_not
 
 Steps = list[Run | Failure]

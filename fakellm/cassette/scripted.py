@@ -7,18 +7,18 @@ import math
 from collections.abc import Mapping
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 from urllib.parse import urlsplit
 
 from vcr.request import Request
 
 from fakellm.cassette.files import Files
 from fakellm.cassette.format import YAML
-from fakellm.endpoints import scripted_endpoint
 from fakellm.errors import ScriptError
-from fakellm.exchange import Exchange, Failure, Timeouts
-from fakellm.provider import FakeProvider, Name
-from fakellm.script import Script
+from fakellm.provider.exchange import Exchange, Failure, Timeouts
+from fakellm.provider.provider import FakeProvider
+from fakellm.script.script import Script
+from fakellm.wire.providers import scripted_endpoint
 
 Interaction = tuple[Request, dict[str, Any]]
 _ENDS = {
@@ -56,7 +56,7 @@ def _provider_of(url: str) -> FakeProvider:
     if found is None:
         msg = f"{url} is of no API that has a codec"
         raise LookupError(msg)
-    return FakeProvider(cast("Name", found[0].name))
+    return FakeProvider(found[0].name)
 
 
 def _response_of(exchange: Exchange) -> dict[str, Any]:

@@ -21,13 +21,13 @@ from fakellm.cassette.files import Files
 from fakellm.cassette.matching import MATCH_ON, bytes_of, json_matcher, key_of, nearest, url_matcher
 from fakellm.cassette.recorder import Now, Recording, tee
 from fakellm.cassette.redaction import Redactor
-from fakellm.clock import Clock, InstantClock, RealClock, ScaledClock
-from fakellm.endpoints import codec_of, scripted_endpoint
+from fakellm.clock.clock import Clock, InstantClock, RealClock, ScaledClock
 from fakellm.errors import UnexpectedCallError, UnexpectedRequestError, clip, explain
-from fakellm.events import Fault
-from fakellm.exchange import Exchange, ProviderCall, State
-from fakellm.script import Script
-from fakellm.wire.profiles import OPENAI
+from fakellm.provider.exchange import Exchange, ProviderCall, State
+from fakellm.script.events import Fault
+from fakellm.script.script import Script
+from fakellm.wire.providers import scripted_endpoint
+from fakellm.wire.service import codec_of
 
 Mode = Literal["none", "once", "new_episodes", "all"]
 MODES = ("none", "once", "new_episodes", "all")
@@ -86,7 +86,7 @@ class Tape:
     def open(self) -> Iterator[Self]:
         """Load the cassette, and save it at the end if something was recorded.
 
-        This alone reaches the clients that vcrpy patches; `fakellm.intercept.playing` reaches all, httpx among them.
+        This alone reaches the clients that vcrpy patches; `fakellm.http.playing` reaches all, httpx among them.
         """
         with self._engine() as cassette:
             self._cassette, self._loaded, self._recorded = cassette, len(cassette), 0
@@ -231,7 +231,7 @@ class Tape:
         if found is None:
             msg = f"interaction {at}, {request.method} {request.uri}, is of no API that has a codec"
             raise LookupError(msg)
-        return replay.script_of(response, codec_of(found[1], OPENAI), timed=timed)
+        return replay.script_of(response, codec_of(found[1]), timed=timed)
 
     # -- the same tape, but -----------------------------------------------------------------------
 

@@ -7,72 +7,44 @@ one; `every_fault` and `check_faults` what happens when it breaks; `every_interl
 
 from __future__ import annotations
 
+from fakellm.rooms import lazily
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from fakellm.contracts import strategies as strategies
+    from fakellm.contracts.catalogue import CATALOGUE as CATALOGUE
+    from fakellm.contracts.catalogue import Contract as Contract
+    from fakellm.contracts.consumers.check import check_consumer as check_consumer
+    from fakellm.contracts.consumers.chunking import any_chunking as any_chunking
+    from fakellm.contracts.faults.checks import check_faults as check_faults
+    from fakellm.contracts.faults.sweep import every_fault as every_fault
+    from fakellm.contracts.grammar.check import WireReport as WireReport
+    from fakellm.contracts.grammar.check import check_wire as check_wire
+    from fakellm.contracts.interleavings import every_interleaving as every_interleaving
+    from fakellm.contracts.streams.check import check_stream as check_stream
+    from fakellm.contracts.streams.classform import StreamContract as StreamContract
+    from fakellm.contracts.verdicts import Report as Report
+    from fakellm.contracts.verdicts import Verdict as Verdict
 
-    from fakellm.contracts import strategies
-    from fakellm.contracts.catalogue import CATALOGUE, Contract
-    from fakellm.contracts.consumers.check import check_consumer
-    from fakellm.contracts.consumers.chunking import any_chunking
-    from fakellm.contracts.faults.checks import check_faults
-    from fakellm.contracts.faults.sweep import every_fault
-    from fakellm.contracts.grammar.check import WireReport, check_wire
-    from fakellm.contracts.interleavings import every_interleaving
-    from fakellm.contracts.streams.check import check_stream
-    from fakellm.contracts.streams.classform import StreamContract
-    from fakellm.contracts.verdicts import Report, Verdict
-
-_HOMES = {
-    "catalogue": ("CATALOGUE", "Contract"),
-    "consumers.chunking": ("any_chunking",),
-    "streams.classform": ("StreamContract",),
-    "consumers.check": ("check_consumer",),
-    "faults.checks": ("check_faults",),
-    "faults.sweep": ("every_fault",),
-    "interleavings": ("every_interleaving",),
-    "streams.check": ("check_stream",),
-    "verdicts": ("Report", "Verdict"),
-    "grammar.check": ("WireReport", "check_wire"),
-}
-
-__all__ = [  # noqa: RUF022 - as a user meets them
-    "check_stream",
-    "StreamContract",
-    "any_chunking",
-    "check_consumer",
-    "every_fault",
-    "check_faults",
-    "every_interleaving",
-    "check_wire",
-    "strategies",
-    "Report",
-    "WireReport",
-    "Verdict",
-    "Contract",
-    "CATALOGUE",
-]
+__getattr__, __dir__, __all__ = lazily(
+    __name__,
+    {
+        "streams.check": ("check_stream",),
+        "streams.classform": ("StreamContract",),
+        "consumers.chunking": ("any_chunking",),
+        "consumers.check": ("check_consumer",),
+        "faults.sweep": ("every_fault",),
+        "faults.checks": ("check_faults",),
+        "interleavings": ("every_interleaving",),
+        "grammar.check": ("WireReport", "check_wire"),
+        "verdicts": ("Report", "Verdict"),
+        "catalogue": ("CATALOGUE", "Contract"),
+    },
+    also=("strategies",),
+)
 
 
 def load_all() -> None:
     """Import every room that checks something, so that each contract in the catalogue has its checks."""
     for name in __all__:
         __getattr__(name)
-
-
-def __getattr__(name: str) -> Any:
-    from importlib import import_module
-
-    for home, names in _HOMES.items():
-        if name in names:
-            value = getattr(import_module(f"fakellm.contracts.{home}"), name)
-            globals()[name] = value
-            return value
-    if name == "strategies":
-        return import_module("fakellm.contracts.strategies")
-    msg = f"module 'fakellm.contracts' has no attribute {name!r}; it has {', '.join(__all__)}"
-    raise AttributeError(msg)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})

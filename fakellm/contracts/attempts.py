@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
-from fakellm.clock import VirtualClock
+from fakellm.clock.clock import VirtualClock
 from fakellm.concurrency import closing
 from fakellm.errors import UnexpectedCallError, clip
 
@@ -104,8 +104,8 @@ def _run_async(value: Any, shown: list[Any], clock: VirtualClock | None) -> Any:
     """Await a value, or read an asynchronous stream, in virtual time. Raises `HangError` for a deadlock."""
     import asyncio
 
-    from fakellm.blocked import VirtualDeadlockError, WatchdogError
-    from fakellm.virtual_loop import run
+    from fakellm.clock.blocked import VirtualDeadlockError, WatchdogError
+    from fakellm.clock.virtual_loop import run
 
     async def main() -> Any:
         asyncio.get_running_loop().set_exception_handler(_unless_never_retrieved)

@@ -12,11 +12,11 @@ from collections.abc import Iterable, Sequence
 from copy import copy
 from typing import Any
 
-from fakellm.clock import VirtualClock
+from fakellm.clock.clock import VirtualClock
 from fakellm.errors import ContractUsageError
-from fakellm.models import FakeModel
-from fakellm.provider import FakeProvider
-from fakellm.replies import Replies, Reply
+from fakellm.models.models import FakeModel
+from fakellm.models.replies import Replies, Reply
+from fakellm.provider.provider import FakeProvider
 
 
 def without(test: object, names: Sequence[str], decorator: str) -> inspect.Signature:

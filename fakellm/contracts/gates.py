@@ -20,7 +20,7 @@ from typing import Any
 from fakellm.contracts.attempts import Attempt, attempt
 from fakellm.contracts.merges import NAMES, Merge, stream_of
 from fakellm.errors import ContractUsageError, LLMTimeoutError
-from fakellm.script import Script
+from fakellm.script.script import Script
 
 _TICK = 1 / 1024  # seconds that the pauses of one stream are longer than those of the one before
 _MOMENT = 1e-6  # seconds in which nothing happens

@@ -21,10 +21,10 @@ from fakellm.contracts.gates import Gated, Played, play
 from fakellm.contracts.merges import NAMES, Merge, early, joined, later, merges, read, shown, size, switches
 from fakellm.contracts.verdicts import broken
 from fakellm.errors import BrokenContractError, ContractUsageError, clip
-from fakellm.events import Text
-from fakellm.models import FakeChatModel, FakeLLM
-from fakellm.provider import FakeProvider
-from fakellm.script import NOT_SHOWN, Script
+from fakellm.models.models import FakeChatModel, FakeLLM
+from fakellm.provider.provider import FakeProvider
+from fakellm.script.events import Text
+from fakellm.script.script import NOT_SHOWN, Script
 
 _STEPS = 5000  # chunks that are played by default
 Run = Callable[[Merge], Played]

@@ -1,1 +1,43 @@
-"""The formats on the wire: bytes in, events out, and back. Nothing here opens a socket."""
+"""Bytes <-> events: framings, and one folder for each provider.
+
+A codec knows one API: it reads requests, writes streams and documents, and reads them back. `Service` says what a
+provider has; `add_provider` adds one from outside.
+"""
+
+from __future__ import annotations
+
+from fakellm.rooms import lazily
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fakellm.wire.codec import Codec as Codec
+    from fakellm.wire.codec import Decoder as Decoder
+    from fakellm.wire.codec import Encoder as Encoder
+    from fakellm.wire.codec import Request as Request
+    from fakellm.wire.codec import SSEReader as SSEReader
+    from fakellm.wire.codec import Tally as Tally
+    from fakellm.wire.codec import legal_or_not as legal_or_not
+    from fakellm.wire.codec import pieces as pieces
+    from fakellm.wire.codec import runs as runs
+    from fakellm.wire.providers import add_provider as add_provider
+    from fakellm.wire.providers import provider_names as provider_names
+    from fakellm.wire.service import Endpoint as Endpoint
+    from fakellm.wire.service import Service as Service
+    from fakellm.wire.service import document as document
+    from fakellm.wire.service import endpoint as endpoint
+    from fakellm.wire.sse import SSE as SSE
+    from fakellm.wire.sse import NDJSONDecoder as NDJSONDecoder
+    from fakellm.wire.sse import SSEDecoder as SSEDecoder
+    from fakellm.wire.sse import encode_ndjson as encode_ndjson
+    from fakellm.wire.sse import encode_sse as encode_sse
+
+__getattr__, __dir__, __all__ = lazily(
+    __name__,
+    {
+        "codec": ("Codec", "Decoder", "Encoder", "Request", "SSEReader", "Tally", "legal_or_not", "pieces", "runs"),
+        "providers": ("add_provider", "provider_names"),
+        "service": ("Endpoint", "Service", "document", "endpoint"),
+        "sse": ("SSE", "NDJSONDecoder", "SSEDecoder", "encode_ndjson", "encode_sse"),
+    },
+    also=("anthropic", "gemini", "openai"),
+)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fakellm.errors import ScriptError, WireError
-from fakellm.events import (
+from fakellm.script.events import (
     Content,
     Event,
     Fault,
@@ -28,8 +28,8 @@ from fakellm.events import (
     http_error,
     provider_error,
 )
-from fakellm.messages import Message
-from fakellm.script import Script
+from fakellm.script.messages import Message
+from fakellm.script.script import Script
 from fakellm.wire.objects import parse_object
 from fakellm.wire.sse import LIMIT, SSE, SSEDecoder
 
@@ -118,6 +118,11 @@ class Codec(ABC):
     api: str
     """The codec's name: `openai.chat`, `anthropic.messages` and so on."""
     content_type: str = "text/event-stream; charset=utf-8"
+
+    @classmethod
+    def speaking(cls, profile: Any) -> Codec:  # noqa: ARG003 - for codecs whose API others speak in their own ways
+        """Return the codec with the habits of a service that speaks the API in a way of its own."""
+        return cls()
 
     @abstractmethod
     def request(self, body: Any, *, path: str = "") -> Request:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from fakellm import FakeChatModel, FakeLLM, FakeProvider
     from fakellm.contracts import Report
-    from fakellm.intercept import Interception
+    from fakellm.http import Interception
 
 _MARKER = "fake_llm(allow_unused=False, allow_misses=False): let replies stay unused, or misses be caught by the app"
 _OPTIONS = ("allow_unused", "allow_misses")
@@ -166,20 +166,19 @@ def fake_openai(request: pytest.FixtureRequest, _llm_network: Interception) -> I
     SDK's own environment variable, `OPENAI_BASE_URL`, names it before the test.
     Strict as `fake_llm` is, and what would reach a provider that is not faked fails the test.
     """
-    yield from _provider(request, _llm_network, "openai", "OPENAI_API_KEY", "OPENAI_BASE_URL")
+    yield from _provider(request, _llm_network, "openai")
 
 
 @pytest.fixture
 def fake_anthropic(request: pytest.FixtureRequest, _llm_network: Interception) -> Iterator[FakeProvider]:
     """Anthropic, answered by a script: Messages, token counts, model lists; all else is as in `fake_openai`."""
-    yield from _provider(request, _llm_network, "anthropic", "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL")
+    yield from _provider(request, _llm_network, "anthropic")
 
 
 @pytest.fixture
 def fake_gemini(request: pytest.FixtureRequest, _llm_network: Interception) -> Iterator[FakeProvider]:
     """Gemini, answered by a script: generateContent, embeddings, token counts; all else is as in `fake_openai`."""
-    key = "GOOGLE_API_KEY" if os.environ.get("GOOGLE_API_KEY") else "GEMINI_API_KEY"
-    yield from _provider(request, _llm_network, "gemini", key, "GOOGLE_GEMINI_BASE_URL")
+    yield from _provider(request, _llm_network, "gemini")
 
 
 @pytest.fixture
@@ -205,7 +204,7 @@ def stream_contract() -> Callable[..., Report]:
 @pytest.fixture
 def _llm_network(request: pytest.FixtureRequest) -> Iterator[Interception]:
     """Stand between the test's HTTP clients and the network."""
-    kind = _kind("Interception", "intercept")
+    kind = _kind("Interception", "http")
     allowed = _allowed(request.node)
     with kind(block_network=_is_blocked(request.config)).on() as interception:
         yield interception
@@ -215,21 +214,21 @@ def _llm_network(request: pytest.FixtureRequest) -> Iterator[Interception]:
         pytest.fail(msg, pytrace=False)
 
 
-def _provider(
-    request: pytest.FixtureRequest, network: Interception, name: str, key: str, url: str
-) -> Iterator[FakeProvider]:
+def _provider(request: pytest.FixtureRequest, network: Interception, name: str) -> Iterator[FakeProvider]:
     """Yield a provider that answers on the network, with a key for its SDK in the environment.
 
-    `key` and `url` are environment variables: where the second points its SDK is answered, be it on this machine.
+    Where the environment points its SDK, be it to this machine, is answered too.
     """
     from urllib.parse import urlsplit
 
-    host = urlsplit(os.environ.get(url, "")).netloc.rpartition("@")[2]
-    provider = _kind("FakeProvider")(name, hosts=[host] if host else [], clock=clock_for(request))
+    provider = _kind("FakeProvider")(name, clock=clock_for(request))
+    service = provider.service
+    host = urlsplit(os.environ.get(service.base_url, "")).netloc.rpartition("@")[2]
+    provider.hosts = (host,) if host else ()
     network.providers.append(provider)
     with pytest.MonkeyPatch.context() as patch:
-        if not os.environ.get(key):
-            patch.setenv(key, "fake-key-of-fakellm")
+        if not any(map(os.environ.get, service.keys)):
+            patch.setenv(service.keys[0], "fake-key-of-fakellm")
         yield from _strict(request, f"fake_{name}", provider)
 
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from fakellm.cassette.tape import Tape
-    from fakellm.intercept import Interception
+    from fakellm.cassette import Tape
+    from fakellm.http import Interception
 
 MARKER = (
     "cassette(path=None, mode=None, match_on=..., ignore=(), timing='instant', strict=False): play the HTTP requests "
@@ -86,7 +86,7 @@ def report_recordings(reporter: Any, config: pytest.Config) -> None:
 def _tape(request: pytest.FixtureRequest) -> tuple[bool, Tape]:
     """Return whether the test is strict, and its tape."""
     from _fakellm_pytest.virtual import clock_for
-    from fakellm.cassette.tape import Tape
+    from fakellm.cassette import Tape
 
     options = _options(request.node)
     if "timing" not in options and (clock := clock_for(request)) is not None:
@@ -104,7 +104,7 @@ def _tape(request: pytest.FixtureRequest) -> tuple[bool, Tape]:
 @contextmanager
 def _opened(tape: Tape, network: Interception) -> Iterator[None]:
     """Open a tape, and save it at the end; what is wrong with its file is told without a traceback."""
-    from fakellm.cassette.format import CassetteError
+    from fakellm.cassette import CassetteError
 
     try:
         with network.answering_from(tape):

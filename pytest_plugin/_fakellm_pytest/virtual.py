@@ -117,7 +117,7 @@ def _without_loop(item: pytest.Item) -> str | None:
         else "no plugin that is known to virtual_clock runs this asynchronous test.\n"
         "  to do:     mark it asyncio (pytest-asyncio 1.4 or newer) or anyio"
     )
-    own = "or make it a plain test that calls fakellm.virtual_loop.run(main(), clock=virtual_clock)"
+    own = "or make it a plain test that calls fakellm.clock.run(main(), clock=virtual_clock)"
     return f"{item.nodeid} asks for virtual_clock, but would run in real time: {why}\n             {own}"
 
 
@@ -141,7 +141,7 @@ def _loop_factory(config: pytest.Config) -> Callable[[], Any]:
     """Return what makes the loop of the test that runs."""
 
     def virtual_loop() -> Any:
-        from fakellm.virtual_loop import VirtualLoop
+        from fakellm.clock import VirtualLoop
 
         item = config.stash[_CURRENT]
         return VirtualLoop(item.stash[_CLOCK], seed=_options(item).get("seed"))
@@ -206,9 +206,9 @@ def _virtual_backend(function: Callable[..., Any], config: pytest.Config) -> Cal
     def virtual(backend: Any) -> Any:
         name, options = (backend, {}) if isinstance(backend, str) else backend
         if name == "trio":
-            from fakellm.virtual_trio import options_for
+            from fakellm.clock import trio_options
 
-            return name, {**options, **options_for(lambda: config.stash[_CURRENT].stash[_CLOCK])}
+            return name, {**options, **trio_options(lambda: config.stash[_CURRENT].stash[_CLOCK])}
         return name, {**options, "use_uvloop": False, "loop_factory": _loop_factory(config)}
 
     @wraps(function)
@@ -242,9 +242,9 @@ def on_its_loop(item: Any) -> Iterator[None]:
             pytest.fail(_ON_ANOTHER, pytrace=False)
         trio = sys.modules.get("trio")
         if trio is not None and trio.lowlevel.in_trio_run():
-            from fakellm.virtual_trio import guarded
+            from fakellm.clock import trio_guarded
 
-            await guarded(partial(function, *args, **kwargs))
+            await trio_guarded(partial(function, *args, **kwargs))
         else:
             await function(*args, **kwargs)
 
@@ -285,7 +285,7 @@ def run_twice(item: Any, nextitem: pytest.Item | None) -> bool | None:
 
 
 def _compare(first: Any, second: Any, reports: list[pytest.TestReport]) -> None:
-    from fakellm.timeline import TwoRunsDifferError, compare
+    from fakellm.clock import TwoRunsDifferError, compare
 
     call = next((report for report in reports if report.when == "call"), None)
     if call is None or not call.passed:

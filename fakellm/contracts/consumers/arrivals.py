@@ -70,7 +70,7 @@ def _run(result: Any) -> Any:
     """Run it in a new event loop. Raises `ContractUsageError` inside another."""
     from asyncio import _get_running_loop
 
-    from fakellm.virtual_loop import run
+    from fakellm.clock.virtual_loop import run
 
     if _get_running_loop() is None:
         return run(_settle(result))

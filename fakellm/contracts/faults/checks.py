@@ -16,9 +16,9 @@ from fakellm.contracts.faults.sweep import Failure, contract_of, plan_of, report
 from fakellm.contracts.faults.ways import Faulty, Only, ended
 from fakellm.contracts.verdicts import Report, Skip, Verdict, broken
 from fakellm.errors import ContractUsageError, LLMConnectionError, LLMStreamError, clip
-from fakellm.events import Text
-from fakellm.script import Script
-from fakellm.splitting import split_text
+from fakellm.script.events import Text
+from fakellm.script.script import Script
+from fakellm.script.splitting import split_text
 
 Raises = type[BaseException] | tuple[type[BaseException], ...]
 

@@ -17,7 +17,7 @@ from fakellm.contracts.bodies import Shared, as_test, without
 from fakellm.contracts.faults.ways import Only, half, unbroken, variants
 from fakellm.contracts.verdicts import broken
 from fakellm.errors import BrokenContractError, ContractUsageError, UnexpectedCallError
-from fakellm.script import Script
+from fakellm.script.script import Script
 
 if TYPE_CHECKING:
     from fakellm.cassette.tape import Tape

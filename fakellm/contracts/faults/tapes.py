@@ -15,13 +15,13 @@ from urllib.parse import urlsplit
 from fakellm.cassette.replay import Overlay, Steps, chunks_of
 from fakellm.cassette.tape import Tape
 from fakellm.contracts.faults.ways import ANYWHERE, INCOMPLETE, Break, Only
-from fakellm.endpoints import codec_of, scripted_endpoint
 from fakellm.errors import ContractUsageError
-from fakellm.events import Event, Fault, Finish, Pause, Raw, disconnect, provider_error
-from fakellm.intercept import playing
+from fakellm.http.interception import playing
+from fakellm.script.events import Event, Fault, Finish, Pause, Raw, disconnect, provider_error
 from fakellm.wire.codec import Codec, Ending
 from fakellm.wire.objects import parse
-from fakellm.wire.profiles import OPENAI
+from fakellm.wire.providers import scripted_endpoint
+from fakellm.wire.service import codec_of
 
 _NONE = Break("none", "", ())
 _KINDS = tuple(dict.fromkeys(way.kind for way in ANYWHERE))
@@ -128,7 +128,7 @@ def _first_stream(tape: Tape) -> tuple[Codec, list[bytes], Any]:
         for request, response in tape._cassette.data:  # noqa: SLF001
             found = scripted_endpoint(request.method, urlsplit(request.uri).path)
             if found is not None and response.get("stream"):
-                codec = codec_of(found[1], OPENAI)
+                codec = codec_of(found[1])
                 asked = codec.request(parse(request.body or b"{}", "the request"), path=urlsplit(request.uri).path)
                 return codec, chunks_of(response), asked
     msg = f"there is no stream of a provider's API on the tape {tape.path}, so nothing of it can die"

@@ -16,7 +16,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from fakellm.errors import ContractUsageError, ScriptError, clip
-from fakellm.events import (
+from fakellm.script.events import (
     Event,
     Finish,
     Raw,
@@ -28,7 +28,7 @@ from fakellm.events import (
     provider_error,
     stall,
 )
-from fakellm.script import NOT_SHOWN, Script
+from fakellm.script.script import NOT_SHOWN, Script
 
 Only = tuple[Any, ...]
 """One fault by itself: how many chunks come before it, then the events of its tail."""

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from fakellm.contracts.grammar.frames import SSE_RULES
 from fakellm.contracts.grammar.rules import Grammar, Place, Rule, Sent, joined_object, others, rules, said, shown
-from fakellm.wire.profiles import OPENAI, Profile
+from fakellm.wire.openai.profiles import OPENAI, Profile
 
 _SOURCE = "Anthropic API reference, Messages: Streaming"
 _DELTAS = {

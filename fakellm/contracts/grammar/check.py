@@ -21,7 +21,9 @@ from fakellm.contracts.grammar.openai_completions import CompletionsGrammar
 from fakellm.contracts.grammar.openai_responses import ResponsesGrammar
 from fakellm.contracts.grammar.rules import Grammar, Rule, WireProblem
 from fakellm.errors import BrokenContractError, ContractUsageError
-from fakellm.wire.profiles import OPENAI, PROFILES, Profile
+from fakellm.wire.openai.profiles import OPENAI, PROFILES, Profile
+from fakellm.wire.providers import services
+from fakellm.wire.service import found
 
 ANY = "any"
 """The profile of any service at all: only what every service keeps that was counted."""
@@ -97,10 +99,19 @@ def check_wire(
 
 
 def _grammar(api: str) -> type[Grammar]:
-    if not isinstance(api, str) or api not in GRAMMARS:
-        msg = f"there is no API {api!r}; check_wire knows {', '.join(GRAMMARS)}"
+    if isinstance(api, str) and api in GRAMMARS:
+        return GRAMMARS[api]
+    endpoints = [one for service in services() for one in service.endpoints if one.is_codec]
+    of_api = [one for one in endpoints if api in (one.api, one.api.replace(".", "_"))]
+    if given := next((one.grammar for one in of_api if one.grammar), None):
+        brought: type[Grammar] = found(given)
+        return brought
+    known = f"check_wire knows {', '.join(GRAMMARS)}"
+    if of_api:
+        msg = f"the API {api!r} has no grammar: give its endpoint one, endpoint(..., grammar=...); {known}"
         raise ContractUsageError(msg)
-    return GRAMMARS[api]
+    msg = f"there is no API {api!r}; {known}"
+    raise ContractUsageError(msg)
 
 
 def _profile(profile: str | Profile | None, api: str) -> Profile | None:

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from fakellm.contracts.grammar.frames import SSE_RULES
 from fakellm.contracts.grammar.rules import Grammar, Place, Rule, Sent, others, rules, said, shown
-from fakellm.wire.profiles import OPENAI, Profile
+from fakellm.wire.openai.profiles import OPENAI, Profile
 
 _SOURCE = "Gemini API reference: Generating content, GenerateContentResponse"
 _SAYS = ("candidates", "promptFeedback", "usageMetadata")

@@ -7,7 +7,7 @@ import re
 from fakellm.contracts.grammar.frames import EventFrames, Frames, looks_like
 from fakellm.contracts.grammar.rules import Grammar, Sent, said
 from fakellm.errors import WireError
-from fakellm.wire.gemini_reader import Objects
+from fakellm.wire.gemini.reader import Objects
 
 _PIECE = re.compile(rb"[^}]*\}?")
 _OTHER = re.compile(rb":|event(?!: ?error$)|id(:|$)|retry(:|$)")

@@ -8,7 +8,7 @@ from typing import ClassVar, Generic, TypeVar
 
 from fakellm.contracts.grammar.frames import SSE_RULES
 from fakellm.contracts.grammar.rules import MISSING, Grammar, Place, Rule, Sent, others, rules, said, shown
-from fakellm.wire.profiles import Profile
+from fakellm.wire.openai.profiles import Profile
 
 _UNDONE = "[DONE]"
 

@@ -11,7 +11,7 @@ from typing import ClassVar
 from fakellm.contracts.grammar.frames import SSE_RULES
 from fakellm.contracts.grammar.openai_responses_items import ITEM_RULES, Items
 from fakellm.contracts.grammar.rules import Grammar, Place, Rule, Sent, others, rules, said, shown
-from fakellm.wire.profiles import OPENAI, Profile
+from fakellm.wire.openai.profiles import OPENAI, Profile
 
 _SOURCE = "OpenAI API reference, Responses: Streaming events"
 _TERMINAL = ("response.completed", "response.incomplete", "response.failed", "response.cancelled")

@@ -8,7 +8,7 @@ from typing import Any
 
 from fakellm.contracts.grammar.rules import MISSING, Grammar, Place, joined_object, others, rules, said, shown
 from fakellm.errors import clip
-from fakellm.wire.openai_responses_items import PARTS
+from fakellm.wire.openai.responses_items import PARTS
 
 ITEM_RULES = rules(
     "openai_responses", "OpenAI API reference, Responses: Streaming events",

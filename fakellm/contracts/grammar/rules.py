@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 
 from fakellm.errors import clip
 from fakellm.wire.objects import sound
-from fakellm.wire.profiles import OPENAI, Profile
+from fakellm.wire.openai.profiles import OPENAI, Profile
 
 _DEPTH = 200
 _MARK = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine
 from threading import Thread
 from typing import Any
 
-from fakellm.blocked import describe_tasks, own_frames
+from fakellm.clock.blocked import describe_tasks, own_frames
 from fakellm.contracts.verdicts import broken
 from fakellm.errors import ContractUsageError
 
@@ -29,7 +29,7 @@ class HangError(AssertionError):
 
 def arun(check: Checking, name: str) -> Any:
     """Run asynchronous code on a loop of virtual time."""
-    from fakellm.virtual_loop import run
+    from fakellm.clock.virtual_loop import run
 
     return run(_bounded(check, name))
 

@@ -14,7 +14,8 @@ from fakellm.contracts.streams.sources import PLAIN, Api, WatchedClock, provider
 from fakellm.contracts.streams.subject import Flavour, Subject
 from fakellm.contracts.verdicts import Skip, broken
 from fakellm.errors import ContractUsageError, clip
-from fakellm.script import Script
+from fakellm.script.script import Script
+from fakellm.wire.providers import provider_names
 
 _SEAMS = ("source", "llm")
 """Names of optional arguments that a maker's source is passed as."""
@@ -65,8 +66,8 @@ class Lab:
             msg = f"a maker is a function that returns a fresh model for each check, not {clip(repr(self.make), 80)}"
             hint = "; write lambda: ... around it" if hasattr(self.make, "stream") else ""
             raise ContractUsageError(msg + hint)
-        if self.api not in (None, "openai", "anthropic", "gemini"):
-            msg = f"there is no api {self.api!r}; there are 'openai', 'anthropic' and 'gemini'"
+        if self.api is not None and self.api not in provider_names():
+            msg = f"there is no api {self.api!r}; there are {', '.join(map(repr, provider_names()))}"
             raise ContractUsageError(msg)
         if inspect.iscoroutinefunction(self.make):
             msg = f"the maker {self.make!r} is asynchronous; it only makes the model, so write def"

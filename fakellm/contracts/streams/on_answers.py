@@ -13,9 +13,9 @@ from fakellm.contracts.streams.sources import TEXTS
 from fakellm.contracts.streams.subject import FLAVOURS, Flavour, Reading
 from fakellm.contracts.verdicts import Skip, broken, shown
 from fakellm.errors import clip
-from fakellm.events import Finish, Usage
-from fakellm.runs import fold
-from fakellm.script import Script
+from fakellm.runnable.runs import fold
+from fakellm.script.events import Finish, Usage
+from fakellm.script.script import Script
 
 _METHODS = {"sync": "stream", "async": "astream"}
 

@@ -11,8 +11,9 @@ from fakellm.contracts.streams.sources import PLAIN, TEXTS
 from fakellm.contracts.streams.subject import Flavour
 from fakellm.contracts.verdicts import Skip, broken, counted, shown
 from fakellm.errors import LLMConnectionError
-from fakellm.events import Fault, Finish, disconnect, http_error, provider_error
-from fakellm.script import Script
+from fakellm.script.events import Fault, Finish, disconnect, http_error, provider_error
+from fakellm.script.script import Script
+from fakellm.wire.providers import service_of
 
 
 async def _outcome(bench: Bench, lab: Lab, flavour: Flavour) -> tuple[list[Any], Exception | None]:
@@ -96,7 +97,7 @@ async def in_band_error(lab: Lab, flavour: Flavour) -> None:
     it on as a chunk without text.
     """
     lab.needs_source()
-    forms = (True, False) if lab.api == "openai" else (None,)  # services that speak its API send either
+    forms = service_of(lab.api).error_events if lab.api else (None,)
     await _must_raise("in_band_error", lab, flavour, *(provider_error(named=form) for form in forms))
 
 

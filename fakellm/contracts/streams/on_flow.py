@@ -12,8 +12,8 @@ from fakellm.contracts.streams.lab import Bench, Lab
 from fakellm.contracts.streams.sources import PLAIN, TEXTS
 from fakellm.contracts.streams.subject import END, Flavour, Reading
 from fakellm.contracts.verdicts import OtherFlavour, Skip, broken, counted, shown
-from fakellm.events import Finish, Pause, disconnect, stall
-from fakellm.script import Script
+from fakellm.script.events import Finish, Pause, disconnect, stall
+from fakellm.script.script import Script
 
 _UNASKED = "it does not ask the source that it is given (does it play source.script by itself?)"
 _MANY = 400

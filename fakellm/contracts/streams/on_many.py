@@ -15,9 +15,9 @@ from fakellm.contracts.streams.on_flow import asked
 from fakellm.contracts.streams.subject import END, Flavour, Reading, Subject
 from fakellm.contracts.verdicts import Skip, broken, shown
 from fakellm.errors import clip
-from fakellm.events import Pause
-from fakellm.runnable import Runnable
-from fakellm.script import Script
+from fakellm.runnable.base import Runnable
+from fakellm.script.events import Pause
+from fakellm.script.script import Script
 
 _INPUTS = ("alpha", "beta", "gamma", "delta")
 _BOUND = 2

@@ -6,20 +6,21 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from math import isinf
-from typing import TYPE_CHECKING, Any, Literal, SupportsIndex
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from fakellm import concurrency
 from fakellm.errors import LLMTimeoutError
-from fakellm.models import FakeChatModel, FakeLLM
-from fakellm.provider import FakeProvider
-from fakellm.script import Script
+from fakellm.models.models import FakeChatModel, FakeLLM
+from fakellm.provider.provider import FakeProvider
+from fakellm.script.script import Script
 
 if TYPE_CHECKING:
-    from fakellm.calls import Call
-    from fakellm.config import RunnableConfig
-    from fakellm.exchange import Exchange
+    from fakellm.models.calls import Call
+    from fakellm.provider.exchange import Exchange
+    from fakellm.runnable.config import RunnableConfig
 
-Api = Literal["openai", "anthropic", "gemini"]
+Api = str
+"""The name of a provider."""
 TEXTS = ("One ", "two ", "three ", "four.")
 """What the source says unless a check wants something else."""
 PLAIN = Script(*TEXTS)
@@ -122,7 +123,7 @@ class _Provider(FakeProvider):
 @contextmanager
 def provider(api: Api, clock: WatchedClock) -> Iterator[FakeProvider]:
     """Answer the clients of this process as the provider would, inside the block."""
-    from fakellm.intercept import intercept
+    from fakellm.http.interception import intercept
 
     fake = _Provider(api, clock=clock)
     with intercept(fake):

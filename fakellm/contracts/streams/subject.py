@@ -13,8 +13,8 @@ from typing import Any, Literal
 from fakellm.contracts.streams.projections import UNKNOWN, joined
 from fakellm.contracts.verdicts import Skip
 from fakellm.errors import ContractUsageError, clip
-from fakellm.functions import is_async_function, is_async_generator_function, is_generator_function
-from fakellm.runs import fold
+from fakellm.runnable.functions import is_async_function, is_async_generator_function, is_generator_function
+from fakellm.runnable.runs import fold
 
 Flavour = Literal["sync", "async"]
 FLAVOURS: tuple[Flavour, ...] = ("sync", "async")

@@ -14,8 +14,8 @@ from fakellm.contracts.consumers.feeding import Consume, check_documents
 from fakellm.contracts.consumers.samples import Sample
 from fakellm.contracts.documents import Document
 from fakellm.contracts.structured.document import Structured, document_of
-from fakellm.events import Event, Finish, Text, ToolCall, Usage
-from fakellm.script import Script
+from fakellm.script.events import Event, Finish, Text, ToolCall, Usage
+from fakellm.script.script import Script
 
 _SAYS = (Text("It is "), Text("sunny "), Text("now."))
 _CALLS = (

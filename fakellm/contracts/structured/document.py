@@ -16,7 +16,7 @@ from fakellm.contracts.structured.forms import TAKES, Api, Form, as_dict, dicts_
 from fakellm.contracts.structured.moves import Chunk, Move, groups, text_of, unique
 from fakellm.contracts.structured.shown import shown_change
 from fakellm.errors import ContractUsageError, clip
-from fakellm.script import Script
+from fakellm.script.script import Script
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
@@ -189,7 +189,7 @@ def document_of(value: object, *, api: Api = "openai_chat", sdk: bool = False) -
     """Return the document of structured chunks: those of one whole stream of one answer, or of n.
 
     `value` is a list of chat completion chunks (dicts, or `ChatCompletionChunk` objects), of Messages events (dicts,
-    or objects of the anthropic SDK), of `fakellm.messages.Message` chunks, or a `Script`. The options are a script's:
+    or objects of the anthropic SDK), of `fakellm.script.Message` chunks, or a `Script`. The options are a script's:
     `api` says what it becomes, chunks of `openai_chat` or `message`, or events of `anthropic_messages`; `sdk=True`
     makes them objects of the SDK. Chunks arrive as the type that was given. Raises `ContractUsageError` for anything
     else, and `MissingExtraError` for objects of an SDK that is not installed.

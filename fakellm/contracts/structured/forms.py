@@ -12,13 +12,13 @@ from typing import Any, Literal, cast
 
 from fakellm.contracts.structured.moves import Chunk, copied, text_of
 from fakellm.errors import ContractUsageError, MissingExtraError, clip
-from fakellm.events import Content, Finish, ToolCall, Usage
-from fakellm.messages import Message, chunk_of
-from fakellm.script import Script
-from fakellm.wire.anthropic_messages import MessagesCodec
+from fakellm.script.events import Content, Finish, ToolCall, Usage
+from fakellm.script.messages import Message, chunk_of
+from fakellm.script.script import Script
+from fakellm.wire.anthropic.messages import MessagesCodec
 from fakellm.wire.codec import Codec, Request
 from fakellm.wire.objects import parse_object
-from fakellm.wire.openai_chat import ChatCodec
+from fakellm.wire.openai.chat import ChatCodec
 from fakellm.wire.sse import SSEDecoder
 
 Api = Literal["openai_chat", "anthropic_messages", "message"]

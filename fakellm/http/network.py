@@ -1,0 +1,140 @@
+"""Keeps a test on this machine: what would connect to somewhere else is refused, with an error nobody can swallow.
+
+Two nets. httpx and httpx2 say through their documented `trace` extension when they are about to connect, also through
+a proxy; everything else has to look the host's name up or to connect a socket, or, where a proxy does that for it, to
+ask the proxy for a tunnel. Below both are the mocks of other libraries, which answer without either.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from inspect import iscoroutine
+from typing import Any
+
+from fakellm.errors import UnexpectedRequestError, explain
+from fakellm.provider.hosts import LOOPBACK, is_provider
+
+_ABOUT_TO_SEND = ("connect_tcp.started", "connect_unix_socket.started", "send_request_headers.started")
+_TUNNEL = re.compile(rb"CONNECT (\S+):\d+ HTTP/")
+
+
+class Guard:
+    """Decides which hosts a test may reach: with `block_network` this machine only, else all but providers of models.
+
+    `allows_providers` lifts the second, while a tape records. `misses` are the refusals so far.
+    """
+
+    def __init__(self, *, block_network: bool = False) -> None:
+        self.block_network = block_network
+        self.allows_providers = False
+        self.misses: list[UnexpectedRequestError] = []
+
+    def refuses(self, host: str) -> bool:
+        """Tell whether nothing may go to the host."""
+        host = _plain(host)
+        if LOOPBACK.match(host) or not host or _is_loopback_address(host):
+            return False
+        return self.block_network or (not self.allows_providers and is_provider(host))
+
+    def refusal(self, what: str, host: str) -> UnexpectedRequestError:
+        """Return the error for what would have left this machine."""
+        is_known = is_provider(_plain(host))
+        remedy = [
+            "answer it: add the fixture fake_openai, fake_anthropic or fake_gemini to the test, or a mock of yours"
+        ]
+        if not is_known:
+            remedy.append("if the test is meant to reach the network, run it without --llm-block-network")
+        why = "is a provider of models" if is_known else "is not on this machine, and the network is blocked"
+        miss = UnexpectedRequestError(
+            explain(
+                f"{what} would have left this machine: {host} {why}", sent=[what], expected=["nothing"], remedy=remedy
+            )
+        )
+        self.misses.append(miss)
+        return miss
+
+    def watch(self, request: Any, *, is_async: bool) -> None:
+        """Let a request of httpx or httpx2 be answered by other mocks, but not leave this machine."""
+        host = request.url.host
+        if not self.refuses(host):
+            return
+        inner = request.extensions.get("trace")
+
+        def check(event: str) -> None:
+            if event.endswith(_ABOUT_TO_SEND):
+                raise self.refusal(f"{request.method} {request.url}", host)
+
+        def trace(event: str, info: dict[str, Any]) -> Any:
+            check(event)
+            return inner(event, info) if inner else None
+
+        async def atrace(event: str, info: dict[str, Any]) -> None:
+            check(event)
+            if inner and iscoroutine(awaited := inner(event, info)):
+                await awaited
+
+        request.extensions = {**request.extensions, "trace": atrace if is_async else trace}
+
+    @contextmanager
+    def on_sockets(self) -> Iterator[None]:
+        """Refuse look-ups of names, connections, datagrams and tunnels of sockets that lead to a refused host."""
+        with ExitStack() as stack:
+            for name in ("getaddrinfo", "gethostbyname", "gethostbyname_ex"):
+                put(socket, name, self._before(getattr(socket, name), lambda host, *_: host), stack)
+            for name in ("connect", "connect_ex", "sendto"):
+                put(socket.socket, name, self._before(getattr(socket.socket, name), _host_of), stack)
+            for name in ("send", "sendall"):
+                put(socket.socket, name, self._before(getattr(socket.socket, name), _tunnel_of), stack)
+            yield
+
+    def _before(self, original: Callable[..., Any], host_of: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the function, which first looks whether the host that its arguments name is refused."""
+
+        def guarded(*args: Any, **kwargs: Any) -> Any:
+            self._check(host_of(*args) if args else kwargs.get("host"))
+            return original(*args, **kwargs)
+
+        return guarded
+
+    def _check(self, host: Any) -> None:
+        name = host.decode("ascii", "replace") if isinstance(host, bytes) else host
+        if isinstance(name, str) and name != socket.gethostname() and self.refuses(name):
+            raise self.refusal(f"a connection to {name}", name)
+
+
+def _host_of(sock: socket.socket, *args: Any) -> Any:
+    """Return the host of the address that comes last in a call of a socket's method."""
+    is_internet = sock.family in (socket.AF_INET, socket.AF_INET6)
+    return args[-1][0] if is_internet and isinstance(args[-1], tuple) else None
+
+
+def _tunnel_of(_: socket.socket, data: Any, *__: Any) -> bytes | None:
+    """Return the host to which a proxy is asked for a tunnel (RFC 9110, 9.3.6), if that is what is sent."""
+    asked = _TUNNEL.match(data)
+    return bytes(asked[1]) if asked else None
+
+
+def put(owner: Any, name: str, value: Any, stack: ExitStack) -> None:
+    """Give a module or class an attribute of another value until the stack is unwound."""
+    if name in vars(owner):
+        stack.callback(setattr, owner, name, vars(owner)[name])
+    else:
+        stack.callback(delattr, owner, name)
+    setattr(owner, name, value)
+
+
+def _plain(host: str) -> str:
+    return host.strip("[]").rstrip(".").lower()
+
+
+def _is_loopback_address(host: str) -> bool:
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    address = getattr(address, "ipv4_mapped", None) or address
+    return address.is_loopback or address.is_unspecified

@@ -1,0 +1,235 @@
+"""What a fake model was told to say, and which of it answers a call."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any, Literal
+
+from fakellm.errors import (
+    ScriptError,
+    UnexpectedCallError,
+    clip,
+    explain,
+)
+from fakellm.models.calls import Call
+from fakellm.runnable.functions import is_async_function, is_generator_function
+from fakellm.script.events import Fault, Pause
+from fakellm.script.messages import role_of
+from fakellm.script.script import Script
+
+Matcher = str | re.Pattern[str] | Callable[[Any], object] | None
+Content = Script | Callable[[Any], Any] | BaseException | type[BaseException]
+Step = tuple[Any, ...] | Pause | Fault
+"""A run of chunks, or what happens between two runs."""
+
+
+def content_of(parts: tuple[Any, ...]) -> Content:
+    """Return what the parts of a reply are: a script, one function of the input, or one exception."""
+    if not parts:
+        msg = "a reply needs something to say: strings, events, a Script, a function, or an exception to raise"
+        raise ScriptError(msg)
+    first = parts[0]
+    if isinstance(first, BaseException) or (isinstance(first, type) and issubclass(first, BaseException)):
+        _alone(parts, "an exception that a call raises")
+        return first
+    if callable(first) and not isinstance(first, type):
+        _alone(parts, "a function")
+        return first  # type: ignore[no-any-return]
+    script = first if len(parts) == 1 and isinstance(first, Script) else Script(*parts)
+    if not script:
+        msg = "an empty script answers nothing; for an answer without text write Script('')"
+        raise ScriptError(msg)
+    return script
+
+
+def _alone(parts: tuple[Any, ...], what: str) -> None:
+    if len(parts) > 1:
+        msg = (
+            f"{what} is a reply by itself and cannot be mixed with {len(parts) - 1} other parts; "
+            "to fail after some chunks use a fault such as disconnect(), or a generator function that raises"
+        )
+        raise TypeError(msg)
+
+
+def check_matcher(matcher: object) -> None:
+    """Raise `TypeError` for what would match nothing, or anything."""
+    hint = None
+    if isinstance(matcher, re.Pattern):
+        hint = "prompts are text, so compile a str pattern" if isinstance(matcher.pattern, bytes) else None
+    elif isinstance(matcher, type) or is_async_function(matcher) or is_generator_function(matcher):
+        hint = "a predicate is a plain function that returns whether the input matches"
+    elif not (matcher is None or isinstance(matcher, str) or callable(matcher)):
+        hint = "decode the bytes first" if isinstance(matcher, bytes) else "for a pattern write re.compile(...)"
+    if hint:
+        msg = f"when() matches a text, a compiled pattern or a predicate of the input, not {matcher!r}; {hint}"
+        raise TypeError(msg)
+
+
+@dataclass(slots=True, eq=False)
+class Reply:
+    """Something that was scripted, for which calls, how often, and which calls it answered.
+
+    `steps` are the chunks of a script, with the pauses and the fault between them; `answer` is what they
+    add up to. Both are made once, and shared by all calls: they do not change.
+    """
+
+    kind: Literal["reply", "when", "otherwise"]
+    content: Content
+    matcher: Matcher = None
+    role: str | None = None
+    times: int | None = None
+    steps: tuple[Step, ...] = ()
+    answer: Any = None
+    calls: list[int] = field(default_factory=list)
+
+    @property
+    def waits(self) -> tuple[Pause | Fault, ...]:
+        """The steps that are no chunks."""
+        return tuple(step for step in self.steps if not isinstance(step, tuple))
+
+    def check(self) -> None:
+        """Raise `TypeError` or `ScriptError` for a reply that could answer no call, or that says so wrongly."""
+        times = self.times
+        if times is not None and (isinstance(times, bool) or not isinstance(times, int) or times < 1):
+            msg = f"times is a number of calls from 1 up, or None for any number, not {times!r}"
+            raise ScriptError(msg)
+        if self.kind == "when":
+            self.check_condition()
+
+    def check_condition(self) -> None:
+        """Raise for a condition that is none."""
+        if self.matcher is None and self.role is None:
+            msg = "when() needs a text, a pattern, a predicate or a role; for every other call use otherwise()"
+            raise ScriptError(msg)
+        check_matcher(self.matcher)
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether it answered as many calls as it may."""
+        return self.times is not None and len(self.calls) >= self.times
+
+    def fits(self, call: Call) -> bool:
+        """Tell whether the call is one that this was scripted for."""
+        if self.role is not None and role_of(self.role) != call.role:
+            return False
+        return self.matches(call.text, call.input)
+
+    def matches(self, text: str, asked: Any) -> bool:
+        """Tell whether the matcher, if there is one, matches the text, or the predicate what was asked."""
+        if self.matcher is None:
+            return True
+        if isinstance(self.matcher, str):
+            return self.matcher in text
+        if isinstance(self.matcher, re.Pattern):
+            return self.matcher.search(text) is not None
+        try:
+            return bool(self.matcher(asked))
+        except Exception as error:
+            error.add_note(f"This was raised by the predicate of: {self}")
+            raise
+
+    def conditions(self) -> list[str]:
+        """Word which calls this is for."""
+        condition = []
+        if self.matcher is not None:
+            shown = self.matcher.pattern if isinstance(self.matcher, re.Pattern) else self.matcher
+            name = getattr(shown, "__name__", None) or repr(shown)
+            condition.append(f"matching {name}" if isinstance(self.matcher, re.Pattern) else name)
+        if self.role is not None:
+            condition.append(f"role={self.role!r}")
+        return condition
+
+    def __str__(self) -> str:
+        content = self.content
+        said = repr(content) if isinstance(content, (Script, BaseException)) else getattr(content, "__name__", content)
+        used = f"answered call {', '.join(map(str, self.calls))}" if self.calls else "unused"
+        return f"{' '.join([self.kind, ', '.join(self.conditions())]).strip()}: {clip(str(said), 120)}  [{used}]"
+
+
+class Replies:
+    """All that a fake was told, in order. A `when` that fits comes before the next `reply`, then `otherwise`.
+
+    Not safe for threads by itself: the fake calls `add` and `claim` under a lock, and `fitting`, which runs
+    the predicates of its user, without.
+    """
+
+    def __init__(self) -> None:
+        self.all: list[Reply] = []
+        self._live: list[Reply] = []
+
+    def add(self, reply: Reply) -> None:
+        """Add a reply; a later `otherwise` replaces an earlier one."""
+        reply.check()
+        if reply.kind == "otherwise":
+            self.all = [r for r in self.all if r.kind != "otherwise"]
+            self._live = [r for r in self._live if r.kind != "otherwise"]
+        self.all.append(reply)
+        self._live.append(reply)
+
+    def fitting(self, call: Call) -> list[Reply]:
+        """Return each `when` that fits the call and may still answer."""
+        return [reply for reply in tuple(self._live) if reply.kind == "when" and reply.fits(call)]
+
+    def claim(self, call: Call, fitting: list[Reply]) -> None:
+        """Give the call its reply, if there is one: the first left of those that fit, `reply`s, `otherwise`."""
+        others = (reply for kind in ("reply", "otherwise") for reply in self._live if reply.kind == kind)
+        call.reply = chosen = next((reply for reply in chain(fitting, others) if not reply.is_spent), None)
+        if chosen is not None:
+            chosen.calls.append(call.number)
+            if chosen.is_spent:
+                self._live.remove(chosen)
+
+    def unused(self) -> list[Reply]:
+        """Return what was scripted for calls that never came; `otherwise` may stay unused."""
+        return [reply for reply in self.all if reply.kind != "otherwise" and not reply.calls]
+
+    def miss(self, call: Call) -> UnexpectedCallError:
+        """Word that the call has no reply. Predicates that can answer nothing more are not asked again."""
+        told = tuple(self.all)
+        spent = [reply for reply in told if reply.is_spent and not callable(reply.matcher) and reply.fits(call)]
+        rules = [reply for reply in told if reply.kind == "when" and not reply.is_spent]
+        if spent:
+            last = max(spent, key=lambda reply: reply.calls[-1])
+            why = f"every reply that fits was given already; the last of them answered call {last.calls[-1]}"
+        elif told:
+            why = "no when() fits"
+        else:
+            why = "nothing was scripted"
+        remedy = ["script one more .reply(...), or an .otherwise(...) for any call that nothing else fits"]
+        if spent:
+            remedy.append(f"if the app should not ask again, this is its bug: look where call {call.number} comes from")
+        text = explain(
+            f"call {call.number} of the fake model has no reply: {why}",
+            sent=[f"{call.method}({clip(repr(call.input))})"],
+            expected=[str(reply) for reply in told] or ["nothing"],
+            difference=[_nearest(rules, call)] if rules else [],
+            remedy=remedy,
+        )
+        return UnexpectedCallError(text)
+
+
+def _nearest(rules: list[Reply], call: Call) -> str:
+    """Say which rule comes nearest to the call, and what keeps it from fitting."""
+    from difflib import SequenceMatcher
+
+    def wanted(rule: Reply) -> str:
+        return rule.matcher.pattern if isinstance(rule.matcher, re.Pattern) else str(rule.matcher or "")
+
+    def likeness(rule: Reply) -> float:
+        pattern = wanted(rule)
+        blocks = SequenceMatcher(None, pattern, call.text[:2000], autojunk=False).get_matching_blocks()
+        alike = sum(block.size for block in blocks) / max(len(pattern), 1)
+        return alike + (rule.role == call.role)
+
+    best = max(rules, key=likeness)
+    if best.role is not None and role_of(best.role) != call.role:
+        return f"{best}\nwants the role {best.role!r}, and the last message has {call.role!r}"
+    if not isinstance(best.matcher, (str, re.Pattern)):
+        return f"{best}\nits predicate returned a false value"
+    pattern = wanted(best)
+    match = SequenceMatcher(None, pattern, call.text[:2000], autojunk=False).find_longest_match()
+    alike = call.text[max(match.b - match.a, 0) : match.b - match.a + len(pattern)]
+    return f"{best}\nwants {pattern!r}" + (f", and the text has {alike!r}" if match.size > 1 else "")

@@ -1,0 +1,148 @@
+"""Makes the answer to a request of a fake provider out of the reply that it got."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
+from typing import Any, cast
+
+from fakellm.models.playback import Feed
+from fakellm.provider.exchange import Exchange, ProviderCall
+from fakellm.provider.routes import Route
+from fakellm.script.events import (
+    Content,
+    Event,
+    Fault,
+    Finish,
+    Pause,
+    choice_of,
+    http_error,
+    provider_error,
+    strikes_first,
+)
+from fakellm.script.script import Script
+from fakellm.wire.codec import Codec, Ending, Request, legal_or_not, runs
+
+_STATUS_OF = {"rate_limit": 429, "overloaded": 529, "invalid_request": 400, "auth": 401, "not_found": 404}
+"""A word in the kind of an error -> the HTTP status that reports it where nothing is streamed; others are 500."""
+
+
+def whole_headers(body: bytes) -> list[tuple[str, str]]:
+    """Return the headers of a JSON document."""
+    return [("content-type", "application/json"), ("content-length", str(len(body)))]
+
+
+def error_exchange(
+    call: ProviderCall,
+    codec: Codec,
+    fault: http_error,
+    before: Sequence[Pause] = (),
+    headers: Mapping[str, str] | None = None,
+) -> Exchange:
+    """Return the exchange of an HTTP error, in the words of the provider."""
+    found, body = codec.error(fault, call.number)
+    all_headers = _with([*found, ("content-length", str(len(body)))], headers or {})
+    return Exchange(call, fault.status, all_headers, [Ending([body])], before)
+
+
+def _with(headers: list[tuple[str, str]], more: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return the headers with others added, which replace those of the same name."""
+    names = {name.lower() for name in more}
+    return [(name, value) for name, value in headers if name.lower() not in names] + list(more.items())
+
+
+class Answering:
+    """Makes the exchange of one request out of the reply that it got."""
+
+    def __init__(self, call: ProviderCall, codec: Codec, request: Request, route: Route) -> None:
+        self._call = call
+        self._codec = codec
+        self._request = request
+        self._route = route
+        self._source: Iterator[Any] | None = None
+
+    def exchange(self) -> Exchange:
+        """Return the answer: an error, a stream or a document."""
+        silence, first, events = _begin(self._events())
+        if isinstance(first, http_error):
+            return error_exchange(self._call, self._codec, first, silence, self._route.headers)
+        if isinstance(first, Fault) and strikes_first(first):
+            return Exchange(self._call, 0, [], [], [*silence, first])
+        if self._request.stream:
+            return self._stream(chain(silence, events))
+        return self._whole([*silence, *events])
+
+    def _events(self) -> Iterator[Event]:
+        """Return the events of the reply, for as many answers as the request wants."""
+        content = self._route.content
+        if isinstance(content, BaseException):
+            content.__context__ = None  # of an earlier raise
+            raise content.with_traceback(None)
+        if isinstance(content, type) and issubclass(content, BaseException):
+            raise content
+        if isinstance(content, Script):
+            return iter(content) if content.choices != (0,) else _for_each_choice(content, self._request.choices)
+        feed = Feed(lambda event: (event,), cast("Any", content))
+        self._source = feed.all_steps(self._request)
+        return _for_each_choice(_flat(self._source), self._request.choices)
+
+    def _stream(self, events: Iterable[Event]) -> Exchange:
+        content = self._route.content
+        usage = content.usage if isinstance(content, Script) else None
+        encoder = self._codec.encoder(self._request, self._call.number, usage)
+        headers = [
+            ("content-type", self._codec.content_type_of(self._request)),
+            ("cache-control", "no-cache"),
+            ("transfer-encoding", "chunked"),
+            *self._codec.headers(self._call.number),
+        ]
+        ahead = 64 if isinstance(content, Script) else 1
+        steps = runs(encoder, events, ahead=ahead)
+        return Exchange(self._call, 200, _with(headers, self._route.headers), steps, source=self._source)
+
+    def _whole(self, events: Sequence[Event]) -> Exchange:
+        """Return a document, after all the silences; a fault strikes in the middle of it."""
+        silence = [event for event in events if isinstance(event, Pause)]
+        fault = next((event for event in events if isinstance(event, Fault)), None)
+        if isinstance(fault, provider_error):
+            status = next((s for word, s in _STATUS_OF.items() if word in fault.kind), 500)
+            error = http_error(status, fault.message, kind=fault.kind, code=fault.code)
+            return error_exchange(self._call, self._codec, error, silence, self._route.headers)
+        script = legal_or_not(event for event in events if not isinstance(event, (Pause, Fault)))
+        body = self._codec.body(script, self._request, self._call.number)
+        headers = _with([*whole_headers(body), *self._codec.headers(self._call.number)], self._route.headers)
+        if fault is None:
+            return Exchange(self._call, 200, headers, [Ending([body])], silence)
+        half = body[: len(body) // 2]
+        if getattr(fault, "how", "") in ("end", "cut"):
+            headers = _with(headers, {"content-length": str(len(half))})
+        return Exchange(self._call, 200, headers, [[half], fault], silence)
+
+
+def _flat(steps: Iterable[Any]) -> Iterator[Event]:
+    """Yield the events of a reply function's steps."""
+    for step in steps:
+        if isinstance(step, tuple):
+            yield from step
+        else:
+            yield step
+
+
+def _for_each_choice(events: Iterable[Event], count: int) -> Iterator[Event]:
+    """Yield the events for each of the answers that a request wants, where only one was scripted."""
+    for event in events:
+        yield event
+        if count > 1 and isinstance(event, (Content, Finish)) and not choice_of(event):
+            for choice in range(1, count):
+                yield replace(event, choice=choice)  # type: ignore[arg-type]
+
+
+def _begin(events: Iterator[Event]) -> tuple[list[Pause], Event | None, Iterator[Event]]:
+    """Return the silence that the events begin with, the first other event, and the events from that on."""
+    silence: list[Pause] = []
+    for event in events:
+        if not isinstance(event, Pause):
+            return silence, event, chain([event], events)
+        silence.append(event)
+    return silence, None, iter(())

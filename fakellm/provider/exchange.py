@@ -1,0 +1,209 @@
+"""One request to a fake provider and its answer, without any I/O: what to send, what to wait for, how it ends.
+
+A shell asks `opening` what happens before the headers and `body` what happens after them, and does what they yield:
+runs of bytes are handed to the client, a float is waited for on the clock, a `Failure` is raised as the exception
+that the HTTP library has for it.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, cast
+
+from fakellm.concurrency import is_cancellation
+from fakellm.errors import clip
+from fakellm.provider.routes import Route
+from fakellm.script.events import Fault, Pause, disconnect, stall
+from fakellm.wire.codec import Ending, Request, Run
+
+State = Literal["running", "complete", "closed", "cancelled", "failed"]
+Kind = Literal["refused", "connect_timeout", "no_response", "read_timeout", "reset", "close"]
+
+
+class Failure(NamedTuple):
+    """How a connection fails, as the client sees it.
+
+    Of a connection that was recorded, `kind` may also be the name of the exception that httpx raised.
+    """
+
+    kind: Kind
+
+
+class Timeouts(NamedTuple):
+    """How many seconds a client waits for a connection and for bytes; None is for ever."""
+
+    connect: float | None = None
+    read: float | None = None
+
+
+class ProviderCall:
+    """One request to a fake provider.
+
+    `api` is the codec's name (`openai.chat`), `json` the parsed body, `request` the same in words that all APIs share.
+    `status` is the HTTP status of the answer, `delivered` the bytes of its body that the client took. `state` says how
+    far it is: `running`, or how it ended: `complete`, `closed` (by the client, before the end), `cancelled`, or
+    `failed` with an `error`.
+    """
+
+    def __init__(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> None:
+        self.number = 0
+        self.method = method
+        self.url = url
+        self.headers = dict(headers)
+        self.body = body
+        self.json: Any = None
+        self.api = ""
+        self.request: Request | None = None
+        self.reply: Route | None = None
+        self.status: int | None = None
+        self._run: list[bytes] = []
+        self._cursor: Iterator[bytes] = iter(())
+        self._before = (0, 0)
+        self.state: State = "running"
+        self.error: BaseException | None = None
+
+    @property
+    def input(self) -> Request | None:
+        """The request, as replies are matched with it."""
+        return self.request
+
+    @property
+    def closed(self) -> bool:
+        """Whether the client closed the answer before its end."""
+        return self.state == "closed"
+
+    @property
+    def pieces(self) -> int:
+        """How many pieces of the answer's body the client took."""
+        return self._before[0] + self._taken
+
+    @property
+    def delivered(self) -> int:
+        """How many bytes of the answer's body the client took."""
+        return self._before[1] + sum(map(len, self._run[: self._taken]))
+
+    @property
+    def _taken(self) -> int:
+        left: int = self._cursor.__length_hint__()  # type: ignore[attr-defined]
+        return len(self._run) - left
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the client took all of an answer that is not cut short."""
+        return isinstance(self._run, Ending) and self._taken == len(self._run)
+
+    def deliver(self, run: list[bytes]) -> Iterator[bytes]:
+        """Return an iterator over the pieces; what is taken from it counts as delivered, at no cost."""
+        self._before = self.pieces, self.delivered
+        self._run, self._cursor = run, iter(run)
+        return self._cursor
+
+    def drop(self) -> None:
+        """Drop the pieces that the client has not taken: whoever iterates over them finds their end."""
+        self._before = self.pieces, self.delivered
+        self._run, cursor, self._cursor = [], self._cursor, iter(())
+        if place := getattr(cursor, "__setstate__", None):
+            place(sys.maxsize)
+
+    def end(self, state: State, error: BaseException | None = None) -> None:
+        """Note how it ended; what comes first counts."""
+        if self.state == "running":
+            self.state, self.error = state, error
+
+    def fail(self, error: BaseException) -> None:
+        """Note the exception that ended it."""
+        self.end("cancelled" if is_cancellation(error) else "failed", error)
+
+    def asked(self) -> str:
+        """Word the request in a few lines."""
+        lines = [f"{self.method} {self.url}"]
+        if (request := self.request) is not None:
+            tools = f" tools={', '.join(request.tools)}" if request.tools else ""
+            lines.append(f"model={request.model!r} stream={request.stream}{tools}")
+            lines += [f"{message.role}: {clip(message.content, 300)!r}" for message in request.messages[-3:]]
+        elif self.body:
+            lines.append(clip(self.body.decode("utf-8", "replace"), 300))
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        ended = f", {clip(repr(self.error), 160)}" if self.error is not None else ""
+        answer = f"{self.status or 'no status'}, {self.delivered} bytes in {self.pieces} pieces"
+        return f"<ProviderCall {self.number}: {self.method} {self.url} {self.state}, {answer}{ended}>"
+
+
+class Exchange:
+    """The answer to one request: status, headers, and a body in timed pieces."""
+
+    def __init__(
+        self,
+        call: ProviderCall,
+        status: int,
+        headers: Sequence[tuple[str, str]],
+        steps: Iterable[Run | Failure],
+        before: Sequence[Pause | Fault] = (),
+        source: object = None,
+    ) -> None:
+        self.call = call
+        self.status = call.status = status
+        self.headers = list(headers)
+        self._before = before
+        self._steps = iter(steps)
+        self._source = source
+
+    def opening(self, timeouts: Timeouts) -> Iterator[float | Failure]:
+        """Return what happens before the headers: silences, then the failure that keeps them from coming."""
+        return (action for action in _timed(self._before, timeouts) if not isinstance(action, list))
+
+    def body(self, timeouts: Timeouts) -> Iterator[Iterator[bytes] | float | Failure]:
+        """Yield the pieces of the body, run by run, the silences between them, and the failure, if it ends with one."""
+        try:
+            for action in _timed(self._steps, timeouts):
+                yield self.call.deliver(action) if isinstance(action, list) else action
+        except GeneratorExit:
+            self.close()
+            raise
+        except BaseException as error:
+            self.call.fail(error)
+            raise
+        self.call.end("complete")
+
+    def close(self) -> None:
+        """Note that the client wants no more, and close the generator that makes the answer, if one does."""
+        self.call.end("complete" if self.call.is_whole else "closed")
+        for iterator in (self._steps, self._source):
+            if (close := getattr(iterator, "close", None)) and not getattr(iterator, "gi_running", False):
+                close()
+
+
+def _timed(steps: Iterable[Run | Failure], timeouts: Timeouts) -> Iterator[list[bytes] | float | Failure]:
+    """Yield steps as actions; a silence that is longer than the client's patience ends in its timeout."""
+    silence = 0.0
+    for step in steps:
+        if isinstance(step, list):
+            if step:
+                silence = 0.0
+                yield step
+        elif isinstance(step, Failure):
+            yield step
+            return
+        elif isinstance(step, Pause):
+            if timeouts.read is not None and silence + step.seconds > timeouts.read:
+                yield timeouts.read - silence
+                yield Failure("read_timeout")
+                return
+            silence += step.seconds
+            yield float(step.seconds)
+        else:
+            yield from _failing(step, timeouts, silence)
+            return
+
+
+def _failing(fault: Fault, timeouts: Timeouts, silence: float) -> Iterator[float | Failure]:
+    if isinstance(fault, stall):
+        patience = timeouts.connect if fault.where == "connect" else timeouts.read
+        yield math.inf if patience is None else max(patience - silence, 0.0)
+        yield Failure("connect_timeout" if fault.where == "connect" else "read_timeout")
+    elif isinstance(fault, disconnect) and fault.how not in ("end", "cut"):
+        yield Failure(cast("Kind", fault.how))

@@ -1,0 +1,262 @@
+"""A fake provider: the app's own client of OpenAI, Anthropic or Gemini asks, a script answers. Sans-IO."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from threading import RLock
+from typing import Any, Self, cast
+from urllib.parse import urlsplit
+
+from fakellm.clock.clock import Clock, checked
+from fakellm.errors import (
+    SwallowedCallError,
+    UnexpectedRequestError,
+    UnusedRepliesError,
+    WireError,
+    explain,
+)
+from fakellm.models.calls import never_asked, swallowed
+from fakellm.models.replies import Matcher, Replies, content_of
+from fakellm.provider.answering import Answering, error_exchange, whole_headers
+from fakellm.provider.exchange import Exchange, ProviderCall
+from fakellm.provider.hosts import LOOPBACK
+from fakellm.provider.routes import Route
+from fakellm.runnable.functions import is_async_function
+from fakellm.script.events import http_error
+from fakellm.script.script import Script
+from fakellm.wire.codec import Ending, Request
+from fakellm.wire.objects import dump, parse
+from fakellm.wire.openai.profiles import Profile
+from fakellm.wire.providers import service_of
+from fakellm.wire.service import Endpoint, codec_of, document_of
+
+
+class FakeProvider:
+    """A provider that says what it was told to, in its own wire format, to whatever client asks.
+
+    `FakeProvider("openai")` answers chat completions, legacy completions and Responses, and by itself embeddings and
+    model lists; `"anthropic"` answers Messages and token counts; `"gemini"` generateContent, embeddings, token counts.
+    `fakellm.wire.add_provider` adds others.
+    `profile` imitates a service that speaks OpenAI's chat API in its own way: `"azure"`, `"openrouter"` and so on.
+    `hosts` are hosts that are its own beside the provider's, loopback ones included (`"localhost:11434"`).
+
+    It does no I/O: `handle` takes a request and returns an `Exchange`, which a transport or a server plays on `clock`.
+    `calls` logs the requests in the order in which they came, `misses` are those that no reply was for.
+    """
+
+    def __init__(
+        self,
+        name: str = "openai",
+        *,
+        profile: str | Profile | None = None,
+        hosts: Sequence[str] = (),
+        clock: Clock | None = None,
+    ) -> None:
+        self.name = name
+        self.service = service_of(name)
+        self.profile: Profile | None = None
+        if profile is not None:
+            self.imitate(profile)
+        self.hosts = tuple(hosts)
+        self.clock = checked(clock)
+        self.calls: list[ProviderCall] = []
+        self.misses: list[UnexpectedRequestError] = []
+        self._replies = Replies()
+        self._lock = RLock()
+
+    # -- scripting --------------------------------------------------------------------------------
+
+    def imitate(self, profile: str | Profile) -> Self:
+        """Take on the habits of a service that speaks OpenAI's chat API in its own way. Returns the provider."""
+        self.profile = self.service.profile(profile) if isinstance(profile, str) else profile
+        return self
+
+    def reply(self, *parts: Any, headers: Mapping[str, str] | None = None) -> Self:
+        """Script the answer to the next request that nothing more specific answers. Returns the provider.
+
+        Parts are strings, events and scripts; or one function of the `Request`, which returns a string, a `Script`
+        or a list of parts, or is a generator function that yields them; or one exception, which the client's
+        transport raises. A finish reason and a usage that are left out follow from the rest. `headers` are added
+        to the answer's.
+        """
+        return self._script(Route("reply", content_of(parts), times=1, headers=headers or {}))
+
+    def error(self, status: int, message: str | None = None, *, times: int = 1, **fields: Any) -> Self:
+        """Script an HTTP error as the answer to the next `times` requests. Returns the provider.
+
+        The fields are those of `http_error`: `retry_after` in seconds, `kind` and `code`, `body`. Clients of the
+        official SDKs retry 408, 409, 429 and 500 and above by themselves, after a wait of their own.
+        """
+        fault = http_error(status, **fields) if message is None else http_error(status, message, **fields)
+        return self._script(Route("reply", Script(fault), times=times))
+
+    def when(
+        self,
+        matcher: Matcher = None,
+        /,
+        *parts: Any,
+        model: str | re.Pattern[str] | None = None,
+        role: str | None = None,
+        tools: str | Sequence[str] = (),
+        json: Any = None,
+        api: str | None = None,
+        times: int | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Self:
+        """Script the answer to requests that meet all the conditions, at most `times` of them. Returns the provider.
+
+        The matcher is a text that occurs in the last message, a compiled pattern that is found in it, or a predicate
+        of the `Request`; with another condition it may be None. `role` is the last message's; `model` is a name or a
+        pattern; `tools` are names that the request offers; `json` is a fragment of the body: mappings may have
+        more keys; `api` is a codec's name, such as `"openai.responses"`. Of several that match the first answers.
+        """
+        names = (tools,) if isinstance(tools, str) else tuple(tools)
+        conditions = {"model": model, "tools": names, "json": json, "api": api, "headers": headers or {}}
+        return self._script(Route("when", content_of(parts), matcher, role, times, **conditions))
+
+    def otherwise(self, *parts: Any, headers: Mapping[str, str] | None = None) -> Self:
+        """Script the answer to every request that has no other. Returns the provider."""
+        return self._script(Route("otherwise", content_of(parts), headers=headers or {}))
+
+    def _script(self, route: Route) -> Self:
+        if callable(route.content) and not isinstance(route.content, type) and is_async_function(route.content):
+            msg = f"a provider's reply is made by a plain function or generator function, not by {route.content!r}"
+            raise TypeError(msg)
+        with self._lock:
+            self._replies.add(route)
+        return self
+
+    # -- what a test asks -------------------------------------------------------------------------
+
+    @property
+    def unused(self) -> list[str]:
+        """What was scripted for requests that never came, worded."""
+        return [str(reply) for reply in self._replies.unused()]
+
+    def verify(self, *, allow_unused: bool = False, allow_misses: bool = False) -> None:
+        """Raise `SwallowedCallError` if a request found no reply, else `UnusedRepliesError` if a reply is left."""
+        if self.misses and not allow_misses:
+            raise SwallowedCallError(swallowed(f"the fake {self.name}", self.misses[0])) from self.misses[0]
+        if not allow_unused and (unused := self.unused):
+            raise UnusedRepliesError(never_asked(f"the fake {self.name}", unused, self.report()))
+
+    def report(self) -> str:
+        """Word the requests."""
+        return "\n".join(repr(call)[1:-1] for call in self.calls) or f"the fake {self.name} was not asked anything"
+
+    # -- answering --------------------------------------------------------------------------------
+
+    def claims(self, method: str, url: str) -> bool:
+        """Tell whether a request is for this provider.
+
+        It is if the host is the provider's, or one of `hosts`; also if the path is that of an endpoint that a script
+        answers, for clients that were pointed to a gateway, unless the host is this machine.
+        """
+        parts = urlsplit(url)
+        if self.owns(url):
+            return True
+        endpoint = self.service.endpoint(method, parts.path)
+        return endpoint is not None and endpoint.is_codec and not LOOPBACK.match(parts.hostname or "")
+
+    def owns(self, url: str) -> bool:
+        """Tell whether the host is the provider's, or one of `hosts`."""
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        return (
+            bool(self.service.hosts.match(host)) or host in self.hosts or parts.netloc.rpartition("@")[2] in self.hosts
+        )
+
+    def handle(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Exchange:
+        """Take a request and return its answer. Raises `UnexpectedRequestError` for one that has none."""
+        call = ProviderCall(method, url, headers, body)
+        with self._lock:
+            self.calls.append(call)
+            call.number = len(self.calls)
+        try:
+            return self._answer(call)
+        except BaseException as error:
+            call.fail(error)
+            raise
+
+    def _answer(self, call: ProviderCall) -> Exchange:
+        parts = urlsplit(call.url)
+        endpoint = self.service.endpoint(call.method, parts.path)
+        if endpoint is None:
+            raise self._missed(call, f"the fake {self.name} does not know this endpoint", self._endpoint_remedies())
+        call.api = endpoint.api
+        path = f"{parts.path}?{parts.query}" if parts.query else parts.path
+        if not endpoint.is_codec:
+            return self._document(call, endpoint, path)
+        codec = codec_of(endpoint, self.profile)
+        try:
+            call.json = parse(call.body, "the body of the request")
+            request = call.request = codec.request(call.json, path=path)
+        except WireError as error:
+            return error_exchange(call, codec, http_error(400, str(error)))
+        route = self._claim(call)
+        return Answering(call, codec, request, route).exchange()
+
+    def _document(self, call: ProviderCall, endpoint: Endpoint, path: str) -> Exchange:
+        try:
+            call.json = parse(call.body, "the body of the request") if call.body else None
+            body = dump(document_of(endpoint)(call.json, path))
+        except WireError as error:
+            codec = codec_of(self.service.endpoints[0], self.profile)
+            return error_exchange(call, codec, http_error(400, str(error)))
+        return Exchange(call, 200, whole_headers(body), [Ending([body])])
+
+    def _claim(self, call: ProviderCall) -> Route:
+        logged = cast("Any", call)
+        fitting = self._replies.fitting(logged)  # runs the user's predicates, so not under the lock
+        with self._lock:
+            self._replies.claim(logged, fitting)
+        if call.reply is None:
+            raise self._no_reply(call)
+        return call.reply
+
+    # -- misses -----------------------------------------------------------------------------------
+
+    def _no_reply(self, call: ProviderCall) -> UnexpectedRequestError:
+        request = cast("Request", call.request)
+        routes = cast("list[Route]", self._replies.all)
+        spent = [
+            route
+            for route in routes
+            if route.is_spent and not callable(route.matcher) and route.fits(cast("Any", call))
+        ]
+        rules = [route for route in routes if route.kind == "when" and not route.is_spent]
+        if spent:
+            last = max(spent, key=lambda route: route.calls[-1])
+            why = f"every reply that fits was given already; the last of them answered request {last.calls[-1]}"
+        else:
+            why = "no when() fits" if routes else "nothing was scripted"
+        nearest = []
+        if rules:
+            best = max(rules, key=lambda route: route.likeness(request))
+            nearest = ["\n".join([str(best), *best.differences(request)])]
+        remedy = ["script one more .reply(...), or an .otherwise(...) for any request that nothing else fits"]
+        if spent:
+            remedy.append(
+                f"if the app should not ask again, this is its bug: look where request {call.number} comes from"
+            )
+        return self._missed(call, f"has no reply: {why}", remedy, nearest)
+
+    def _missed(
+        self, call: ProviderCall, why: str, remedy: Sequence[str], nearest: Sequence[str] = ()
+    ) -> UnexpectedRequestError:
+        told = sorted(cast("list[Route]", self._replies.all), key=lambda route: bool(route.calls))
+        text = explain(
+            f"request {call.number} to the fake {self.name} {why}" if why.startswith("has") else why,
+            sent=[call.asked()],
+            expected=[str(route) for route in told] or ["nothing"],
+            difference=nearest,
+            remedy=remedy,
+        )
+        miss = UnexpectedRequestError(text)
+        self.misses.append(miss)
+        return miss
+
+    def _endpoint_remedies(self) -> list[str]:
+        known = ", ".join(f"{e.method} …{e.path.pattern.strip('$')}" for e in self.service.endpoints)
+        return [f"it answers {known}", "mock others with respx, or point the app's client elsewhere"]

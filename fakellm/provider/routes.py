@@ -1,0 +1,121 @@
+"""What a fake provider was told to answer, and to which requests: conditions, and how far a request is from them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from difflib import SequenceMatcher
+from typing import Any, cast
+
+from fakellm.errors import ScriptError, clip
+from fakellm.models.calls import Call
+from fakellm.models.replies import Reply, check_matcher
+from fakellm.script.messages import role_of
+from fakellm.wire.codec import Request
+
+
+@dataclass(slots=True, eq=False)
+class Route(Reply):
+    """A reply to requests that meet all of its conditions.
+
+    `matcher` is a text that occurs in the last message, a pattern that is found in it, or a predicate of the
+    `Request`; `role` is that message's. `model` is a name or a pattern, `tools` are names that the request offers among
+    others, `json` is a fragment of its body, `api` the codec's name. `headers` are added to the answer's, and replace
+    those of the same name.
+    """
+
+    model: str | re.Pattern[str] | None = None
+    tools: tuple[str, ...] = ()
+    json: Any = None
+    api: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def check_condition(self) -> None:
+        """Raise for a condition that is none."""
+        if all(value in (None, ()) for value in (self.matcher, self.role, self.model, self.tools, self.json, self.api)):
+            msg = (
+                "when() needs a condition: a text, a pattern, a predicate, or role=, model=, tools=, json=, api=; for "
+                "every other request use otherwise()"
+            )
+            raise ScriptError(msg)
+        check_matcher(self.matcher)
+        if self.model is not None and not isinstance(self.model, (str, re.Pattern)):
+            msg = f"model is a name or a compiled pattern, not {self.model!r}"
+            raise TypeError(msg)
+
+    def fits(self, call: Call) -> bool:
+        """Tell whether the request is one that this was scripted for."""
+        return not self.differences(cast("Request", call.input))
+
+    def differences(self, request: Request) -> list[str]:
+        """Word each condition that the request does not meet, with what it has instead."""
+        found = [
+            *_differs("api", self.api, request.api),
+            *_differs("model", self.model, request.model),
+            *_differs("role", self.role and role_of(self.role), _role(request)),
+        ]
+        if missing := [name for name in self.tools if name not in request.tools]:
+            found.append(f"tools: wants {', '.join(missing)}; the request offers {', '.join(request.tools) or 'none'}")
+        if self.json is not None:
+            found += fragment_differences(self.json, request.json)
+        is_asked = not found or not callable(self.matcher)  # a predicate may rely on the other conditions
+        if is_asked and not self.matches(request.text, request):
+            found.append(self._text_difference(request.text))
+        return found
+
+    def _text_difference(self, text: str) -> str:
+        if isinstance(self.matcher, re.Pattern):
+            return f"message: wants a match of {self.matcher.pattern!r}, and is {clip(repr(text), 200)}"
+        if not isinstance(self.matcher, str):
+            return "its predicate returned a false value"
+        match = SequenceMatcher(None, self.matcher, text[:2000], autojunk=False).find_longest_match()
+        alike = text[max(match.b - match.a, 0) : match.b - match.a + len(self.matcher)]
+        nearest = f", and has {alike!r}" if match.size > 1 else f", and is {clip(repr(text), 200)}"
+        return f"message: wants {self.matcher!r}{nearest}"
+
+    def likeness(self, request: Request) -> float:
+        """Return how near the request is: the fewer conditions it misses, the nearer; then by the text."""
+        text = self.matcher if isinstance(self.matcher, str) else ""
+        alike = SequenceMatcher(None, text, request.text[:2000], autojunk=False).ratio() if text else 0
+        return alike - len(self.differences(request))
+
+    def conditions(self) -> list[str]:
+        """Word which requests this is for."""
+        more = []
+        for name in ("model", "tools", "json", "api"):
+            value = getattr(self, name)
+            if value not in (None, ()):
+                shown = value.pattern if isinstance(value, re.Pattern) else value
+                more.append(f"{name}={clip(repr(shown), 80)}")
+        return [*Reply.conditions(self), *more]
+
+
+def _role(request: Request) -> str:
+    return request.messages[-1].role if request.messages else ""
+
+
+def _differs(name: str, wanted: str | re.Pattern[str] | None, found: str) -> list[str]:
+    if wanted is None or (wanted.search(found) if isinstance(wanted, re.Pattern) else wanted == found):
+        return []
+    shown = f"a match of {wanted.pattern!r}" if isinstance(wanted, re.Pattern) else repr(wanted)
+    return [f"{name}: wants {shown}, and is {found!r}"]
+
+
+def fragment_differences(wanted: Any, found: Any, path: str = "") -> list[str]:
+    """Word where JSON does not hold a fragment: mappings may have more keys, lists are as long and alike."""
+    if isinstance(wanted, Mapping) and isinstance(found, Mapping):
+        return [
+            difference
+            for key, value in wanted.items()
+            for difference in fragment_differences(value, found.get(key), f"{path}.{key}" if path else str(key))
+        ]
+    if isinstance(wanted, list) and isinstance(found, list) and len(wanted) == len(found):
+        return [
+            difference
+            for place, (value, other) in enumerate(zip(wanted, found, strict=True))
+            for difference in fragment_differences(value, other, f"{path}[{place}]")
+        ]
+    if wanted == found and isinstance(wanted, bool) == isinstance(found, bool):
+        return []
+    return [f"{path or 'body'}: wants {clip(repr(wanted), 120)}, and is {clip(repr(found), 120)}"]

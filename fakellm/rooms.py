@@ -1,0 +1,46 @@
+"""How a room offers its public names: each loads when it is first used (PEP 562).
+
+A room's `__init__.py` says which of its files has which name, and imports nothing. So `from fakellm.cassette import
+Tape` pays for tapes alone, and `import fakellm` for nothing. The names stand there once more under `TYPE_CHECKING`,
+where type checkers and editors look; `tests/test_house.py` holds both lists to each other.
+
+A file must not be called as a public name of its room is: once the file is imported, Python puts the module where the
+name should be.
+"""
+
+from __future__ import annotations
+
+import sys
+
+TYPE_CHECKING = False  # importing typing would cost more than all the rest
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
+
+
+def lazily(
+    room: str, homes: Mapping[str, Sequence[str]], *, also: Sequence[str] = ()
+) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
+    """Return `__getattr__`, `__dir__` and `__all__` of a room.
+
+    `homes` maps each file of the room, by its name as a module, to the public names that it has; `also` are further
+    files and rooms inside the room. Those load when they are used too, without being among the names.
+    """
+    home_of = {name: home for home, names in homes.items() for name in names}
+
+    def find(name: str) -> Any:
+        from importlib import import_module
+
+        if name in home_of:
+            value = getattr(import_module(f"{room}.{home_of[name]}"), name)
+            vars(sys.modules[room])[name] = value
+            return value
+        if name in homes or name in also:
+            return import_module(f"{room}.{name}")
+        msg = f"module {room!r} has no attribute {name!r}; it has {', '.join(home_of)}"
+        raise AttributeError(msg)
+
+    def names() -> list[str]:
+        return sorted({*vars(sys.modules[room]), *home_of, *also})
+
+    return find, names, list(home_of)

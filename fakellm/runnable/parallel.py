@@ -1,0 +1,349 @@
+"""Parallel steps, a dict of outputs; and what counts as a step."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import ExitStack
+from contextvars import Context, copy_context
+from functools import partial
+from threading import Lock
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from fakellm.concurrency import Crew, Monitor, close, closing
+from fakellm.runnable import runs
+from fakellm.runnable.base import Input, Runnable
+from fakellm.runnable.batch import arun_all, run_all, thread_pool
+from fakellm.runnable.config import RunnableConfig
+from fakellm.runnable.functions import (
+    RunnableGenerator,
+    RunnableLambda,
+    is_async_generator_function,
+    is_generator_function,
+    only,
+)
+from fakellm.runnable.runs import MISSING
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+
+def coerce(step: Any) -> Runnable[Any, Any]:
+    """Make a step out of a Runnable, a function, a generator function, or a mapping of those."""
+    if isinstance(step, Runnable):
+        return step
+    if is_generator_function(step) or is_async_generator_function(step):
+        return RunnableGenerator(step)
+    if callable(step):
+        return RunnableLambda(step)
+    if isinstance(step, Mapping):
+        return RunnableParallel(step)
+    msg = f"a step is a Runnable, a function, a generator function or a dict of those, not {step!r}"
+    raise TypeError(msg)
+
+
+class AddableDict(dict[str, Any]):
+    """A chunk of a dict: `+` adds the values of equal keys. Values that do not add up: `TypeError`."""
+
+    def __add__(self, other: Mapping[str, Any]) -> AddableDict:
+        """Return the sum, with this dict's keys first."""
+        return AddableDict(_sum(self, other))
+
+    def __radd__(self, other: Mapping[str, Any]) -> AddableDict:
+        """Return the sum, with the other dict's keys first."""
+        return AddableDict(_sum(other, self))
+
+
+def _sum(left: Mapping[str, Any], right: Mapping[str, Any]) -> dict[str, Any]:
+    total = dict(left)
+    for key, value in right.items():
+        old = total.get(key)
+        total[key] = value if old is None else old if value is None else old + value
+    return total
+
+
+class RunnableParallel(Runnable[Input, dict[str, Any]]):
+    """Steps that all get the same input; the output is a dict of theirs, keys in declaration order.
+
+    Synchronously the steps run in threads, asynchronously in tasks, at most `max_concurrency` at a time;
+    keyword arguments go to each. Streaming yields one-key dicts that add up, as they come, and runs
+    each step one chunk ahead of the consumer; what one step has read and another not yet waits in memory.
+    If a step fails, its siblings are awaited (threads, which read no more input) or cancelled and awaited
+    (tasks) before its error is raised.
+
+    Unlike LangChain, the asynchronous methods keep `max_concurrency` and await what they cancel, keyword
+    arguments are passed on, each asynchronous step (and the input) is stepped and closed by one task of
+    its own, and an error of the input reaches every step.
+    """
+
+    def __init__(self, steps: Mapping[str, Any] | None = None, /, **more: Any) -> None:
+        self.steps = {key: coerce(step) for key, step in {**(steps or {}), **more}.items()}
+
+    def get_name(self) -> str:
+        """Return a name made of the keys."""
+        return self.name or f"RunnableParallel<{','.join(self.steps)}>"
+
+    def invoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> dict[str, Any]:
+        """Return the outputs of all steps."""
+
+        def run(child: RunnableConfig) -> dict[str, Any]:
+            jobs = [partial(step.invoke, input, child, **kwargs) for step in self.steps.values()]
+            return dict(zip(self.steps, run_all(jobs, child.get("max_concurrency")), strict=True))
+
+        return runs.call(self.get_name(), run, input, config)
+
+    async def ainvoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> dict[str, Any]:
+        """Return the outputs of all steps."""
+
+        async def run(child: RunnableConfig) -> dict[str, Any]:
+            jobs = [partial(step.ainvoke, input, child, **kwargs) for step in self.steps.values()]
+            return dict(zip(self.steps, await arun_all(jobs, child.get("max_concurrency")), strict=True))
+
+        return await runs.acall(self.get_name(), run, input, config)
+
+    def stream(
+        self,
+        input: Input,
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
+    ) -> Iterator[dict[str, Any]]:
+        """Yield `{key: chunk}` of each step as it comes."""
+        return runs.stream(
+            self.get_name(), lambda child: _merge(self.steps, iter((input,)), child, kwargs), input, config
+        )
+
+    def transform(
+        self,
+        input: Iterator[Input],
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
+    ) -> Iterator[dict[str, Any]]:
+        """Yield `{key: chunk}` of each step as it comes, while input arrives."""
+        return runs.stream(self.get_name(), lambda child: _merge(self.steps, input, child, kwargs), None, config)
+
+    def astream(
+        self,
+        input: Input,
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Yield `{key: chunk}` of each step as it comes."""
+        return runs.astream(
+            self.get_name(), lambda child: _amerge(self.steps, only(input), child, kwargs), input, config
+        )
+
+    def atransform(
+        self,
+        input: AsyncIterator[Input],
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Yield `{key: chunk}` of each step as it comes, while input arrives."""
+        return runs.astream(self.get_name(), lambda child: _amerge(self.steps, input, child, kwargs), None, config)
+
+
+class _Tee:
+    """One iterator for several readers in threads; each item is pulled once, when the first needs it."""
+
+    def __init__(self, source: Iterator[Any], readers: int) -> None:
+        self._source = source
+        self._buffers: dict[int, deque[Any]] = {number: deque() for number in range(readers)}
+        self._lock = Lock()
+        self._error: BaseException | None = None
+        self._is_closed = False
+        self._context = copy_context()
+
+    def close_source(self) -> None:
+        """Close the iterator, in the context in which it is stepped."""
+        self._context.run(close, self._source)
+
+    def close(self) -> None:
+        """Let whoever asks for more meet a `GeneratorExit`, so that no step reads on behind a closed stream."""
+        self._is_closed = True
+
+    def drop(self, number: int) -> None:
+        """Keep nothing more for a reader that ended."""
+        self._buffers.pop(number, None)
+
+    def reader(self, number: int) -> Iterator[Any]:
+        buffer = self._buffers[number]
+        while (item := self._next(buffer)) is not MISSING:
+            yield item
+
+    def _next(self, buffer: deque[Any]) -> Any:
+        with self._lock:
+            if self._is_closed:
+                raise self._error or GeneratorExit
+            if buffer:
+                return buffer.popleft()
+            if self._error is not None:
+                raise self._error
+            try:
+                item = self._context.run(next, self._source, MISSING)
+            except BaseException as error:
+                self._error = error
+                raise
+            for other in tuple(self._buffers.values()):
+                if other is not buffer:
+                    other.append(item)
+            return item
+
+
+def _merge(
+    steps: Mapping[str, Runnable[Any, Any]], source: Iterator[Any], config: RunnableConfig, kwargs: dict[str, Any]
+) -> Iterator[AddableDict]:
+    """Run one `next` of each step at a time in a pool; yield what comes as it comes."""
+    from queue import SimpleQueue
+
+    with ExitStack() as stack:
+        tee = _Tee(source, len(steps))
+        stack.callback(tee.close_source)
+        if not steps:
+            return
+        branches = {
+            key: _Branch(number, copy_context(), step.transform(tee.reader(number), config, **kwargs))
+            for number, (key, step) in enumerate(steps.items())
+        }
+        for branch in branches.values():
+            stack.callback(branch.context.run, close, branch.chunks)
+        pool = thread_pool(min(config.get("max_concurrency") or len(steps), len(steps)))
+        stack.callback(partial(pool.shutdown, wait=True, cancel_futures=True))
+        stack.callback(tee.close)
+        done: SimpleQueue[tuple[str, Future[Any]]] = SimpleQueue()
+
+        def pull(key: str) -> None:
+            branch = branches[key]
+            future = pool.submit(branch.context.run, partial(next, branch.chunks, MISSING))
+            future.add_done_callback(lambda future: done.put((key, future)))
+
+        for key in branches:
+            pull(key)
+        running = len(branches)
+        while running:
+            key, future = done.get()
+            chunk = future.result()
+            if chunk is MISSING:
+                running -= 1
+                tee.drop(branches[key].number)
+                continue
+            yield AddableDict({key: chunk})
+            pull(key)
+
+
+class _Branch(NamedTuple):
+    """One step of a parallel stream: its chunks, and the context variables that all its steps see."""
+
+    number: int
+    context: Context
+    chunks: Iterator[Any]
+
+
+async def _amerge(
+    steps: Mapping[str, Runnable[Any, Any]], source: AsyncIterator[Any], config: RunnableConfig, kwargs: dict[str, Any]
+) -> AsyncIterator[AddableDict]:
+    """Run each step in a task of its own; yield what comes as it comes."""
+    async with closing(source), Crew() as crew:
+        if not steps:
+            return
+        fan = _Fan(crew, source, len(steps), config.get("max_concurrency"))
+        crew.start(fan.pump)
+        for number, (key, step) in enumerate(steps.items()):
+            branch = step.atransform(fan.reader(number), config, **kwargs)
+            crew.start(partial(fan.run, key, number, branch))
+        while True:
+            await fan.monitor.until(lambda: fan.out or fan.failure or not fan.running)
+            if fan.out:
+                key, chunk = fan.out.popleft()
+                yield AddableDict({key: chunk})
+                fan.taken[key] = True
+                fan.monitor.notify()
+            elif fan.failure:
+                raise fan.failure
+            else:
+                return
+
+
+class _Fan:
+    """What the tasks of a parallel stream share: the input's buffers, the output, and who waits."""
+
+    def __init__(self, crew: Crew, source: AsyncIterator[Any], branches: int, bound: int | None) -> None:
+        self.crew = crew
+        self.source = source
+        self.bound = bound or branches
+        self.buffers: dict[int, deque[Any]] = {number: deque() for number in range(branches)}
+        self.wanted = False
+        self.ended = False
+        self.input_error: BaseException | None = None
+        self.out: deque[tuple[str, Any]] = deque()
+        self.taken: dict[str, bool] = {}
+        self.failure: BaseException | None = None
+        self.stepping = 0
+        self.running = branches
+        self.monitor = Monitor()
+
+    async def until(self, ready: Callable[[], object]) -> None:
+        """Wait until `ready()` is true; a stream that is closed meanwhile is never ready."""
+        await self.monitor.until(lambda: self.crew.closing or ready())
+        await self.crew.still_open()
+
+    async def pump(self) -> None:
+        """Step the input, whenever a branch wants more of it; close it."""
+        try:
+            async with closing(self.source):
+                while not self.ended:
+                    await self.until(lambda: self.wanted)
+                    item = await anext(self.source, MISSING)
+                    self.ended = item is MISSING
+                    for buffer in () if self.ended else self.buffers.values():
+                        buffer.append(item)
+                    self.wanted = False
+                    self.monitor.notify()
+        except BaseException as error:
+            if self.crew.must_end_by(error):
+                raise
+            self.ended, self.input_error = True, error
+            self.monitor.notify()
+
+    async def reader(self, number: int) -> AsyncIterator[Any]:
+        """Yield the input for one branch."""
+        buffer = self.buffers[number]
+        while True:
+            await self.crew.still_open()
+            if not buffer and not self.ended:
+                self.wanted = True
+                self.monitor.notify()
+                await self.until(lambda: buffer or self.ended)
+            if buffer:
+                yield buffer.popleft()
+            elif self.input_error is not None:
+                raise self.input_error
+            else:
+                return
+
+    async def run(self, key: str, number: int, branch: AsyncIterator[Any]) -> None:
+        """Step one branch, one chunk ahead of the consumer; close it."""
+        try:
+            async with closing(branch):
+                while (chunk := await self.step(branch)) is not MISSING:
+                    self.taken[key] = False
+                    self.out.append((key, chunk))
+                    self.monitor.notify()
+                    await self.until(lambda: self.taken[key])
+        except BaseException as error:
+            if self.crew.must_end_by(error):
+                raise
+            self.failure = self.failure or error
+        finally:
+            self.running -= 1
+            self.buffers.pop(number, None)
+            self.monitor.notify()
+
+    async def step(self, branch: AsyncIterator[Any]) -> Any:
+        """Wait for one chunk, with at most `bound` branches at it at a time."""
+        await self.until(lambda: self.stepping < self.bound)
+        self.stepping += 1
+        try:
+            return await anext(branch, MISSING)
+        finally:
+            self.stepping -= 1
+            self.monitor.notify()

@@ -1,0 +1,16 @@
+"""Google's generateContent."""
+
+from __future__ import annotations
+
+from fakellm.rooms import lazily
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fakellm.wire.gemini.generate import GeminiCodec as GeminiCodec
+
+__getattr__, __dir__, __all__ = lazily(
+    __name__,
+    {
+        "generate": ("GeminiCodec",),
+    },
+)

@@ -1,0 +1,365 @@
+"""OpenAI's chat completions: requests, streams, documents.
+
+Source: https://platform.openai.com/docs/api-reference/chat, and 4,454 recorded streams: one choice a chunk, the role
+in a first delta, the finish reason on an empty one, usage in a last chunk without choices if asked for, `[DONE]`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from fakellm.errors import WireError
+from fakellm.script.events import (
+    Event,
+    Finish,
+    Native,
+    Reasoning,
+    Refusal,
+    Text,
+    ToolCall,
+    Usage,
+    choice_of,
+    http_error,
+    provider_error,
+)
+from fakellm.script.messages import Message
+from fakellm.script.script import Script
+from fakellm.wire.codec import CREATED, Codec, Decoder, Encoder, Headers, Request, Tally
+from fakellm.wire.objects import dump, get, merged, objects, quote, text_field
+from fakellm.wire.openai import common as openai
+from fakellm.wire.openai.chat_reader import ChatDecoder
+from fakellm.wire.openai.profiles import OPENAI, Profile
+
+API = "openai.chat"
+_KNOWN = ("model", "messages", "tools", "functions", "stream")
+_DONE = b"data: [DONE]\n\n"
+
+
+class ChatCodec(Codec):
+    """Chat completions, in the habits of a profile."""
+
+    api = API
+
+    def __init__(self, profile: Profile = OPENAI) -> None:
+        self.profile = profile
+
+    @classmethod
+    def speaking(cls, profile: Profile) -> ChatCodec:
+        """Return the codec with the habits of a profile."""
+        return cls(profile)
+
+    def request(self, body: Any, *, path: str = "") -> Request:  # noqa: ARG002 - other APIs have the model there
+        """Read a request."""
+        if not isinstance(body, dict) or not body.get("model"):
+            msg = "you must provide a model parameter"
+            raise WireError(msg)
+        if "messages" not in body:
+            msg = "Missing required parameter: 'messages'."
+            raise WireError(msg)
+        tools = [get(tool, tool.get("type") or "function", dict) for tool in objects(body, "tools")]
+        return Request(
+            API,
+            text_field(body, "model"),
+            tuple(message_of(message) for message in objects(body, "messages")),
+            tuple(text_field(tool, "name") for tool in [*tools, *objects(body, "functions")]),
+            get(body, "stream", bool),
+            {key: value for key, value in body.items() if key not in _KNOWN},
+            body,
+            max(get(body, "n", int, 1), 1),
+        )
+
+    def encoder(self, request: Request, number: int, usage: Usage | None = None) -> Encoder:
+        """Return what writes the stream."""
+        return _ChatEncoder(request, number, self.profile, usage)
+
+    def body(self, script: Script, request: Request, number: int) -> bytes:
+        """Return the document of an answer that is not streamed."""
+        tally = Tally(request).of(script)
+        document = {
+            "id": f"chatcmpl-fakellm{number:06d}",
+            "object": "chat.completion",
+            "created": CREATED + number,
+            "model": request.model,
+            "choices": [
+                _choice(script.choice(choice), choice, tally.finish(choice), request, self.profile)
+                for choice in script.choices
+            ],
+            "usage": openai.usage_object(tally.usage, counts_reasoning=self.profile.counts_reasoning),
+            "service_tier": "default",
+            "system_fingerprint": openai.FINGERPRINT,
+        }
+        return dump(document)
+
+    def error(self, fault: http_error, number: int) -> tuple[Headers, bytes]:
+        """Return an HTTP error."""
+        return openai.error(fault, number)
+
+    def decoder(self) -> Decoder:
+        """Return what reads a stream, of OpenAI or of its look-alikes."""
+        return ChatDecoder()
+
+    def headers(self, number: int) -> Headers:
+        """Return the headers of any answer."""
+        return openai.headers(number)
+
+
+def message_of(found: dict[str, Any]) -> Message:
+    """Read a message of a request."""
+    content = found.get("content")
+    parts = content if isinstance(content, list) else [content]
+    texts = (part if isinstance(part, str) else part.get("text") for part in parts if isinstance(part, (str, dict)))
+    calls = []
+    for index, call in enumerate(objects(found, "tool_calls")):
+        function = get(call, call.get("type") or "function", dict)
+        arguments = function.get("arguments") or function.get("input") or ""
+        name = text_field(function, "name") or None
+        calls.append(ToolCall(name, arguments, id=text_field(call, "id") or None, index=index))
+    role = text_field(found, "role")
+    return Message(
+        "system" if role == "developer" else role,
+        "".join(text for text in texts if isinstance(text, str)),
+        tool_calls=tuple(calls),
+        tool_call_id=found.get("tool_call_id"),
+    )
+
+
+def is_legacy(request: Request) -> bool:
+    """Tell whether the request offers `functions`, the older form of tools, which are called by `function_call`."""
+    return isinstance(request.json, Mapping) and "functions" in request.json and "tools" not in request.json
+
+
+def logprobs_of(event: Text, request: Request) -> list[dict[str, Any]] | None:
+    """Return the log probabilities of a piece of text: those scripted, or made up if the request wants some."""
+    top = request.options.get("top_logprobs")
+    wanted = (top if isinstance(top, int) else 0) if request.options.get("logprobs") else None
+    return openai.logprobs_of(event, wanted)
+
+
+def _choice(script: Script, choice: int, finish: Finish, request: Request, profile: Profile) -> dict[str, Any]:
+    """Return an answer of a document."""
+    message: dict[str, Any] = {"role": "assistant", "content": script.text or None, "refusal": script.refusal or None}
+    if script.text == "" and not script.tool_calls and not script.refusal:
+        message["content"] = ""
+    if script.reasoning:
+        message[profile.reasoning] = script.reasoning
+    calls = [
+        {"id": c.id, "type": "function", "function": {"name": c.name, "arguments": c.arguments or "{}"}}
+        for c in script.tool_calls
+    ]
+    reason = finish.reason
+    if calls and is_legacy(request):
+        message["function_call"] = calls[0]["function"]
+        reason = "function_call" if reason == "tool_calls" else reason
+    elif calls:
+        message["tool_calls"] = calls
+    message["annotations"] = []
+    for event in script:
+        if isinstance(event, Native) and event.api == API:
+            message = merged(message, event.data)
+    texts = [event for event in script if isinstance(event, Text)]
+    probabilities = [token for event in texts for token in logprobs_of(event, request) or ()]
+    logprobs = {"content": probabilities, "refusal": None} if probabilities else None
+    document = {"index": choice, "message": message, "logprobs": logprobs, "finish_reason": reason}
+    return merged(document, finish.extra)
+
+
+class _ChatEncoder(Encoder):
+    """Writes a stream. What all chunks share is written once; a chunk of text is that, the text, and the rest."""
+
+    def __init__(self, request: Request, number: int, profile: Profile, usage: Usage | None) -> None:
+        self._request = request
+        self._profile = profile
+        self._number = number
+        self._tally = Tally(request, usage)
+        self._opened: set[int] = set()
+        self._calls: dict[int, ToolCall] = {}
+        self._held: tuple[int, str, str] | None = None
+        self._chunks = 0
+        self._legacy = is_legacy(request)
+        wanted = request.options.get("stream_options")
+        self._asked = isinstance(wanted, Mapping) and bool(wanted.get("include_usage"))
+        self._head = self._head_of(0)
+        self._tail = "]" + (',"usage":null' if self._asked and profile.usage == "asked" else "") + "}\n\n"
+        self._unfinished = f',"finish_reason":{profile.unfinished}' if profile.unfinished else ""
+        self._text_head = f'{self._head}{{"index":0,"delta":{{"content":'
+        self._text_tail = f'}},"logprobs":null{self._unfinished}}}{self._tail}'
+        self._can_be_plain = profile.is_plain and "logprobs" not in request.options
+        self._is_plain = False
+
+    def _head_of(self, chunk: int, *, id: str | None = None) -> str:
+        vary = f"-{chunk}" if self._profile.id_varies else ""
+        drift = chunk if self._profile.created_drifts else 0
+        name = f"chatcmpl-fakellm{self._number:06d}{vary}" if id is None else id
+        return (
+            f'data: {{"id":"{name}","object":"chat.completion.chunk","created":{CREATED + self._number + drift},'
+            f'"model":{quote(self._request.model)},"service_tier":"default",'
+            f'"system_fingerprint":"{openai.FINGERPRINT}","choices":['
+        )
+
+    def begin(self) -> Sequence[bytes]:
+        """Return a comment and a chunk without choices, where the profile has them."""
+        first = [self._profile.comment.encode()] if self._profile.comment else []
+        if self._profile.prelude:
+            filters = '"prompt_filter_results":[{"prompt_index":0,"content_filter_results":{}}]'
+            first.append(f"{self._head_of(0, id='')}],{filters}}}\n\n".encode())
+        return first
+
+    def event(self, event: Event) -> Sequence[bytes]:
+        """Return the chunks of an event."""
+        if type(event) is Text and event.choice == 0 and self._is_plain and event.logprobs is None:
+            self._tally.pieces += 1
+            return (f"{self._text_head}{quote(event.text)}{self._text_tail}".encode(),)
+        chunks = self._chunks_of(event)
+        self._is_plain = self._can_be_plain and 0 in self._opened and not self._calls
+        return chunks
+
+    def _chunks_of(self, event: Event) -> Sequence[bytes]:
+        self._tally.note(event)
+        if isinstance(event, Usage):
+            return ()
+        choice = choice_of(event)
+        first: list[bytes] = [] if choice in self._opened else self._open(choice)
+        if isinstance(event, Text):
+            return [*first, *self._text(event)]
+        if not isinstance(event, ToolCall):
+            first += self._close_call(choice)
+        if not isinstance(event, Finish):
+            first += self.flush()
+        return [*first, *self._other(event, choice)]
+
+    def _other(self, event: Event, choice: int) -> Sequence[bytes]:
+        match event:
+            case Reasoning(text):
+                return [self._delta(choice, f"{quote(self._profile.reasoning)}:{quote(text)}")] if text else ()
+            case Refusal(text):
+                return [self._delta(choice, f'"refusal":{quote(text)}')]
+            case ToolCall():
+                return self._tool_call(event)
+            case Native(api, data):
+                return [self._delta(choice, cast("str", data).strip()[1:-1])] if api == API else ()
+            case Finish():
+                return self._finish(event)
+        return ()
+
+    def _open(self, choice: int) -> list[bytes]:
+        """Return the first delta of an answer."""
+        self._opened.add(choice)
+        return [] if self._profile.role_on_every_delta else [
+            self._delta(choice, '"role":"assistant","content":"","refusal":null')
+        ]  # fmt: skip
+
+    def _delta(self, choice: int, fields: str, *, logprobs: str = "null", finish: str | None = None) -> bytes:
+        """Return a chunk with one choice."""
+        if self._profile.role_on_every_delta and not fields.startswith('"role"'):
+            fields = '"role":"assistant"' + ("," + fields if fields else ',"content":""')
+        reason = self._unfinished if finish is None else f',"finish_reason":{quote(finish)}'
+        return self._chunk(f'{{"index":{choice},"delta":{{{fields}}},"logprobs":{logprobs}{reason}}}')
+
+    def _chunk(self, choices: str, usage: str | None = None) -> bytes:
+        self._chunks += 1
+        profile = self._profile
+        head = self._head_of(self._chunks) if profile.id_varies or profile.created_drifts else self._head
+        if usage is None and profile.usage == "every":
+            usage = self._usage()
+        tail = self._tail if usage is None else f'],"usage":{usage}}}\n\n'
+        return (head + choices + tail).encode()
+
+    def _usage(self) -> str:
+        return dump(openai.usage_object(self._tally.usage, counts_reasoning=self._profile.counts_reasoning)).decode()
+
+    def _text(self, event: Text) -> Sequence[bytes]:
+        tokens = logprobs_of(event, self._request) if event.logprobs or "logprobs" in self._request.options else None
+        logprobs = "null" if tokens is None else dump({"content": tokens, "refusal": None}).decode()
+        before = [*self._close_call(event.choice), *self.flush()]
+        if self._profile.finish_with_text:
+            self._held = event.choice, event.text, logprobs
+            return before
+        return [*before, self._delta(event.choice, f'"content":{quote(event.text)}', logprobs=logprobs)]
+
+    def flush(self) -> list[bytes]:
+        """Return the text that was held back in case a finish reason comes with it."""
+        held, self._held = self._held, None
+        if held is None:
+            return []
+        return [self._delta(held[0], f'"content":{quote(held[1])}', logprobs=held[2])]
+
+    def _tool_call(self, piece: ToolCall) -> list[bytes]:
+        choice, open_call = piece.choice, self._calls.get(piece.choice)
+        if self._profile.whole_tool_calls:
+            same = open_call is not None and open_call.index == piece.index
+            before = [] if same else self._close_call(choice)
+            self._calls[choice] = open_call + piece if same and open_call else piece
+            return before
+        chunks = []
+        if piece.name is not None or open_call is None or open_call.index != piece.index:
+            chunks += self._close_call(choice)
+            chunks.append(self._delta(choice, self._call_fields(piece, "")))
+            self._calls[choice] = ToolCall(index=piece.index, choice=choice)
+        if piece.arguments:
+            self._calls[choice] += ToolCall(arguments="-", index=piece.index, choice=choice)
+            chunks.append(self._delta(choice, self._more_arguments(piece)))
+        return chunks
+
+    def _call_fields(self, call: ToolCall, arguments: str) -> str:
+        function = f'{{"name":{quote(call.name or "")},"arguments":{quote(arguments)}}}'
+        if self._legacy:
+            return f'"function_call":{function}'
+        index = f'"index":{call.index or 0},' if self._profile.tool_index else ""
+        kind = '"type":"function",' if self._profile.tool_type else ""
+        return f'"tool_calls":[{{{index}"id":{quote(call.id or "")},{kind}"function":{function}}}]'
+
+    def _more_arguments(self, piece: ToolCall) -> str:
+        arguments = quote(piece.arguments)
+        if self._legacy:
+            return f'"function_call":{{"arguments":{arguments}}}'
+        index = f'"index":{piece.index or 0},' if self._profile.tool_index else ""
+        return f'"tool_calls":[{{{index}"function":{{"arguments":{arguments}}}}}]'
+
+    def _close_call(self, choice: int) -> list[bytes]:
+        """Return what completes the tool call that is open: no arguments at all are an empty object."""
+        call = self._calls.pop(choice, None)
+        if call is None:
+            return []
+        if self._profile.whole_tool_calls:
+            return [self._delta(choice, self._call_fields(call, call.arguments or "{}"))]
+        return [] if call.arguments else [
+            self._delta(choice, self._more_arguments(ToolCall(arguments="{}", index=call.index)))
+        ]  # fmt: skip
+
+    def _finish(self, finish: Finish) -> list[bytes]:
+        held, self._held = self._held, None
+        reason = "function_call" if self._legacy and finish.reason == "tool_calls" else finish.reason
+        fields = f'"content":{quote(held[1])}' if held else ""
+        if finish.extra is None and self._profile.usage != "finish":
+            return [self._delta(finish.choice, fields, logprobs=held[2] if held else "null", finish=reason)]
+        role = {"role": "assistant", "content": ""} if self._profile.role_on_every_delta else {}
+        choice = {"index": finish.choice, "delta": {**role, **json.loads(f"{{{fields}}}")}, "logprobs": None}
+        document = merged({**choice, "finish_reason": reason}, finish.extra)
+        usage = self._usage() if self._profile.usage == "finish" else None
+        chunks = [self._chunk(dump(document).decode(), usage)]
+        if self._profile.after_finish:
+            chunks.append(self._delta(finish.choice, '"role":"assistant","content":""'))
+        return chunks
+
+    def stop(self) -> Sequence[bytes]:
+        """Return the usage, if it was scripted and asked for."""
+        return self._usage_chunk() if self._tally.has_usage else ()
+
+    def _usage_chunk(self) -> list[bytes]:
+        is_due = self._asked and self._profile.usage == "asked"
+        return [self._chunk("", self._usage())] if is_due else []
+
+    def end(self) -> Sequence[bytes]:
+        """Return the finish reasons that are missing, the usage if it was asked for, and `[DONE]`."""
+        last: list[bytes] = []
+        for choice in self._tally.unfinished:
+            last += self.event(self._tally.finish(choice))
+        last += self._usage_chunk()
+        return [*last, _DONE] if self._profile.done else last
+
+    def error(self, fault: provider_error) -> Sequence[bytes]:
+        """Return the error, and `[DONE]`, which follows it on OpenAI."""
+        ends = [_DONE] if self._profile.done else []
+        return [*self.flush(), openai.stream_error(fault, named=bool(fault.named)), *ends]

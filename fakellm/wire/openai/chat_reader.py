@@ -1,0 +1,160 @@
+"""Reads streams of chat completions, of OpenAI and of its look-alikes, into events.
+
+Recorded look-alikes repeat the role, leave out tool indexes and types, send the finish reason twice or with text,
+usage on any chunk, and no `[DONE]`. What carries nothing new is passed over; what only this API has becomes `Native`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fakellm.script.events import (
+    Event,
+    Finish,
+    Native,
+    Reasoning,
+    Refusal,
+    Text,
+    ToolCall,
+    Usage,
+    disconnect,
+)
+from fakellm.wire.codec import SSEReader
+from fakellm.wire.objects import counted, dump, get, objects, sound, text_field
+from fakellm.wire.openai import common as openai
+from fakellm.wire.sse import LIMIT, SSE
+
+API = "openai.chat"
+_READ = ("role", "content", "reasoning", "reasoning_content", "refusal", "tool_calls")
+
+
+class _Calls:
+    """The tool calls of one answer: which index a piece belongs to, if it does not say."""
+
+    def __init__(self) -> None:
+        self._ids: dict[int, str] = {}
+        self._renumbered: dict[int, int] = {}
+        self._last = -1
+
+    @property
+    def are_open(self) -> bool:
+        """Whether a call began."""
+        return self._last >= 0
+
+    def place(self, piece: dict[str, Any], id: str, name: str) -> tuple[int, bool]:
+        """Return the index of a piece, and whether it opens a call."""
+        given = piece.get("index")
+        sent = counted(piece, "index") if isinstance(given, int) and not isinstance(given, bool) else None
+        opens_another = bool(name) and bool(id) and id not in self._ids.values()
+        if sent is None or (opens_another and sent in self._renumbered):
+            index = len(self._ids) if opens_another or (self._last < 0) or (name and not id) else self._last
+        else:
+            index = self._renumbered.get(sent, sent)
+        if sent is not None:
+            self._renumbered[sent] = index
+        self._last = index
+        is_new = index not in self._ids
+        if is_new:
+            self._ids[index] = id
+        return index, is_new
+
+
+class ChatDecoder(SSEReader):
+    """Turns the bytes of a stream into events."""
+
+    def __init__(self, *, limit: int = LIMIT) -> None:
+        super().__init__(limit=limit)
+        self._usage: Usage | None = None
+        self._opened: set[int] = set()
+        self._finished: dict[int, str] = {}
+        self._calls: dict[int, _Calls] = {}
+        self._done = self._failed = False
+
+    def sse(self, sse: SSE) -> list[Event]:
+        """Return what a chunk says."""
+        if sse.data.startswith("[DONE]"):
+            self._done = True
+            return []
+        if self._done:
+            return []
+        chunk = self.json(sse)
+        if chunk.get("error"):
+            self._done = self._failed = True
+            return [openai.read_error(chunk, named=True if sse.event == "error" else None)]
+        events = [event for choice in objects(chunk, "choices") for event in self._choice(choice)]
+        if isinstance(chunk.get("usage"), dict):
+            usage = openai.read_usage(chunk["usage"])
+            if usage != self._usage:
+                self._usage = usage
+                events.append(usage)
+        return events
+
+    def _choice(self, found: dict[str, Any]) -> list[Event]:
+        index = counted(found, "index")
+        delta = get(found, "delta", dict)
+        reason = text_field(found, "finish_reason")
+        events = self._delta(delta, index, get(get(found, "logprobs", dict), "content", list), is_last=bool(reason))
+        if reason and self._finished.get(index) != reason:
+            self._finished[index] = reason
+            events.append(Finish(reason, choice=index))
+        return events
+
+    def _delta(self, delta: dict[str, Any], choice: int, logprobs: list[Any], *, is_last: bool) -> list[Event]:
+        events: list[Event] = []
+        reasoning = text_field(delta, "reasoning_content") or text_field(delta, "reasoning")
+        if reasoning:
+            events.append(Reasoning(reasoning, choice=choice))
+        if refusal := text_field(delta, "refusal"):
+            events.append(Refusal(refusal, choice=choice))
+        events += _native(delta, choice)
+        calls = self._calls.setdefault(choice, _Calls())
+        tools = objects(delta, "tool_calls")
+        if isinstance(delta.get("content"), list):
+            events += _parts(delta, choice)
+        else:
+            content = text_field(delta, "content")
+            is_first = choice not in self._opened
+            silent = bool(events or tools or is_last or is_first or calls.are_open or choice in self._finished)
+            if content or (delta.get("content") == "" and not silent):
+                events.append(Text(content, choice=choice, logprobs=logprobs or None))
+        self._opened.add(choice)
+        return [*events, *(_tool_call(piece, choice, calls) for piece in tools)]
+
+    def finish(self) -> list[Event]:
+        """Return that the stream is not complete, where an answer has no finish reason, with or without `[DONE]`."""
+        if self._failed or (self._finished and self._opened <= self._finished.keys()):
+            return []
+        return [disconnect("end")]
+
+
+def _parts(delta: dict[str, Any], choice: int) -> list[Event]:
+    """Return what a content says that is a list of parts, as Mistral's reasoning models send it."""
+    events: list[Event] = []
+    for part in objects(delta, "content"):
+        events += [Reasoning(text_field(thought, "text"), choice=choice) for thought in objects(part, "thinking")]
+        if "text" in part:
+            events.append(Text(text_field(part, "text"), choice=choice))
+    return events
+
+
+def _native(delta: dict[str, Any], choice: int) -> list[Event]:
+    """Return what a delta has beyond what all services have; nothing where that is null, deep down too."""
+    rest = {key: value for key, value in delta.items() if key not in _READ and _says_something(value)}
+    return [Native(API, sound(dump(rest).decode(errors="replace")), choice)] if rest else []
+
+
+def _says_something(value: object) -> bool:
+    if isinstance(value, dict):
+        return any(map(_says_something, value.values()))
+    return value not in (None, "", [])
+
+
+def _tool_call(piece: dict[str, Any], choice: int, calls: _Calls) -> ToolCall:
+    function = get(piece, "function", dict)
+    id, name = text_field(piece, "id"), text_field(function, "name")  # noqa: A001
+    index, opens = calls.place(piece, id, name)
+    arguments = function.get("arguments")
+    text = dump(arguments).decode() if isinstance(arguments, dict) else text_field(function, "arguments")
+    return ToolCall(name or None, text, id=id or None, index=index, choice=choice) if opens else ToolCall(
+        arguments=text, index=index, choice=choice
+    )  # fmt: skip

@@ -1,0 +1,129 @@
+"""What OpenAI's APIs have in common: headers, errors, usage, ids.
+
+Source: OpenAI's API reference, https://platform.openai.com/docs/api-reference (error codes: guides/error-codes), and
+recorded errors.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, cast
+
+from fakellm.script.events import Text, Usage, http_error, provider_error
+from fakellm.wire.codec import Headers
+from fakellm.wire.objects import beyond, counted, dump, get, merged, sound
+
+FINGERPRINT = "fp_fakellm"
+
+_ERRORS: dict[int, tuple[str, str | None]] = {
+    400: ("invalid_request_error", None),
+    401: ("invalid_request_error", "invalid_api_key"),
+    403: ("request_forbidden", "unsupported_country_region_territory"),
+    404: ("invalid_request_error", "model_not_found"),
+    408: ("timeout", None),
+    409: ("invalid_request_error", "resource_conflict"),
+    413: ("invalid_request_error", "request_too_large"),
+    422: ("invalid_request_error", None),
+    429: ("requests", "rate_limit_exceeded"),
+}
+"""Status -> type and code of OpenAI's error object; other statuses are `server_error`."""
+
+
+def headers(number: int) -> Headers:
+    """Return the headers of any answer."""
+    return (
+        ("x-request-id", f"req_fakellm{number:06d}"),
+        ("openai-version", "2020-10-01"),
+        ("openai-processing-ms", "1"),
+    )
+
+
+def error(fault: http_error, number: int) -> tuple[Headers, bytes]:
+    """Return headers and document of an HTTP error."""
+    kind, code = _ERRORS.get(fault.status, ("server_error", None))
+    extra: list[tuple[str, str]] = [("content-type", "application/json")]
+    if fault.retry_after is not None:
+        extra.append(("retry-after", decimal(fault.retry_after)))
+    document = _error_object(fault.message, fault.kind or kind, fault.code or (None if fault.kind else code))
+    body = dump({"error": document}) if fault.body is None else fault.body.encode()
+    return (*headers(number), *extra), body
+
+
+def decimal(seconds: float) -> str:
+    """Return seconds as a header has them: digits, with a fraction only where there is one."""
+    return f"{seconds:f}".rstrip("0").rstrip(".")
+
+
+def stream_error(fault: provider_error, *, named: bool = False) -> bytes:
+    """Return the event by which an error is reported inside a stream."""
+    data = b"data: " + dump({"error": _error_object(fault.message, fault.kind, fault.code)}) + b"\n\n"
+    return b"event: error\n" + data if named else data
+
+
+def _error_object(message: str, kind: str, code: str | None) -> dict[str, Any]:
+    return {"message": message, "type": kind, "param": None, "code": code}
+
+
+def read_error(document: dict[str, Any], *, named: bool | None = None) -> provider_error:
+    """Read the error that an event holds."""
+    found = document.get("error")
+    if not isinstance(found, dict):
+        return provider_error(sound(str(found)), named=named)
+    code = found.get("code")
+    return provider_error(
+        sound(str(found.get("message") or "")),
+        sound(str(found.get("type") or "server_error")),
+        None if code is None else sound(str(code)),
+        named,
+    )
+
+
+def logprobs_of(event: Text, top: int | None) -> list[dict[str, Any]] | None:
+    """Return the log probabilities of a piece of text, as chat completions and Responses have them.
+
+    They are those of the script; else, with `top`, made up: one token for the piece, with so many alternatives.
+    """
+    if event.logprobs is not None:
+        return cast("list[dict[str, Any]]", json.loads(cast("str", event.logprobs)))
+    if top is None or not event.text:
+        return None
+    token = {"token": event.text, "logprob": -0.25, "bytes": list(event.text.encode())}
+    return [{**token, "top_logprobs": [{**token, "logprob": -0.25 - rank} for rank in range(top)]}]
+
+
+def usage_object(usage: Usage, *, counts_reasoning: bool = False) -> dict[str, Any]:
+    """Return the usage object of chat completions and of legacy completions."""
+    reasoning = usage.reasoning_tokens or 0
+    return merged(
+        {
+            "prompt_tokens": usage.input_tokens,
+            "completion_tokens": usage.output_tokens,
+            "total_tokens": usage.total_tokens + (reasoning if counts_reasoning else 0),
+            "prompt_tokens_details": {"cached_tokens": usage.cached_tokens or 0, "audio_tokens": 0},
+            "completion_tokens_details": {
+                "reasoning_tokens": reasoning,
+                "audio_tokens": 0,
+                "accepted_prediction_tokens": 0,
+                "rejected_prediction_tokens": 0,
+            },
+        },
+        usage.extra,
+    )
+
+
+def read_usage(found: dict[str, Any]) -> Usage:
+    """Read the usage object of chat completions and of legacy completions."""
+    prompt, completion = get(found, "prompt_tokens_details", dict), get(found, "completion_tokens_details", dict)
+    usage = Usage(
+        counted(found, "prompt_tokens"),
+        counted(found, "completion_tokens"),
+        counted(prompt, "cached_tokens") if prompt.get("cached_tokens") is not None else None,
+        counted(completion, "reasoning_tokens") if completion.get("reasoning_tokens") is not None else None,
+    )
+    return with_rest(usage, found, usage_object(usage))
+
+
+def with_rest(usage: Usage, found: dict[str, Any], known: dict[str, Any]) -> Usage:
+    """Return the usage with what the provider's object says beyond what a codec would write."""
+    counts = (usage.input_tokens, usage.output_tokens, usage.cached_tokens, usage.reasoning_tokens)
+    return Usage(*counts, extra=beyond(found, known))

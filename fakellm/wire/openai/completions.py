@@ -1,0 +1,272 @@
+"""OpenAI's legacy completions: requests, streams, documents.
+
+Source: https://platform.openai.com/docs/api-reference/completions and 38 recorded streams: one choice a chunk, the
+finish reason on a last chunk, which has text in most of them and comes twice in some, and `[DONE]`. There is text and
+nothing else: a refusal is text, and reasoning, tool calls and native pieces of other APIs are left out.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from fakellm.errors import ScriptError, WireError
+from fakellm.script.events import Event, Finish, Refusal, Text, Usage, disconnect, http_error, provider_error
+from fakellm.script.messages import Message
+from fakellm.script.script import Script
+from fakellm.wire.codec import CREATED, Codec, Decoder, Encoder, Headers, Request, SSEReader, Tally
+from fakellm.wire.objects import counted, dump, get, merged, objects, quote, sound, text_field
+from fakellm.wire.openai import common as openai
+from fakellm.wire.sse import SSE
+
+API = "openai.completions"
+_KNOWN = ("model", "prompt", "stream")
+_DONE = b"data: [DONE]\n\n"
+
+
+class CompletionsCodec(Codec):
+    """Legacy completions."""
+
+    api = API
+
+    def request(self, body: Any, *, path: str = "") -> Request:  # noqa: ARG002 - other APIs have the model there
+        """Read a request; each of its prompts is a message. Tokens are shown as their numbers."""
+        if not isinstance(body, dict) or not body.get("model"):
+            msg = "you must provide a model parameter"
+            raise WireError(msg)
+        if "prompt" not in body:
+            msg = "Missing required parameter: 'prompt'."
+            raise WireError(msg)
+        prompts = _prompts(body["prompt"])
+        return Request(
+            API,
+            text_field(body, "model"),
+            tuple(Message("user", prompt) for prompt in prompts),
+            stream=get(body, "stream", bool),
+            options={key: value for key, value in body.items() if key not in _KNOWN},
+            json=body,
+            choices=max(get(body, "n", int, 1), 1) * max(len(prompts), 1),
+        )
+
+    def encoder(self, request: Request, number: int, usage: Usage | None = None) -> Encoder:
+        """Return what writes the stream."""
+        return _CompletionsEncoder(request, number, usage)
+
+    def body(self, script: Script, request: Request, number: int) -> bytes:
+        """Return the document of an answer that is not streamed."""
+        tally = Tally(request).of(script)
+        choices = [_choice(script.choice(choice), choice, tally.finish(choice), request) for choice in script.choices]
+        usage = openai.usage_object(tally.usage)
+        return dump({**_head(number), "choices": choices, "model": request.model, "usage": usage})
+
+    def error(self, fault: http_error, number: int) -> tuple[Headers, bytes]:
+        """Return an HTTP error."""
+        return openai.error(fault, number)
+
+    def decoder(self) -> Decoder:
+        """Return what reads a stream."""
+        return CompletionsDecoder()
+
+    def headers(self, number: int) -> Headers:
+        """Return the headers of any answer."""
+        return openai.headers(number)
+
+
+def _prompts(prompt: Any) -> list[str]:
+    """Return the texts of a prompt: a text, texts, tokens, or lists of tokens."""
+    if not isinstance(prompt, list):
+        return [text_field({"prompt": prompt}, "prompt")]
+    if prompt and all(type(token) is int for token in prompt):
+        return [" ".join(map(str, prompt))]
+    return [
+        " ".join(map(str, one)) if isinstance(one, list) else text_field({"prompt": one}, "prompt") for one in prompt
+    ]
+
+
+def _head(number: int) -> dict[str, Any]:
+    return {"id": f"cmpl-fakellm{number:06d}", "object": "text_completion", "created": CREATED + number}
+
+
+def _reason(finish: Finish) -> str:
+    """Return a finish reason; this API calls no tools."""
+    return "stop" if finish.reason == "tool_calls" else finish.reason
+
+
+def _choice(script: Script, choice: int, finish: Finish, request: Request) -> dict[str, Any]:
+    """Return an answer of a document."""
+    offsets = _Offsets(request)
+    texts = [event for event in script if isinstance(event, (Text, Refusal))]
+    tokens = [token for event in texts for token in _tokens(event, request) or ()]
+    document = {
+        "text": "".join(event.text for event in texts),
+        "index": choice,
+        "logprobs": offsets.legacy(tokens, choice) if tokens else None,
+        "finish_reason": _reason(finish),
+    }
+    return merged(document, finish.extra)
+
+
+# -- log probabilities --------------------------------------------------------------------------------
+
+
+def _tokens(event: Text | Refusal, request: Request) -> list[dict[str, Any]] | None:
+    """Return the tokens of a piece with their log probabilities: scripted, or made up if the request wants some."""
+    if isinstance(event, Text) and event.logprobs is not None:
+        scripted = cast("list[Any]", json.loads(cast("str", event.logprobs)))
+        return [token for token in scripted if isinstance(token, dict)]
+    count = request.options.get("logprobs")
+    if count is None or not event.text:
+        return None
+    token = {"token": event.text, "logprob": -0.25}
+    return [{**token, "top_logprobs": [token] if count else []}]
+
+
+class _Offsets:
+    """Writes log probabilities as this API has them; where a token is in the text is counted from the prompt on."""
+
+    def __init__(self, request: Request) -> None:
+        self._prompts = [len(message.content) for message in request.messages] or [0]
+        self._each = max(request.choices // len(self._prompts), 1)
+        self._ends: dict[int, int] = {}
+
+    def legacy(self, tokens: list[dict[str, Any]], choice: int) -> dict[str, Any]:
+        """Return the tokens of an answer, which follow those before."""
+        prompt = min(choice // self._each, len(self._prompts) - 1)
+        offset = self._ends.get(choice, self._prompts[prompt])
+        offsets: list[int] = []
+        texts = [str(token.get("token", "")) for token in tokens]
+        for text in texts:
+            offsets.append(offset)
+            offset += len(text)
+        self._ends[choice] = offset
+        return {
+            "tokens": texts,
+            "token_logprobs": [token.get("logprob") for token in tokens],
+            "top_logprobs": [_legacy_top(token) for token in tokens],
+            "text_offset": offsets,
+        }
+
+
+def _legacy_top(token: dict[str, Any]) -> dict[str, Any]:
+    tops = token.get("top_logprobs")
+    found = (top for top in tops if isinstance(top, dict)) if isinstance(tops, list) else ()
+    return {str(top.get("token", "")): top.get("logprob") for top in found}
+
+
+def _neutral(found: dict[str, Any]) -> str | None:
+    """Return the log probabilities of a chunk as the chat API has them, in JSON."""
+    probabilities, tops = get(found, "token_logprobs", list), get(found, "top_logprobs", list)
+    tokens = []
+    for place, text in enumerate(get(found, "tokens", list)):
+        top = tops[place] if place < len(tops) and isinstance(tops[place], dict) else {}
+        probability = probabilities[place] if place < len(probabilities) else None
+        alternatives = [_token(name, value) for name, value in top.items()]
+        tokens.append({**_token(text, probability), "top_logprobs": alternatives})
+    return dump(tokens).decode() if tokens else None
+
+
+def _token(text: Any, probability: Any) -> dict[str, Any]:
+    text = sound(str(text))
+    return {"token": text, "logprob": probability, "bytes": list(text.encode())}
+
+
+# -- streams ------------------------------------------------------------------------------------------
+
+
+class _CompletionsEncoder(Encoder):
+    """Writes a stream. A chunk is what all chunks share, and the text between."""
+
+    def __init__(self, request: Request, number: int, usage: Usage | None) -> None:
+        self._request = request
+        self._tally = Tally(request, usage)
+        self._offsets = _Offsets(request)
+        wanted = request.options.get("stream_options")
+        self._asked = isinstance(wanted, Mapping) and bool(wanted.get("include_usage"))
+        self._head = f'data: {dump(_head(number)).decode()[:-1]},"choices":['
+        self._tail = f'],"model":{quote(request.model)}'
+
+    def event(self, event: Event) -> Sequence[bytes]:
+        """Return the chunk of a piece of text or of a finish reason."""
+        self._tally.note(event)
+        if isinstance(event, (Text, Refusal)):
+            tokens = _tokens(event, self._request)
+            logprobs = dump(self._offsets.legacy(tokens, event.choice)).decode() if tokens else "null"
+            fields = f'"text":{quote(event.text)},"index":{event.choice},"logprobs":{logprobs},"finish_reason":null'
+            return (self._chunk(f"{{{fields}}}"),)
+        return (self._finish(event),) if isinstance(event, Finish) else ()
+
+    def _finish(self, finish: Finish) -> bytes:
+        choice = {"text": "", "index": finish.choice, "logprobs": None, "finish_reason": _reason(finish)}
+        return self._chunk(dump(merged(choice, finish.extra)).decode())
+
+    def _chunk(self, choices: str, usage: str = "null") -> bytes:
+        counts = f',"usage":{usage}' if self._asked else ""
+        return f"{self._head}{choices}{self._tail}{counts}}}\n\n".encode()
+
+    def stop(self) -> Sequence[bytes]:
+        """Return the usage, if it was scripted and asked for."""
+        return self._usage() if self._tally.has_usage else ()
+
+    def _usage(self) -> list[bytes]:
+        counts = dump(openai.usage_object(self._tally.usage)).decode()
+        return [self._chunk("", counts)] if self._asked else []
+
+    def end(self) -> Sequence[bytes]:
+        """Return the finish reasons that are missing, the usage if it was asked for, and `[DONE]`."""
+        last = [self._finish(self._tally.finish(choice)) for choice in self._tally.unfinished]
+        return [*last, *self._usage(), _DONE]
+
+    def error(self, fault: provider_error) -> Sequence[bytes]:
+        """Return the error, and `[DONE]`."""
+        return [openai.stream_error(fault, named=bool(fault.named)), _DONE]
+
+
+class CompletionsDecoder(SSEReader):
+    """Turns the bytes of a stream into events."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._usage: Usage | None = None
+        self._begun: set[int] = set()
+        self._finished: dict[int, str] = {}
+        self._done = self._failed = False
+
+    def sse(self, sse: SSE) -> list[Event]:
+        """Return what a chunk says."""
+        self._done = self._done or sse.data.startswith("[DONE]")
+        if self._done:
+            return []
+        try:
+            return self._chunk(self.json(sse), sse.event)
+        except (RecursionError, ScriptError) as error:  # JSON that can be read and not be written again
+            msg = f"event {self._count} of the stream says what no event can: {error}"
+            raise WireError(msg) from None
+
+    def _chunk(self, chunk: dict[str, Any], name: str | None) -> list[Event]:
+        if chunk.get("error"):
+            self._done = self._failed = True
+            return [openai.read_error(chunk, named=True if name == "error" else None)]
+        events = [event for choice in objects(chunk, "choices") for event in self._choice(choice)]
+        usage = openai.read_usage(chunk["usage"]) if isinstance(chunk.get("usage"), dict) else None
+        if usage is not None and usage != self._usage:
+            self._usage = usage
+            events.append(usage)
+        return events
+
+    def _choice(self, found: dict[str, Any]) -> list[Event]:
+        """Return the text of a choice, and its finish reason the first time."""
+        index, text, reason = counted(found, "index"), text_field(found, "text"), text_field(found, "finish_reason")
+        self._begun.add(index)
+        events: list[Event] = []
+        if text or not (reason or index in self._finished):
+            events.append(Text(text, choice=index, logprobs=_neutral(get(found, "logprobs", dict))))
+        if reason and self._finished.get(index) != reason:
+            self._finished[index] = reason
+            events.append(Finish(reason, choice=index))
+        return events
+
+    def finish(self) -> list[Event]:
+        """Return that the stream is not complete, where an answer has no finish reason, with or without `[DONE]`."""
+        is_complete = self._finished and self._begun <= self._finished.keys()
+        return [] if self._failed or is_complete else [disconnect("end")]

@@ -1,0 +1,308 @@
+"""Reads streams of OpenAI's Responses API, and of its look-alikes, into events.
+
+Recorded look-alikes leave out `event:` lines, send `[DONE]`, change an item's id from event to event, send arguments
+without deltas, and write two items at once. A stream that is resumed begins anywhere; events may follow the terminal
+one. Items that no event is a piece of become `Native`, whole, when they are done: what was said of them before, code in
+deltas or partial images, is not read. Where the terminal event has another output than the events of the stream add
+up to, ids aside, the `Finish` has it in its `extra`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from fakellm.errors import ScriptError, WireError
+from fakellm.script.events import Event, Finish, Native, Reasoning, Refusal, Text, ToolCall, disconnect, provider_error
+from fakellm.wire.codec import SSEReader
+from fakellm.wire.objects import counted, dump, get, objects, text_field
+from fakellm.wire.openai import common as openai
+from fakellm.wire.openai.responses_items import API, BUILT, INCOMPLETE, PARTS, Output, read_usage
+from fakellm.wire.sse import SSE
+
+_CUT = {reason: finish for finish, reason in INCOMPLETE.items()}
+_KINDS = {"output_text": Text, "refusal": Refusal, "summary_text": Reasoning, "reasoning_text": Reasoning}
+_ANNOTATED = "response.output_text.annotation.added"
+
+
+@dataclass(slots=True)
+class _Item:
+    """An output item while it is read."""
+
+    index: int
+    kind: str
+    more: dict[str, Any] = field(default_factory=dict)
+    parts: set[tuple[str, int]] = field(default_factory=set)
+    last_part: str = ""
+    annotations: dict[int, int] = field(default_factory=dict)
+    call: int | None = None
+    has_arguments: bool = False
+    has_begun: bool = False
+    is_done: bool = False
+
+
+class ResponsesDecoder(SSEReader):
+    """Turns the bytes of a stream into events."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._items: dict[int, _Item] = {}
+        self._open: _Item | None = None
+        self._calls = 0
+        self._said: list[Event] = []
+        self._is_whole: bool | None = None
+        self._over = False
+        self._readers: dict[str, Callable[[dict[str, Any]], list[Event]]] = {
+            "response.output_item.added": self._item_added,
+            "response.output_item.done": self._item_done,
+            "response.content_part.done": self._part_done,
+            "response.reasoning_summary_part.done": self._part_done,
+            "response.function_call_arguments.delta": self._arguments,
+            "response.function_call_arguments.done": self._arguments_done,
+            _ANNOTATED: self._annotation,
+            **{f"response.{name}": self._terminal for name in ("completed", "incomplete", "failed", "cancelled")},
+        }
+        for name, kind in PARTS.items():
+            self._readers[f"{kind.stem}.delta"] = self._piece_reader(name, "delta")
+            self._readers[f"{kind.stem}.done"] = self._piece_reader(name, kind.text)
+
+    def sse(self, sse: SSE) -> list[Event]:
+        """Return what an event says."""
+        if self._over or sse.data.startswith("[DONE]"):
+            return []
+        try:
+            events = self._read(self.json(sse), sse.event or "")
+        except (RecursionError, ScriptError) as error:  # JSON that can be read and not be written again
+            msg = f"event {self._count} of the stream says what no event can: {error}"
+            raise WireError(msg) from None
+        self._said += events
+        return events
+
+    def _read(self, found: dict[str, Any], name: str) -> list[Event]:
+        kind = text_field(found, "type") or name
+        if self._is_whole is None:
+            self._is_whole = kind == "response.created"
+        if kind == "error" or found.get("error"):
+            self._over = True
+            return [_error(found)]
+        read = self._readers.get(kind)
+        return read(found if "type" in found else {**found, "type": kind}) if read else []
+
+    def finish(self) -> list[Event]:
+        """Return that the stream is not complete, where no terminal event came."""
+        return [] if self._over else [disconnect("end")]
+
+    # -- items ------------------------------------------------------------------------------------
+
+    def _item(self, found: dict[str, Any], kind: str) -> _Item:
+        """Return the item that an event is about, which in a stream that was resumed was added before."""
+        index = counted(found, "output_index")
+        return self._items.setdefault(index, _Item(index, kind))
+
+    def _item_added(self, found: dict[str, Any]) -> list[Event]:
+        document = get(found, "item", dict)
+        kind, index = text_field(document, "type"), counted(found, "output_index")
+        if index in self._items:
+            return []
+        known = BUILT.get(kind, tuple(document))
+        more = {key: value for key, value in document.items() if key not in known and value not in (None, "", [])}
+        item = self._items[index] = _Item(index, kind, more)
+        if kind == "function_call" and text_field(document, "name"):
+            return self._call(item, document)
+        return []
+
+    def _begin(self, item: _Item) -> list[Event]:
+        """Make the item the one that pieces belong to; return what says so, where the pieces alone do not."""
+        if self._open is item:
+            return []
+        follows_its_like = self._open is not None and self._open.kind == item.kind != "function_call"
+        more = {} if item.has_begun else item.more
+        self._open, item.has_begun, item.last_part = item, True, ""
+        if not (more or follows_its_like):
+            return []
+        return [_native({"type": "response.output_item.added", "item": {"type": item.kind, **more}})]
+
+    def _item_done(self, found: dict[str, Any]) -> list[Event]:
+        document = get(found, "item", dict)
+        item = self._item(found, text_field(document, "type"))
+        if item.is_done:
+            return []
+        item.is_done = True
+        match item.kind:
+            case "message" | "reasoning":
+                return self._rest_of(item, document)
+            case "function_call" if item.call is not None or text_field(document, "name"):
+                events = [] if item.call is not None else self._call(item, document)
+                return [*events, *self._late_arguments(item, document)]
+        return self._whole(document)
+
+    def _rest_of(self, item: _Item, document: dict[str, Any]) -> list[Event]:
+        """Return what an item has at its end that was not said before."""
+        events: list[Event] = []
+        for key, index_name in (("summary", "summary_index"), ("content", "content_index")):
+            for index, part in enumerate(objects(document, key)):
+                events += self._part_done({"output_index": item.index, index_name: index, "part": part})
+        if item.kind == "message":
+            return events if item.has_begun else self._whole(document)
+        signature = text_field(document, "encrypted_content")
+        if not item.has_begun or (signature and self._open is item):
+            events += [*self._begin(item), Reasoning("", signature=signature or None)]
+            self._open = self._open if not signature else None
+        return events
+
+    def _whole(self, document: dict[str, Any]) -> list[Event]:
+        self._open = None
+        return [_native(document)]
+
+    # -- parts ------------------------------------------------------------------------------------
+
+    def _piece_reader(self, name: str, text: str) -> Callable[[dict[str, Any]], list[Event]]:
+        """Return what reads the events of a part that have a text: in pieces, or at the end, if no piece came."""
+        kind = PARTS[name]
+
+        def read(found: dict[str, Any]) -> list[Event]:
+            item, index = self._item(found, kind.item), counted(found, kind.index)
+            if text != "delta" and (name, index) in item.parts:
+                return []
+            return self._piece(item, name, index, text_field(found, text), get(found, "logprobs", list))
+
+        return read
+
+    def _piece(self, item: _Item, name: str, index: int, text: str, logprobs: list[Any]) -> list[Event]:
+        events = self._begin_part(item, name, index)
+        if name != "output_text":
+            return [*events, _KINDS[name](text)]
+        return [*events, Text(text, logprobs=dump(logprobs).decode() if logprobs else None)]
+
+    def _begin_part(self, item: _Item, name: str, index: int) -> list[Event]:
+        """Return what says that a part begins, where its pieces alone do not."""
+        events = self._begin(item)
+        if (name, index) in item.parts:
+            return events
+        item.parts.add((name, index))
+        last, item.last_part = item.last_part, name
+        follows = not last if PARTS[name].item == "reasoning" else last != name
+        if follows and name != "reasoning_text":
+            return events
+        return [*events, _native({"type": f"{PARTS[name].frame}.added", "part": {"type": name}})]
+
+    def _part_done(self, found: dict[str, Any]) -> list[Event]:
+        part = get(found, "part", dict)
+        name = text_field(part, "type")
+        if name not in PARTS:
+            return []
+        kind = PARTS[name]
+        item, index = self._item(found, kind.item), counted(found, kind.index)
+        events: list[Event] = []
+        if (name, index) not in item.parts:
+            events = self._piece(item, name, index, text_field(part, kind.text), get(part, "logprobs", list))
+        for annotation in get(part, "annotations", list)[item.annotations.get(index, 0) :]:
+            events += self._annotation({**found, "annotation": annotation})
+        return events
+
+    def _annotation(self, found: dict[str, Any]) -> list[Event]:
+        item, index = self._item(found, "message"), counted(found, "content_index")
+        item.annotations[index] = item.annotations.get(index, 0) + 1
+        events = self._begin_part(item, "output_text", index)
+        return [*events, _native({"type": _ANNOTATED, "annotation": found.get("annotation")})]
+
+    # -- tool calls -------------------------------------------------------------------------------
+
+    def _call(self, item: _Item, document: dict[str, Any]) -> list[Event]:
+        """Return the begin of a call."""
+        item.call, self._calls = self._calls, self._calls + 1
+        id, name = text_field(document, "call_id"), text_field(document, "name")  # noqa: A001
+        return [*self._begin(item), ToolCall(name, id=id or None, index=item.call)]
+
+    def _arguments(self, found: dict[str, Any], name: str = "delta") -> list[Event]:
+        """Return a piece of the arguments; those of a call whose begin was not seen come whole at its end."""
+        item, text = self._item(found, "function_call"), text_field(found, name)
+        if item.call is None or not text:
+            return []
+        item.has_arguments = True
+        return [*self._begin(item), ToolCall(arguments=text, index=item.call)]
+
+    def _arguments_done(self, found: dict[str, Any]) -> list[Event]:
+        item = self._item(found, "function_call")
+        return [] if item.has_arguments else self._arguments(found, "arguments")
+
+    def _late_arguments(self, item: _Item, document: dict[str, Any]) -> list[Event]:
+        return self._arguments_done({"output_index": item.index, "arguments": document.get("arguments")})
+
+    # -- the end ----------------------------------------------------------------------------------
+
+    def _terminal(self, found: dict[str, Any]) -> list[Event]:
+        self._over = True
+        response = get(found, "response", dict)
+        usage = [read_usage(response["usage"])] if isinstance(response.get("usage"), dict) else []
+        kind = text_field(found, "type").removeprefix("response.")
+        if kind == "failed":
+            return [*usage, _error({"error": response.get("error")}, named=False)]
+        output = objects(response, "output")
+        events = self._missing(output)
+        finish = self._finish(response, kind)
+        built = self._built([*events, finish])
+        if _plain(output) != _plain(built) and response.get("output") is not None:
+            names = ("id",) if len(output) == len(built) else ()
+            finish = _with(finish, output=[_without(item, names) for item in output])
+        return [*events, finish, *usage]
+
+    def _missing(self, output: list[dict[str, Any]]) -> list[Event]:
+        """Return the items, where no event was about one and the stream was not resumed after them."""
+        events: list[Event] = []
+        for index, document in enumerate(output if self._is_whole and not self._items else ()):
+            events += self._item_done({"output_index": index, "item": document})
+        return events
+
+    def _finish(self, response: dict[str, Any], kind: str) -> Finish:
+        """Return why the answer ended; in its extra what no finish reason stands for."""
+        if kind == "completed":
+            return Finish("tool_calls" if self._calls else "stop")
+        word = text_field(get(response, "incomplete_details", dict), "reason") or kind
+        if word in _CUT:
+            return Finish(_CUT[word])
+        details = {"incomplete_details": {"reason": word}} if kind == "incomplete" else {}
+        return Finish(word, extra=dump({"status": kind, "completed_at": None, **details}).decode())
+
+    def _built(self, events: list[Event]) -> list[dict[str, Any]]:
+        """Return the output that a stream of all that was said has."""
+        output = Output(0)
+        for event in [*self._said, *events]:
+            output.event(event)
+        output.close(
+            "incomplete" if any(isinstance(e, Finish) and e.reason in INCOMPLETE for e in events) else "completed"
+        )
+        return output.items
+
+
+def _native(data: dict[str, Any]) -> Native:
+    return Native(API, dump(data).decode())
+
+
+def _with(finish: Finish, **fields: Any) -> Finish:
+    extra = json.loads(cast("str", finish.extra)) if finish.extra else {}
+    return Finish(finish.reason, extra=dump({**extra, **fields}).decode())
+
+
+def _error(found: dict[str, Any], *, named: bool | None = None) -> provider_error:
+    """Read an error: in the field `error`, or as the reference has it, beside the type."""
+    if "error" in found:
+        return openai.read_error({"error": found["error"] or {}}, named=named)
+    return openai.read_error({"error": {**found, "type": None}}, named=True)
+
+
+def _plain(output: list[dict[str, Any]]) -> Any:
+    """Return output items without what says nothing, and without ids and encrypted content, which vary."""
+    return _without_nothing([_without(item, ("id", "encrypted_content")) for item in output])
+
+
+def _without(item: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    return {key: value for key, value in item.items() if key not in names}
+
+
+def _without_nothing(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nothing(item) for key, item in value.items() if item is not None and item != []}
+    return list(map(_without_nothing, value)) if isinstance(value, list) else value

@@ -1,0 +1,104 @@
+"""What a provider is, as data: its hosts, its endpoints, the environment of its SDK, and what answers each endpoint.
+
+A provider's folder says it in `service.py`, as the constant `SERVICE`. What answers is named,
+`"package.module:Name"`, and is imported when the first request needs it; a codec or a function that is at hand may
+stand there itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from typing import Any, cast
+
+from fakellm.wire.codec import Codec
+
+Document = Callable[[Any, str], dict[str, Any]]
+"""Answers a small endpoint: the request's JSON and its path with query to a JSON document."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One endpoint: the API's name, the method, a pattern of its path, and what answers; see `endpoint`, `document`.
+
+    `grammar` is what `check_wire` holds streams of this API to, if the provider brings one: a class, or its name.
+    """
+
+    api: str
+    method: str
+    path: re.Pattern[str]
+    answers: str | type[Codec] | Document
+    is_codec: bool = True
+    grammar: str | type | None = None
+
+
+def endpoint(
+    api: str, path: str, answers: str | type[Codec], *, method: str = "POST", grammar: str | type | None = None
+) -> Endpoint:
+    """Return an endpoint that a script answers, through a `Codec` or the class that its name, `"module:Name"`, finds.
+
+    `path` is a regular expression that is searched for in the path of a URL, without its query.
+    """
+    return Endpoint(api, method, re.compile(path), answers, grammar=grammar)
+
+
+def document(api: str, path: str, answers: str | Document, *, method: str = "POST") -> Endpoint:
+    """Return an endpoint that needs no script: a function of the request's JSON and path returns a document."""
+    return Endpoint(api, method, re.compile(path), answers, is_codec=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A provider: its name, what its hosts are, and its endpoints, of which the first that fits answers.
+
+    `keys` are the environment variables, any of which its SDK takes a key from, and `base_url` is the one that points
+    the SDK elsewhere. `profiles` are habits of services that speak its APIs in ways of their own, or where those are.
+    `error_events` are the forms that an error inside a stream comes in: in an event with a name (True), without one
+    (False), or as its codec writes it (None).
+    """
+
+    name: str
+    hosts: re.Pattern[str]
+    endpoints: tuple[Endpoint, ...]
+    keys: tuple[str, ...] = ()
+    base_url: str = ""
+    profiles: str | Mapping[str, Any] = ""
+    error_events: tuple[bool | None, ...] = (None,)
+
+    def endpoint(self, method: str, path: str) -> Endpoint | None:
+        """Return the endpoint of a request, if it is one that can be faked."""
+        return next((e for e in self.endpoints if e.method == method and e.path.search(path)), None)
+
+    def profile(self, name: str) -> Any:
+        """Return a profile by its name. Raises `ValueError` that names those that there are."""
+        profiles: Mapping[str, Any] = found(self.profiles) if self.profiles else {}
+        if name not in profiles:
+            msg = f"there is no profile {name!r}; there are {', '.join(profiles)}"
+            raise ValueError(msg if profiles else f"there is no profile {name!r}: {self.name} has none")
+        return profiles[name]
+
+
+@cache
+def _at(place: str) -> Any:
+    module, _, name = place.partition(":")
+    return getattr(import_module(module), name)
+
+
+def found(answers: Any) -> Any:
+    """Return what a place, `"module:Name"`, names; anything else is at hand already."""
+    return _at(answers) if isinstance(answers, str) else answers
+
+
+@cache
+def codec_of(endpoint: Endpoint, profile: Any = None) -> Codec:
+    """Return the codec of an endpoint, with the habits of a profile where there is one."""
+    kind: type[Codec] = found(endpoint.answers)
+    return kind.speaking(profile) if profile is not None else kind()
+
+
+def document_of(endpoint: Endpoint) -> Document:
+    """Return the function that answers a small endpoint."""
+    return cast("Document", found(endpoint.answers))

@@ -1,0 +1,70 @@
+"""What a chunk says, whatever made it."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace as Object
+
+import pytest
+
+from fakellm import Usage
+from fakellm.contracts.streams.projections import UNKNOWN, finish_of, joined, text_of, usage_of
+from fakellm.script.messages import Message
+
+CHAT = {"choices": [{"index": 0, "delta": {"content": "Hi"}, "finish_reason": None}]}
+LAST = {
+    "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}],
+    "usage": {"prompt_tokens": 1, "completion_tokens": 2},
+}
+ANSWER = {"choices": [{"message": {"content": "Hi"}, "finish_reason": "stop"}]}
+LEGACY = {"choices": [{"text": "Hi", "finish_reason": None}]}
+DELTA = {"type": "content_block_delta", "delta": {"type": "text_delta", "text": "Hi"}}
+STOP = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 2}}
+RESPONSES = {"type": "response.output_text.delta", "delta": "Hi"}
+COMPLETED = {"type": "response.completed", "response": {}}
+GEMINI = Object(candidates=[Object(content=Object(parts=[Object(text="Hi", thought=None)]), finish_reason="STOP")])
+THOUGHT = Object(candidates=[Object(content=Object(parts=[Object(text="Hm", thought=True)]), finish_reason=None)])
+LANGCHAIN = Object(
+    content=[{"type": "text", "text": "Hi"}], response_metadata={"stop_reason": "end"}, usage_metadata=None
+)
+COUNTED = Object(content="Hi", usage_metadata={"input_tokens": 1, "output_tokens": 2})
+
+
+@pytest.mark.parametrize(
+    ("chunk", "text"),
+    [
+        (None, ""), ("Hi", "Hi"), (CHAT, "Hi"), (LAST, ""), (ANSWER, "Hi"), (LEGACY, "Hi"), ({"choices": []}, ""),
+        (DELTA, "Hi"), (STOP, ""), ({"type": "ping"}, ""), (RESPONSES, "Hi"), (COMPLETED, ""), (GEMINI, "Hi"),
+        (THOUGHT, ""), (Object(candidates=[]), ""), (LANGCHAIN, "Hi"), (Message(content="Hi"), "Hi"),
+        (Object(output_text="Hi"), "Hi"), ({"type": "odd"}, UNKNOWN), ({"said": "Hi"}, UNKNOWN), (7, UNKNOWN),
+    ],
+)  # fmt: skip
+def test_text(chunk, text):
+    assert text_of(chunk) == text
+
+
+@pytest.mark.parametrize(
+    ("chunk", "reason"),
+    [
+        ("Hi", UNKNOWN), (CHAT, None), (LAST, "stop"), ({"choices": []}, None), (STOP, "end_turn"), (DELTA, None),
+        (RESPONSES, None), (COMPLETED, "response.completed"), (GEMINI, "STOP"), (LANGCHAIN, "end"),
+        (Message(finish_reason="stop"), "stop"), ({"type": "odd"}, UNKNOWN),
+    ],
+)  # fmt: skip
+def test_finish(chunk, reason):
+    assert finish_of(chunk) == reason
+
+
+@pytest.mark.parametrize(
+    ("chunk", "usage"),
+    [
+        ("Hi", UNKNOWN), (LAST, (1, 2)), (STOP, (None, 2)), (COUNTED, (1, 2)), (LANGCHAIN, None), (CHAT, UNKNOWN),
+        (Message(usage=Usage(1, 2)), (1, 2)), (Message(content="Hi"), None), (7, UNKNOWN),
+    ],
+)  # fmt: skip
+def test_usage(chunk, usage):
+    assert usage_of(chunk) == usage
+
+
+def test_joined():
+    assert joined([CHAT, LAST, CHAT], text_of) == "HiHi"
+    assert joined([CHAT, 7], text_of) is UNKNOWN
