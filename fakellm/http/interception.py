@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+from fakellm.http.certificates import wait_for_use
 from fakellm.http.network import Guard, put
 from fakellm.http.pool import Reading, limit_of
 from fakellm.http.transports import aanswer, answer, cut
@@ -57,6 +58,7 @@ class Interception:
         with ExitStack() as stack:
             stack.enter_context(self.guard.on_sockets())
             stack.callback(self._stop)
+            wait_for_use(stack)
             for module in modules if modules is not None else _loaded():
                 self._replace(module, stack)
             if modules is None:
