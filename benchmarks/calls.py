@@ -21,7 +21,7 @@ from measure import SPEED_HEADS, Row, rounds, speeds, table
 
 ROOT = Path(__file__).resolve().parents[1]
 WORKER = r"""
-import gc, os, sys, time
+import gc, importlib, os, sys, time
 import anthropic, openai
 from google import genai
 from fakellm import FakeProvider, Script, every_fault
@@ -29,7 +29,7 @@ from fakellm.contracts import check_stream
 try:
     from fakellm.http import intercept
 except ImportError:  # before there were rooms
-    from fakellm.intercept import intercept
+    intercept = importlib.import_module("fakellm.intercept").intercept
 
 os.environ.update(OPENAI_API_KEY="k", ANTHROPIC_API_KEY="k", GEMINI_API_KEY="k")
 WORDS = Script.of("one two three four five six seven eight nine ten", split="words")

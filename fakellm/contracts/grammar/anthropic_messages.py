@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from fakellm.contracts.grammar.frames import SSE_RULES
-from fakellm.contracts.grammar.rules import Grammar, Place, Rule, Sent, joined_object, others, rules, said, shown
+from fakellm.contracts.grammar.rules import Grammar, Place, Rule, Sent, joined_object, others, rule_table, said, shown
 from fakellm.wire.openai.profiles import OPENAI, Profile
 
 _SOURCE = "Anthropic API reference, Messages: Streaming"
@@ -42,7 +42,7 @@ class MessagesGrammar(Grammar):
     """The grammar of Messages streams."""
 
     api = "anthropic_messages"
-    rules: ClassVar[dict[str, Rule]] = SSE_RULES | rules(
+    rules: ClassVar[dict[str, Rule]] = SSE_RULES | rule_table(
         api, _SOURCE,
         ("shape", "the fields that clients read are there, and of their types",
          "the official SDK's helper reads them without asking, and raises TypeError or AttributeError", others),

@@ -15,7 +15,6 @@ from fakellm.contracts.catalogue import checks
 from fakellm.contracts.grammar.anthropic_messages import MessagesGrammar
 from fakellm.contracts.grammar.frames import EventFrames
 from fakellm.contracts.grammar.gemini import GeminiGrammar
-from fakellm.contracts.grammar.gemini_frames import GeminiFrames
 from fakellm.contracts.grammar.openai_chat import ChatGrammar
 from fakellm.contracts.grammar.openai_completions import CompletionsGrammar
 from fakellm.contracts.grammar.openai_responses import ResponsesGrammar
@@ -81,9 +80,10 @@ def check_wire(
 
     `body` is the response's body as its client gets it, after any decompression, whole or in pieces. `api` is
     `openai_chat`, `openai_completions`, `openai_responses`, `anthropic_messages` or `gemini` (server-sent events, or
-    the JSON array). `profile` is for OpenAI's APIs: the name of a service or a `Profile`, whose habits break no rule;
-    by default OpenAI's own. For every API, "any" leaves the rules that all services keep. `status` (HTTP) and
-    `content_type` are checked if they are given. `ignore` names rules, as problems do, that are not to be judged.
+    the JSON array), or that of an endpoint that was added with a grammar. `profile` is for OpenAI's APIs: the name of a
+    service or a `Profile`, whose habits break no rule; by default OpenAI's own. For every API, "any" leaves the rules
+    that all services keep. `status` (HTTP) and `content_type` are checked if they are given. `ignore` names rules, as
+    problems do, that are not to be judged.
 
     A body is never too broken: what it says becomes problems. An error of the provider that ends the stream is legal.
     Raises `ContractUsageError` for arguments that do not exist, and for a body that is not bytes.
@@ -91,7 +91,7 @@ def check_wire(
     __tracebackhide__ = True
     grammar = _grammar(api)(_profile(profile, api), _ignored(ignore, api))
     _check_head(grammar, status, content_type)
-    frames = GeminiFrames(grammar) if api == "gemini" else EventFrames(grammar)
+    frames = (grammar.frames or EventFrames)(grammar)
     for piece in _pieces(body):
         frames.feed(piece)
     frames.close()
@@ -163,9 +163,8 @@ def _check_head(grammar: Grammar, status: int | None, content_type: str | None) 
     if status not in (None, 200):
         grammar.broken("content_type", "", f"the status {status}", "the status 200")
     kind = (content_type or "").partition(";")[0].strip().lower()
-    allowed = ("text/event-stream", "application/json") if grammar.api == "gemini" else ("text/event-stream",)
-    if content_type is not None and kind not in allowed:
-        grammar.broken("content_type", "content-type", repr(content_type), " or ".join(allowed))
+    if content_type is not None and kind not in grammar.content_types:
+        grammar.broken("content_type", "content-type", repr(content_type), " or ".join(grammar.content_types))
 
 
 @checks("openai_chat_grammar", on="wire")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Protocol
 
-from fakellm.contracts.grammar.rules import Grammar, Sent, others, rules, said
+from fakellm.contracts.grammar.rules import Grammar, Sent, others, rule_table, said
 from fakellm.errors import WireError
 from fakellm.wire.sse import SSE, SSEDecoder
 
@@ -16,7 +16,7 @@ _LINE_END = re.compile(rb"\r\n?|\n")
 _BOM = b"\xef\xbb\xbf"
 _FIELDS = (b"", b"data", b"event", b"id", b"retry")
 
-SSE_RULES = rules(
+SSE_RULES = rule_table(
     "sse", "HTML Living Standard, 9.2.6 Interpreting an event stream",
     ("content_type", "an event stream comes as `text/event-stream`, and with the status 200",
      "clients choose by the content type how to read a body, and by the status whether to read it as a stream"),

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from fakellm.contracts.grammar.frames import SSE_RULES
-from fakellm.contracts.grammar.rules import Grammar, Place, Rule, Sent, others, rules, said, shown
+from fakellm.contracts.grammar.gemini_frames import GeminiFrames
+from fakellm.contracts.grammar.rules import Grammar, Place, Rule, Sent, others, rule_table, said, shown
 from fakellm.wire.openai.profiles import OPENAI, Profile
 
 _SOURCE = "Gemini API reference: Generating content, GenerateContentResponse"
@@ -31,7 +32,9 @@ class GeminiGrammar(Grammar):
     """The grammar of Gemini's streams."""
 
     api = "gemini"
-    rules: ClassVar[dict[str, Rule]] = SSE_RULES | rules(
+    content_types = ("text/event-stream", "application/json")
+    frames = GeminiFrames
+    rules: ClassVar[dict[str, Rule]] = SSE_RULES | rule_table(
         api, _SOURCE,
         ("array", "without alt=sse the body is one JSON array of objects",
          "clients parse it as JSON, at once or while it comes"),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Generic, TypeVar
 
 from fakellm.contracts.grammar.frames import SSE_RULES
-from fakellm.contracts.grammar.rules import MISSING, Grammar, Place, Rule, Sent, others, rules, said, shown
+from fakellm.contracts.grammar.rules import MISSING, Grammar, Place, Rule, Sent, others, rule_table, said, shown
 from fakellm.wire.openai.profiles import Profile
 
 _UNDONE = "[DONE]"
@@ -15,7 +15,7 @@ _UNDONE = "[DONE]"
 
 def chunk_rules(prefix: str, kind: str, source: str) -> dict[str, Rule]:
     """Return the rules that both APIs have."""
-    return SSE_RULES | rules(
+    return SSE_RULES | rule_table(
         prefix, source,
         ("shape", "the fields that clients read are there, and of their types",
          "clients read `choices`, `delta` and their fields without asking, and raise for another type", others),

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from fakellm.contracts.grammar.openai import Chosen, ChunkGrammar, chunk_rules
-from fakellm.contracts.grammar.rules import MISSING, Place, Rule, Sent, joined_object, others, rules
+from fakellm.contracts.grammar.rules import MISSING, Place, Rule, Sent, joined_object, others, rule_table
 
 _SOURCE = "OpenAI API reference, Chat: the chat completion chunk object"
 _ANSWER = ("content", "refusal", "tool_calls", "function_call")
@@ -39,7 +39,7 @@ class ChatGrammar(ChunkGrammar[_Choice]):
 
     api = "openai_chat"
     kind = "chat.completion.chunk"
-    rules: ClassVar[dict[str, Rule]] = chunk_rules(api, kind, _SOURCE) | rules(
+    rules: ClassVar[dict[str, Rule]] = chunk_rules(api, kind, _SOURCE) | rule_table(
         api, _SOURCE,
         ("role", 'the first delta of a choice has the role "assistant"',
          "clients make the message by it; without it the message has no role",

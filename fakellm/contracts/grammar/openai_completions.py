@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from fakellm.contracts.grammar.openai import Chosen, ChunkGrammar, chunk_rules
-from fakellm.contracts.grammar.rules import Place, Rule, Sent, rules
+from fakellm.contracts.grammar.rules import Place, Rule, Sent, rule_table
 
 _SOURCE = "OpenAI API reference, Completions: the completion object"
 
@@ -16,7 +16,7 @@ class CompletionsGrammar(ChunkGrammar[Chosen]):
     api = "openai_completions"
     kind = "text_completion"
     may_repeat = True
-    rules: ClassVar[dict[str, Rule]] = chunk_rules(api, kind, _SOURCE) | rules(
+    rules: ClassVar[dict[str, Rule]] = chunk_rules(api, kind, _SOURCE) | rule_table(
         api, _SOURCE,
         ("one_finish", "a choice has one finish reason; OpenAI itself says it twice now and then",
          "clients end the answer at the first"),

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from fakellm.contracts.grammar.frames import SSE_RULES
 from fakellm.contracts.grammar.openai_responses_items import ITEM_RULES, Items
-from fakellm.contracts.grammar.rules import Grammar, Place, Rule, Sent, others, rules, said, shown
+from fakellm.contracts.grammar.rules import Grammar, Place, Rule, Sent, others, rule_table, said, shown
 from fakellm.wire.openai.profiles import OPENAI, Profile
 
 _SOURCE = "OpenAI API reference, Responses: Streaming events"
@@ -27,7 +27,7 @@ class ResponsesGrammar(Grammar):
     """The grammar of Responses streams."""
 
     api = "openai_responses"
-    rules: ClassVar[dict[str, Rule]] = SSE_RULES | ITEM_RULES | rules(
+    rules: ClassVar[dict[str, Rule]] = SSE_RULES | ITEM_RULES | rule_table(
         api, _SOURCE,
         ("shape", "the fields that clients read are there, and of their types",
          "the official SDK's helper reads them without asking, and raises TypeError"),

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from fakellm.contracts.grammar.rules import MISSING, Grammar, Place, joined_object, others, rules, said, shown
+from fakellm.contracts.grammar.rules import MISSING, Grammar, Place, joined_object, others, rule_table, said, shown
 from fakellm.errors import clip
 from fakellm.wire.openai.responses_items import PARTS
 
-ITEM_RULES = rules(
+ITEM_RULES = rule_table(
     "openai_responses", "OpenAI API reference, Responses: Streaming events",
     ("item_added", "response.output_item.added comes before any other event of its item, and once",
      "the official SDK's helper raises for a delta of an item that was not added, and for a second item of that index"),

@@ -52,7 +52,7 @@ def others(_: Profile) -> bool:
     return False
 
 
-def rules(prefix: str, source: str, *rows: tuple[Any, ...]) -> dict[str, Rule]:
+def rule_table(prefix: str, source: str, *rows: tuple[Any, ...]) -> dict[str, Rule]:
     """Return rules by their short names. A row is a name, a sentence, a reason, and maybe a waiver."""
     return {name: Rule(f"{prefix}.{name}", sentence, why, source, *waiver) for name, sentence, why, *waiver in rows}
 
@@ -121,10 +121,14 @@ class Grammar(ABC):
     """The grammar of one API, for one body: `take` each event, then `close`; `problems` is what was found.
 
     `profile` is None for any service at all. `offset` and `line` are to be set to where the body ends before `close`.
+    `rules` are by their short names, `content_type` among them; `content_types` are those that a stream may have.
+    `frames` cuts a body into events; None does it as for server-sent events, whose rules are then the grammar's too.
     """
 
     api: ClassVar[str]
     rules: ClassVar[dict[str, Rule]]
+    content_types: ClassVar[tuple[str, ...]] = ("text/event-stream",)
+    frames: ClassVar[Any] = None
 
     def __init__(self, profile: Profile | None = OPENAI, ignored: frozenset[str] = frozenset()) -> None:
         self.profile = profile
