@@ -194,7 +194,7 @@ def test_a_room_loads_nothing_outside_the_standard_library(folder):
 
 
 def test_people_import_from_rooms():
-    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]
     scripts = [
         *(ROOT / "examples").rglob("*.py"),
         *(ROOT / "benchmarks").glob("*.py"),
@@ -268,6 +268,12 @@ def test_the_hooks_before_a_commit_run_what_ci_does():
 
     assert {repo["repo"] for repo in repos} == {"local"}
     assert [hook["entry"] for repo in repos for hook in repo["hooks"]] == commands != []
+
+
+def test_ci_names_tests_that_there_are():
+    named = re.findall(r"\b(?:tests|examples)/[\w/.]+", (ROOT / ".ci" / "run").read_text())
+
+    assert [path for path in named if not (ROOT / path).exists()] == []
 
 
 def test_the_changelog_keeps_a_changelog():
