@@ -240,6 +240,20 @@ class Monitor:
             await self._changed.wait()
 
 
+# Why not a task group. A stream that runs tasks is a generator, and a generator is suspended in the middle of its
+# blocks while somebody else runs: whoever reads it, in another task tomorrow. A task group that is open across a
+# `yield` cancels the task that entered it, not the one that reads; trio forbids the cancel scope that it would leave
+# on a stranger's stack; and both wrap a `GeneratorExit` into a group of exceptions, which no `close` understands. So
+# a crew only holds tasks that belong to nobody's stack, and promises what a group does: when the block is left, each
+# has been cancelled and has ended. That is why nothing is in flight when `aclose` returns, and why no job needs an
+# owner who remembers it.
+#
+# A job can lose its cancellation: a library takes it for a timeout of its own and goes on. asyncio delivers it once,
+# so such a job would keep the block open for ever; `still_open` stops it at its next step. An error of a job is kept,
+# and raised when the block is left, or noted on the one that leaves it: the first error is what happened, the others
+# are what followed.
+
+
 class Crew:
     """Tasks that end before the block does: leaving it cancels what still runs and waits for it.
 

@@ -6,6 +6,11 @@ where type checkers and editors look; `tests/test_house.py` holds both lists to 
 
 A file must not be called as a public name of its room is: once the file is imported, Python puts the module where the
 name should be.
+
+Why lazily. A pytest plugin is loaded in every run of everybody who has it installed, and a fixture that pulls in an
+SDK at import costs each of those runs what the SDK costs: openai alone takes 0.8 s. With names that load on use, a
+test pays for what it asks for, and what is optional need not be installed until then. A name is put into the room
+when it was found, so that the second use costs what an attribute costs.
 """
 
 from __future__ import annotations

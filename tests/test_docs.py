@@ -1,4 +1,4 @@
-"""Every code block in README and docs/ runs; the commands in README are those that `.ci/run` runs.
+"""Every code block in README, CONTRIBUTING and docs/ runs; the commands in README are those that `.ci/run` runs.
 
 A comment right above a block says more about it: `<!-- needs: respx, openai<3 -->` skips it where these libraries are
 not installed, and `<!-- file: app.py -->` makes it a file that the tests of the same page find beside them.
@@ -31,6 +31,7 @@ for _name in (  # loaded before pytester, which unloads what a test of its own l
 
 PAGES = [
     ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
     ROOT / "cassettes" / "README.md",
     *sorted((ROOT / "docs").glob("*.md")),
     *sorted((ROOT / "benchmarks").glob("*.md")),

@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import pytest
+import yaml
 from places import ROOT
 
 import fakellm
@@ -161,6 +162,16 @@ def test_the_names_that_a_room_offers_are_those_that_type_checkers_see(folder):
 
 
 @open_rooms
+def test_the_reference_has_the_names_that_a_room_offers(folder):
+    room = importlib.import_module(".".join(folder.relative_to(ROOT).parts))
+    page = ROOT / "docs" / "reference" / f"{room.__name__.removeprefix('fakellm.')}.md"
+
+    named = re.findall(rf"^(?:::: {re.escape(room.__name__)}\.|\| \[`)([\w.]+)", page.read_text(), re.MULTILINE)
+
+    assert sorted(named) == sorted({*room.__all__, *(["strategies"] if folder.name == "contracts" else [])})
+
+
+@open_rooms
 def test_no_file_has_the_name_that_its_room_offers(folder):
     room = importlib.import_module(".".join(folder.relative_to(ROOT).parts))
 
@@ -183,7 +194,7 @@ def test_a_room_loads_nothing_outside_the_standard_library(folder):
 
 
 def test_people_import_from_rooms():
-    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]
     scripts = [
         *(ROOT / "examples").rglob("*.py"),
         *(ROOT / "benchmarks").glob("*.py"),
@@ -248,6 +259,21 @@ def test_importing_loads_nothing_outside_the_standard_library(statement):
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 
     assert out.split() == ["fakellm"]
+
+
+def test_the_hooks_before_a_commit_run_what_ci_does():
+    step = (ROOT / ".ci" / "run").read_text().partition('step "static checks"\n')[2].partition("\nstep ")[0]
+    commands = [line for line in step.splitlines() if line.startswith(".venv/bin/") and "/pip " not in line]
+    repos = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+
+    assert {repo["repo"] for repo in repos} == {"local"}
+    assert [hook["entry"] for repo in repos for hook in repo["hooks"]] == commands != []
+
+
+def test_ci_names_tests_that_there_are():
+    named = re.findall(r"\b(?:tests|examples)/[\w/.]+", (ROOT / ".ci" / "run").read_text())
+
+    assert [path for path in named if not (ROOT / path).exists()] == []
 
 
 def test_the_changelog_keeps_a_changelog():

@@ -3,6 +3,12 @@
 The documents of a stream are its `data:` lines (or the lines of newline-delimited JSON, or the items of a
 JSON array). Strings at the same place of consecutive documents, with the same `index` and `type` around
 them, are one text. A secret in it is replaced in the delta where it began, and left out of the others.
+
+Why the documents are not written anew. The string literals that a secret lies over are replaced, each in its place
+and as narrowly as its text allows: the first keeps what came before the secret and gets the word in its place, those
+inside become empty, the last keeps what follows. An empty delta is legal everywhere, while a delta less would be a
+chunk less, and the sizes and silences of the tape belong to chunks. Why by place and `index`: two answers, or two
+calls, that come in turns are two texts, and joined they would hide what each says, and say what neither does.
 """
 
 from __future__ import annotations

@@ -9,6 +9,11 @@ same method, URL and body, as JSON where it is some. What this worker took off, 
 
 A process that is killed leaves the old file or the new one. The kernel lets go of its lock, and the next writer
 removes its temporary file: who has the lock is the only one that writes beside the tape.
+
+Why in this order: the new file reaches the disk before it gets the tape's name, and the folder after that. A name
+that points to a file whose bytes were not written yet is an empty tape after a crash of the machine, which would be
+recorded anew, by requests that cost money. A tape that would not change is not written: a run that plays leaves no
+trace in the repository.
 """
 
 from __future__ import annotations

@@ -3,6 +3,20 @@
 `find` returns edits: which bytes to replace by what, and why. It looks at the bytes themselves and at views
 of them; a view is a decoding that knows where each of its bytes came from. An edit never leaves the string,
 the number or the escape that it is in, so that what was JSON stays JSON and what was base64 stays base64.
+
+Why edits, not decoding and writing anew. To parse a body, change it and serialise it would replace the provider's
+bytes by ours: white space, the order of keys, the way that characters are escaped, all of which a client's parser may
+stumble over, and which a tape is there to keep. An edit changes the secret and nothing beside it.
+
+Why views. A secret is written in as many ways as there are encodings around it: with escapes in JSON, with `%2B` in a
+URL, as JSON in JSON, as the base64 of a header. To look for each spelling of each secret would miss combinations, so
+the bytes are decoded, and decoded again, and each find is taken back the way it came, wide enough to hold the escapes
+that it touches whole. Half an escape would be a broken string. Base64 is decoded at all four alignments, since where
+a run of its characters begins is not where the secret's own text does, and only the groups of four that a secret
+touches are written anew.
+
+Why numbers are left alone: digits replaced by a word are no JSON any more, and a timestamp that has the digits of a
+phone number is none.
 """
 
 from __future__ import annotations
@@ -67,6 +81,11 @@ def apply(data: bytes, edits: Sequence[Edit]) -> bytes:
         parts += [data[at : edit.start], edit.new]
         at = edit.end
     return b"".join([*parts, data[at:]])
+
+
+# A chunk's end that lies inside of a secret moves to the end of what replaces it; so the word stands whole in the
+# chunk where the secret began, and a chunk that was nothing but a part of it becomes empty. There are as many sizes
+# as before, since each has a silence that came before its chunk.
 
 
 def resized(sizes: Sequence[int], edits: Sequence[Edit]) -> list[int]:

@@ -2,6 +2,17 @@
 
 The kernel holds it on an open file: `flock` (flock(2)) where there is one, else `msvcrt.locking`. Where neither works,
 as on some network disks, the file itself is the lock, and one whose owner is dead is taken away.
+
+The theory. Workers are killed: by a time limit, by someone who has seen enough. A lock that is a file would outlive
+them and stop everybody else, so the kernel's is taken, which ends with the process. Three traps:
+
+- The lock is a file beside the tape, not the tape. A save puts a new file in the old one's place, so a lock on the
+  tape would be one on a file that is gone, and two writers would each hold their own.
+- It is removed after use, since nobody wants one beside every cassette. So who got a lock looks whether it is on the
+  file that is there now: it may have waited on one that its holder has removed since. And the holder removes it
+  before it lets go; afterwards it could be somebody else's.
+- Where a file has to be the lock, one whose owner is dead is moved aside and looked at, not just removed: between the
+  look and the removal another waiter may have taken it away and put its own there.
 """
 
 from __future__ import annotations

@@ -3,6 +3,23 @@
 A credential is replaced by one word wherever it is, so that a recording made with one key matches a request
 with another. Where it stands alone (a header, a parameter, a field) its place says so; elsewhere it is known
 by its value (this or an earlier request sent it, or the environment holds it) or by its form.
+
+The theory. A tape goes into a repository, so one that holds a key is a key that was published; but a tape that
+redaction has changed must still be the session that was recorded. Three things would break it:
+
+- Sizes. A stream is stored as its bytes and the sizes of its chunks. A secret and the word in its place differ in
+  length, so every boundary behind it moves: with the old sizes a replay would cut inside of characters and events,
+  where the provider never did, or find that they do not add up to the body. So each edit moves the sizes with it
+  (`hunting.resized`).
+- Order. What lies over several deltas is looked for first, then what stands in the bytes. The other way round the
+  first half of a key, which has the form of a key by itself, would be replaced in its delta; the joined text would
+  not have the key any more, and its second half would reach the disk.
+- Encodings. What is compressed holds no secret that anybody could find, so a body is decoded before it is searched.
+  It stays decoded only where it held one; everything else is stored as it came. (A stream was decoded by its recorder
+  already.)
+
+Requests are redacted before they are matched, by the same rules, so a tape that was made with one key answers
+another. What was learned stays: an echo of a credential may come in a later answer, or in the message of an error.
 """
 
 from __future__ import annotations

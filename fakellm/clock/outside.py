@@ -2,6 +2,18 @@
 
 A loop that jumps to its next timer while a thread still works fires timeouts that nobody would see in real time. So it
 asks here first. What is not known is taken to be able to wake it: then the loop waits really, which is slow, not wrong.
+
+The theory. There is no list of who may call `call_soon_threadsafe`, or write to a socket that a loop waits for. So
+what can be seen of the process is divided into what cannot wake the loop, and the rest:
+
+- A job in an executor can, while a thread has it; more jobs than threads wait in a queue, where nothing happens. A
+  worker that waits for work cannot: its frame is looked into, since pools have no public word for that. A worker that
+  sleeps on the loop's own clock must not count: the loop would wait for the thread, and the thread for the loop.
+- A thread that was there before the loop is taken for a part of the surroundings (a test runner, an exporter of
+  traces), which would otherwise hold up every test for ever. A thread that came later is taken to work for the test.
+- A socket can, if somebody else is at its other end: another process, or another thread of this one. Where no other
+  thread does anything, nobody but the loop can write to the other end of a connection inside this process, so every
+  socket of the process is its own. That lets a client and a server on one loop talk over loopback in virtual time.
 """
 
 from __future__ import annotations

@@ -4,6 +4,27 @@ When no task can run and nothing outside can wake the loop, time jumps to exactl
 executor or a socket can, the loop waits really, at most as long as that timer would. Where nothing ever will, it says
 so and names the tasks that wait.
 
+The theory. Time may jump only when nothing could happen in between, or a timeout fires that nobody would see in real
+time. A loop that jumps whenever its own tasks wait gives such false timeouts as soon as a thread is involved, or a
+socket of another thread (measured on three of them): a worker takes real milliseconds, in which that loop passes an
+hour. So what could wake the loop is asked for first, of `outside.py`, and doubt is on the side of waiting. From that
+follows:
+
+- The order inside `wait` matters: first the look for what is outside, then the poll. Whatever ended before the look
+  has written to the loop's wake-up, so the poll sees it. The other way round, a thread that ends between the two is
+  not outside any more and not noticed yet, and time jumps over its result.
+- Time is set to the second of the timer, which `call_later` rounded to the nanosecond. Were differences added up,
+  `clock.now == 20` would fail by the last bit of a float.
+- The loop's clock resolution is the smallest that a float allows. asyncio fires together what is due within it; of
+  two timers that differ by less than the machine's resolution the order, and both seconds, would be lost.
+- Timers of one second need an order of their own. asyncio keeps them in a heap, which is not stable: eight sleepers
+  of one second wake as 0, 2, 6, 5, 7, 4, 1, 3. By default they wake first in, first out; a seed shuffles them, to
+  find code that relies on that.
+- No timer and nothing outside is a deadlock, and said at once. Threads that were there before the loop and handlers
+  of signals mostly never wake anything, so they are good for a second of patience and no more.
+- The watchdog counts real time, but of a single step a few seconds at most: a debugger that holds the process is no
+  hang.
+
     run(main())                                     # like asyncio.run
     asyncio.Runner(loop_factory=VirtualLoop)        # and wherever a loop factory is taken
 """

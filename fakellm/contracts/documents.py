@@ -41,6 +41,17 @@ class Document(Protocol):
         ...
 
 
+# Why ddmin, on the set of moves. A failure is found with many cuts at once, and what its reader wants is the one cut
+# that matters. Hypothesis makes small what it drew, and a drawing of many cuts is often "small" to it as
+# one-character chunks, in which nothing can be read. On the set of cuts ddmin takes 11 to 15 runs at the median, and
+# ends at one or two cuts. It must work on sets, not on distances between cuts: leaving a cut out never moves another
+# one.
+#
+# What it finds is a set from which nothing can be left out, not the smallest there is: errors can cancel each other
+# (one planted bug shows at 2 of 278 single cuts, and with one-character chunks not at all). So who searches also
+# looks in the sweep for a set of one move, or of two, that fails as well.
+
+
 def ddmin(moves: Moves, fails: Any) -> Moves:
     """Return a smallest part of `moves` for which `fails(part)` is still true: no single move can be left out.
 

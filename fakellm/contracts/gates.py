@@ -6,6 +6,16 @@ for another task. What sleeps is waited for too, in virtual time. Then the next 
 that happens, and two runs of it are the same. But chunks also come while the code sleeps. So a merge says of each
 chunk whether it comes early, before those wake that sleep since the chunk before.
 A clock is the gate: before each chunk the script has a pause, and how long that is says which stream waits.
+
+Why gates and not a seed that shuffles ties: a seed reaches what it reaches. Three chunks and three have 20 merges, of
+which seeded ties were seen to reach 8; gates reach them all, and name the one that failed. Why a pause carries the
+number of its stream: a clock is told nothing but seconds, and so any fake can be gated, those of a provider too,
+which the code asks through its own client. The tick is a power of two, so the number comes back exactly.
+
+Why naps are counted. What sleeps between two chunks (a batcher, a debouncer) may have to wake before the next one
+makes sense, so it is waited for. But a heartbeat wakes for ever: after a few sleeps a task is no longer taken for
+work that ends. A limit of time is no sleep: to let an `asyncio.timeout` run out would make the failure that one is
+looking for.
 """
 
 from __future__ import annotations

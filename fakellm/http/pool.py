@@ -1,4 +1,13 @@
-"""The connections that one transport of a client has: what it reads, and who waits for a free one."""
+"""The connections that one transport of a client has: what it reads, and who waits for a free one.
+
+Why a fake that needs no connection counts them. An app that leaves streams without closing them runs out of
+connections in production, and waits there for one until the pool's timeout; behind a fake it would never notice.
+(Clients do leave them: openai's keeps the socket of a stream that was left by `break` for as long as the stream
+object lives.) So an answer that is read has a connection, until it is read, closed or collected: what holds them is
+weak, as the socket of an object that nobody has any more is closed. Who waits longest is served first, as in the
+pools of both libraries. And who was given a connection while it was being cancelled gives it back, or each
+cancellation would take one for good.
+"""
 
 from __future__ import annotations
 

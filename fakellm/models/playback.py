@@ -1,4 +1,15 @@
-"""How a reply plays: as steps, which are runs of chunks, and the pauses and the fault between them."""
+"""How a reply plays: as steps, which are runs of chunks, and the pauses and the fault between them.
+
+Why steps. A script does not change, so what its events look like as chunks, and where it waits, is worked out once,
+when it is scripted; a call then yields from one tuple after another, and a chunk costs what the iteration of a tuple
+costs. Nothing is counted on the way: how many chunks were delivered is read off that iterator (`Call.deliver`). What
+a function says is not known before it says it, so there each event is a step, checked by the order table as it comes,
+and none is asked for before its reader wants one. On a clock with a log each chunk is a step too, since the second at
+which it is taken is what the log is for.
+
+Why `invoke` takes the same steps, though it shows nothing until the end: pauses and faults strike there as in a
+stream, at the same seconds. Of a script only those are left of it (`Reply.waits`), since the answer is known.
+"""
 
 from __future__ import annotations
 

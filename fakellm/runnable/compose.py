@@ -1,4 +1,11 @@
-"""Composition by `|`: the sequence."""
+"""Composition by `|`: the sequence.
+
+Why each link is closed by hand. Closing a generator closes that one alone: the iterator that it reads from is left to
+the garbage collector, which for an asynchronous one means some other task, later, or never. A model behind two steps
+would go on generating after its consumer broke off. So the chain keeps every iterator that it made and closes them
+from the consumer's end: a step may still read from its source, or say goodbye to it, while it is being closed, so
+that has to be open then.
+"""
 
 from __future__ import annotations
 

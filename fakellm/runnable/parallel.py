@@ -189,6 +189,14 @@ class _Tee:
             return item
 
 
+# In what order it closes, last entry first. The tee says that there is no more input, so that a step which waits for
+# some in its thread comes to an end. Then the threads are waited for: a generator that another thread is in the
+# middle of cannot be closed ("generator already executing"). Then each branch is closed in its own context, and the
+# source last, when nobody reads from it any more. In the asynchronous form tasks take the place of threads, each
+# steps and closes what is its own (an asynchronous generator that another task closes loses its cancel scopes and
+# context variables), and the crew is what waits for them.
+
+
 def _merge(
     steps: Mapping[str, Runnable[Any, Any]], source: Iterator[Any], config: RunnableConfig, kwargs: dict[str, Any]
 ) -> Iterator[AddableDict]:

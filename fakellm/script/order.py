@@ -15,6 +15,12 @@ began are. Faults that keep the answer from beginning come first, as an HTTP err
 `ORDER` says this as a table. The rules are those that 8,000 recorded provider streams keep (tool
 indexes never go back, nothing of the answer follows its finish reason on OpenAI, Anthropic blocks do
 not interleave). Providers that break them exist; `Script(..., allow_illegal=True)` imitates those.
+
+Why a table, and here alone. A script is checked when it is made, what a function says when it says it, what a decoder
+read when it is read, and all by this table: two places that each knew half of the rules would come to differ. So what
+reaches a codec out of order was asked for, and it writes that as well as its API can, without errors of its own. An
+entry that refuses has its reason and its remedy beside it, since whoever meets it made a slip in a test. No rule asks
+for an end: half a stream is what tests of errors are about.
 """
 
 from __future__ import annotations

@@ -72,6 +72,22 @@ class Request:
         return "\n".join(message.content for message in self.messages)
 
 
+# Encoders that hold back. Events come one at a time, and what an API puts into one chunk may take two of them:
+# mistral's last text comes with the finish reason, Anthropic's `message_delta` has the stop reason and the usage,
+# Gemini's function call is whole. So an encoder may keep something until the next event, under three promises:
+#
+# - Nothing that could be sent is late. Before a silence or a fault comes `flush`, so whatever the script says before
+#   a pause is in the client's hands before the pause. Otherwise a test of a stall would see a chunk less than the
+#   script has, and a client that gives up would lose what it was promised. What has no form in halves waits on.
+# - Nothing is lost where a stream stops in order without its end (`disconnect("end")`): `stop` gives what was noted
+#   and had no place yet, such as a usage. No finish reason and no terminal marker: their lack is what such a stream
+#   is for.
+# - Nothing is said twice: `end` completes what the script left out, also after a `flush`.
+#
+# `begin` waits for the first event too: a script may begin with silence, and a server that is silent has sent no
+# byte.
+
+
 class Encoder(ABC):
     """Writes one stream: `begin` once, `event` for each piece of the answer, then `end` or `error`."""
 
@@ -182,6 +198,15 @@ def pieces(encoder: Encoder, events: Iterable[Event]) -> Iterator[Step]:
             yield from run
         else:
             yield run
+
+
+# Why runs and not pieces. A step of a generator for each chunk would be most of what a fake costs; the list between
+# two silences is handed on as it is, and iterated in C. How many pieces the client took is read off the list's
+# iterator when somebody asks (`ProviderCall.deliver`). Why `ahead`: a script is known, so it may be written in
+# advance. What a function says must not be, or the function runs ahead of its reader, and neither laziness nor
+# backpressure nor "closed after two chunks" can be tested. Why `Ending`: clients close a response as soon as they
+# read the terminal marker, and a body all of whose pieces were taken is complete then; without it that looks like a
+# client that gave up.
 
 
 def runs(encoder: Encoder, events: Iterable[Event], *, ahead: int = 1) -> Iterator[Run]:

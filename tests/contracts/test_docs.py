@@ -1,4 +1,4 @@
-"""The table in docs/contracts.md is the catalogue. `python tests/test_contracts_docs.py` writes it anew."""
+"""The table in docs/contracts.md is the catalogue. `PYTHONPATH=tests/support python tests/contracts/test_docs.py` writes it anew."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def page():
 
 
 def test_the_table_is_the_catalogue():
-    assert PAGE.read_text() == page(), "run: python tests/test_contracts_docs.py"
+    assert PAGE.read_text() == page(), "run: PYTHONPATH=tests/support python tests/contracts/test_docs.py"
 
 
 def test_every_contract_has_a_check_that_says_why():

@@ -163,6 +163,12 @@ def _event(kind: str, **fields: Any) -> bytes:
     return f"event: {kind}\ndata: ".encode() + dump({"type": kind, **fields}) + b"\n\n"
 
 
+# What is held back: the `message_delta`, which has the stop reason and the last usage together, right before
+# `message_stop` (in 943 of 943 recorded streams). A script's usage is known from the start, if it has one. Else the
+# reason waits for the usage, but not through a silence: then what was counted so far is the usage, and a later one
+# has no place any more.
+
+
 class _MessagesEncoder(Encoder):
     """Writes a stream. A block is closed when something comes that does not belong to it."""
 

@@ -269,6 +269,12 @@ class _Count:
         return self._given or self.so_far()
 
 
+# What is held back: the finish reason, which comes in the last chunk of its candidate together with what still waits
+# there; the whole usage, which only the very last chunk has (those before it say what was used so far, never more
+# than in the end); a call, until its arguments are an object; a signature, which belongs to the text that follows it.
+# In the form of an array the comma is written before a chunk, since after one nobody knows whether another comes.
+
+
 class _GeminiEncoder(Encoder):
     """Writes a stream: a chunk for each event, in the form that the request asked for."""
 

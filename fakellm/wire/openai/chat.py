@@ -165,6 +165,17 @@ def _choice(script: Script, choice: int, finish: Finish, request: Request, profi
     return merged(document, finish.extra)
 
 
+# What is held back, and until when. With `finish_with_text` the last text, since the finish reason comes on it: any
+# other piece of the answer and any silence let it go. With `whole_tool_calls` a call, until something comes that is
+# no piece of it: half a call has no form there, so it waits through a silence too. A usage, until the end: OpenAI
+# sends it last, and a later count replaces an earlier one. A call that got no arguments at all is closed with `{}`,
+# since clients parse what its pieces add up to, and the empty text is no JSON.
+#
+# The short way. Where a profile is plain, chunks of text differ in their text alone, and the rest is written once for
+# a stream. It may be taken only where the long way would write the same bytes: after the first delta of the answer,
+# outside of calls, and without log probabilities.
+
+
 class _ChatEncoder(Encoder):
     """Writes a stream. What all chunks share is written once; a chunk of text is that, the text, and the rest."""
 

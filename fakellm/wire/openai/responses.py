@@ -233,6 +233,12 @@ def _tool(tool: dict[str, Any]) -> dict[str, Any]:
     return {**usual, **tool}
 
 
+# No piece of the answer is held back here: each is an event of the stream at once. What comes late is the end of an
+# item (`output_text.done`, `output_item.done`), which only the next item, the finish reason or the end of the script
+# can tell. A stream that breaks leaves its item open, as a broken connection does, so `flush` and `stop` have nothing
+# to add. Numbers count what is sent, by the short way for text as well: clients may look for gaps.
+
+
 class _ResponsesEncoder(Encoder):
     """Writes a stream. The next delta of a text is what was written of the last one, with its number and text."""
 
