@@ -78,7 +78,12 @@ def checkpointer() -> Callable[[], Awaitable[None]]:
         return function
     import asyncio
 
-    return partial(asyncio.sleep, 0)
+    loop = asyncio._get_running_loop()  # noqa: SLF001 - documented
+    if loop is None:  # stepped by hand
+        return partial(asyncio.sleep, 0)
+    from fakellm.turns import Turns
+
+    return Turns(loop)
 
 
 async def checkpoint() -> None:

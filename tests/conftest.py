@@ -1,8 +1,21 @@
-"""What all tests share: both event loops."""
+"""What all tests share: both event loops, all processors, examples that take the time they need."""
 
 from __future__ import annotations
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("fakellm", deadline=None, print_blob=True)  # no test depends on the wall clock
+settings.load_profile("fakellm")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config):
+    """Run all tests on all processors, where pytest-xdist is installed; a few, or in a debugger, in this process."""
+    options = config.option
+    everything = config.args_source is config.ArgsSource.TESTPATHS and not (options.usepdb or options.collectonly)
+    if everything and getattr(options, "numprocesses", 0) is None and options.dist == "no":
+        options.numprocesses, options.dist = "auto", "worksteal"
 
 
 @pytest.fixture(params=["asyncio", "trio"])
