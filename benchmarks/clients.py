@@ -46,7 +46,7 @@ ROWS = [
     Row("fakellm", "MockTransport, joined", 0.95),
     Row("fakellm", "MockTransport, chunks"),
     Row("fakellm", "pytest-httpx2 (respx), joined"),
-    Row("fakellm, async", "MockTransport, joined, async"),
+    Row("fakellm, async", "MockTransport, joined, async", 0.95),
 ]
 
 

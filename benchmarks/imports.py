@@ -48,9 +48,9 @@ class Cost(NamedTuple):
 
 BARE = Import("pass")
 IMPORTS = [
-    Import("import fakellm", target=0.015),
+    Import("import fakellm", target=0.001),
     Import("from fakellm import FakeLLM"),
-    Import("import _fakellm_pytest", "import pytest", target=0.005),
+    Import("import _fakellm_pytest", "import pytest", target=0.002),
 ]
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import pytest
 from hypothesis import settings
+
+from fakellm.http.certificates import wait_for_use
 
 settings.register_profile("fakellm", deadline=None, print_blob=True)  # no test depends on the wall clock
 settings.load_profile("fakellm")
@@ -16,6 +20,13 @@ def pytest_cmdline_main(config):
     everything = config.args_source is config.ArgsSource.TESTPATHS and not (options.usepdb or options.collectonly)
     if everything and getattr(options, "numprocesses", 0) is None and options.dist == "no":
         options.numprocesses, options.dist = "auto", "worksteal"
+
+
+def pytest_configure(config):
+    """Let the clients that tests make wait with certificates, fake or no fake: none is used but on loopback."""
+    stack = ExitStack()
+    wait_for_use(stack)
+    config.add_cleanup(stack.close)
 
 
 @pytest.fixture(params=["asyncio", "trio"])

@@ -25,6 +25,13 @@ from fakellm.http import certificates, intercept
 LIBRARIES = ["httpx", "httpx2"]
 
 
+@pytest.fixture(autouse=True)
+def _outside_contexts_load_at_once(monkeypatch):
+    """Take back what the conftest of all tests does."""
+    for name in ("load_verify_locations", "set_default_verify_paths"):
+        monkeypatch.delattr(ssl.SSLContext, name)
+
+
 @pytest.fixture(scope="module")
 def authority():
     """An authority that no machine knows."""
