@@ -352,20 +352,25 @@ def test_anyio_runs_tests_with_the_fixtures(run, backend):
 
 
 @needs("xdist", "pytest-xdist")
-def test_xdist_and_asyncio_run_together(run):
-    result = run(
+def test_xdist_and_asyncio_run_together(pytester):
+    pytester.makepyfile(
         """
-        import asyncio
+        import asyncio, httpx, pytest
+
+        async def ask():  # each worker would import an SDK for itself
+            asked = {"model": "m", "messages": [{"role": "user", "content": "?"}]}
+            async with httpx.AsyncClient() as client:
+                answer = await client.post("https://api.openai.com/v1/chat/completions", json=asked)
+            return answer.json()["choices"][0]["message"]["content"]
 
         @pytest.mark.parametrize("word", ["a", "b", "c"])
         def test_app(fake_openai, word):
             fake_openai.reply(word)
-            assert asyncio.run(aask()) == word
-        """,
-        "-n2",
+            assert asyncio.run(ask()) == word
+        """
     )
 
-    result.assert_outcomes(passed=3)
+    pytester.runpytest(*QUIET, "-n2").assert_outcomes(passed=3)
 
 
 @needs("syrupy", "syrupy")
