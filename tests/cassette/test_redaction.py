@@ -210,7 +210,7 @@ def said(pair):
             parts.append(value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogatepass"))
 
     walk(plain)
-    written = yaml.dump(plain, width=10**6).encode()
+    written = yaml.dump(plain, Dumper=getattr(yaml, "CDumper", yaml.Dumper), width=10**6).encode()
     return b"\n".join([*parts, written]), parts
 
 
