@@ -48,6 +48,9 @@ class InstantClock:
         self._now = 0.0
         self._lock = Lock()
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._now:g} s>"
+
     @property
     def now(self) -> float:
         """Seconds waited so far."""
@@ -77,6 +80,11 @@ def checked(clock: Clock | None) -> Clock:
     return clock
 
 
+def unless_instant(clock: Clock) -> Clock | None:
+    """Return the clock, or None for one such as a fake has by itself."""
+    return None if type(clock) is InstantClock else clock
+
+
 class ScaledClock:
     """Waits really, `factor` times as long: 0.1 plays a recorded hour in six minutes.
 
@@ -91,6 +99,9 @@ class ScaledClock:
             raise ValueError(msg)
         self.factor = factor
         self._start = time.monotonic()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.factor!r})"
 
     @property
     def now(self) -> float:
@@ -117,6 +128,9 @@ class RealClock(ScaledClock):
 
     def __init__(self) -> None:
         super().__init__(1.0)
+
+    def __repr__(self) -> str:
+        return "RealClock()"
 
 
 class Sleeper(Protocol):

@@ -8,7 +8,7 @@ from functools import partial
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Generic, Never, NoReturn, Self, TypeVar
 
-from fakellm.clock.clock import Clock, checked
+from fakellm.clock.clock import Clock, checked, unless_instant
 from fakellm.concurrency import checkpoint, checkpointer, closing, task_stepper, thread_stepper
 from fakellm.errors import SwallowedCallError, UnexpectedCallError, UnusedRepliesError
 from fakellm.models.calls import Call, never_asked, shown_calls, swallowed
@@ -17,6 +17,7 @@ from fakellm.models.replies import Matcher, Replies, Reply, content_of
 from fakellm.runnable import runs
 from fakellm.runnable.base import Runnable
 from fakellm.runnable.config import RunnableConfig, has_callbacks
+from fakellm.runnable.shown import unusual
 from fakellm.script.events import Event, Finish, Native, Raw, Text, Usage
 from fakellm.script.messages import Message, as_messages, as_text, chunk_of
 from fakellm.script.script import Script
@@ -64,6 +65,10 @@ class FakeModel(Runnable[Any, Chunk], Generic[Chunk]):
         self._lock = RLock()
         if parts:
             self.otherwise(*parts)
+
+    def __repr__(self) -> str:
+        options = {"streaming": self.streaming, "clock": unless_instant(self.clock), "name": self.name}
+        return self._replies.as_model(type(self).__name__, unusual(options, streaming=True))
 
     if not TYPE_CHECKING:  # pragma: no branch
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, takewhile
 from typing import Any, Literal
 
 from fakellm.errors import (
@@ -16,9 +16,11 @@ from fakellm.errors import (
 )
 from fakellm.models.calls import Call
 from fakellm.runnable.functions import is_async_function, is_generator_function
+from fakellm.runnable.shown import LONG, call, named, shown, unusual
 from fakellm.script.events import Fault, Pause
 from fakellm.script.messages import role_of
 from fakellm.script.script import Script
+from fakellm.script.written import written
 
 Matcher = str | re.Pattern[str] | Callable[[Any], object] | None
 Content = Script | Callable[[Any], Any] | BaseException | type[BaseException]
@@ -142,6 +144,28 @@ class Reply:
             condition.append(f"role={self.role!r}")
         return condition
 
+    # -- what is shown of it ----------------------------------------------------------------------
+
+    @property
+    def parts(self) -> list[str]:
+        """What it says, written part by part."""
+        content = self.content
+        return written(content) if isinstance(content, Script) and not content.allow_illegal else [shown(content)]
+
+    def options(self) -> dict[str, Any]:
+        """Return what is said by name where it is scripted, without what is as usual."""
+        return unusual({"role": self.role, "times": self.times if self.kind == "when" else None})
+
+    def as_argument(self) -> str:
+        """Write it as an argument of `replies`: one part, or a list of several."""
+        parts = self.parts
+        return clip(parts[0] if len(parts) == 1 else f"[{', '.join(parts)}]", LONG)
+
+    def as_call(self) -> str:
+        """Write the call that scripts it, such as `.when('hi', 'hello')`."""
+        asked = [shown(self.matcher)] if self.kind == "when" else []
+        return call(f".{self.kind}", [*asked, clip(", ".join(self.parts), LONG), *named(self.options())])
+
     def __str__(self) -> str:
         content = self.content
         said = repr(content) if isinstance(content, (Script, BaseException)) else getattr(content, "__name__", content)
@@ -168,6 +192,19 @@ class Replies:
             self._live = [r for r in self._live if r.kind != "otherwise"]
         self.all.append(reply)
         self._live.append(reply)
+
+    def as_calls(self, fake: str, told: Sequence[Reply] | None = None) -> str:
+        """Write the calls on the fake, which is written already, that tell it these."""
+        return clip(fake + "".join(reply.as_call() for reply in (self.all if told is None else told)), 3 * LONG)
+
+    def as_model(self, name: str, options: Mapping[str, Any]) -> str:
+        """Write the model that was told these: what came first in its constructor or `replies`, then the calls."""
+        told = tuple(self.all)
+        first = [reply.as_argument() for reply in takewhile(lambda reply: reply.kind == "reply", told)]
+        if first:
+            return self.as_calls(call(f"{name}.replies", [*first, *named(options)]), told[len(first) :])
+        first = [clip(", ".join(reply.parts), LONG) for reply in told[:1] if reply.kind == "otherwise"]
+        return self.as_calls(call(name, [*first, *named(options)]), told[len(first) :])
 
     def fitting(self, call: Call) -> list[Reply]:
         """Return each `when` that fits the call and may still answer."""

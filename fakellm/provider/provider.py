@@ -8,7 +8,7 @@ from threading import RLock
 from typing import Any, Self, cast
 from urllib.parse import urlsplit
 
-from fakellm.clock.clock import Clock, checked
+from fakellm.clock.clock import Clock, checked, unless_instant
 from fakellm.errors import (
     SwallowedCallError,
     UnexpectedRequestError,
@@ -23,13 +23,14 @@ from fakellm.provider.exchange import Exchange, ProviderCall
 from fakellm.provider.hosts import LOOPBACK
 from fakellm.provider.routes import Route
 from fakellm.runnable.functions import is_async_function
+from fakellm.runnable.shown import call, named, unusual
 from fakellm.script.events import http_error
 from fakellm.script.script import Script
 from fakellm.wire.codec import Ending, Request
 from fakellm.wire.objects import dump, parse
 from fakellm.wire.openai.profiles import Profile
 from fakellm.wire.providers import service_of
-from fakellm.wire.service import Endpoint, codec_of, document_of
+from fakellm.wire.service import Endpoint, codec_of, document_of, found
 
 
 class FakeProvider:
@@ -64,6 +65,13 @@ class FakeProvider:
         self.misses: list[UnexpectedRequestError] = []
         self._replies = Replies()
         self._lock = RLock()
+
+    def __repr__(self) -> str:
+        known = found(self.service.profiles or {}).items()
+        profile = next((name for name, profile in known if profile == self.profile), self.profile)
+        options = {"profile": profile, "hosts": self.hosts, "clock": unless_instant(self.clock)}
+        begun = call(type(self).__name__, [repr(self.name), *named(unusual(options, hosts=()))])
+        return self._replies.as_calls(begun)
 
     # -- scripting --------------------------------------------------------------------------------
 

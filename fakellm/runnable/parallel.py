@@ -23,6 +23,7 @@ from fakellm.runnable.functions import (
     only,
 )
 from fakellm.runnable.runs import MISSING
+from fakellm.runnable.shown import call, shown
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -40,6 +41,18 @@ def coerce(step: Any) -> Runnable[Any, Any]:
         return RunnableParallel(step)
     msg = f"a step is a Runnable, a function, a generator function or a dict of those, not {step!r}"
     raise TypeError(msg)
+
+
+def given(step: Runnable[Any, Any]) -> Any:
+    """Return what one writes for a step: the function or the dict that `coerce` makes the same of, else the step."""
+    if type(step) is RunnableParallel:
+        return {key: given(one) for key, one in step.steps.items()}
+    if isinstance(step, (RunnableLambda, RunnableGenerator)):
+        function = step.functions[0]
+        made = coerce(function)
+        if type(made) is type(step) and vars(made) == vars(step):
+            return function
+    return step
 
 
 class AddableDict(dict[str, Any]):
@@ -78,6 +91,9 @@ class RunnableParallel(Runnable[Input, dict[str, Any]]):
 
     def __init__(self, steps: Mapping[str, Any] | None = None, /, **more: Any) -> None:
         self.steps = {key: coerce(step) for key, step in {**(steps or {}), **more}.items()}
+
+    def __repr__(self) -> str:
+        return call(type(self).__name__, [shown({key: given(step) for key, step in self.steps.items()})])
 
     def get_name(self) -> str:
         """Return a name made of the keys."""

@@ -236,3 +236,17 @@ def test_each_clock_is_a_clock(clock):
 def test_something_else_is_none():
     assert not isinstance(object(), Clock)
     assert not isinstance(SimpleNamespace(now=0, sleep=None), Clock)
+
+
+# -- manners -------------------------------------------------------------------------------------------
+
+
+def test_clocks_show_what_they_are():
+    instant = InstantClock()
+    instant.sleep(2.5)
+
+    assert [repr(clock) for clock in (instant, ScaledClock(0.1), RealClock())] == [
+        "<InstantClock 2.5 s>",
+        "ScaledClock(0.1)",
+        "RealClock()",
+    ]
