@@ -11,6 +11,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fakellm.concurrency import Crew, Monitor, close, closing
+from fakellm.errors import clip
 from fakellm.runnable import runs
 from fakellm.runnable.base import Input, Runnable
 from fakellm.runnable.batch import arun_all, run_all, thread_pool
@@ -33,6 +34,7 @@ def coerce(step: Any) -> Runnable[Any, Any]:
     """Make a step out of a Runnable, a function, a generator function, or a mapping of those."""
     if isinstance(step, Runnable):
         return step
+    _refuse_langchain(step)
     if is_generator_function(step) or is_async_generator_function(step):
         return RunnableGenerator(step)
     if callable(step):
@@ -41,6 +43,17 @@ def coerce(step: Any) -> Runnable[Any, Any]:
         return RunnableParallel(step)
     msg = f"a step is a Runnable, a function, a generator function or a dict of those, not {step!r}"
     raise TypeError(msg)
+
+
+def _refuse_langchain(step: object) -> None:
+    """Raise `TypeError` for what is LangChain's: some of that can be called, and would be taken for a function."""
+    if any(str(kind.__module__).startswith("langchain_core.") for kind in type(step).__mro__):
+        msg = (
+            f"LangChain's {clip(shown(step), 80)} is no step of a chain of fakellm's; make the fake a model of "
+            "LangChain's and the chain with that: as_langchain_llm(FakeLLM(...)), or "
+            "as_langchain_chat_model(FakeChatModel(...)), of fakellm.integrations.langchain"
+        )
+        raise TypeError(msg)
 
 
 def given(step: Runnable[Any, Any]) -> Any:
