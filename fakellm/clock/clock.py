@@ -11,7 +11,7 @@ import math
 import time
 from contextlib import AbstractContextManager
 from threading import Lock
-from typing import Protocol, runtime_checkable
+from typing import Protocol, Self, runtime_checkable
 
 from fakellm import concurrency
 from fakellm.clock.machine_time import patched
@@ -37,7 +37,14 @@ class Clock(Protocol):
         ...
 
 
-class InstantClock:
+class _Shared:
+    """A clock that is one for all: the deep copy of a thing that waits on it waits on the same."""
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
+
+class InstantClock(_Shared):
     """Waits take no time: `now` moves on by what was waited, and the call returns.
 
     Waits of several threads or tasks add up. Silence without end cannot be waited for, so it raises
@@ -85,7 +92,7 @@ def unless_instant(clock: Clock) -> Clock | None:
     return None if type(clock) is InstantClock else clock
 
 
-class ScaledClock:
+class ScaledClock(_Shared):
     """Waits really, `factor` times as long: 0.1 plays a recorded hour in six minutes.
 
     `now` counts the script's seconds, not the real ones. Silence without end lasts until the task is
@@ -141,7 +148,7 @@ class Sleeper(Protocol):
         ...
 
 
-class VirtualClock:
+class VirtualClock(_Shared):
     """Time that passes only when everybody waits: the clock of a `VirtualLoop`, or of one thread.
 
     In the event loop of `fakellm.clock.run` it is the loop's own time, so `asyncio.timeout` and a script's pauses

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from copy import deepcopy
 from functools import reduce
 from operator import add
 from threading import Thread
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from strategies import modest
 
 from fakellm.clock import clock as clocks
-from fakellm.clock.clock import Clock, InstantClock, RealClock, ScaledClock
+from fakellm.clock.clock import Clock, InstantClock, RealClock, ScaledClock, VirtualClock
 from fakellm.errors import LLMError, LLMTimeoutError
 
 
@@ -250,3 +251,8 @@ def test_clocks_show_what_they_are():
         "ScaledClock(0.1)",
         "RealClock()",
     ]
+
+
+@pytest.mark.parametrize("clock", [InstantClock(), ScaledClock(0.1), RealClock(), VirtualClock()])
+def test_a_deep_copy_of_what_waits_on_a_clock_waits_on_the_same(clock):
+    assert deepcopy({"app": [clock]})["app"][0] is clock

@@ -1,7 +1,8 @@
-"""What a fake provider shows of itself."""
+"""What a fake provider shows of itself, and what its copies have of their own."""
 
 from __future__ import annotations
 
+import copy
 import re
 
 import pytest
@@ -109,3 +110,18 @@ def test_what_it_shows_makes_its_like(told):
         text = repr(provider)
 
         assert anatomy(eval(text, dict(NAMES))) == anatomy(provider)
+
+
+def test_a_deep_copy_copies_conditions_and_shares_what_the_provider_is():
+    fragment, added = {"a": [1]}, {"x": "y"}
+    provider = FakeProvider(profile="azure", hosts=["h"]).when(None, "b", json=fragment, headers=added)
+    shallow, deep = copy.copy(provider), copy.deepcopy(provider)
+    fragment["a"].append(2)
+    added["x"] = "z"
+
+    assert (shallow._replies.all[0].json, deep._replies.all[0].json) == ({"a": [1, 2]}, {"a": [1]})
+    assert deep._replies.all[0].headers == {"x": "y"}
+    for other in (shallow, deep):
+        assert other.service is provider.service
+        assert other.profile is provider.profile
+        assert other.hosts == ("h",)

@@ -743,13 +743,14 @@ def test_a_bound_model_and_a_text_model_pickle():
 
 
 def test_a_shallow_copy_shares_the_fake_and_a_deep_one_does_not():
-    model = chat("a")
+    model = as_langchain_chat_model(FakeChatModel.replies("a", "b", "c"), tags=["x"])
+    model.invoke("?")
     shallow, deep = model.model_copy(update={"name": "other"}), model.model_copy(deep=True)
-    shallow.invoke("?")
-    deep.invoke("?")
+    deep.tags.append("y")
+    assert [copied.invoke("?").content for copied in (shallow, deep, model)] == ["b", "b", "c"]
 
     assert shallow.fake is model.fake
-    assert (len(model.fake.calls), len(deep.fake.calls), shallow.name) == (1, 1, "other")
+    assert (len(model.fake.calls), len(deep.fake.calls), shallow.name, model.tags) == (3, 1, "other", ["x"])
     assert deep.fake.clock is model.fake.clock
 
 
