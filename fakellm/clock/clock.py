@@ -11,7 +11,7 @@ import math
 import time
 from contextlib import AbstractContextManager
 from threading import Lock
-from typing import Protocol, runtime_checkable
+from typing import Protocol, Self, runtime_checkable
 
 from fakellm import concurrency
 from fakellm.clock.machine_time import patched
@@ -37,7 +37,14 @@ class Clock(Protocol):
         ...
 
 
-class InstantClock:
+class _Shared:
+    """A clock that is one for all: the deep copy of a thing that waits on it waits on the same."""
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
+
+class InstantClock(_Shared):
     """Waits take no time: `now` moves on by what was waited, and the call returns.
 
     Waits of several threads or tasks add up. Silence without end cannot be waited for, so it raises
@@ -47,6 +54,9 @@ class InstantClock:
     def __init__(self) -> None:
         self._now = 0.0
         self._lock = Lock()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._now:g} s>"
 
     @property
     def now(self) -> float:
@@ -77,7 +87,12 @@ def checked(clock: Clock | None) -> Clock:
     return clock
 
 
-class ScaledClock:
+def unless_instant(clock: Clock) -> Clock | None:
+    """Return the clock, or None for one such as a fake has by itself."""
+    return None if type(clock) is InstantClock else clock
+
+
+class ScaledClock(_Shared):
     """Waits really, `factor` times as long: 0.1 plays a recorded hour in six minutes.
 
     `now` counts the script's seconds, not the real ones. Silence without end lasts until the task is
@@ -91,6 +106,9 @@ class ScaledClock:
             raise ValueError(msg)
         self.factor = factor
         self._start = time.monotonic()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.factor!r})"
 
     @property
     def now(self) -> float:
@@ -118,6 +136,9 @@ class RealClock(ScaledClock):
     def __init__(self) -> None:
         super().__init__(1.0)
 
+    def __repr__(self) -> str:
+        return "RealClock()"
+
 
 class Sleeper(Protocol):
     """What runs in a clock's time beside the thread that asks: an event loop."""
@@ -127,7 +148,7 @@ class Sleeper(Protocol):
         ...
 
 
-class VirtualClock:
+class VirtualClock(_Shared):
     """Time that passes only when everybody waits: the clock of a `VirtualLoop`, or of one thread.
 
     In the event loop of `fakellm.clock.run` it is the loop's own time, so `asyncio.timeout` and a script's pauses

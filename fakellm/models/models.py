@@ -5,18 +5,19 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from functools import partial
-from threading import RLock
 from typing import TYPE_CHECKING, Any, Generic, Never, NoReturn, Self, TypeVar
 
-from fakellm.clock.clock import Clock, checked
+from fakellm.clock.clock import Clock, checked, unless_instant
 from fakellm.concurrency import checkpoint, checkpointer, closing, task_stepper, thread_stepper
 from fakellm.errors import SwallowedCallError, UnexpectedCallError, UnusedRepliesError
 from fakellm.models.calls import Call, never_asked, shown_calls, swallowed
+from fakellm.models.copies import Copyable
 from fakellm.models.playback import Playback, compiled
 from fakellm.models.replies import Matcher, Replies, Reply, content_of
 from fakellm.runnable import runs
 from fakellm.runnable.base import Runnable
 from fakellm.runnable.config import RunnableConfig, has_callbacks
+from fakellm.runnable.shown import unusual
 from fakellm.script.events import Event, Finish, Native, Raw, Text, Usage
 from fakellm.script.messages import Message, as_messages, as_text, chunk_of
 from fakellm.script.script import Script
@@ -33,13 +34,17 @@ _HABITS = {
 }
 
 
-class FakeModel(Runnable[Any, Chunk], Generic[Chunk]):
+class FakeModel(Copyable, Runnable[Any, Chunk], Generic[Chunk]):
     """What the fakes have in common; use `FakeLLM` or `FakeChatModel`.
 
     `calls` logs the calls in the order in which they asked for a reply (a batch asks in the order of its
     inputs). `misses` are the calls that found none. The model waits on its `clock`, which takes no real
-    time unless another is given. Calls share nothing but what was scripted.
+    time unless another is given. Calls share nothing but what was scripted. A copy has a log of its own; see
+    `Copyable`.
     """
+
+    calls: list[Call]
+    misses: list[UnexpectedCallError]
 
     def __init__(
         self,
@@ -57,13 +62,18 @@ class FakeModel(Runnable[Any, Chunk], Generic[Chunk]):
         self.streaming = streaming
         self.clock = checked(clock)
         self.name = name
-        self.calls: list[Call] = []
-        self.misses: list[UnexpectedCallError] = []
         self._replies = Replies()
-        self._playback = Playback(self._show, self.clock)
-        self._lock = RLock()
+        self._begin()
         if parts:
             self.otherwise(*parts)
+
+    def _begin(self) -> None:
+        super()._begin()
+        self._playback = Playback(self._show, self.clock)
+
+    def __repr__(self) -> str:
+        options = {"streaming": self.streaming, "clock": unless_instant(self.clock), "name": self.name}
+        return self._replies.as_model(type(self).__name__, unusual(options, streaming=True))
 
     if not TYPE_CHECKING:  # pragma: no branch
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from itertools import chain
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy, deepcopy
+from dataclasses import dataclass, field, fields
+from itertools import chain, takewhile
 from typing import Any, Literal
 
 from fakellm.errors import (
@@ -16,9 +17,11 @@ from fakellm.errors import (
 )
 from fakellm.models.calls import Call
 from fakellm.runnable.functions import is_async_function, is_generator_function
+from fakellm.runnable.shown import LONG, call, named, shown, unusual
 from fakellm.script.events import Fault, Pause
 from fakellm.script.messages import role_of
 from fakellm.script.script import Script
+from fakellm.script.written import written
 
 Matcher = str | re.Pattern[str] | Callable[[Any], object] | None
 Content = Script | Callable[[Any], Any] | BaseException | type[BaseException]
@@ -73,7 +76,8 @@ class Reply:
     """Something that was scripted, for which calls, how often, and which calls it answered.
 
     `steps` are the chunks of a script, with the pauses and the fault between them; `answer` is what they
-    add up to. Both are made once, and shared by all calls: they do not change.
+    add up to. Both are made once, and shared by all calls: they do not change. `calls` are the numbers of the calls
+    that it answered, 0 for one of the fake that this one's is a copy of.
     """
 
     kind: Literal["reply", "when", "otherwise"]
@@ -142,10 +146,50 @@ class Reply:
             condition.append(f"role={self.role!r}")
         return condition
 
+    def last_use(self, what: str = "call") -> str:
+        """Word when it answered last, a call or a request."""
+        return f"answered {what} {self.calls[-1]}" if self.calls[-1] else "was used before the fake was copied"
+
+    def copied(self) -> Reply:
+        """Return the same reply for a copy of the fake: what answered a call is used there too."""
+        other = copy(self)
+        other.calls = [0] * len(self.calls)
+        return other
+
+    def deepen(self, memo: dict[int, Any]) -> None:
+        """Copy what it is made of, but for scripts and exceptions: those are values."""
+        for name in [f.name for f in fields(self) if f.name not in ("steps", "answer", "calls")]:
+            value = getattr(self, name)
+            if not isinstance(value, (Script, BaseException)):
+                setattr(self, name, deepcopy(value, memo))
+
+    # -- what is shown of it ----------------------------------------------------------------------
+
+    @property
+    def parts(self) -> list[str]:
+        """What it says, written part by part."""
+        content = self.content
+        return written(content) if isinstance(content, Script) and not content.allow_illegal else [shown(content)]
+
+    def options(self) -> dict[str, Any]:
+        """Return what is said by name where it is scripted, without what is as usual."""
+        return unusual({"role": self.role, "times": self.times if self.kind == "when" else None})
+
+    def as_argument(self) -> str:
+        """Write it as an argument of `replies`: one part, or a list of several."""
+        parts = self.parts
+        return clip(parts[0] if len(parts) == 1 else f"[{', '.join(parts)}]", LONG)
+
+    def as_call(self) -> str:
+        """Write the call that scripts it, such as `.when('hi', 'hello')`."""
+        asked = [shown(self.matcher)] if self.kind == "when" else []
+        return call(f".{self.kind}", [*asked, clip(", ".join(self.parts), LONG), *named(self.options())])
+
     def __str__(self) -> str:
         content = self.content
         said = repr(content) if isinstance(content, (Script, BaseException)) else getattr(content, "__name__", content)
-        used = f"answered call {', '.join(map(str, self.calls))}" if self.calls else "unused"
+        numbers = ", ".join(str(number) for number in self.calls if number)
+        used = f"answered call {numbers}" if numbers else self.last_use() if self.calls else "unused"
         return f"{' '.join([self.kind, ', '.join(self.conditions())]).strip()}: {clip(str(said), 120)}  [{used}]"
 
 
@@ -168,6 +212,31 @@ class Replies:
             self._live = [r for r in self._live if r.kind != "otherwise"]
         self.all.append(reply)
         self._live.append(reply)
+
+    def copied(self) -> Replies:
+        """Return the same replies, of which the same are left."""
+        other = Replies()
+        other.all = [reply.copied() for reply in self.all]
+        other._live = [reply for reply in other.all if not reply.is_spent]
+        return other
+
+    def deepen(self, memo: dict[int, Any]) -> None:
+        """Copy what the replies are made of."""
+        for reply in self.all:
+            reply.deepen(memo)
+
+    def as_calls(self, fake: str, told: Sequence[Reply] | None = None) -> str:
+        """Write the calls on the fake, which is written already, that tell it these."""
+        return clip(fake + "".join(reply.as_call() for reply in (self.all if told is None else told)), 3 * LONG)
+
+    def as_model(self, name: str, options: Mapping[str, Any]) -> str:
+        """Write the model that was told these: what came first in its constructor or `replies`, then the calls."""
+        told = tuple(self.all)
+        first = [reply.as_argument() for reply in takewhile(lambda reply: reply.kind == "reply", told)]
+        if first:
+            return self.as_calls(call(f"{name}.replies", [*first, *named(options)]), told[len(first) :])
+        first = [clip(", ".join(reply.parts), LONG) for reply in told[:1] if reply.kind == "otherwise"]
+        return self.as_calls(call(name, [*first, *named(options)]), told[len(first) :])
 
     def fitting(self, call: Call) -> list[Reply]:
         """Return each `when` that fits the call and may still answer."""
@@ -193,7 +262,7 @@ class Replies:
         rules = [reply for reply in told if reply.kind == "when" and not reply.is_spent]
         if spent:
             last = max(spent, key=lambda reply: reply.calls[-1])
-            why = f"every reply that fits was given already; the last of them answered call {last.calls[-1]}"
+            why = f"every reply that fits was given already; the last of them {last.last_use()}"
         elif told:
             why = "no when() fits"
         else:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from threading import RLock
 from typing import Any, Self, cast
 from urllib.parse import urlsplit
 
-from fakellm.clock.clock import Clock, checked
+from fakellm.clock.clock import Clock, checked, unless_instant
 from fakellm.errors import (
     SwallowedCallError,
     UnexpectedRequestError,
@@ -17,22 +16,24 @@ from fakellm.errors import (
     explain,
 )
 from fakellm.models.calls import never_asked, swallowed
+from fakellm.models.copies import Copyable
 from fakellm.models.replies import Matcher, Replies, content_of
 from fakellm.provider.answering import Answering, error_exchange, whole_headers
 from fakellm.provider.exchange import Exchange, ProviderCall
 from fakellm.provider.hosts import LOOPBACK
 from fakellm.provider.routes import Route
 from fakellm.runnable.functions import is_async_function
+from fakellm.runnable.shown import call, named, unusual
 from fakellm.script.events import http_error
 from fakellm.script.script import Script
 from fakellm.wire.codec import Ending, Request
 from fakellm.wire.objects import dump, parse
 from fakellm.wire.openai.profiles import Profile
 from fakellm.wire.providers import service_of
-from fakellm.wire.service import Endpoint, codec_of, document_of
+from fakellm.wire.service import Endpoint, codec_of, document_of, found
 
 
-class FakeProvider:
+class FakeProvider(Copyable):
     """A provider that says what it was told to, in its own wire format, to whatever client asks.
 
     `FakeProvider("openai")` answers chat completions, legacy completions and Responses, and by itself embeddings and
@@ -42,8 +43,12 @@ class FakeProvider:
     `hosts` are hosts that are its own beside the provider's, loopback ones included (`"localhost:11434"`).
 
     It does no I/O: `handle` takes a request and returns an `Exchange`, which a transport or a server plays on `clock`.
-    `calls` logs the requests in the order in which they came, `misses` are those that no reply was for.
+    `calls` logs the requests in the order in which they came, `misses` are those that no reply was for. A copy has a
+    log of its own; see `Copyable`.
     """
+
+    calls: list[ProviderCall]
+    misses: list[UnexpectedRequestError]
 
     def __init__(
         self,
@@ -60,10 +65,15 @@ class FakeProvider:
             self.imitate(profile)
         self.hosts = tuple(hosts)
         self.clock = checked(clock)
-        self.calls: list[ProviderCall] = []
-        self.misses: list[UnexpectedRequestError] = []
         self._replies = Replies()
-        self._lock = RLock()
+        self._begin()
+
+    def __repr__(self) -> str:
+        known = found(self.service.profiles or {}).items()
+        profile = next((name for name, profile in known if profile == self.profile), self.profile)
+        options = {"profile": profile, "hosts": self.hosts, "clock": unless_instant(self.clock)}
+        begun = call(type(self).__name__, [repr(self.name), *named(unusual(options, hosts=()))])
+        return self._replies.as_calls(begun)
 
     # -- scripting --------------------------------------------------------------------------------
 
@@ -228,7 +238,7 @@ class FakeProvider:
         rules = [route for route in routes if route.kind == "when" and not route.is_spent]
         if spent:
             last = max(spent, key=lambda route: route.calls[-1])
-            why = f"every reply that fits was given already; the last of them answered request {last.calls[-1]}"
+            why = f"every reply that fits was given already; the last of them {last.last_use('request')}"
         else:
             why = "no when() fits" if routes else "nothing was scripted"
         nearest = []

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from difflib import SequenceMatcher
 from typing import Any, cast
 
 from fakellm.errors import ScriptError, clip
 from fakellm.models.calls import Call
 from fakellm.models.replies import Reply, check_matcher
+from fakellm.runnable.shown import call, named, unusual
+from fakellm.script.events import http_error
 from fakellm.script.messages import role_of
+from fakellm.script.script import Script
 from fakellm.wire.codec import Request
 
 
@@ -43,6 +46,20 @@ class Route(Reply):
         if self.model is not None and not isinstance(self.model, (str, re.Pattern)):
             msg = f"model is a name or a compiled pattern, not {self.model!r}"
             raise TypeError(msg)
+
+    def options(self) -> dict[str, Any]:
+        """Return what is said by name where it is scripted, without what is as usual."""
+        more = {name: getattr(self, name) for name in ("model", "tools", "json", "api", "headers")}
+        return {**Reply.options(self), **unusual(more, tools=(), headers={})}
+
+    def as_call(self) -> str:
+        """Write the call that scripts it, such as `.when('hi', 'hello', model='gpt-4o')` or `.error(429)`."""
+        event = self.content[0] if isinstance(self.content, Script) and len(self.content) == 1 else None
+        if self.kind != "reply" or self.headers or not isinstance(event, http_error):
+            return Reply.as_call(self)
+        usual = {f.name: f.default for f in fields(event)}
+        more = unusual({f.name: getattr(event, f.name) for f in fields(event)[1:]}, **usual)
+        return call(".error", [repr(event.status), *named({**more, **unusual({"times": self.times}, times=1)})])
 
     def fits(self, call: Call) -> bool:
         """Tell whether the request is one that this was scripted for."""

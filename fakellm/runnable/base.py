@@ -44,6 +44,10 @@ class Runnable(ABC, Generic[Input, Output]):
     def invoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
         """Return the output for one input."""
 
+    def __repr__(self) -> str:
+        """Return the expression that makes it, as far as there is one; of a subclass its name."""
+        return f"{type(self).__name__}()"
+
     def get_name(self) -> str:
         """Return the name under which runs of this Runnable are reported."""
         return self.name or type(self).__name__

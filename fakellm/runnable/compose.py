@@ -19,8 +19,9 @@ from fakellm.runnable import runs
 from fakellm.runnable.base import Configured, Input, Output, Runnable
 from fakellm.runnable.config import RunnableConfig
 from fakellm.runnable.functions import only
-from fakellm.runnable.parallel import coerce
+from fakellm.runnable.parallel import coerce, given
 from fakellm.runnable.plans import Plan, Step
+from fakellm.runnable.shown import call, named, shown, unusual
 
 
 class RunnableSequence(Runnable[Input, Output]):
@@ -46,6 +47,19 @@ class RunnableSequence(Runnable[Input, Output]):
             raise ValueError(msg)
         self.steps = tuple(flat)
         self.name = name
+
+    @property
+    def is_bars(self) -> bool:
+        """Whether it is written as `first | second`: it has no name, and no class of its own."""
+        return type(self) is RunnableSequence and self.name is None
+
+    def __repr__(self) -> str:
+        steps = [given(step) for step in self.steps]
+        if not self.is_bars:
+            return call(type(self).__name__, [*map(shown, steps), *named(unusual({"name": self.name}))])
+        if not isinstance(steps[1], Runnable):  # of two functions or dicts `|` makes no sequence
+            steps[0] = self.steps[0]
+        return " | ".join(map(shown, steps))
 
     def _through(self, value: Any, config: RunnableConfig, kwargs: dict[str, Any]) -> Any:
         for place, step in enumerate(self.steps):

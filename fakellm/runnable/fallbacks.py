@@ -12,7 +12,8 @@ from fakellm.runnable.base import Configured, Input, Output, Runnable
 from fakellm.runnable.config import RunnableConfig
 from fakellm.runnable.plans import Plan, Step
 from fakellm.runnable.runs import MISSING
-from fakellm.runnable.wrappers import exception_types, is_ending
+from fakellm.runnable.shown import call, named, shown, unusual
+from fakellm.runnable.wrappers import exception_types, is_ending, operand
 
 
 class RunnableWithFallbacks(Runnable[Input, Output]):
@@ -45,6 +46,12 @@ class RunnableWithFallbacks(Runnable[Input, Output]):
                 raise TypeError(msg)
         self.handled = exception_types("exceptions_to_handle", exceptions_to_handle)
         self.exception_key = exception_key
+
+    def __repr__(self) -> str:
+        options = {"exceptions_to_handle": self.handled, "exception_key": self.exception_key}
+        given = named(unusual(options, exceptions_to_handle=(Exception,)))
+        first, *others = self.runnables
+        return operand(first) + call(".with_fallbacks", [shown(others), *given])
 
     def get_name(self) -> str:
         """Return a name made of that of the first Runnable."""

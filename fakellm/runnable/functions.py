@@ -13,6 +13,7 @@ from fakellm.runnable import runs
 from fakellm.runnable.base import Input, Output, Runnable
 from fakellm.runnable.config import RECURSION_LIMIT, RunnableConfig
 from fakellm.runnable.runs import MISSING, afold, fold, none_for_missing
+from fakellm.runnable.shown import call, named, shown, unusual
 
 
 def is_generator_function(function: object) -> bool:
@@ -38,6 +39,12 @@ def name_of(function: object, otherwise: str) -> str:
     """Return the function's name, or `otherwise` where it has none worth showing."""
     name = getattr(function, "__name__", "<lambda>")
     return otherwise if name == "<lambda>" else str(name)
+
+
+def _shown(step: Runnable[Any, Any], functions: list[Callable[..., Any]], otherwise: str) -> str:
+    """Write a Runnable made of functions, with its name where that is not the function's."""
+    name = unusual({"name": step.name}, name=name_of(functions[0], otherwise))
+    return call(type(step).__name__, [*map(shown, functions), *named(name)])
 
 
 def _prepared(function: Callable[..., Any], config: RunnableConfig, kwargs: dict[str, Any]) -> Callable[[Any], Any]:
@@ -89,6 +96,14 @@ class RunnableLambda(Runnable[Input, Output]):
         self.func = None if is_async_function(func) else func
         self.afunc = func if self.func is None else afunc
         self.name = name or name_of(func, "RunnableLambda")
+
+    @property
+    def functions(self) -> list[Callable[..., Any]]:
+        """The functions that it was made of: one, or a plain and an asynchronous one."""
+        return [function for function in (self.func, self.afunc) if function is not None]
+
+    def __repr__(self) -> str:
+        return _shown(self, self.functions, "RunnableLambda")
 
     def _sync(self, config: RunnableConfig, kwargs: dict[str, Any]) -> Callable[[Any], Any]:
         if self.func is None:
@@ -229,6 +244,14 @@ class RunnableGenerator(Runnable[Input, Output]):
             )
             raise TypeError(msg)
         self.name = name or name_of(transform, "RunnableGenerator")
+
+    @property
+    def functions(self) -> list[Callable[..., Any]]:
+        """The functions that it was made of: one, or a plain and an asynchronous one."""
+        return [function for function in (self._gen, self._agen) if function is not None]
+
+    def __repr__(self) -> str:
+        return _shown(self, self.functions, "RunnableGenerator")
 
     def _missing(self, flavour: str) -> NotImplementedError:
         return NotImplementedError(f"{self.get_name()} has no {flavour} generator function")

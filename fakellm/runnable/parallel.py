@@ -11,6 +11,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fakellm.concurrency import Crew, Monitor, close, closing
+from fakellm.errors import clip
 from fakellm.runnable import runs
 from fakellm.runnable.base import Input, Runnable
 from fakellm.runnable.batch import arun_all, run_all, thread_pool
@@ -23,6 +24,7 @@ from fakellm.runnable.functions import (
     only,
 )
 from fakellm.runnable.runs import MISSING
+from fakellm.runnable.shown import call, shown
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -32,6 +34,7 @@ def coerce(step: Any) -> Runnable[Any, Any]:
     """Make a step out of a Runnable, a function, a generator function, or a mapping of those."""
     if isinstance(step, Runnable):
         return step
+    _refuse_langchain(step)
     if is_generator_function(step) or is_async_generator_function(step):
         return RunnableGenerator(step)
     if callable(step):
@@ -40,6 +43,29 @@ def coerce(step: Any) -> Runnable[Any, Any]:
         return RunnableParallel(step)
     msg = f"a step is a Runnable, a function, a generator function or a dict of those, not {step!r}"
     raise TypeError(msg)
+
+
+def _refuse_langchain(step: object) -> None:
+    """Raise `TypeError` for what is LangChain's: some of that can be called, and would be taken for a function."""
+    if any(str(kind.__module__).startswith("langchain_core.") for kind in type(step).__mro__):
+        msg = (
+            f"LangChain's {clip(shown(step), 80)} is no step of a chain of fakellm's; make the fake a model of "
+            "LangChain's and the chain with that: as_langchain_llm(FakeLLM(...)), or "
+            "as_langchain_chat_model(FakeChatModel(...)), of fakellm.integrations.langchain"
+        )
+        raise TypeError(msg)
+
+
+def given(step: Runnable[Any, Any]) -> Any:
+    """Return what one writes for a step: the function or the dict that `coerce` makes the same of, else the step."""
+    if type(step) is RunnableParallel:
+        return {key: given(one) for key, one in step.steps.items()}
+    if isinstance(step, (RunnableLambda, RunnableGenerator)):
+        function = step.functions[0]
+        made = coerce(function)
+        if type(made) is type(step) and vars(made) == vars(step):
+            return function
+    return step
 
 
 class AddableDict(dict[str, Any]):
@@ -78,6 +104,9 @@ class RunnableParallel(Runnable[Input, dict[str, Any]]):
 
     def __init__(self, steps: Mapping[str, Any] | None = None, /, **more: Any) -> None:
         self.steps = {key: coerce(step) for key, step in {**(steps or {}), **more}.items()}
+
+    def __repr__(self) -> str:
+        return call(type(self).__name__, [shown({key: given(step) for key, step in self.steps.items()})])
 
     def get_name(self) -> str:
         """Return a name made of the keys."""

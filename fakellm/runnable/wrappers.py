@@ -8,12 +8,22 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from functools import partial
 from typing import Any
 
-from fakellm.clock.clock import Clock, InstantClock
+from fakellm.clock.clock import Clock, InstantClock, unless_instant
 from fakellm.concurrency import is_cancellation
+from fakellm.errors import clip
 from fakellm.runnable import plans, runs
 from fakellm.runnable.base import Configs, Configured, Input, Output, Runnable
 from fakellm.runnable.config import RunnableConfig, config_list, ensure_config, merge_configs
 from fakellm.runnable.plans import Plan, Step
+from fakellm.runnable.shown import LONG, call, named, shown, unusual
+
+
+def operand(runnable: Any) -> str:
+    """Write what a method is called on: `first | second` stands in parentheses there."""
+    from fakellm.runnable.compose import RunnableSequence
+
+    is_bars = isinstance(runnable, RunnableSequence) and runnable.is_bars
+    return f"({runnable!r})" if is_bars else shown(runnable)
 
 
 class RunnableBinding(Runnable[Input, Output]):
@@ -39,6 +49,12 @@ class RunnableBinding(Runnable[Input, Output]):
         self.bound: Runnable[Input, Output] = inner.bound if inner else bound
         self.kwargs: dict[str, Any] = {**(inner.kwargs if inner else {}), **(kwargs or {})}
         self.config: dict[str, Any] = {**(inner.config if inner else {}), **(config or {})}
+
+    def __repr__(self) -> str:
+        methods = [call(".bind", named(self.kwargs))] if self.kwargs or not self.config else []
+        if self.config:
+            methods.append(call(".with_config", [clip(shown(self.config), LONG)]))
+        return operand(self.bound) + "".join(methods)
 
     def get_name(self) -> str:
         """Return the name of the Runnable inside."""
@@ -116,6 +132,9 @@ class RunnableBinding(Runnable[Input, Output]):
         return results
 
 
+_WAITS = {"initial": 1.0, "max": sys.float_info.max, "exp_base": 2.0, "jitter": 0.0}
+
+
 def exception_types(name: str, given: Any) -> tuple[type[BaseException], ...]:
     """Return the exception types that an argument names; one type counts as a tuple of it."""
     types = (given,) if isinstance(given, type) else given
@@ -167,11 +186,25 @@ class RunnableRetry(RunnableBinding[Input, Output]):
             else exception_types("retry_if_exception_type", retry_if_exception_type)
         )
         self._waits = wait_exponential_jitter
-        defaults = {"initial": 1.0, "max": sys.float_info.max, "exp_base": 2.0, "jitter": 0.0}
-        self._params = {**defaults, **(exponential_jitter_params or {})}
-        if unknown := set(self._params) - set(defaults):
-            msg = f"exponential_jitter_params has {', '.join(sorted(unknown))}; it takes {', '.join(defaults)}"
+        self._params = {**_WAITS, **(exponential_jitter_params or {})}
+        if unknown := set(self._params) - set(_WAITS):
+            msg = f"exponential_jitter_params has {', '.join(sorted(unknown))}; it takes {', '.join(_WAITS)}"
             raise ValueError(msg)
+
+    def __repr__(self) -> str:
+        options = unusual(
+            {
+                "retry_if_exception_type": self._retried,
+                "wait_exponential_jitter": self._waits,
+                "exponential_jitter_params": unusual(self._params, **_WAITS) or None,
+                "stop_after_attempt": self.attempts,
+                "clock": unless_instant(self.clock),
+            },
+            retry_if_exception_type=(Exception,),
+            wait_exponential_jitter=True,
+            stop_after_attempt=3,
+        )
+        return operand(self.bound) + call(".with_retry", named(options))
 
     def get_name(self) -> str:
         """Return a name made of that of the Runnable inside."""

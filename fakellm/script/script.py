@@ -28,6 +28,7 @@ from fakellm.script.joining import join_tool_calls
 from fakellm.script.order import OrderChecker, check_order
 from fakellm.script.rechunk import SPLITTABLE, recut
 from fakellm.script.splitting import Split, check_split, split_text
+from fakellm.script.written import written
 
 if TYPE_CHECKING:
     from pathlib import Path  # takes longer to import than all of this package's rooms up to here
@@ -151,9 +152,7 @@ class Script(Sequence[Event]):
 
     def __repr__(self) -> str:
         """Return the script as one would write it, texts as plain strings."""
-        parts = [repr(e.text) if type(e) is Text and e == Text(e.text) else repr(e) for e in self._events]
-        if self.allow_illegal:
-            parts.append("allow_illegal=True")
+        parts = [*written(self._events), *(["allow_illegal=True"] if self.allow_illegal else [])]
         return f"Script({', '.join(parts)})"
 
     def _new(self, parts: Iterable[str | Event | Script]) -> Script:

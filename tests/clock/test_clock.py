@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from copy import deepcopy
 from functools import reduce
 from operator import add
 from threading import Thread
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from strategies import modest
 
 from fakellm.clock import clock as clocks
-from fakellm.clock.clock import Clock, InstantClock, RealClock, ScaledClock
+from fakellm.clock.clock import Clock, InstantClock, RealClock, ScaledClock, VirtualClock
 from fakellm.errors import LLMError, LLMTimeoutError
 
 
@@ -236,3 +237,22 @@ def test_each_clock_is_a_clock(clock):
 def test_something_else_is_none():
     assert not isinstance(object(), Clock)
     assert not isinstance(SimpleNamespace(now=0, sleep=None), Clock)
+
+
+# -- manners -------------------------------------------------------------------------------------------
+
+
+def test_clocks_show_what_they_are():
+    instant = InstantClock()
+    instant.sleep(2.5)
+
+    assert [repr(clock) for clock in (instant, ScaledClock(0.1), RealClock())] == [
+        "<InstantClock 2.5 s>",
+        "ScaledClock(0.1)",
+        "RealClock()",
+    ]
+
+
+@pytest.mark.parametrize("clock", [InstantClock(), ScaledClock(0.1), RealClock(), VirtualClock()])
+def test_a_deep_copy_of_what_waits_on_a_clock_waits_on_the_same(clock):
+    assert deepcopy({"app": [clock]})["app"][0] is clock

@@ -28,7 +28,7 @@ from fakellm import (
 from fakellm.clock import clock
 from fakellm.clock.clock import InstantClock
 from fakellm.errors import LLMConnectionError, LLMTimeoutError, ScriptError, SwallowedCallError, UnexpectedCallError
-from fakellm.models import models, replies
+from fakellm.models import copies, replies
 from fakellm.runnable import parallel
 from fakellm.runnable.compose import RunnableSequence
 from fakellm.runnable.functions import RunnableGenerator, RunnableLambda
@@ -856,7 +856,7 @@ class Watched:
 
 @pytest.fixture
 def _locks_are_watched(monkeypatch):
-    for module in (models, replies, parallel, clock):
+    for module in (copies, replies, parallel, clock):
         for kind in ("Lock", "RLock"):
             monkeypatch.setattr(module, kind, Watched, raising=False)
 

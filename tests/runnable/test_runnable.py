@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 import sys
 import threading
 from contextlib import aclosing
@@ -115,6 +116,19 @@ def test_what_can_be_a_step():
 def test_what_cannot_be_a_step(thing):
     with pytest.raises(TypeError, match="a step is a Runnable, a function, a generator function or a dict of those"):
         Echo() | thing
+
+
+def test_what_is_langchains_is_known_by_its_module_and_langchain_is_not_loaded():
+    code = (
+        "import sys; from fakellm import FakeLLM\n"
+        "class Parser: __module__ = 'langchain_core.output_parsers'; __call__ = len\n"
+        "try: FakeLLM('a') | Parser()\n"
+        "except TypeError as error: print(error, 'langchain_core' in sys.modules)"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+    assert out.startswith("LangChain's <Parser> is no step of a chain of fakellm's")
+    assert out.endswith(" False\n")
 
 
 def test_a_sequence_needs_two_steps():

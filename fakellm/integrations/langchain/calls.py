@@ -1,4 +1,4 @@
-"""What the adapters for LangChain share: asking the fake, batches, closing, copies."""
+"""What the adapters for LangChain share: asking the fake, batches, closing."""
 
 from __future__ import annotations
 
@@ -6,16 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from copy import deepcopy
 from itertools import count
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from langchain_core.runnables import Runnable
 
 from fakellm.concurrency import aclose, closing
 from fakellm.errors import UnexpectedCallError
-from fakellm.integrations.langchain.copies import packed, twin, unpacked
 from fakellm.integrations.langchain.turns import Gate, InTurn, claimed_turn, in_turns
 from fakellm.script.splitting import SPLITS
 
@@ -66,7 +64,8 @@ class Adapter(Base):
     """What both adapters add to LangChain's models.
 
     The calls of a batch get their replies in the order of its inputs, and each fails for itself. Closing an
-    asynchronous stream closes the fake's before it returns. Copies share the fake and its log.
+    asynchronous stream closes the fake's before it returns. Shallow copies share the fake and its log; a deep copy and
+    a pickle have a fake of their own.
     """
 
     if TYPE_CHECKING:
@@ -195,26 +194,6 @@ class Adapter(Base):
     def abatch_as_completed(self, inputs: Any, config: Any = None, **kwargs: Any) -> Any:
         """Yield `(index, answer)` as they come; the replies are given out in the order of the inputs."""
         return Runnable.abatch_as_completed(self, in_turns(inputs, asyncio.Event), config, **kwargs)
-
-    # -- copies -----------------------------------------------------------------------------------
-
-    def __getstate__(self) -> dict[Any, Any]:
-        """Pickle the fake with its replies and its log; the copy goes its own way from there."""
-        state: dict[Any, Any] = super().__getstate__()
-        state["__dict__"] = {**state["__dict__"], "fake": packed(self.fake)}
-        return state
-
-    def __setstate__(self, state: dict[Any, Any]) -> None:
-        """Make the fake anew."""
-        state["__dict__"]["fake"] = unpacked(*state["__dict__"]["fake"])
-        super().__setstate__(state)
-
-    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
-        """Copy the fake too; a shallow copy shares it, and its log."""
-        copy = self.model_copy()
-        for name, value in vars(self).items():
-            vars(copy)[name] = twin(value, memo) if name == "fake" else deepcopy(value, memo)
-        return copy
 
     # -- tokens -----------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from langchain_core.caches import InMemoryCache
 from langchain_core.callbacks import AsyncCallbackHandler, BaseCallbackHandler
 from langchain_core.language_models import BaseChatModel, BaseLLM
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, SystemMessage, trim_messages
+from langchain_core.output_parsers import StrOutputParser
 from langchain_core.outputs import ChatGenerationChunk
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import RunnableLambda
@@ -40,6 +41,7 @@ from fakellm import (
 from fakellm.errors import LLMConnectionError, LLMStatusError, LLMStreamError, UnexpectedCallError
 from fakellm.integrations.langchain.adapters import as_langchain_chat_model, as_langchain_llm
 from fakellm.integrations.langchain.messages import Chunks
+from fakellm.runnable import RunnableParallel
 from fakellm.script.events import Reasoning, Refusal
 
 ANSWER = ("It ", "is ", "42.")
@@ -741,13 +743,14 @@ def test_a_bound_model_and_a_text_model_pickle():
 
 
 def test_a_shallow_copy_shares_the_fake_and_a_deep_one_does_not():
-    model = chat("a")
+    model = as_langchain_chat_model(FakeChatModel.replies("a", "b", "c"), tags=["x"])
+    model.invoke("?")
     shallow, deep = model.model_copy(update={"name": "other"}), model.model_copy(deep=True)
-    shallow.invoke("?")
-    deep.invoke("?")
+    deep.tags.append("y")
+    assert [copied.invoke("?").content for copied in (shallow, deep, model)] == ["b", "b", "c"]
 
     assert shallow.fake is model.fake
-    assert (len(model.fake.calls), len(deep.fake.calls), shallow.name) == (1, 1, "other")
+    assert (len(model.fake.calls), len(deep.fake.calls), shallow.name, model.tags) == (3, 1, "other", ["x"])
     assert deep.fake.clock is model.fake.clock
 
 
@@ -791,6 +794,41 @@ def test_tokens_are_counted_without_a_tokenizer():
 def test_what_is_wrong_is_said(make, message):
     with pytest.raises(TypeError, match=message):
         make()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda parser: FakeLLM("a") | parser,
+        lambda parser: FakeChatModel("a") | parser,
+        lambda parser: FakeLLM("a") | len | parser,
+        lambda parser: FakeLLM("a").bind(x=1) | parser,
+        lambda parser: FakeLLM("a") | {"key": parser},
+        lambda parser: RunnableParallel(key=parser),
+        lambda parser: FakeLLM("a").__ror__(parser),
+    ],
+)
+def test_a_fake_is_no_step_beside_one_of_langchain_and_the_error_says_what_is(make):
+    class Mine(StrOutputParser):
+        """A class of the user's own, which is LangChain's by its base."""
+
+    for parser in (StrOutputParser(), Mine(), RunnableLambda(len)):
+        with pytest.raises(TypeError) as caught:
+            make(parser)
+        assert f"LangChain's {parser!r} is no step of a chain of fakellm's" in str(caught.value)
+        assert "as_langchain_llm(FakeLLM(...)), or as_langchain_chat_model(FakeChatModel(...))" in str(caught.value)
+        assert "fakellm.integrations.langchain" in str(caught.value)
+
+
+def test_what_the_error_says_works():
+    assert (as_langchain_llm(FakeLLM("a")) | StrOutputParser()).invoke("?") == "a"
+    assert (as_langchain_chat_model(FakeChatModel("a")) | StrOutputParser()).invoke("?") == "a"
+
+
+@pytest.mark.parametrize("fake", [FakeLLM("a"), FakeChatModel("a"), FakeLLM("a") | len])
+def test_a_chain_that_langchain_begins_is_refused_by_langchain(fake):
+    with pytest.raises(TypeError, match="Expected a Runnable, callable or dict"):
+        StrOutputParser() | fake
 
 
 def test_a_missing_langchain_is_named_with_the_command():
