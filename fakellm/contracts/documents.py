@@ -7,7 +7,7 @@ consumer's result has to be. A counter-example is a set of moves, and is made sm
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -18,7 +18,12 @@ Moves = tuple[Any, ...]
 
 
 class Document(Protocol):
-    """A document and its legal moves. Immutable; everything about it is deterministic."""
+    """A document and its legal moves. Immutable; everything about it is deterministic.
+
+    Ours say more, where there is more to say: `of(contract)` is the document with the moves for one contract, `gather`
+    what the pieces come to that a consumer yields, `examples` how many are drawn, `plainer(moves)` the sets of moves
+    that would show the same failure more plainly, and `text` what it says.
+    """
 
     def apply(self, moves: Moves) -> list[Any]:
         """Return the chunks after the moves; `apply(())` is the document as it is."""
@@ -41,23 +46,7 @@ class Document(Protocol):
         ...
 
 
-def ddmin(moves: Moves, fails: Any) -> Moves:
-    """Return a smallest part of `moves` for which `fails(part)` is still true: no single move can be left out.
-
-    Zeller and Hildebrandt, "Simplifying and Isolating Failure-Inducing Input", 2002. `fails(moves)` is taken to be
-    true and is not run again.
-    """
-    parts = 2
-    while len(moves) > 1:
-        size = -(-len(moves) // parts)
-        pieces = [moves[at : at + size] for at in range(0, len(moves), size)]
-        others = [tuple(m for p in pieces[:n] + pieces[n + 1 :] for m in p) for n in range(len(pieces))]
-        smaller = next((part for part in (*pieces, *others) if len(part) < len(moves) and fails(part)), None)
-        if smaller is not None:
-            parts = max(parts - 1, 2) if len(smaller) > size else 2
-            moves = smaller
-        elif parts >= len(moves):
-            break
-        else:
-            parts = min(parts * 2, len(moves))
-    return moves
+def focused(document: Document, contract: str) -> Document | None:
+    """Return the document with the moves for one contract, or None if it has none."""
+    of: Callable[[str], Document | None] | None = getattr(document, "of", None)
+    return None if of is None else of(contract)

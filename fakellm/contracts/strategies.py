@@ -15,8 +15,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from fakellm.contracts.consumers.arrivals import Chunks
-from fakellm.contracts.consumers.chunking import document_of
+from fakellm.contracts.consumers.attempt import Chunks
+from fakellm.contracts.consumers.given import document_of
 from fakellm.contracts.consumers.sse_moves import INSERTS, LINE_ENDS
 from fakellm.contracts.documents import Document, Moves
 from fakellm.errors import ContractUsageError

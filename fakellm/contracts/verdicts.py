@@ -109,12 +109,14 @@ class Report:
             raise ContractUsageError(msg)
 
 
-def verdict_of(contract: Contract, check: Callable[[], object]) -> Verdict:
-    """Run one check and return what it says."""
-    try:
-        check()
-    except Skip as skip:
-        return Verdict(contract, "skipped", str(skip))
-    except BrokenContractError as error:
-        return Verdict(contract, "failed", str(error))
-    return Verdict(contract, "passed")
+def verdict_of(contract: Contract, *checks: Callable[[], object]) -> Verdict:
+    """Run the checks of one contract and return what they say; it is skipped if each of them skips it."""
+    skips = []
+    for check in checks:
+        try:
+            check()
+        except Skip as skip:
+            skips.append(str(skip))
+        except BrokenContractError as error:
+            return Verdict(contract, "failed", str(error))
+    return Verdict(contract, "passed") if len(skips) < len(checks) else Verdict(contract, "skipped", skips[0])

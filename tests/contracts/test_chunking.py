@@ -19,9 +19,10 @@ from strategies import modest
 from fakellm import Script
 from fakellm.contracts.catalogue import CATALOGUE
 from fakellm.contracts.consumers.check import check_consumer
-from fakellm.contracts.consumers.chunking import any_chunking, document_of
+from fakellm.contracts.consumers.chunking import any_chunking
 from fakellm.contracts.consumers.cuts import Cuts, limit_for
-from fakellm.contracts.consumers.drawing import drawn
+from fakellm.contracts.consumers.given import document_of
+from fakellm.contracts.consumers.moves import drawn
 from fakellm.contracts.consumers.places import places_of
 from fakellm.contracts.consumers.sse_moves import SSEBody, looks_like_sse
 from fakellm.errors import BrokenContractError, ContractUsageError

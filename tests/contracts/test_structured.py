@@ -18,7 +18,7 @@ from strategies import modest
 from fakellm import FakeChatModel, Finish, Reasoning, Script, Text, ToolCall, Usage, disconnect
 from fakellm.contracts.catalogue import CATALOGUE
 from fakellm.contracts.consumers.chunking import any_chunking
-from fakellm.contracts.consumers.search import search
+from fakellm.contracts.consumers.smallest import search
 from fakellm.contracts.structured import checks as structured_checks  # noqa: F401 - it binds the checks
 from fakellm.contracts.structured.document import SWEEP, document_of
 from fakellm.contracts.structured.moves import grown, merged, merges, patterns, positions

@@ -8,15 +8,16 @@ from typing import Any
 
 from fakellm.contracts.catalogue import CATALOGUE, Contract, chosen
 from fakellm.contracts.consumers import checks as consumer_checks
-from fakellm.contracts.consumers.checks import stop_sequence
-from fakellm.contracts.consumers.chunking import check_moves, documents_of, replayed, stop_words
+from fakellm.contracts.consumers.attempt import Consume
 from fakellm.contracts.consumers.cuts import Cuts
-from fakellm.contracts.consumers.feeding import Consume, Replayed, fed, name_of, run_document
+from fakellm.contracts.consumers.given import check_moves, documents_of, name_of, replayed, stop_words
+from fakellm.contracts.consumers.moves import Selection
 from fakellm.contracts.consumers.places import has_tag
-from fakellm.contracts.consumers.search import attempted, is_same
+from fakellm.contracts.consumers.undivided import check_expected
+from fakellm.contracts.consumers.verdict import Replayed, judge_consumer
 from fakellm.contracts.documents import Document, Moves
 from fakellm.contracts.structured import checks as structured_checks
-from fakellm.contracts.verdicts import Report, Skip, Verdict, verdict_of
+from fakellm.contracts.verdicts import Report, Verdict, verdict_of
 from fakellm.errors import ContractUsageError, clip
 
 _UNSET: Any = object()
@@ -62,21 +63,27 @@ def check_consumer(
         msg = f"a consumer is a function of a stream of chunks, not {clip(repr(consume), 80)}"
         raise ContractUsageError(msg)
     names = _chosen(contracts)
+    name = name_of(consume)
     given = documents_of(documents, sse=sse, stop=stop, empty=empty) if documents else []
-    _check_expected(consume, given, expected)
-    words = stop_words(stop)
+    if expected is not _UNSET:
+        check_expected(consume, given, expected)
+    more: dict[str, dict[str, Any]] = {
+        "tags": {"whole_is_right": expected is not _UNSET},
+        "stop_sequence": {"stop": stop_words(stop)},
+    }
     if only is not None and contracts is not None and len(names) == 1 and not given:
-        return _replay_ours(Replayed(consume, check_moves(only)), names[0], words)
-    if (moves := replayed(given, only)) is not None:
-        return Report(name_of(consume), (_replay(consume, given[0], moves, names),))
-    is_right = expected is not _UNSET
-    verdicts = [
-        Verdict(contract, "skipped", _OPT_IN)
-        if contract.name == "crossed_streams" and contracts is None and not given
-        else _verdict(consume, contract, given, words, is_right=is_right)
-        for contract in names
-    ]
-    return _proving(Report(name_of(consume), tuple(_once(verdicts, given))))
+        consume = Replayed(consume, check_moves(only))
+    elif (moves := replayed(given, only)) is not None:
+        return Report(name, (_replay(consume, given[0], moves, names),))
+    fed_with: list[Document | None] = [*given] or [None]
+    verdicts = []
+    for contract in names:
+        if contract.name == "crossed_streams" and contracts is None and not given:
+            verdicts.append(Verdict(contract, "skipped", _OPT_IN))
+            continue
+        check = partial(contract.checks["consumer"], consume, **more.get(contract.name, {}))
+        verdicts.append(verdict_of(contract, *(partial(check, document) for document in fed_with)))
+    return _proving(Report(name, tuple(_once(verdicts, given))), consume)
 
 
 def _chosen(contracts: str | Iterable[str] | None) -> list[Contract]:
@@ -90,19 +97,10 @@ def _chosen(contracts: str | Iterable[str] | None) -> list[Contract]:
     return fed_here
 
 
-def _check_expected(consume: Consume, documents: list[Document], expected: Any) -> None:
-    if expected is _UNSET:
-        return
-    if len(documents) != 1:
-        msg = f"expected= is what the consumer makes of one document, and {len(documents)} are given"
-        raise ContractUsageError(msg)
-    outcome = attempted(fed(consume, documents[0]), documents[0].apply(()))
-    if outcome.error is not None or not is_same(outcome.value, expected):
-        msg = (
-            "the consumer does not do what is expected on the undivided document, so it is not a matter of chunks\n"
-            f"  expected:  {clip(repr(expected))}\n  got:       {outcome}"
-        )
-        raise ContractUsageError(msg) from outcome.error
+def _replay(consume: Consume, document: Document, moves: Moves, names: list[Contract]) -> Verdict:
+    contract = names[0] if len(names) == 1 else CATALOGUE[document.contract(moves)]
+    judge = partial(judge_consumer, document, consume, contract.name, selection=Selection(only=moves))
+    return verdict_of(contract, judge)
 
 
 def _once(verdicts: list[Verdict], documents: list[Document]) -> list[Verdict]:
@@ -110,8 +108,9 @@ def _once(verdicts: list[Verdict], documents: list[Document]) -> list[Verdict]:
 
     It is reported as `tags`: the result depends on the cuts.
     """
-    tagless = documents and not any(map(_has_tags, documents))
-    if not tagless or not any(v.contract.name == "tags" and v.status == "failed" for v in verdicts):
+    if not documents or not any(v.contract.name == "tags" and v.status == "failed" for v in verdicts):
+        return verdicts
+    if any(has_tag(getattr(document, "text", "")) for document in documents):
         return verdicts
     less = {"whitespace_tail", *(["empty_delta"] if all(isinstance(document, Cuts) for document in documents) else [])}
     return [
@@ -122,57 +121,13 @@ def _once(verdicts: list[Verdict], documents: list[Document]) -> list[Verdict]:
     ]
 
 
-def _has_tags(document: Document) -> bool:
-    text = document.whole if isinstance(document, Cuts) else getattr(document, "text", "")
-    return has_tag(text if isinstance(text, str) else text.decode("latin-1"))
-
-
-def _replay_ours(consume: Replayed, contract: Contract, stop: tuple[str, ...]) -> Report:
-    """Replay the moves of a failure on those of our documents that have them."""
-    report = _proving(Report(name_of(consume), (_verdict(consume, contract, [], stop),)))
-    if consume.replayed:
-        return report
-    msg = f"only={consume.only!r}: no document of {contract.name} has these moves; give the document that failed"
-    raise ContractUsageError(msg)
-
-
-def _replay(consume: Consume, document: Document, moves: Moves, names: list[Contract]) -> Verdict:
-    contract = names[0] if len(names) == 1 else CATALOGUE[document.contract(moves)]
-    return verdict_of(contract, lambda: run_document(document, consume, contract=contract.name, only=moves))
-
-
-def _verdict(
-    consume: Consume, contract: Contract, documents: list[Document], stop: tuple[str, ...], *, is_right: bool = False
-) -> Verdict:
-    check = contract.checks["consumer"]
-    if contract.name == "tags" and is_right:
-        check = partial(check, whole_is_right=True)
-
-    def run() -> None:
-        if contract.name == "stop_sequence" and not documents:
-            stop_sequence(consume, stop=stop)
-        elif documents:
-            _check_each(consume, check, documents)
-        else:
-            check(consume)
-
-    return verdict_of(contract, run)
-
-
-def _check_each(consume: Consume, check: Any, documents: list[Document]) -> None:
-    skips = []
-    for document in documents:
-        try:
-            check(consume, document)
-        except Skip as skip:
-            skips.append(skip)
-    if len(skips) == len(documents):
-        raise skips[0]
-
-
-def _proving(report: Report) -> Report:
-    """Return the report. Raises `ContractUsageError` if every contract was skipped: it would prove nothing."""
-    if report.passed or report.failed:
-        return report
-    msg = f"nothing could be checked on this consumer; give it a document that it is made for\n{report}"
-    raise ContractUsageError(msg)
+def _proving(report: Report, consume: Consume) -> Report:
+    """Return the report. Raises `ContractUsageError` if it would prove nothing, for nothing was checked or replayed."""
+    if not report.passed and not report.failed:
+        msg = f"nothing could be checked on this consumer; give it a document that it is made for\n{report}"
+        raise ContractUsageError(msg)
+    if isinstance(consume, Replayed) and not consume.replayed:
+        name = report.verdicts[0].contract.name
+        msg = f"only={consume.only!r}: no document of {name} has these moves; give the document that failed"
+        raise ContractUsageError(msg)
+    return report

@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
-from typing import Any
-
 from fakellm.contracts.catalogue import checks
-from fakellm.contracts.consumers.arrivals import Stream, joined, settle
-from fakellm.contracts.consumers.cuts import Cuts, show
-from fakellm.contracts.consumers.feeding import (
-    Consume,
+from fakellm.contracts.consumers.attempt import Consume
+from fakellm.contracts.consumers.samples import (
+    BODIES,
+    BYTES,
+    GRAPHEMES,
+    JSON,
+    TAGS,
+    TAILS,
     check_documents,
-    fed,
-    ours,
-    reason_against,
-    run_document,
+    documents_for,
+    stopped,
     usable,
 )
-from fakellm.contracts.consumers.samples import BODIES, BYTES, GRAPHEMES, JSON, TAGS, TAILS, stopped
-from fakellm.contracts.consumers.search import Outcome, attempted, focused
+from fakellm.contracts.consumers.undivided import (
+    check_flushed,
+    check_halves,
+    check_near_misses,
+    check_open_end,
+    check_open_ends,
+    check_separators,
+    check_unshown,
+    in_pieces,
+    swallows,
+)
+from fakellm.contracts.consumers.verdict import judge_consumer
 from fakellm.contracts.documents import Document
-from fakellm.contracts.verdicts import Skip, broken
-
-_OPEN_ENDS = ("The answer: 1 < 2 and 3 <", "The answer <", "The answer: see <thi", "The answer </")
-_OPEN_END = re.compile(r"<[/|!]?\w*\Z")
-_HALF = "\U0001f600".encode()[:3]
+from fakellm.contracts.verdicts import Skip
 
 
 @checks("utf8_split", on="consumer")
@@ -38,18 +42,7 @@ def utf8_split(consume: Consume, document: Document | None = None) -> None:
     """
     check_documents("utf8_split", consume, document, BYTES)
     if document is None:
-        _check_flushed(consume)
-
-
-def _check_flushed(consume: Consume) -> None:
-    """Raise if a text that ends inside a character looks whole; who ignores all that is no UTF-8 is let alone."""
-    whole, broken_inside, cut = b"The answer: 42", b"The \xffanswer: 42", b"The answer: 42" + _HALF
-    outcome = _outcome(consume, whole)
-    if not _shows(outcome, whole.decode()) or _outcome(consume, broken_inside).equals(outcome):
-        return
-    if _outcome(consume, cut).equals(outcome):
-        what = "the text ends inside a character, and nothing shows it: the decoder is not flushed"
-        raise broken("utf8_split", what, ("chunks", show([cut])), ("got", str(outcome)))
+        check_flushed(consume)
 
 
 @checks("grapheme", on="consumer")
@@ -60,48 +53,10 @@ def grapheme(consume: Consume, document: Document | None = None) -> None:
     half a UTF-8 sequence crashes whoever encodes or decodes it next. And all parts of such a character must come
     out, in order.
     """
-    if document is not None:
-        found = focused(document, "grapheme")
-        if found is None or not isinstance(document, Cuts):
-            raise Skip("nothing in the document is about it")
-        _check_pieces(consume, found)
-        return
-    for sample in usable(consume, GRAPHEMES):
-        _check_pieces(consume, focused(sample.document, "grapheme") or sample.document, ours(consume, "grapheme"))
-
-
-def _check_pieces(consume: Consume, document: Document, long: str = "") -> None:
-    """Check what a consumer that cuts text anew hands out: each piece by itself, and all together."""
-
-    def run(chunks: list[Any]) -> Any:
-        result = settle(consume(Stream(chunks)), list)
-        if not isinstance(result, list):
-            return result
-        if isinstance(chunks[0], str):
-            _refuse_halves(result)
-        return joined(result)
-
-    whole = document.apply(())
-    first = attempted(run, whole)
-    if isinstance(first.error, HalfCharacterError):
-        raise broken("grapheme", str(first.error), ("chunks", show(whole)))
-    run_document(document, consume, contract="grapheme", run=run, long=long)
-
-
-class HalfCharacterError(AssertionError):
-    """A piece that was handed out begins or ends inside a code point."""
-
-
-def _refuse_halves(pieces: list[Any]) -> None:
-    for number, piece in enumerate(pieces):
-        try:
-            if isinstance(piece, str):
-                piece.encode()
-            elif isinstance(piece, bytes):
-                piece.decode()
-        except UnicodeError:
-            msg = f"piece {number} of what it hands out, {piece!r}, begins or ends inside a code point"
-            raise HalfCharacterError(msg) from None
+    run = in_pieces(consume)
+    for found, long in documents_for("grapheme", consume, document, GRAPHEMES):
+        check_halves(run, found)
+        judge_consumer(found, consume, "grapheme", run=run, long=long)
 
 
 @checks("framing", on="consumer")
@@ -122,13 +77,8 @@ def line_ends(consume: Consume, document: Document | None = None) -> None:
     LF one by one sees an event end where none does.
     """
     check_documents("line_ends", consume, document, BODIES)
-    for separated, plain in BODIES if document is None else ():
-        if reason_against(consume, separated) and not reason_against(consume, plain):
-            what = "a line ends at U+2028 or U+0085 in the data of an event, as for str.splitlines and in no stream"
-            whole = separated.document.apply(())[0]
-            at = whole.index("\u2028".encode())
-            got = str(attempted(fed(consume, separated.document), [whole]))
-            raise broken("line_ends", what, ("chunks", f"…{whole[at - 12 : at + 12]!r}…"), ("got", got))
+    if document is None:
+        check_separators(consume)
 
 
 @checks("control_blocks", on="consumer")
@@ -151,71 +101,14 @@ def tags(consume: Consume, document: Document | None = None, *, whole_is_right: 
     if document is not None:
         check_documents("tags", consume, document)
         if not whole_is_right:
-            _check_open_end(consume, document)
+            check_open_end(consume, document)
         return
     try:
         check_documents("tags", consume, None, TAGS)
     except Skip:
-        if not _swallows(consume):
+        if not swallows(consume):
             raise
-    if form := _form(consume, "The answer: 1 and 2"):
-        for text in _OPEN_ENDS:
-            _check_released(consume, "tags", form(text))
-
-
-def _swallows(consume: Consume) -> bool:
-    """Tell whether a consumer shows a plain text, and of one with `1 < 2` in it not even the begin."""
-    form = _form(consume, "The answer: 1 and 2")
-    if form is None:
-        return False
-    outcome = _outcome(consume, form("The answer: 1 < 2"))
-    return outcome.error is None and not _shows(outcome, "The answer: 1 < 2")
-
-
-def _check_open_end(consume: Consume, document: Document) -> None:
-    """Raise if a document that ends like the begin of a tag comes to what it does without that end.
-
-    A consumer is let alone for which a character at that place makes no difference, or a `<` anywhere.
-    """
-    whole = document.whole if isinstance(document, Cuts) else ""
-    text = whole.decode("latin-1") if isinstance(whole, bytes) else whole
-    found = _OPEN_END.search(text)
-    if not found or not found.start():
-        return
-    head = text[: found.start()]
-    tails = ("", found[0], "x", " x", "< x")
-    without, outcome, said, spaced, less = (
-        _outcome(consume, (head + tail).encode("latin-1") if isinstance(whole, bytes) else head + tail)
-        for tail in tails
-    )
-    if outcome.equals(without) and not outcome.error and not said.equals(without) and not less.equals(spaced):
-        what = f"the end, {found[0]!r}, is never delivered: what is held back is never released"
-        raise broken("tags", what, ("chunks", document.shown(())), ("got", str(outcome)))
-
-
-def _outcome(consume: Consume, whole: str | bytes) -> Outcome:
-    return attempted(fed(consume, Cuts(whole)), [whole])
-
-
-def _shows(outcome: Outcome, text: str | bytes) -> bool:
-    """Tell whether a text is in a result as it is."""
-    written = repr(text).removeprefix("b")[1:-1]
-    return outcome.error is None and written in repr(outcome.value)
-
-
-def _form(consume: Consume, text: str) -> Callable[[str], str | bytes] | None:
-    """Return what makes of a text the kind that a consumer takes and shows as it is; None if it takes neither."""
-    forms: tuple[Callable[[str], str | bytes], ...] = (str, str.encode)
-    return next((form for form in forms if _shows(_outcome(consume, form(text)), text)), None)
-
-
-def _check_released(consume: Consume, contract: str, text: str | bytes) -> None:
-    """Raise unless a consumer that delivers plain text delivers this one: it only begins like what is held back."""
-    outcome = _outcome(consume, text)
-    if not _shows(outcome, text):
-        what = f"not all of {text!r} is delivered: what is held back is never released"
-        raise broken(contract, what, ("chunks", show([text])), ("got", str(outcome)))
-    run_document(Cuts(text, focus="tags"), consume, contract=contract, examples=0)
+    check_open_ends(consume)
 
 
 @checks("stop_sequence", on="consumer")
@@ -226,25 +119,14 @@ def stop_sequence(consume: Consume, document: Document | None = None, *, stop: t
     """
     if document is not None:
         check_documents("stop_sequence", consume, document)
-        _check_unshown(consume, document, getattr(document, "stop", ()))
+        check_unshown(consume, document, getattr(document, "stop", ()))
         return
     if not stop:
         raise Skip("give stop=, the stop sequence that the consumer looks for")
     for sample in usable(consume, stopped(stop)):
         check_documents("stop_sequence", consume, sample.document)
-        _check_unshown(consume, sample.document, stop)
-    if form := _form(consume, "The answer"):
-        for word in stop:
-            if len(word) > 1:
-                _check_released(consume, "stop_sequence", form(f"The answer {word[:-1]}"))
-
-
-def _check_unshown(consume: Consume, document: Document, stop: tuple[str, ...]) -> None:
-    outcome = attempted(fed(consume, document), document.apply(()))
-    shown = outcome.value if isinstance(outcome.value, str) else ""
-    if word := next((word for word in stop if word in shown), None):
-        what = f"the stop sequence {word!r} is shown, even where it comes whole"
-        raise broken("stop_sequence", what, ("chunks", document.shown(())), ("got", str(outcome)))
+        check_unshown(consume, sample.document, stop)
+    check_near_misses(consume, stop)
 
 
 @checks("partial_json", on="consumer")

@@ -6,13 +6,12 @@ A cut is a position in the document. One that comes twice makes an empty chunk t
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from fakellm.contracts.consumers.arrivals import joined
-from fakellm.contracts.consumers.places import RANKS, TELLING, hot_places, is_mark, places_of
+from fakellm.contracts.consumers.places import RANKS, TELLING, Places, is_mark, survey
 from fakellm.contracts.documents import Moves
 from fakellm.errors import ContractUsageError
 
@@ -29,6 +28,7 @@ _SHOWN_CHUNKS = 8
 _MOST, _LEAST, _UNITS = 2_500, 60, 1_000_000
 _DENSE = 10_000
 _EXAMPLES = 100
+_PLAIN = 12
 
 
 def limit_for(length: int) -> int:
@@ -76,19 +76,35 @@ class Cuts:
 
     @property
     def _places(self) -> tuple[str, ...]:
-        return places_of(self.whole, self.stop)
+        return self._survey.names
+
+    @cached_property
+    def _survey(self) -> Places:
+        return survey(self.whole, self.stop)
 
     @property
     def examples(self) -> int:
         """How many examples of the strategy are tried by default."""
         return examples_for(len(self.whole))
 
-    @cached_property
-    def plain(self) -> list[int]:
-        """The positions where nothing is special, those beside markup and the like first."""
+    @property
+    def text(self) -> str:
+        """What it says; of bytes each as one letter, for who looks for ASCII."""
+        return self.whole if isinstance(self.whole, str) else self.whole.decode("latin-1")
+
+    def of(self, contract: str) -> Cuts | None:
+        """Return the document with the moves for one contract, or None if it has none."""
+        found = replace(self, focus=contract)
+        return found if found.positions or found.may_be_empty else None
+
+    def plainer(self, moves: Moves) -> list[Moves]:
+        """Return cuts where nothing is special: what fails there as well is not about white space or the end."""
+        if self.contract(moves) != "whitespace_tail":
+            return []
         allowed = {place for place in self.positions if self._places[place] == "text"}
         hot = [place for place in self.hot if place in allowed]
-        return [*hot, *sorted(allowed.difference(hot))]
+        places = [*hot, *sorted(allowed.difference(hot))]
+        return [(place,) for place in (*places[:_PLAIN], *spread(places[_PLAIN:], _PLAIN))]
 
     @cached_property
     def positions(self) -> list[int]:
@@ -99,12 +115,7 @@ class Cuts:
     def hot(self) -> list[int]:
         """The positions where cuts hurt most."""
         allowed = set(self.positions)
-        return [place for place in hot_places(self.whole, self._places) if place in allowed]
-
-    @property
-    def applies(self) -> bool:
-        """Whether there is anything to cut."""
-        return bool(self.positions) or self.may_be_empty
+        return [place for place in self._survey.hot if place in allowed]
 
     @property
     def may_be_empty(self) -> bool:
@@ -219,6 +230,15 @@ def _head_and_tail(chunk: str | bytes) -> str:
 def quoted(chunk: str | bytes) -> str:
     """Return the chunk as Python writes it; a mark that would sit on the quote is escaped."""
     text = repr(chunk)
-    if isinstance(chunk, str) and chunk and is_mark(chunk[0]) and text[1] == chunk[0]:
+    if isinstance(chunk, str) and not chunk[:1].isascii() and is_mark(chunk[0]) and text[1] == chunk[0]:
         return text[0] + ascii(chunk[0])[1:-1] + text[2:]
     return text
+
+
+def joined(pieces: list[Any]) -> Any:
+    """Return the text that the pieces add up to where all are text or all are bytes, else the pieces."""
+    if all(isinstance(piece, str) for piece in pieces):
+        return "".join(pieces)
+    if all(isinstance(piece, bytes) for piece in pieces):
+        return b"".join(pieces)
+    return pieces

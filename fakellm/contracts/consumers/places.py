@@ -10,6 +10,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from functools import lru_cache
+from typing import NamedTuple
 
 RANKS = ("utf8_split", "grapheme", "stop_sequence", "tags", "partial_json", "whitespace_tail", "text")
 """The names of places, the most telling first. `text` is a place where nothing is special."""
@@ -26,7 +27,20 @@ _SKIN_TONES = range(0x1F3FB, 0x1F400)
 _FLAG_LETTERS = range(0x1F1E6, 0x1F200)
 
 
+class Places(NamedTuple):
+    """The name of each place, from before the first unit to after the last, and the places where cuts hurt most."""
+
+    names: tuple[str, ...]
+    hot: list[int]
+
+
 @lru_cache(maxsize=16)
+def survey(whole: str | bytes, stop: tuple[str, ...] = ()) -> Places:
+    """Return what lies at the places of a text."""
+    names = places_of(whole, stop)
+    return Places(names, _hot_places(whole, names))
+
+
 def places_of(whole: str | bytes, stop: tuple[str, ...] = ()) -> tuple[str, ...]:
     """Return the name of each place from before the first unit of the text to after its last."""
     if isinstance(whole, str):
@@ -110,7 +124,7 @@ def is_mark(character: str) -> bool:
     return unicodedata.category(character) in ("Mn", "Mc", "Me") or ord(character) in _SKIN_TONES
 
 
-def hot_places(whole: str | bytes, names: tuple[str, ...]) -> list[int]:
+def _hot_places(whole: str | bytes, names: tuple[str, ...]) -> list[int]:
     """Return the places where cuts hurt most: beside markup, quotes, escapes, line ends, and inside characters."""
     units = whole if isinstance(whole, str) else whole.decode("latin-1")
     return [

@@ -1,19 +1,25 @@
-"""The documents that consumers are checked on when nobody gives others."""
+"""The documents that consumers are checked on: the one that is given, or of ours those that the consumer can read."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from fakellm.contracts.consumers.cuts import Cuts
+from fakellm.contracts.consumers.attempt import Consume, on_whole
+from fakellm.contracts.consumers.cuts import Cuts, joined
+from fakellm.contracts.consumers.given import name_of
 from fakellm.contracts.consumers.sse_moves import SSEBody
-from fakellm.contracts.documents import Document
+from fakellm.contracts.consumers.verdict import judge_consumer
+from fakellm.contracts.documents import Document, focused
+from fakellm.contracts.verdicts import Skip
+from fakellm.errors import clip
 from fakellm.wire.sse import SSE, encode_sse
 
 _WORD = "answer"
 _END = "here"
+_REASON = 100
 _SAID = "The answer is here, f\u00fcr \U0001f600"
 _SEPARATED = "The answer\u2028is\u0085here, f\u00fcr \U0001f600"
 """With characters that end a line for `str.splitlines`, and in no event stream."""
@@ -90,3 +96,59 @@ GRAPHEMES = _texts(
 JSON = _texts('{"answer": "K\\u00f6ln \\ud83d\\ude00 \\"x\\"\\n", "n": -12.5e3, "ok": true, "in": [{"a": ""}, null]}')
 BYTES = ((Sample(Cuts("The answer: f\u00fcr \u65e5\u672c \U0001f600 e\u0301".encode())), *BODIES[0], *BODIES[1]),)
 """Groups of samples; a consumer is checked on the first of each group that it can read."""
+
+
+# -- which of them a consumer is checked on ---------------------------------------------------------------
+
+
+def check_documents(
+    contract: str, consume: Consume, document: Document | None, samples: Iterable[tuple[Sample, ...]] = ()
+) -> None:
+    """Check a consumer on the document, or on samples. Raises `Skip` where there is nothing to check."""
+    for found, long in documents_for(contract, consume, document, samples):
+        judge_consumer(found, consume, contract, long=long)
+
+
+def documents_for(
+    contract: str, consume: Consume, document: Document | None, samples: Iterable[tuple[Sample, ...]]
+) -> list[tuple[Document, str]]:
+    """Return the document with the moves for one contract, or of each group of samples the first that it can read.
+
+    Beside each stands the call that replays a failure on it, where it is ours: nobody wants to paste those. Raises
+    `Skip` where there is nothing to check.
+    """
+    if document is None:
+        replay = f"check_consumer({name_of(consume)}, contracts={contract!r}, $)"
+        ours = [sample.document for sample in usable(consume, samples)]
+        return [(focused(sample, contract) or sample, replay) for sample in ours]
+    found = focused(document, contract)
+    if found is None:
+        raise Skip("nothing in the document is about it")
+    return [(found, "")]
+
+
+def usable(consume: Consume, groups: Iterable[tuple[Sample, ...]]) -> list[Sample]:
+    """Return of each group the first sample that the consumer can read. Raises `Skip` if there is none."""
+    found, reasons = [], []
+    for group in groups:
+        for sample in group:
+            reason = reason_against(consume, sample)
+            if reason is None:
+                found.append(sample)
+                break
+            reasons.append(reason)
+    if not found:
+        raise Skip("; ".join(dict.fromkeys(reasons)) + "; give a document that it is made for")
+    return found
+
+
+def reason_against(consume: Consume, sample: Sample) -> str | None:
+    """Return why a consumer is not made for a sample, or None if it is."""
+    outcome = on_whole(consume, sample.document)
+    kind = type(sample.document.apply(())[0]).__name__
+    if outcome.error is not None:
+        return f"it does not take {kind}: {clip(str(outcome), _REASON)}"
+    if isinstance(sample.document, SSEBody) and "data:" in repr(outcome.value):
+        return "it hands event streams on as they are"
+    value = joined(outcome.value) if isinstance(outcome.value, list) else outcome.value
+    return None if sample.word in repr(value) else f"of {kind} it makes {clip(repr(value), _REASON)}"

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -103,16 +103,17 @@ class SSEBody:
         return [what for what in INSERTS if what != "bom" or self._borders[0] == 0]
 
     @cached_property
-    def _positions(self) -> list[int]:
+    def positions(self) -> list[int]:
+        """Where it is cut."""
         everywhere = range(1, len(self.body))
         if self.focus in (None, "control_blocks"):
             return list(everywhere)
         return [place for place in everywhere if self._place(place) == self.focus]
 
-    @property
-    def applies(self) -> bool:
-        """Whether there are moves for the contract in focus."""
-        return self.focus in ("line_ends", "control_blocks") or bool(self._positions)
+    def of(self, contract: str) -> SSEBody | None:
+        """Return the document with the moves for one contract, or None if it has none."""
+        found = replace(self, focus=contract)
+        return found if contract in ("line_ends", "control_blocks") or found.positions else None
 
     def _place(self, place: int) -> str:
         """Return the contract that a consumer breaks which fails for a cut here."""
@@ -197,7 +198,7 @@ class SSEBody:
     def _byte_cuts(self) -> Cuts:
         """Return the bytes as a document, with the cuts that are in focus."""
         cuts = Cuts(self.body, empty=self._may_be_empty)
-        cuts.__dict__["positions"] = self._positions
+        cuts.__dict__["positions"] = self.positions
         return cuts
 
     def _transcoded(self) -> Iterator[Moves]:

@@ -11,7 +11,8 @@ from typing import Any
 
 from fakellm.contracts.attempts import PATIENCE, Attempt, attempt
 from fakellm.contracts.catalogue import CATALOGUE, checks
-from fakellm.contracts.consumers.arrivals import Stream, joined
+from fakellm.contracts.consumers.attempt import Stream
+from fakellm.contracts.consumers.cuts import joined
 from fakellm.contracts.faults.sweep import Failure, contract_of, plan_of, report
 from fakellm.contracts.faults.ways import Faulty, Only, ended
 from fakellm.contracts.verdicts import Report, Skip, Verdict, broken

@@ -10,8 +10,8 @@ import sys
 from functools import cache
 
 from fakellm.contracts.catalogue import checks
-from fakellm.contracts.consumers.feeding import Consume, check_documents
-from fakellm.contracts.consumers.samples import Sample
+from fakellm.contracts.consumers.attempt import Consume
+from fakellm.contracts.consumers.samples import Sample, check_documents
 from fakellm.contracts.documents import Document
 from fakellm.contracts.structured.document import Structured, document_of
 from fakellm.script.events import Event, Finish, Text, ToolCall, Usage
@@ -56,7 +56,7 @@ def _check(
     Objects of the SDK are among them if a consumer could know them. Its result shows one of the words if it can.
     """
     found = _documents(*events, sdk="openai" in sys.modules) if document is None else ()
-    about = [document.of(contract) for document in found if contract in document.contracts]
+    about = [one for each in found if (one := each.of(contract)) is not None]
     check_documents(contract, consume, document, [tuple(Sample(one, word) for one in about for word in words)])
 
 

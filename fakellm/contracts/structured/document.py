@@ -83,9 +83,9 @@ class Structured:
         """How the document is written in Python; None where chunks are objects of types that are not ours."""
         return repr(list(self.stream.chunks)) if self.written is None and self.form is as_dict else self.written
 
-    def of(self, contract: str) -> Structured:
-        """Return the document with the moves for one contract alone."""
-        return replace(self, only=contract)
+    def of(self, contract: str) -> Structured | None:
+        """Return the document with the moves for one contract alone, or None if it has none."""
+        return replace(self, only=contract) if contract in self.contracts else None
 
     @cached_property
     def contracts(self) -> frozenset[str]:
