@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 import textwrap
 
 import loopback
+import preloaded  # noqa: F401
 import pytest
 import yaml
 
 from fakellm import FakeProvider
-
-for _name in (  # so that not each of the projects below has to import them anew
-    "openai", "trio", "aiohttp", "vcr", "httpcore", "httpcore2", "requests", "fakellm.http.aiohttp", "fakellm.http.tape",
-    "fakellm.cassette.tape", "fakellm.wire.openai.chat",
-):  # fmt: skip
-    importlib.import_module(_name)
 
 QUIET = ("-p", "no:cacheprovider", "-p", "no:langsmith_plugin", "-p", "no:hypothesispytest", "-p", "no:asyncio")
 APP = textwrap.dedent(

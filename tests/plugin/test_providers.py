@@ -6,13 +6,8 @@ import gc
 import importlib.util
 import textwrap
 
+import preloaded  # noqa: F401
 import pytest
-
-for _name in (  # so that not each of the projects below has to import them anew
-    "openai", "anthropic", "google.genai", "respx", "trio", "aiohttp",
-    "fakellm.http.aiohttp", "fakellm.wire.openai.chat", "fakellm.wire.anthropic.messages",
-):  # fmt: skip
-    importlib.import_module(_name)
 
 QUIET = ("-p", "no:cacheprovider", "-p", "no:langsmith_plugin", "-p", "no:hypothesispytest", "-p", "no:asyncio")
 APP = textwrap.dedent(

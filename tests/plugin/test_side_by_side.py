@@ -6,21 +6,13 @@ pytest-httpx2 pytest-asyncio pytest-xdist syrupy` provide them.
 
 from __future__ import annotations
 
-import contextlib
 import gc
-import importlib
 import sys
 import textwrap
 import warnings
 
+import preloaded  # noqa: F401
 import pytest
-
-for _name in (  # so that not each of the projects below has to import them anew
-    "openai", "hypothesis.strategies", "hypothesis.internal.observability", "respx", "yaml", "trio", "pytest_asyncio",
-    "pytest_httpx2", "syrupy", "aiohttp", "fakellm.http.aiohttp", "fakellm.wire.openai.chat",
-):  # fmt: skip
-    with contextlib.suppress(ImportError):
-        importlib.import_module(_name)
 
 QUIET = ("-p", "no:cacheprovider", "-p", "no:langsmith_plugin")
 APP = textwrap.dedent(

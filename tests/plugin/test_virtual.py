@@ -7,12 +7,8 @@ import textwrap
 import time
 import warnings
 
-import anthropic  # noqa: F401 - loaded before pytester, which unloads what a test of its own loads first
-import openai
+import preloaded  # noqa: F401
 import pytest
-import trio  # noqa: F401
-import vcr  # noqa: F401
-import yaml  # noqa: F401
 
 QUIET = ("-p", "no:cacheprovider", "-p", "no:langsmith_plugin", "-p", "no:hypothesispytest", "-p", "no:asyncio")
 IMPORTS = """
@@ -27,7 +23,6 @@ SLEEP = time.sleep
 
 @pytest.fixture
 def run(pytester):
-    openai.OpenAI(api_key="k").chat.completions
 
     def run(test, *options):
         pytester.makepyfile(test_app=IMPORTS + textwrap.dedent(test))

@@ -11,10 +11,8 @@ import textwrap
 import warnings
 from types import SimpleNamespace
 
-import anyio.to_thread  # noqa: F401 - loaded before pytester, which unloads what a test of its own loads first
-import openai
+import preloaded  # noqa: F401
 import pytest
-import trio  # noqa: F401
 
 from _fakellm_pytest import virtual
 
@@ -34,7 +32,6 @@ def is_virtual():
 
 @pytest.fixture
 def run(pytester):
-    openai.OpenAI(api_key="k").chat.completions
 
     def run(test, *options, **files):
         pytester.makepyfile(test_app=IMPORTS + textwrap.dedent(test), **files)
