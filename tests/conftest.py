@@ -18,6 +18,8 @@ settings.load_profile("fakellm")
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config):
     """Run all tests on all processors, where pytest-xdist is installed; a few, or in a debugger, in this process."""
+    if hasattr(config, "workerinput"):  # in a worker, which would start workers of its own, and those others
+        return
     options = config.option
     everything = config.args_source is config.ArgsSource.TESTPATHS and not (options.usepdb or options.collectonly)
     if everything and getattr(options, "numprocesses", 0) is None and options.dist == "no":
