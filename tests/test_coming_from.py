@@ -21,6 +21,7 @@ from langchain_core.language_models import FakeListChatModel, GenericFakeChatMod
 from langchain_core.messages import AIMessage
 from loopback import Pieces
 from places import ROOT
+from vectors import each
 
 from fakellm import (  # some for the table, whose right side is evaluated here
     FakeChatModel,
@@ -283,7 +284,7 @@ RIGHT = [
 ]
 
 
-@pytest.mark.parametrize("code", RIGHT)
+@each("code", RIGHT)
 def test_what_you_write_can_be_written(code):
     fake_openai = FakeProvider("openai")
     fake_openai.otherwise("first")

@@ -12,6 +12,7 @@ from functools import cache
 import pytest
 import yaml
 from places import ROOT
+from vectors import each
 
 import fakellm
 
@@ -176,7 +177,7 @@ def test_no_two_files_point_at_each_other_not_even_for_types():
 # -- what a room offers -------------------------------------------------------------------------------
 
 
-@open_rooms
+@each(open_rooms)
 def test_the_names_that_a_room_offers_are_those_that_type_checkers_see(folder):
     tree = ast.parse((folder / "__init__.py").read_text())
     typed = next(node for node in tree.body if is_for_types_only(node))
@@ -190,7 +191,7 @@ def test_the_names_that_a_room_offers_are_those_that_type_checkers_see(folder):
     assert set(room.__all__) <= set(dir(room))
 
 
-@open_rooms
+@each(open_rooms)
 def test_the_reference_has_the_names_that_a_room_offers(folder):
     room = importlib.import_module(".".join(folder.relative_to(ROOT).parts))
     page = ROOT / "docs" / "reference" / f"{room.__name__.removeprefix('fakellm.')}.md"
@@ -200,7 +201,7 @@ def test_the_reference_has_the_names_that_a_room_offers(folder):
     assert sorted(named) == sorted({*room.__all__, *(["strategies"] if folder.name == "contracts" else [])})
 
 
-@open_rooms
+@each(open_rooms)
 def test_no_file_has_the_name_that_its_room_offers(folder):
     room = importlib.import_module(".".join(folder.relative_to(ROOT).parts))
 

@@ -12,6 +12,7 @@ import corpus
 import pytest
 import yaml
 from vcr.request import Request
+from vectors import each
 
 from fakellm.cassette.dialects import read, read_tape
 from fakellm.cassette.format import JSON, YAML, CassetteError
@@ -48,7 +49,7 @@ def text_of(file):
 
 
 @corpus.needs_corpus
-@pytest.mark.parametrize("row", tapes())
+@each("row", tapes())
 def test_a_tape_of_the_corpus_is_read_and_gives_the_bytes_that_were_streamed(row):
     tape = read_tape(text_of(row["file"]), row["file"])
 
@@ -64,8 +65,8 @@ def test_a_tape_of_the_corpus_is_read_and_gives_the_bytes_that_were_streamed(row
 
 
 @corpus.needs_corpus
-@pytest.mark.parametrize("row", tapes())
-@pytest.mark.parametrize(("serializer", "name"), [(YAML, "t.yaml"), (JSON, "t.json")], ids=["yaml", "json"])
+@each("row", tapes())
+@each(("serializer", "name"), [(YAML, "t.yaml"), (JSON, "t.json")], ids=["yaml", "json"])
 def test_a_tape_of_the_corpus_comes_back_from_our_own_form(row, serializer, name):
     tape = read_tape(text_of(row["file"]), row["file"])
     pairs = [{"request": request._to_dict(), "response": response} for request, response in tape.pairs]
@@ -77,7 +78,7 @@ def test_a_tape_of_the_corpus_comes_back_from_our_own_form(row, serializer, name
 
 
 @corpus.needs_corpus
-@pytest.mark.parametrize("row", tapes())
+@each("row", tapes())
 def test_a_tape_of_the_corpus_is_read_alike_as_json(row):
     document = corpus.cassette(row["file"])
     if b"\\xff" in repr(document).encode() or row["dialect"] == "ruby-vcr":

@@ -16,6 +16,7 @@ from vcr.request import Request
 from vcr.serialize import deserialize as vcr_deserialize
 from vcr.serialize import serialize as vcr_serialize
 from vcr.serializers import jsonserializer, yamlserializer
+from vectors import each
 
 from fakellm.cassette.dialects import read
 from fakellm.cassette.emit import to_yaml
@@ -75,8 +76,8 @@ def test_a_body_comes_back_byte_for_byte(serializer, name, body):
     assert response["stream"] == streamed(body, len(body))
 
 
-@pytest.mark.parametrize("body", [*HARD, *AWKWARD], ids=ascii)
-@both
+@each("body", [*HARD, *AWKWARD], ids=ascii)
+@each(both)
 def test_what_trips_serializers_comes_back_here_and_in_vcrpy(serializer, name, body):
     text = serializer.serialize(tape(body.encode(), request=body.encode()))
 
@@ -86,7 +87,7 @@ def test_what_trips_serializers_comes_back_here_and_in_vcrpy(serializer, name, b
     assert asked.body == body.encode()
 
 
-@pytest.mark.parametrize("body", [*HARD, *AWKWARD], ids=ascii)
+@each("body", [*HARD, *AWKWARD], ids=ascii)
 def test_the_yaml_is_the_same_to_the_reader_that_is_written_in_python(body):
     text = YAML.serialize(tape(body.encode()))
 
@@ -305,7 +306,7 @@ def broken(old, new, name="t.yaml"):
     return refusal(GOOD.replace(old, new, 1), name)
 
 
-@pytest.mark.parametrize(
+@each(
     ("old", "new", "message"),
     [
         ("version: 1", "version: 3", "t.yaml, line 2, version: version 3 is unknown; this fakellm reads version 1"),
@@ -363,7 +364,7 @@ def test_a_problem_is_named_with_file_line_and_field(old, new, message):
         assert broken(old, new) == message
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "message"),
     [
         ("", ("t.yaml, line 1, the document: a cassette is a mapping with interactions (vcrpy, go-vcr) or "

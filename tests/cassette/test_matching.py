@@ -17,6 +17,7 @@ import trio
 import yaml
 from taping import CHUNKED, CUTS, On, fetch, flavours, libraries, stored, tape
 from vcr.request import Request
+from vectors import each
 
 from fakellm import FakeProvider
 from fakellm.cassette.format import CassetteError
@@ -91,7 +92,7 @@ def test_requests_that_say_the_same_are_the_same_for_matching_and_for_merging(on
     assert hash(key(one)) == hash(key(other))
 
 
-@pytest.mark.parametrize(("one", "other", "why"), [case[1:] for case in OTHER], ids=[case[0] for case in OTHER])
+@each(("one", "other", "why"), [case[1:] for case in OTHER], ids=[case[0] for case in OTHER])
 def test_requests_that_say_something_else_are_others_for_matching_and_for_merging(one, other, why):
     assert differences(other, one) == [why]
     assert key_of(MATCH_ON)(one) != key_of(MATCH_ON)(other)

@@ -21,6 +21,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from strategies import modest
 from vcr.request import Request
+from vectors import each
 
 from fakellm.cassette.hunting import find
 from fakellm.cassette.redaction import Redactor
@@ -295,7 +296,7 @@ def redactor(*secrets, **environ):
 known = {**KINDS, **NAMELESS}
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@each("kind", KINDS)
 def test_the_form_of_a_key_gives_it_away_in_every_place(kind):
     secret = KINDS[kind]
     for place, plant in PLACES.items():
@@ -307,7 +308,7 @@ def test_the_form_of_a_key_gives_it_away_in_every_place(kind):
         assert_sound(pair, after)
 
 
-@pytest.mark.parametrize(
+@each(
     ("how", "kind"),
     [(how, kind) for how in ("named", "sent", "environment") for kind in (NAMELESS if how == "environment" else known)],
 )
@@ -360,7 +361,7 @@ def sending(place, secret):
     return request_of(parts.get("uri", URL), parts.get("body", b"{}"), **parts.get("headers", {}))
 
 
-@pytest.mark.parametrize("place", SENT)
+@each("place", SENT)
 def test_a_credential_is_replaced_where_it_was_sent_and_wherever_it_is_echoed(place):
     secret, other = NAMELESS["mistral"], NAMELESS["azure-classic"]
     redacts = redactor()
@@ -384,7 +385,7 @@ def test_a_tape_made_with_one_key_matches_a_request_with_any_other(key):
     assert (stored.uri, stored.body) == (sent.uri, sent.body)
 
 
-@pytest.mark.parametrize("place", PLACES)
+@each("place", PLACES)
 def test_redacting_twice_changes_nothing_and_the_given_pair_stays(place):
     pair = PLACES[place](KINDS["anthropic"])
     given_pair = deepcopy(pair)
@@ -699,7 +700,7 @@ HARMLESS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("document", HARMLESS, ids=lambda document: next(iter(document)))
+@each("document", HARMLESS, ids=lambda document: next(iter(document)))
 def test_what_only_looks_secret_stays(document):
     body = sse(document, {**document, "n": 2})
     pair = request_of(body=json.dumps(document).encode()), response_of(body)
@@ -719,13 +720,13 @@ HEADERS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("text", ["API_KEY=~", "export my_secret='~'", "password: ~", "aws_secret_access_key = ~"])
-@pytest.mark.parametrize("kind", ["mistral", "azure-classic", "aws-secret", "uuid"])
+@each("text", ["API_KEY=~", "export my_secret='~'", "password: ~", "aws_secret_access_key = ~"])
+@each("kind", ["mistral", "azure-classic", "aws-secret", "uuid"])
 def test_a_value_given_to_a_secret_name_is_replaced_in_a_text(text, kind):
     assert redactor().text(text.replace("~", NAMELESS[kind])) == text.replace("~", PLACEHOLDER)
 
 
-@pytest.mark.parametrize("name", HEADERS)
+@each("name", HEADERS)
 def test_headers_that_only_sound_secret_stay(name):
     request, response = redactor().interaction(
         request_of(**{name: HEADERS[name]}), response_of(**{name: HEADERS[name]})

@@ -15,6 +15,7 @@ from consumers import BROKEN, RIGHT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import modest
+from vectors import each
 
 from fakellm import Script
 from fakellm.contracts.catalogue import CATALOGUE
@@ -47,7 +48,7 @@ def line(error, label):
 # -- the mistakes -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("contract", "consume"), BROKEN, ids=lambda value: getattr(value, "__name__", value))
+@each(("contract", "consume"), BROKEN, ids=lambda value: getattr(value, "__name__", value))
 def test_each_mistake_breaks_its_contract(contract, consume):
     report = check_consumer(consume, contracts=contract, stop="END")
 
@@ -92,7 +93,7 @@ CLASSICS = [
 ]
 
 
-@pytest.mark.parametrize(("contract", "consume", "document", "options"), CLASSICS)
+@each(("contract", "consume", "document", "options"), CLASSICS)
 def test_the_smallest_counter_example_names_the_contract(contract, consume, document, options):
     @any_chunking(document, **options)
     def test(chunks):
@@ -458,7 +459,7 @@ async def _agenerator(chunks):
     yield 1
 
 
-@pytest.mark.parametrize(
+@each(
     ("arguments", "options", "test", "match"),
     [
         ((), {}, ok, "give a document"),
@@ -874,7 +875,7 @@ def test_as_many_examples_as_are_asked_for():
 TEXTS = ["", "a", "ab", THINK, "a\u0301b", RUSSIAN_DOLL, "x" * 50, "END EN E", '{"a": [1, "\\n"]}', " \n "]
 
 
-@pytest.mark.parametrize("whole", [*TEXTS[1:], *(text.encode() for text in TEXTS[1:]), b"\xff\x80a"])
+@each("whole", [*TEXTS[1:], *(text.encode() for text in TEXTS[1:]), b"\xff\x80a"])
 def test_every_set_of_cuts_gives_the_document(whole):
     document = Cuts(whole, stop=("END",))
 
@@ -928,7 +929,7 @@ def test_the_names_of_places():
     assert {*places_of("a fine end")[-3:]} == {"whitespace_tail"}
 
 
-@pytest.mark.parametrize(("body", "is_stream"), [
+@each(("body", "is_stream"), [
     (BODY, True), (b"data: x", True), (b": hi\n\ndata:\n\n", True), (b"\xef\xbb\xbfdata: x\r\r", True),
     (b"data", False), (b"database: x", False), (b"hello\ndata: x\n\n", False), (b'{"data": 1}', False), (b": x\n\n", False),
 ])  # fmt: skip
@@ -1006,7 +1007,7 @@ def test_a_report_on_our_own_long_documents_can_be_replayed():
         assert line(again[contract], "tried").startswith("3 variants")
 
 
-@pytest.mark.parametrize(("contract", "consume"), BROKEN, ids=lambda value: getattr(value, "__name__", value))
+@each(("contract", "consume"), BROKEN, ids=lambda value: getattr(value, "__name__", value))
 def test_each_failure_can_be_replayed_by_its_line_and_by_its_contract(contract, consume):
     stop = "END" if contract == "stop_sequence" else ()
     verdict = check_consumer(consume, contracts=contract, stop=stop)[contract]

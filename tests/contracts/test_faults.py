@@ -10,6 +10,7 @@ import re
 import threading
 
 import pytest
+from vectors import each
 
 from fakellm import FakeChatModel, FakeLLM, Finish, Script, Text, ToolCall, disconnect, provider_error, stall
 from fakellm.contracts.catalogue import CATALOGUE
@@ -646,8 +647,8 @@ async def ahanging(chunks):
     return found
 
 
-@pytest.mark.parametrize("name", CHECKED)
-@pytest.mark.parametrize("document", [None, "some words", b"some bytes", Script("a", "b"), ["x", "y"]], ids=repr)
+@each("name", CHECKED)
+@each("document", [None, "some words", b"some bytes", Script("a", "b"), ["x", "y"]], ids=repr)
 def test_consumers_that_hand_errors_on_keep_the_contract(name, document):
     check = CATALOGUE[name].checks["consumer"]
 

@@ -6,6 +6,7 @@ import asyncio
 from types import SimpleNamespace
 
 import pytest
+from vectors import each
 
 from fakellm import FakeLLM, Script
 from fakellm.clock.blocked import VirtualDeadlockError
@@ -135,7 +136,7 @@ def test_what_is_said_again_is_a_replay(app):
     assert "which says the beginning again" in report["retry_midstream"].detail
 
 
-@pytest.mark.parametrize(
+@each(
     ("shown", "whole", "again"),
     [
         ("A ", "A long answer", False),

@@ -8,6 +8,7 @@ import re
 
 import openai
 import pytest
+from vectors import each
 
 from fakellm import FakeProvider, Finish, Pause, Script, ToolCall
 from fakellm.contracts.interleavings import every_interleaving
@@ -537,7 +538,7 @@ async def failing(a, b):
     raise KeyError("always")
 
 
-@pytest.mark.parametrize(
+@each(
     ("arguments", "options", "message"),
     [
         ((), {}, "no streams to interleave"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace as Object
 
-import pytest
+from vectors import each
 
 from fakellm import Usage
 from fakellm.contracts.streams.projections import UNKNOWN, finish_of, joined, text_of, usage_of
@@ -29,7 +29,7 @@ LANGCHAIN = Object(
 COUNTED = Object(content="Hi", usage_metadata={"input_tokens": 1, "output_tokens": 2})
 
 
-@pytest.mark.parametrize(
+@each(
     ("chunk", "text"),
     [
         (None, ""), ("Hi", "Hi"), (CHAT, "Hi"), (LAST, ""), (ANSWER, "Hi"), (LEGACY, "Hi"), ({"choices": []}, ""),
@@ -42,7 +42,7 @@ def test_text(chunk, text):
     assert text_of(chunk) == text
 
 
-@pytest.mark.parametrize(
+@each(
     ("chunk", "reason"),
     [
         ("Hi", UNKNOWN), (CHAT, None), (LAST, "stop"), ({"choices": []}, None), (STOP, "end_turn"), (DELTA, None),
@@ -54,7 +54,7 @@ def test_finish(chunk, reason):
     assert finish_of(chunk) == reason
 
 
-@pytest.mark.parametrize(
+@each(
     ("chunk", "usage"),
     [
         ("Hi", UNKNOWN), (LAST, (1, 2)), (STOP, (None, 2)), (COUNTED, (1, 2)), (LANGCHAIN, None), (CHAT, UNKNOWN),

@@ -13,6 +13,7 @@ from queue import Full, Queue
 
 import pytest
 from kinds import KINDS
+from vectors import each
 
 import fakellm.contracts.streams.check as room
 from fakellm import FakeChatModel, FakeLLM, Runnable
@@ -654,7 +655,7 @@ cases = pytest.mark.parametrize(
 )
 
 
-@cases
+@each(cases)
 def test_a_broken_stream_is_caught(name, bad, good, options):
     report = check_stream(bad, contracts=[name], **options)
 
@@ -666,7 +667,7 @@ def test_a_broken_stream_is_caught(name, bad, good, options):
     assert caught.value.contract == name
 
 
-@cases
+@each(cases)
 def test_a_stream_that_keeps_the_contract_passes(name, bad, good, options):
     report = check_stream(good, contracts=[name], **options)
 
@@ -766,7 +767,7 @@ async def amake(source):
     return source
 
 
-@pytest.mark.parametrize(
+@each(
     ("make", "options", "message"),
     [
         (lambda: ONE, {}, "the maker returned the same FakeLLM twice"),
@@ -1025,7 +1026,7 @@ GOOD = [
 ]
 
 
-@pytest.mark.parametrize(("make", "options", "least"), GOOD, ids=[str(n) for n in range(len(GOOD))])
+@each(("make", "options", "least"), GOOD, ids=[str(n) for n in range(len(GOOD))])
 def test_what_is_right_in_its_own_way_breaks_nothing(make, options, least):
     report = check_stream(make, **options)
 

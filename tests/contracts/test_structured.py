@@ -14,6 +14,7 @@ import corpus
 import pytest
 from hypothesis import given
 from strategies import modest
+from vectors import each
 
 from fakellm import FakeChatModel, Finish, Reasoning, Script, Text, ToolCall, Usage, disconnect
 from fakellm.contracts.catalogue import CATALOGUE
@@ -272,7 +273,7 @@ ALL = {
 }
 
 
-@pytest.mark.parametrize("name", ALL)
+@each("name", ALL)
 def test_without_moves_the_chunks_are_as_they_were(name):
     document = ALL[name]()
 
@@ -280,7 +281,7 @@ def test_without_moves_the_chunks_are_as_they_were(name):
     assert document_of(TOOLS, api="message").apply(()) == list(FakeChatModel(TOOLS).stream("?"))
 
 
-@pytest.mark.parametrize("name", ALL)
+@each("name", ALL)
 def test_each_set_of_moves_gives_fresh_chunks(name):
     """A consumer may change what it gets."""
     document = ALL[name]()
@@ -307,7 +308,7 @@ def test_every_single_move_changes_something_and_can_be_shown(name):
         assert len(document.shown((move.plain(),)).splitlines()) == 1
 
 
-@pytest.mark.parametrize("name", ALL)
+@each("name", ALL)
 def test_the_sweep_is_the_same_each_time_and_bounded(name):
     document = ALL[name]()
     sweep = list(document.sweep())
@@ -334,7 +335,7 @@ def test_a_long_document_has_a_bounded_sweep():
     }
 
 
-@pytest.mark.parametrize("name", ALL)
+@each("name", ALL)
 def test_the_moves_for_one_contract_are_those_for_it(name):
     document = ALL[name]()
     for contract in document.contracts:
@@ -621,7 +622,7 @@ def moves_in(error):
     return ast.literal_eval(re.search(r"only=(\(.*?\))(?: to the arguments|\)$)", str(error), re.MULTILINE)[1])
 
 
-@pytest.mark.parametrize(("contract", "kind"), BROKEN, ids=lambda value: getattr(value, "__name__", value))
+@each(("contract", "kind"), BROKEN, ids=lambda value: getattr(value, "__name__", value))
 def test_a_broken_consumer_is_caught_with_two_moves_at_most(contract, kind):
     with pytest.raises(BrokenContractError) as caught:
         check(contract, kind())
@@ -768,7 +769,7 @@ def chunk(**choice):
     return {"choices": [{"index": 0, "delta": {"content": "ab"}, "finish_reason": None, **choice}]}
 
 
-@pytest.mark.parametrize(
+@each(
     ("value", "message"),
     [
         ([], "empty list of chunks"),

@@ -13,6 +13,7 @@ import recorded as recordings
 import strategies
 from hypothesis import given
 from hypothesis import strategies as st
+from vectors import each
 
 from fakellm import (
     Finish,
@@ -86,7 +87,7 @@ def test_a_stream_of_our_own_breaks_no_rule(api):
     report.verify()
 
 
-@pytest.mark.parametrize("name", PROFILES)
+@each("name", PROFILES)
 def test_a_stream_in_the_habits_of_a_service_breaks_no_rule_of_its_profile(name):
     body = encoded("openai_chat", RICH, profile=PROFILES[name])
 
@@ -172,7 +173,7 @@ def streams_of(row, stream):
 
 
 @corpus.needs_corpus
-@pytest.mark.parametrize(("row", "stream"), list(recorded()))
+@each(("row", "stream"), list(recorded()))
 def test_a_recorded_stream_breaks_no_rule(row, stream):
     api, service = NAMES[stream["api"]], stream["provider"]
     is_openais = api.startswith("openai_")
@@ -491,7 +492,7 @@ def mutant(api, rule, edit):
     return body_of(events if rule == "openai_responses.sequence" else as_events(events))
 
 
-@pytest.mark.parametrize(("api", "rule", "edit", "event", "path"), list(mutants()))
+@each(("api", "rule", "edit", "event", "path"), list(mutants()))
 def test_a_broken_rule_is_found_at_its_place_and_no_other(api, rule, edit, event, path):
     body = mutant(api, rule, edit)
 
@@ -510,7 +511,7 @@ def test_each_rule_was_broken(api):
     assert {rule.id for rule in rules_of(api)} - framing == broken
 
 
-@pytest.mark.parametrize(("api", "rule", "edit", "event", "path"), list(mutants()))
+@each(("api", "rule", "edit", "event", "path"), list(mutants()))
 def test_how_the_bytes_are_cut_makes_no_difference(api, rule, edit, event, path):
     body = mutant(api, rule, edit)
     whole = check_wire(body, api=api)
@@ -524,7 +525,7 @@ def test_how_the_bytes_are_cut_makes_no_difference(api, rule, edit, event, path)
         ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("api", "rule", "edit", "event", "path"), list(mutants()))
+@each(("api", "rule", "edit", "event", "path"), list(mutants()))
 def test_a_problem_says_where_its_event_begins(api, rule, edit, event, path):
     body = mutant(api, rule, edit)
     (problem,) = check_wire(body, api=api).problems
@@ -545,7 +546,7 @@ def test_an_array_of_gemini_breaks_no_rule():
     assert found(b"\n" + ARRAY + b"\n", "gemini") == []
 
 
-@pytest.mark.parametrize(
+@each(
     ("body", "rule", "event"),
     [
         (ARRAY.rstrip()[:-1], "gemini.array", None),
@@ -587,8 +588,8 @@ def test_a_prompt_that_was_blocked_has_no_candidate():
 # -- what is legal --------------------------------------------------------------------------------------------
 
 
-@apis
-@pytest.mark.parametrize("named", [None, False, True])
+@each(apis)
+@each("named", [None, False, True])
 def test_an_error_that_ends_the_stream_is_legal(api, named):
     if (api, named) == ("anthropic_messages", False):
         return  # an error without its name, which the official SDK passes over
@@ -643,7 +644,7 @@ def test_tools_that_are_no_functions_have_their_own_fields():
     assert found(body_of(events), "openai_chat") == []
 
 
-@pytest.mark.parametrize(
+@each(
     ("api", "script", "fields"),
     [
         ("openai_chat", Script("a", Text("b", choice=1), Finish(choice=1), "c", Finish("length")), {"n": 2}),
@@ -746,10 +747,8 @@ def test_any_bytes_become_problems(api, body, before):
     assert check_wire((body[at : at + 1] for at in range(len(body))), api=api) == report
 
 
-@apis
-@pytest.mark.parametrize(
-    "deep", ["[" * 900 + "]" * 900, '{"a":' * 900 + "1" + "}" * 900, "[" * 100_000], ids=["lists", "objects", "open"]
-)
+@each(apis)
+@each("deep", ["[" * 900 + "]" * 900, '{"a":' * 900 + "1" + "}" * 900, "[" * 100_000], ids=["lists", "objects", "open"])
 def test_json_of_any_depth_becomes_problems(api, deep):
     around = ['{"type":%s}', '{"choices":[{"index":0,"delta":%s}]}', '{"candidates":[{"content":%s}]}', '{"error":%s}']
     for text in around:
@@ -785,7 +784,7 @@ openai_chat: 2 problems in 12 events
     assert str(caught.value) == str(report)
 
 
-@pytest.mark.parametrize(
+@each(
     ("body", "words"),
     [
         (b"<html><h1>502", "an HTML or XML page: <html><h1>502"),
@@ -796,7 +795,7 @@ openai_chat: 2 problems in 12 events
         (b"\n\n", "nothing but blank lines"),
     ],
 )
-@apis
+@each(apis)
 def test_a_body_that_is_no_event_stream_is_said_to_be_what_it_looks_like(api, body, words):
     (problem,) = check_wire(body, api=api).problems
 

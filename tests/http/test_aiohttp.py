@@ -17,6 +17,7 @@ import openai
 import pytest
 import sdks
 from faults import FAULTS, PATIENCE, provider_of, served
+from vectors import each
 
 from fakellm import FakeProvider, Pause, Script, stall
 from fakellm.errors import UnexpectedRequestError
@@ -82,7 +83,7 @@ def both_ways(script, read):
     return in_process, real, provider
 
 
-@pytest.mark.parametrize("name", FAULTS)
+@each("name", FAULTS)
 def test_a_fault_is_that_of_a_real_socket(name):
     script = FAULTS[name]
     patience = aiohttp.ClientTimeout(sock_connect=impatient(script), sock_read=impatient(script))
@@ -93,7 +94,7 @@ def test_a_fault_is_that_of_a_real_socket(name):
 
 
 @has_aiohttp_client
-@pytest.mark.parametrize("name", FAULTS)
+@each("name", FAULTS)
 def test_a_fault_reaches_openais_client_as_over_a_real_socket(name):
     script = FAULTS[name]
 
@@ -102,8 +103,8 @@ def test_a_fault_reaches_openais_client_as_over_a_real_socket(name):
     assert in_process == real
 
 
-@pytest.mark.parametrize("where", ["connect", "headers", "chunk"])
-@pytest.mark.parametrize("kind", ["total", "sock_read", "sock_connect", "connect"])
+@each("where", ["connect", "headers", "chunk"])
+@each("kind", ["total", "sock_read", "sock_connect", "connect"])
 def test_each_timeout_raises_what_it_raises_over_a_socket(kind, where):
     strikes = {"total": True, "sock_read": where != "connect"}.get(kind, where == "connect")
     if not strikes:

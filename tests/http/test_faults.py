@@ -8,6 +8,7 @@ import openai
 import pytest
 import sdks
 from faults import FAULTS, PATIENCE, TEXT, provider_of, served
+from vectors import each
 
 from fakellm import (
     Script,
@@ -100,9 +101,9 @@ def said(error):
     return [str(error), str(error.__cause__)] if error is not None else []
 
 
-@pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
-@pytest.mark.parametrize("library", flavours())
-@pytest.mark.parametrize("name", FAULTS)
+@each("asynchronous", [False, True], ids=["sync", "async"])
+@each("library", flavours())
+@each("name", FAULTS)
 def test_a_fault_in_process_is_that_of_a_real_socket(name, library, asynchronous):
     module = importlib.import_module(library)
     (chunks, error), (real_chunks, real_error) = both_ways(module, asynchronous, FAULTS[name])
@@ -124,9 +125,9 @@ def test_a_wrong_content_type_in_process_is_that_of_a_real_socket(content_type, 
     assert outcome(chunks, error) == outcome(real_chunks, real_error)
 
 
-@pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
-@pytest.mark.parametrize("library", ["httpx", "httpx2"])
-@pytest.mark.parametrize("name", FAULTS)
+@each("asynchronous", [False, True], ids=["sync", "async"])
+@each("library", ["httpx", "httpx2"])
+@each("name", FAULTS)
 def test_the_http_library_raises_the_same_without_an_sdk(name, library, asynchronous):
     module, script = importlib.import_module(library), FAULTS[name]
     body = {"model": "m", "messages": [{"role": "user", "content": "?"}], "stream": True}

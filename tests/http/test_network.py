@@ -21,6 +21,7 @@ import openai
 import pytest
 import sdks
 import trio
+from vectors import each
 
 from fakellm import FakeProvider
 from fakellm.errors import UnexpectedRequestError
@@ -194,10 +195,10 @@ def unwrapped(error):
     return unwrapped(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error
 
 
-@pytest.mark.parametrize(
+@each(
     "host", ["api.anthropic.com", "API.Anthropic.COM", "api.anthropic.com.", "bedrock-runtime.eu-west-1.amazonaws.com"]
 )
-@pytest.mark.parametrize("reach", [*LOOK_UPS, *CONNECTIONS])
+@each("reach", [*LOOK_UPS, *CONNECTIONS])
 def test_nor_by_a_socket(reach, host):
     with refused(host):
         reach(host)
@@ -227,8 +228,8 @@ def test_a_blocked_network_is_not_reached_by_httpx(library, asynchronous, host):
         send(library, asynchronous, f"https://{host}/")
 
 
-@pytest.mark.parametrize("host", ["example.com", REMOTE, "2001:db8::1", "10.0.0.1", "::ffff:192.0.2.1"])
-@pytest.mark.parametrize("reach", [*LOOK_UPS[:2], *CONNECTIONS])
+@each("host", ["example.com", REMOTE, "2001:db8::1", "10.0.0.1", "::ffff:192.0.2.1"])
+@each("reach", [*LOOK_UPS[:2], *CONNECTIONS])
 def test_a_blocked_network_is_not_reached_by_a_socket(reach, host):
     with refused(host, block_network=True):
         reach(host)

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import modest
+from vectors import each
 
 from fakellm import FakeChatModel, FakeLLM, FakeProvider, Pause, Script, ToolCall, Usage, disconnect
 from fakellm.clock import InstantClock, RealClock, VirtualClock
@@ -189,9 +190,9 @@ def test_a_copy_that_is_made_in_the_middle_of_a_stream_leaves_it_alone(copied):
 # -- what they share -----------------------------------------------------------------------------------
 
 
-@each_copy
-@each_kind
-@pytest.mark.parametrize("clock", [InstantClock(), VirtualClock(), RealClock()])
+@each(each_copy)
+@each(each_kind)
+@each("clock", [InstantClock(), VirtualClock(), RealClock()])
 def test_copies_share_the_clock(new, copied, clock):
     fake = new(clock=clock).otherwise("a")
 

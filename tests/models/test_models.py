@@ -18,6 +18,7 @@ import trio
 import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
+from vectors import each
 
 from fakellm import (
     FakeChatModel,
@@ -671,8 +672,8 @@ def test_bound_tools_are_in_the_log():
 # -- bad use ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("prompt", [None, 3, {"question": "?"}, b"bytes", [3], [("user",)]])
-@pytest.mark.parametrize("model", [FakeLLM("a"), FakeChatModel("a")])
+@each("prompt", [None, 3, {"question": "?"}, b"bytes", [3], [("user",)]])
+@each("model", [FakeLLM("a"), FakeChatModel("a")])
 def test_what_is_no_prompt_is_refused(model, prompt):
     with pytest.raises(ValueError, match="a model's input is|a message is"):
         model.invoke(prompt)
@@ -682,7 +683,7 @@ def test_what_is_no_prompt_is_refused(model, prompt):
     assert isinstance(asyncio.run(model.abatch([prompt, "ok"], return_exceptions=True))[0], ValueError)
 
 
-@pytest.mark.parametrize(
+@each(
     ("parts", "error", "words"),
     [
         ((Script(),), ScriptError, "an empty script answers nothing"),

@@ -7,6 +7,7 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from vectors import each
 
 from fakellm import (
     FakeProvider,
@@ -87,7 +88,7 @@ def test_a_request_that_is_not_streamed_gets_a_document():
     assert dict(exchange.headers)["content-length"] == str(len(body))
 
 
-@pytest.mark.parametrize(
+@each(
     ("conditions", "request_", "fits"),
     [
         (("rain",), asked("Will it rain?"), True),
@@ -397,7 +398,7 @@ def test_verify_tells_of_misses_and_of_replies_that_were_never_asked_for():
 # -- which requests are its own ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each(
     ("name", "url", "claims"),
     [
         ("openai", CHAT, True),
@@ -486,7 +487,7 @@ async def later(_):
     return "a"
 
 
-@pytest.mark.parametrize(
+@each(
     ("use", "kind", "message"),
     [
         (

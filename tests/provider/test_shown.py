@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import modest, scripts
+from vectors import each
 
 import fakellm
 from fakellm import FakeProvider
@@ -37,7 +38,7 @@ WRITTEN = [
 ]
 
 
-@pytest.mark.parametrize("text", WRITTEN)
+@each("text", WRITTEN)
 def test_it_shows_as_it_was_written(text):
     assert repr(eval(text, dict(NAMES))) == text
 

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kinds import KINDS, Broken, Once
+from vectors import each
 
 from fakellm import Runnable
 
@@ -89,7 +90,7 @@ def plain(kind, outputs):
     return [output["out"] if isinstance(output, dict) else output for output in outputs]
 
 
-@kinds
+@each(kinds)
 def test_a_batch_keeps_the_order_of_its_inputs_when_calls_complete_in_reverse(kind):
     gated = Gated(last=3)
 
@@ -134,7 +135,7 @@ class Opened(Runnable[int, int]):
         yield await self.ainvoke(input)
 
 
-@kinds
+@each(kinds)
 def test_as_completed_yields_in_the_order_of_completion(kind):
     opened = Opened(4)
     pairs = kind.wrap(opened).batch_as_completed(range(4))
@@ -161,8 +162,8 @@ async def test_as_completed_yields_in_the_order_of_completion_asynchronously(kin
     assert [pair async for pair in pairs] == []
 
 
-@kinds
-@pytest.mark.parametrize("bound", [1, 2, 3])
+@each(kinds)
+@each("bound", [1, 2, 3])
 def test_no_more_than_max_concurrency_calls_run_at_a_time(kind, bound):
     crowd = Crowd(full=bound)
 
@@ -184,8 +185,8 @@ async def test_no_more_than_max_concurrency_tasks_run_at_a_time(kind, bound):
     assert crowd.most == bound
 
 
-@kinds
-@pytest.mark.parametrize("bound", [1, 2])
+@each(kinds)
+@each("bound", [1, 2])
 def test_as_completed_keeps_the_bound_too(kind, bound):
     crowd = Crowd(full=bound)
 
@@ -238,13 +239,13 @@ class Failing(Runnable[int, int]):
         return input
 
 
-@kinds
+@each(kinds)
 def test_the_failure_with_the_lowest_index_is_raised_even_if_another_came_first(kind):
     with pytest.raises(Broken, match="1"):
         kind.wrap(Failing(1, 3)).batch(range(4))
 
 
-@kinds
+@each(kinds)
 def test_failures_sit_in_their_places_with_return_exceptions(kind):
     outputs = kind.wrap(Failing(1, 3)).batch(range(4), return_exceptions=True)
 
@@ -265,7 +266,7 @@ class Fatal(BaseException):
     pass
 
 
-@kinds
+@each(kinds)
 def test_what_is_no_exception_is_raised_always(kind):
     with pytest.raises(Fatal):
         kind.wrap(Failing(1, error=Fatal)).batch(range(3), return_exceptions=True)
@@ -365,13 +366,13 @@ def test_closing_as_completed_cancels_what_has_not_started(kind, released_once_c
     assert held.called in ([0], [0, 1])
 
 
-@kinds
+@each(kinds)
 def test_an_empty_batch_is_an_empty_list_before_any_config_check(kind):
     assert kind.wrap(Once()).batch([], [{}, {}]) == []
     assert list(kind.wrap(Once()).batch_as_completed([], [{}, {}])) == []
 
 
-@kinds
+@each(kinds)
 def test_configs_and_inputs_must_be_as_many(kind):
     once = Once()
 
@@ -381,8 +382,8 @@ def test_configs_and_inputs_must_be_as_many(kind):
     assert once.calls == 0
 
 
-@kinds
-@pytest.mark.parametrize("bound", [0, -1, True, "2"])
+@each(kinds)
+@each("bound", [0, -1, True, "2"])
 def test_a_bound_below_one_is_refused(kind, bound):
     with pytest.raises(ValueError, match="max_concurrency is a number of calls from 1 up"):
         kind.wrap(Once()).batch([1, 2], {"max_concurrency": bound})

@@ -36,6 +36,7 @@ from differential import (
     silent,
     unlike,
 )
+from vectors import each
 
 """Seconds after which a wait that would never end fails. No test that passes waits for them."""
 
@@ -1295,6 +1296,6 @@ def each_through(function):
     return step
 
 
-@pytest.mark.parametrize(("scenario", "library", "expected"), TABLE)
+@each(("scenario", "library", "expected"), TABLE)
 def test_observed_as_written(scenario, library, expected):
     assert scenario(LIBRARIES[library]) == expected

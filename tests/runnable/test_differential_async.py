@@ -12,7 +12,6 @@ import uuid
 import warnings
 from contextvars import ContextVar
 
-import pytest
 from differential import (
     LIBRARIES,
     SAFETY,
@@ -33,6 +32,7 @@ from differential import (
     silent,
     unlike,
 )
+from vectors import each
 
 TABLE = Table()
 both, ours = TABLE.both, TABLE.ours
@@ -870,6 +870,6 @@ async def cancelling_ainvoke_reaches_the_source(lib):
     )
 
 
-@pytest.mark.parametrize(("scenario", "library", "expected"), TABLE)
+@each(("scenario", "library", "expected"), TABLE)
 def test_observed_as_written(scenario, library, expected):
     assert asyncio.run(asyncio.wait_for(scenario(LIBRARIES[library]), SAFETY)) == expected

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import modest, scripts
+from vectors import each
 
 import fakellm
 from fakellm import FakeChatModel, FakeLLM, Pause, Runnable, Script, Usage
@@ -141,7 +142,7 @@ def anatomy(thing):
     return repr(thing) if isinstance(thing, (BaseException, ScaledClock, partial)) else thing
 
 
-@pytest.mark.parametrize("text", WRITTEN)
+@each("text", WRITTEN)
 def test_it_shows_as_it_was_written(text):
     assert repr(eval(text, dict(NAMES))) == text
 

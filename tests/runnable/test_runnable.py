@@ -15,6 +15,7 @@ import pytest
 import trio
 import trio.testing
 from kinds import Broken, Once, Source
+from vectors import each
 
 from fakellm import FakeLLM, Runnable
 from fakellm.clock.clock import InstantClock
@@ -971,8 +972,8 @@ def test_callbacks_of_both_configs_are_called():
 METHODS = ["invoke", "ainvoke", "stream", "astream", "batch", "abatch", "batch_as_completed", "abatch_as_completed"]
 
 
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize(
+@each("method", METHODS)
+@each(
     ("wrap", "wanted"),
     [
         (lambda r: r, (1, ["in"], 1, 3)),
@@ -1330,8 +1331,8 @@ def test_tags_and_metadata_are_inherited_and_the_name_is_not():
     assert inner.parent is outer
 
 
-@pytest.mark.parametrize("method", ["invoke", "ainvoke", "stream", "astream", "batch", "abatch"])
-@pytest.mark.parametrize(
+@each("method", ["invoke", "ainvoke", "stream", "astream", "batch", "abatch"])
+@each(
     "wrap",
     [
         lambda once: once | str,

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from kinds import KINDS, Broken, Once, Source
+from vectors import each
 
 from fakellm.runnable.runs import fold
 
@@ -40,7 +41,7 @@ def test_the_asynchronous_flavour_says_the_same(kind, backend, chunks):
     assert whole == kind.wrap(Source(*chunks)).invoke("?")
 
 
-@kinds
+@each(kinds)
 def test_what_cannot_stream_yields_one_value_from_one_call(kind):
     source = Once()
     runnable = kind.wrap(source)
@@ -65,7 +66,7 @@ async def test_what_cannot_stream_yields_one_value_asynchronously(kind):
     assert chunks == [await runnable.ainvoke("?")]
 
 
-@kinds
+@each(kinds)
 def test_nothing_is_called_before_the_first_chunk_is_asked_for(kind):
     source = Source("a", "b")
 
@@ -86,8 +87,8 @@ async def test_nothing_is_called_before_the_first_chunk_is_awaited(kind):
     assert source.opened == 0
 
 
-@kinds
-@pytest.mark.parametrize("taken", [1, 2, 3])
+@each(kinds)
+@each("taken", [1, 2, 3])
 def test_k_chunks_taken_are_k_chunks_produced(kind, taken):
     source = Source("a", "b", "c", "d")
     stream = kind.wrap(source).stream("?")
@@ -113,8 +114,8 @@ async def test_k_chunks_awaited_are_k_chunks_produced(kind, taken):
     await stream.aclose()
 
 
-@kinds
-@pytest.mark.parametrize("good", [0, 1, 2, 3])
+@each(kinds)
+@each("good", [0, 1, 2, 3])
 def test_an_error_comes_after_the_chunks_before_it(kind, good):
     source = Source("a", "b", "c", fail_at=good)
     seen = []
@@ -142,8 +143,8 @@ async def test_an_error_comes_after_the_chunks_before_it_asynchronously(kind, go
     assert source.ended == ["Broken"]
 
 
-@kinds
-@pytest.mark.parametrize("taken", [1, 2, 3])
+@each(kinds)
+@each("taken", [1, 2, 3])
 def test_closing_closes_the_source_before_close_returns(kind, taken):
     source = Source("a", "b", "c")
     stream = kind.wrap(source).stream("?")

@@ -12,6 +12,7 @@ from types import MappingProxyType
 import pytest
 from hypothesis import given
 from strategies import events, modest, pieces, texts
+from vectors import each
 
 import fakellm
 from fakellm import (
@@ -56,7 +57,7 @@ def test_the_samples_below_have_one_event_of_each_kind():
 # -- values -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("event", ONE_OF_EACH, ids=lambda e: e.type)
+@each("event", ONE_OF_EACH, ids=lambda e: e.type)
 def test_no_field_of_an_event_can_be_set_or_deleted(event):
     for field in dataclasses.fields(event):
         with pytest.raises(dataclasses.FrozenInstanceError, match=field.name):
@@ -65,7 +66,7 @@ def test_no_field_of_an_event_can_be_set_or_deleted(event):
             delattr(event, field.name)
 
 
-@pytest.mark.parametrize("event", ONE_OF_EACH, ids=lambda e: e.type)
+@each("event", ONE_OF_EACH, ids=lambda e: e.type)
 def test_an_event_takes_no_other_attribute(event):
     with pytest.raises(AttributeError, match="note"):
         event.note = "other"
@@ -77,7 +78,7 @@ def test_an_event_equals_what_its_repr_evaluates_to_with_the_public_names(event)
     assert eval(repr(event), dict(PUBLIC)) == event
 
 
-@pytest.mark.parametrize(
+@each(
     ("event", "shown"),
     [
         (Text("it's"), 'Text("it\'s")'),
@@ -139,15 +140,15 @@ def test_every_fault_is_one_and_nothing_else_is():
 # -- what they refuse ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", [Text, Reasoning, Refusal])
-@pytest.mark.parametrize("value", [None, 3, ["a"], True])
+@each("kind", [Text, Reasoning, Refusal])
+@each("value", [None, 3, ["a"], True])
 def test_a_text_is_a_str(kind, value):
     with pytest.raises(TypeError) as error:
         kind(value)
     assert str(error.value) == f"{kind.__name__}.text is str, not {type(value).__name__} ({value!r})"
 
 
-@pytest.mark.parametrize(
+@each(
     "make",
     [
         lambda: Text(b"abc"),
@@ -167,7 +168,7 @@ def test_bytes_are_refused_with_the_advice_to_decode_them(make):
         make()
 
 
-@pytest.mark.parametrize(
+@each(
     ("make", "field"),
     [
         (lambda half: Text(half), "Text.text"),
@@ -382,7 +383,7 @@ def test_args_that_are_cut_short_raise_value_error():
         _ = ToolCall("f", '{"x": "').args
 
 
-@pytest.mark.parametrize(
+@each(
     ("piece", "current", "index", "id"),
     [
         (ToolCall("f"), -1, 0, "call_0"),

@@ -12,6 +12,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import AWKWARD, modest, scripts, wild_scripts
+from vectors import each
 
 from fakellm import Finish, Pause, Reasoning, Script, ToolCall, Usage, disconnect, http_error, provider_error, stall
 from fakellm.errors import ScriptError, ScriptFileError
@@ -59,8 +60,8 @@ def test_a_script_comes_back_from_yaml_as_it_went_in(script):
     assert twin.to_yaml() == script.to_yaml()
 
 
-@pytest.mark.parametrize("form", ["{}", "a{}b", "{}{}", " {} ", "a\n{}\nb"])
-@pytest.mark.parametrize("text", [text for text in AWKWARD if text != NEL], ids=ascii)
+@each("form", ["{}", "a{}b", "{}{}", " {} ", "a\n{}\nb"])
+@each("text", [text for text in AWKWARD if text != NEL], ids=ascii)
 def test_a_text_that_trips_serialisers_comes_back_from_json_and_yaml(text, form):
     script = Script(form.format(text, text))
     assert Script.from_json(script.to_json()) == script
@@ -295,14 +296,14 @@ BAD_EVENTS = {
 }
 
 
-@pytest.mark.parametrize(("event", "message"), BAD_EVENTS.values(), ids=list(BAD_EVENTS))
+@each(("event", "message"), BAD_EVENTS.values(), ids=list(BAD_EVENTS))
 def test_a_bad_event_is_refused_with_its_line_and_its_field(event, message):
     first = refusal(Script.from_yaml, f"{HEAD}- {event}\n- {{type: text, text: b}}\n")[0]
     assert first.startswith("<yaml>, line 5, events.1")
     assert message in first
 
 
-@pytest.mark.parametrize(
+@each(
     ("document", "line", "message"),
     [
         ("", 1, "the document: "),
@@ -402,7 +403,7 @@ def _json(*lines):
     return '{\n"fakellm_script": 1,\n"events": [\n' + ",\n".join(lines) + "\n]}\n"  # the first event is in line 4
 
 
-@pytest.mark.parametrize(
+@each(
     ("document", "problem"),
     [
         (_json('{"type": "text",\n"text": 3}'), "line 5, events.0.text: Input should be a valid string"),

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import given
 from strategies import modest, scripts, small_scripts, small_wild_scripts
+from vectors import each
 
 from fakellm import (
     Finish,
@@ -151,7 +152,7 @@ class Prompt:
         return "System: Be brief.\nHuman: hi"
 
 
-@pytest.mark.parametrize(
+@each(
     ("prompt", "messages"),
     [
         ("hi", [HI]),
@@ -204,7 +205,7 @@ def test_content_that_only_happens_to_be_iterable_is_not_misread(content):
     assert message.content == "hi"
 
 
-@pytest.mark.parametrize(
+@each(
     ("prompt", "message"),
     [
         (None, "not NoneType (None)"),
@@ -228,7 +229,7 @@ def test_a_prompt_of_another_shape_is_refused(prompt, message):
         assert message in str(error.value)
 
 
-@pytest.mark.parametrize(
+@each(
     "message",
     [
         None,

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import legal_events, modest
+from vectors import each
 
 from fakellm import (
     Finish,
@@ -84,7 +85,7 @@ def test_the_matrix_has_every_state_and_every_event():
     assert all(set(row) == set(EVENT_TYPES.values()) for row in ORDER.values())
 
 
-@pytest.mark.parametrize(("state", "name", "verdict"), CELLS, ids=lambda part: part)
+@each(("state", "name", "verdict"), CELLS, ids=lambda part: part)
 def test_each_event_in_each_state_does_what_the_theory_says(state, name, verdict):
     for way in WAYS[state]:
         checker = OrderChecker()
@@ -134,7 +135,7 @@ def test_calls_numbered_from_zero_with_their_pieces_side_by_side_are_legal(event
     check_order(events)
 
 
-@pytest.mark.parametrize(
+@each(
     ("events", "position", "why", "remedy"),
     [
         ([G], 0, "tool calls are numbered 0, 1, 2 and never go back; 0 is next", "give it index=0"),

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import events, modest, small_scripts, small_wild_scripts, texts
+from vectors import each
 
 import fakellm
 from fakellm import (
@@ -401,7 +402,7 @@ def test_a_bare_text_is_cut_as_script_of_cuts_it(text, name):
     assert Script(text).rechunk(name) == Script(*(text or [""])).rechunk(name) == Script.of(text, name)
 
 
-@pytest.mark.parametrize(
+@each(
     ("script", "cuts", "recut"),
     [
         (Script("Hello, ", "world"), [3, 7], Script("Hel", "lo, ", "world")),
@@ -583,8 +584,8 @@ def test_a_pause_changes_no_chunk_and_no_fault(script, silence, data):
     assert (paused.chunks, paused.fault, len(paused)) == (script.chunks, script.fault, len(script) + 1)
 
 
-@pytest.mark.parametrize("after", [-1, 4, 1.5, True, False, "1", [1]])
-@pytest.mark.parametrize("change", [lambda s, n: s.pause(1, after=n), lambda s, n: s.fail(stall(), after=n)])
+@each("after", [-1, 4, 1.5, True, False, "1", [1]])
+@each("change", [lambda s, n: s.pause(1, after=n), lambda s, n: s.fail(stall(), after=n)])
 def test_after_is_a_number_of_chunks_that_the_script_has(change, after):
     with pytest.raises(ScriptError) as error:
         change(PAUSED, after)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import modest, texts
+from vectors import each
 
 from fakellm import Script
 from fakellm.errors import MissingExtraError, ScriptError
@@ -30,7 +31,7 @@ def test_the_pieces_of_a_named_split_join_to_the_text_and_none_is_empty(name, te
     assert all(pieces) or pieces == [""]
 
 
-@pytest.mark.parametrize(
+@each(
     ("name", "text", "pieces"),
     [
         ("words", "The answer  is\n42.", ["The ", "answer  ", "is\n", "42."]),

@@ -10,6 +10,7 @@ from collections import Counter
 import corpus
 import pytest
 from recorded import CODECS, body, codec, streams
+from vectors import each
 
 from fakellm import Script
 from fakellm.wire.codec import legal_or_not
@@ -40,7 +41,7 @@ def cases(*, readable):
 
 
 @corpus.needs_corpus
-@pytest.mark.parametrize(("row", "stream"), cases(readable=True))
+@each(("row", "stream"), cases(readable=True))
 def test_a_recorded_stream_is_read_into_a_script(row, stream):
     data = body(row, stream)
     script = codec(stream["api"]).decode(data)
@@ -51,7 +52,7 @@ def test_a_recorded_stream_is_read_into_a_script(row, stream):
 
 
 @corpus.needs_corpus
-@pytest.mark.parametrize(("row", "stream"), cases(readable=True))
+@each(("row", "stream"), cases(readable=True))
 def test_a_recorded_stream_is_read_alike_in_pieces(row, stream):
     data = body(row, stream)
     whole = codec(stream["api"]).decode(data)

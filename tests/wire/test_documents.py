@@ -12,6 +12,7 @@ import sdks
 import strategies
 from hypothesis import given
 from hypothesis import strategies as st
+from vectors import each
 
 from fakellm.errors import WireError
 from fakellm.wire import documents
@@ -168,7 +169,7 @@ def test_an_input_is_texts_or_tokens(given_input, count):
     assert len({tuple(item.embedding) for item in answer.data}) == count
 
 
-@pytest.mark.parametrize(
+@each(
     "change",
     [
         {"model": None},

@@ -10,6 +10,7 @@ from corpus import body, manifest, needs_corpus
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import modest
+from vectors import each
 
 from fakellm.errors import WireError
 from fakellm.wire.sse import SSE, NDJSONDecoder, SSEDecoder, encode_ndjson, encode_sse
@@ -60,24 +61,24 @@ def decode(*reads, **options):
     return [event for read in reads for event in decoder.feed(read)] + decoder.close()
 
 
-@vectors
+@each(vectors)
 def test_whole(stream, events):
     assert decode(stream) == events
 
 
-@vectors
+@each(vectors)
 def test_byte_by_byte(stream, events):
     assert decode(*(stream[at : at + 1] for at in range(len(stream)))) == events
 
 
-@vectors
+@each(vectors)
 def test_cut_at_every_position_also_with_an_empty_read_between(stream, events):
     for at in range(len(stream) + 1):
         assert decode(stream[:at], stream[at:]) == events
         assert decode(stream[:at], b"", stream[at:]) == events
 
 
-@vectors
+@each(vectors)
 def test_events_come_with_the_byte_that_completes_them(stream, events):
     decoder = SSEDecoder()
     seen = 0
@@ -219,7 +220,7 @@ RECORDED = [
 
 
 @needs_corpus
-@pytest.mark.parametrize(("file", "index", "events"), RECORDED or [("", 0, 0)])
+@each(("file", "index", "events"), RECORDED or [("", 0, 0)])
 def test_recorded_streams_have_as_many_events_as_counted_and_reads_make_no_difference(file, index, events):
     stream = body(file, index)
 

@@ -7,6 +7,7 @@ import json
 from typing import TypedDict
 
 import pytest
+from vectors import each
 
 pytest.importorskip("langchain_core", reason="the adapter is for langchain-core, which is not installed")
 
@@ -67,9 +68,9 @@ def plain(value):
     return value.model_dump() if isinstance(value, BaseModel) else value
 
 
-@both
-@schemas
-@pytest.mark.parametrize(
+@each(both)
+@each(schemas)
+@each(
     "method, as_text",
     [("function_calling", False), ("json_schema", True), ("json_mode", True), (None, False), (None, True)],
 )
@@ -122,8 +123,8 @@ def test_a_text_that_is_none_gives_nothing_in_a_stream_as_langchains_parsers_do(
         assert read(chat("It ", "is ", "so.").with_structured_output(Point, method=method), flavour) == []
 
 
-@both
-@pytest.mark.parametrize(
+@each(both)
+@each(
     "method, reply, error",
     [
         ("json_schema", ("no JSON",), OutputParserException),

@@ -17,6 +17,7 @@ from anthropic.types import RawMessageStreamEvent, StopReason
 from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
+from vectors import each
 
 from fakellm import (
     Finish,
@@ -161,7 +162,7 @@ def recording(row):
 
 
 @corpus.needs_corpus
-@recorded
+@each(recorded)
 def test_a_recorded_stream_written_again_says_the_same_in_the_same_pieces(row):
     chunks, error = create(encoded(CODEC.decode(recording(row))))
 
@@ -171,7 +172,7 @@ def test_a_recorded_stream_written_again_says_the_same_in_the_same_pieces(row):
 
 
 @corpus.needs_corpus
-@recorded
+@each(recorded)
 def test_a_recorded_stream_written_again_adds_up_to_the_same_message(row):
     _, message = final_message(encoded(CODEC.decode(recording(row))))
 
@@ -179,7 +180,7 @@ def test_a_recorded_stream_written_again_adds_up_to_the_same_message(row):
 
 
 @corpus.needs_corpus
-@recorded
+@each(recorded)
 def test_a_recorded_stream_written_as_a_document_is_the_same_message(row):
     def content(found):
         return [
@@ -193,7 +194,7 @@ def test_a_recorded_stream_written_as_a_document_is_the_same_message(row):
 
 
 @corpus.needs_corpus
-@recorded
+@each(recorded)
 def test_a_recorded_stream_is_a_legal_script_and_stays_the_same(row):
     script = CODEC.decode(recording(row))
 
@@ -204,7 +205,7 @@ def test_a_recorded_stream_is_a_legal_script_and_stays_the_same(row):
 
 
 @corpus.needs_corpus
-@recorded
+@each(recorded)
 def test_a_recorded_stream_is_read_alike_however_it_is_cut(row):
     body = recording(row)
     for size in (1, 7, 64):
@@ -400,8 +401,8 @@ def test_a_native_that_is_no_block_is_refused(data):
         encoded(Script(Native("anthropic.messages", data)))
 
 
-@both
-@pytest.mark.parametrize("reason", get_args(StopReason))
+@each(both)
+@each("reason", get_args(StopReason))
 def test_the_sdk_reads_each_stop_reason(reason, asynchronous):
     neutral = {"end_turn": "stop", "max_tokens": "length", "tool_use": "tool_calls", "refusal": "content_filter"}
     extra = {"stop_sequence": "###"} if reason == "stop_sequence" else None
@@ -614,8 +615,8 @@ def refused(fault, *, asynchronous=False):
     return error
 
 
-@both
-@pytest.mark.parametrize("status", STATUSES)
+@each(both)
+@each("status", STATUSES)
 def test_the_sdk_raises_its_own_exception_for_each_status(status, asynchronous):
     name, kind = STATUSES[status]
 
@@ -663,9 +664,9 @@ def test_the_sdk_passes_over_an_error_without_the_name(asynchronous):
     assert error is None
 
 
-@pytest.mark.parametrize("named", [None, True, False])
-@pytest.mark.parametrize("kind", ["server_error", "overloaded_error"])
-@pytest.mark.parametrize("code", [None, "too_hot"])
+@each("named", [None, True, False])
+@each("kind", ["server_error", "overloaded_error"])
+@each("code", [None, "too_hot"])
 def test_an_error_in_the_stream_is_read_as_it_was_written(named, kind, code):
     fault = provider_error("m", kind, code, named)
     body = encoded(Script("a", ToolCall("f"), fault))
@@ -834,7 +835,7 @@ def test_a_stream_is_read_alike_whole_byte_by_byte_and_cut_anywhere():
     assert fed([RICH.replace(b"\n", b"\r\n")]) == fed([RICH.replace(b"\n", b"\r")]) == whole
 
 
-@pytest.mark.parametrize("at", range(0, len(RICH), 37))
+@each("at", range(0, len(RICH), 37))
 def test_a_stream_that_stops_anywhere_is_a_begin_with_a_disconnect(at):
     events = fed([RICH[:at]])
 
@@ -868,7 +869,7 @@ def test_an_input_that_is_no_object_stays_in_pieces(input):
     assert CODEC.decode(encoded(script))[:2] == script[:2]
 
 
-@pytest.mark.parametrize(
+@each(
     ("start", "deltas", "expected"),
     [
         ({"type": "text", "text": "a"}, [("text_delta", {"text": "b"})], [Text("a"), Text("b")]),
@@ -964,8 +965,8 @@ def test_values_of_any_kind_raise_nothing_but_wire_errors(changes):
     )
 
 
-@pytest.mark.parametrize(("at", "path"), PLACES)
-@pytest.mark.parametrize("junk", [None, 3, -1, True, "x", [], {}, [None], {"type": None}, "\ud800"], ids=repr)
+@each(("at", "path"), PLACES)
+@each("junk", [None, 3, -1, True, "x", [], {}, [None], {"type": None}, "\ud800"], ids=repr)
 def test_a_value_of_another_kind_raises_nothing_but_wire_errors(at, path, junk):
     events = [strategies.put(event, path, junk) if place == at else event for place, event in enumerate(PARSED)]
     only_wire_errors(b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in events))

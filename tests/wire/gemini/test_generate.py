@@ -16,6 +16,7 @@ from google import genai
 from google.genai import errors, types
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
+from vectors import each
 
 from fakellm import (
     Finish,
@@ -152,8 +153,8 @@ def summary(chunks):
 
 
 @corpus.needs_corpus
-@framings
-@pytest.mark.parametrize("row", corpus.expected_of("google.generateContent"))
+@each(framings)
+@each("row", corpus.expected_of("google.generateContent"))
 def test_a_recorded_stream_written_again_says_the_same(row, alt):
     script = CODEC.decode(corpus.body(row["file"], row["idx"]))
     written = generate(encoded(script)) if alt == "sse" else array_of(encoded(script, "json"))
@@ -169,7 +170,7 @@ def array_of(body):
 
 
 @corpus.needs_corpus
-@pytest.mark.parametrize("row", corpus.expected_of("google.generateContent"))
+@each("row", corpus.expected_of("google.generateContent"))
 def test_a_recorded_stream_is_read_the_same_as_an_array_and_after_being_written(row):
     body = corpus.body(row["file"], row["idx"])
     script = CODEC.decode(body)
@@ -557,8 +558,8 @@ STATUSES = {
 }
 
 
-@both
-@pytest.mark.parametrize(("status", "word"), STATUSES.items())
+@each(both)
+@each(("status", "word"), STATUSES.items())
 def test_the_sdk_raises_for_each_status(status, word, asynchronous):
     headers, body = CODEC.error(http_error(status, "no {luck}"), 1)
     kind = errors.ClientError if status < 500 else errors.ServerError
@@ -596,9 +597,9 @@ KINDS = [
 ]
 
 
-@both
-@pytest.mark.parametrize("named", [None, False])
-@pytest.mark.parametrize(("fault", "code", "word"), KINDS)
+@each(both)
+@each("named", [None, False])
+@each(("fault", "code", "word"), KINDS)
 def test_the_sdk_raises_for_an_error_inside_a_stream(fault, code, word, named, asynchronous):
     message = 'it "broke"\n\u2028' + ("}" if sdks.GENAI >= 3 else "")  # older ones count the braces in texts too
     fault = replace(fault, message=message, named=named)
@@ -729,7 +730,7 @@ def test_the_sdk_asks_what_is_read():
     assert asked.options["alt"] == "sse"
 
 
-@pytest.mark.parametrize(
+@each(
     "body",
     [
         None,
@@ -897,8 +898,8 @@ def test_a_field_may_hold_anything(alt, field, value):
         assert [event for event in again if isinstance(event, Content)] == [e for e in script if isinstance(e, Content)]
 
 
-@pytest.mark.parametrize("depth", [100, 450, 900, 990, 5000])
-@pytest.mark.parametrize("where", ["part", "args", "extra", "usage", "args.1"])
+@each("depth", [100, 450, 900, 990, 5000])
+@each("where", ["part", "args", "extra", "usage", "args.1"])
 def test_deep_nesting_raises_nothing_but_wire_errors(where, depth):
     deep = '{"a":' * depth + "1" + "}" * depth
     part = {"part": deep, "args": f'{{"functionCall": {{"name": "f", "args": {deep}}}}}'}.get(where, '{"text": "a"}')

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from pydantic import BaseModel
 from strategies import modest
+from vectors import each
 
 from fakellm import (
     Finish,
@@ -95,7 +96,7 @@ def streamed(body):
 
 
 @corpus.needs_corpus
-@pytest.mark.parametrize("row", corpus.expected_of("openai.chat"))
+@each("row", corpus.expected_of("openai.chat"))
 def test_a_recorded_stream_written_again_says_the_same(row):
     script = CODEC.decode(corpus.body(row["file"], row["idx"]))
     written, end = streamed(encoded(script))
@@ -360,7 +361,7 @@ def test_a_script_in_any_order_can_be_written_and_read(script):
 # -- the habits of others -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", PROFILES)
+@each("name", PROFILES)
 def test_the_sdk_reads_the_same_from_every_service(name):
     codec = ChatCodec(PROFILES[name])
     script = Script(
@@ -430,8 +431,8 @@ ERRORS = {
 }  # fmt: skip
 
 
-@both
-@pytest.mark.parametrize("status", ERRORS)
+@each(both)
+@each("status", ERRORS)
 def test_the_sdk_raises_its_own_exception_for_each_status(status, asynchronous):
     headers, body = CODEC.error(http_error(status, "no", retry_after=7), 3)
     with pytest.raises(openai.APIStatusError) as raised:

@@ -13,6 +13,7 @@ import strategies
 from hypothesis import given
 from hypothesis import strategies as st
 from openai.types import Completion
+from vectors import each
 
 from fakellm import (
     Finish,
@@ -92,7 +93,7 @@ def streamed(body, *, asynchronous=False):
 
 
 @corpus.needs_corpus
-@pytest.mark.parametrize("row", corpus.expected_of("openai.completions"))
+@each("row", corpus.expected_of("openai.completions"))
 def test_a_recorded_stream_written_again_says_the_same(row):
     script = CODEC.decode(corpus.body(row["file"], row["idx"]))
     written, end = streamed(encoded(script, usage=script.usage is not None))
@@ -103,7 +104,7 @@ def test_a_recorded_stream_written_again_says_the_same(row):
 
 
 @corpus.needs_corpus
-@pytest.mark.parametrize("row", corpus.expected_of("openai.completions"))
+@each("row", corpus.expected_of("openai.completions"))
 def test_a_recorded_stream_keeps_its_chunk_boundaries(row):
     script = CODEC.decode(corpus.body(row["file"], row["idx"]))
     recorded = [choice["text"] for chunk in corpus.chunks(row) for choice in chunk["choices"] if choice.get("text")]

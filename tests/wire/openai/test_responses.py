@@ -16,6 +16,7 @@ import strategies
 from hypothesis import given
 from hypothesis import strategies as st
 from openai.types.responses import Response, ResponseStreamEvent
+from vectors import each
 
 from fakellm import (
     Finish,
@@ -156,7 +157,7 @@ def check_types(event):
 
 
 @corpus.needs_corpus
-@pytest.mark.parametrize("row", corpus.expected_of(API))
+@each("row", corpus.expected_of(API))
 def test_a_recorded_stream_written_again_says_the_same(row):
     script = CODEC.decode(corpus.body(row["file"], row["idx"]))
     written, end = streamed(encoded(script))
@@ -167,7 +168,7 @@ def test_a_recorded_stream_written_again_says_the_same(row):
 
 
 @corpus.needs_corpus
-@pytest.mark.parametrize("row", corpus.expected_of(API))
+@each("row", corpus.expected_of(API))
 def test_a_recorded_stream_keeps_its_chunk_boundaries(row):
     script = CODEC.decode(corpus.body(row["file"], row["idx"]))
     deltas = [chunk for chunk in corpus.chunks(row) if chunk["type"].endswith(".delta")]
@@ -181,7 +182,7 @@ def test_a_recorded_stream_keeps_its_chunk_boundaries(row):
 
 
 @corpus.needs_corpus
-@pytest.mark.parametrize("row", corpus.expected_of(API))
+@each("row", corpus.expected_of(API))
 def test_what_was_read_of_a_recording_is_read_again(row):
     script = CODEC.decode(corpus.body(row["file"], row["idx"]))
     again = CODEC.decode(encoded(script))
@@ -207,7 +208,7 @@ def fixtures():
 
 
 @corpus.needs_corpus
-@pytest.mark.parametrize("recorded", list(fixtures()))
+@each("recorded", list(fixtures()))
 def test_a_recorded_stream_of_another_service_written_again_says_the_same(recorded):
     script = CODEC.decode(as_body(recorded))
     written, said = summary(events_of(encoded(script))), summary(recorded)
@@ -538,7 +539,7 @@ NATIVES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("item", NATIVES, ids=lambda item: item["type"])
+@each("item", NATIVES, ids=lambda item: item["type"])
 def test_an_item_comes_whole(item):
     events = events_of(encoded(Script("a", Native(API, item), "b")))
     for event in events:
@@ -555,7 +556,7 @@ def test_an_item_comes_whole(item):
     assert final_of(as_body(events)).output[1].type == item["type"]
 
 
-@pytest.mark.parametrize("item", NATIVES[:-1], ids=lambda item: item["type"])
+@each("item", NATIVES[:-1], ids=lambda item: item["type"])
 def test_an_item_that_came_whole_is_read_whole(item):
     script = Script(Native(API, item), "b", Finish(), Usage(1, 1, 0, 0))
     read = CODEC.decode(encoded(script))
