@@ -316,13 +316,19 @@ def test_a_known_secret_is_found_in_every_place(how, kind):
     secret = known[kind]
     if how == "sent" and ("\n" in secret or not secret.isascii()):
         pytest.skip("no header could carry it")
-    for place, plant in PLACES.items():
+    number = list(known).index(kind)
+    for at, (place, plant) in enumerate(PLACES.items()):
         if ("\n" in secret or not secret.isascii()) and place in {"header", "path", "response-header", "plain-deltas"}:
+            continue
+        if how != "named" and (at + number) % 3:  # how it is known does not change where it is looked for
             continue
         pair = plant(secret)
         if how == "sent":
             pair[0].headers["authorization"] = f"Bearer {secret}"
-        redacts = {"named": redactor(secret), "environment": redactor(MY_API_PASSWORD=secret)}.get(how) or redactor()
+        if how == "named":
+            redacts = redactor(secret)
+        else:
+            redacts = redactor(MY_API_PASSWORD=secret) if how == "environment" else redactor()
         after = redacts.interaction(*deepcopy(pair))
         assert_clean(after, secret)
         assert_sound(pair, after)

@@ -110,7 +110,7 @@ def test_a_body_holds_the_data_that_was_asked_for(drawn):
     ],
 )  # fmt: skip
 def test_what_fails_shrinks_to_few_cuts(strategy, fails, smallest):
-    found = find(strategy, fails, settings=settings(quiet, max_examples=200))
+    found = find(strategy, fails, settings=settings(quiet, max_examples=60))
 
     assert len(found) == smallest if isinstance(smallest, int) else found == smallest
 
