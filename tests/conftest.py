@@ -30,6 +30,7 @@ def pytest_collection_finish():
     """Keep what is there now, tens of thousands of tests and libraries, out of every later garbage collection."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(20_000, 20, 20)  # tests that are about garbage collect it themselves
 
 
 def pytest_configure(config):
