@@ -9,6 +9,7 @@ import contextlib
 import importlib
 
 for _name in (
+    "pytest_recording",  # before vcr, whose asserts it wants to rewrite
     "aiohttp", "anthropic", "anyio.to_thread", "fakellm.cassette.tape", "fakellm.http.aiohttp", "fakellm.http.tape", "fakellm.turns",
     "fakellm.wire.anthropic.messages", "fakellm.wire.openai.chat", "google.genai", "httpcore", "httpcore2",
     "hypothesis.internal.observability", "hypothesis.strategies", "openai",
