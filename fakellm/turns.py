@@ -14,6 +14,7 @@ What is looked at are attributes of asyncio's own loops that have had these name
 from __future__ import annotations
 
 import asyncio
+from asyncio import current_task
 from collections.abc import Awaitable, Generator
 from typing import Any
 
@@ -41,26 +42,24 @@ class Turns:
         self._files = _files_of(loop)
 
     def __call__(self) -> Awaitable[None]:
-        """Return what is to be awaited."""
+        """Return what is to be awaited: a round of the loop, or nothing where a round could do nothing."""
         self._count += 1
-        if self._count % _REAL and self._files is not None and not self._others():
-            return _NOTHING
+        if self._count % _REAL and self._files is not None:
+            loop, task = self._loop, current_task()
+            timers = loop._scheduled  # noqa: SLF001 - see above
+            others = (
+                loop._ready  # noqa: SLF001
+                or len(self._files) > 1  # the first is the loop's own pipe
+                or (timers and timers[0].when() <= loop.time())
+                or (task is None or task.cancelling())
+            )
+            if not others:
+                return _NOTHING
         return asyncio.sleep(0)
-
-    def _others(self) -> bool:
-        """Tell whether a round of the loop could do anything."""
-        loop, timers = self._loop, self._loop._scheduled  # noqa: SLF001 - see above
-        return bool(
-            loop._ready  # noqa: SLF001
-            or len(self._files) > 1  # the first is the loop's own pipe
-            or (timers and timers[0].when() <= loop.time())
-            or ((task := asyncio.current_task()) is None or task.cancelling())
-        )
 
 
 def _files_of(loop: Any) -> Any:
     """Return the file descriptors that a loop waits for; None where that cannot be known."""
     if not (hasattr(loop, "_ready") and hasattr(loop, "_scheduled")):
         return None
-    selector: Any = getattr(loop, "_selector", None)
-    return selector.get_map() if hasattr(selector, "get_map") else None
+    return getattr(getattr(loop, "_selector", None), "_fd_to_key", None)

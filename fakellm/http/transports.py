@@ -128,7 +128,8 @@ class _Player:
                 for piece in action if self._log is None else self._log.each(action):
                     await let_others_run()
                     yield piece
-                    self._check(asynchronous=True)
+                    if self._is_cut:
+                        self._check(asynchronous=True)
 
     def _check(self, *, asynchronous: bool = False) -> None:
         """Raise if the client closed its connections meanwhile."""
