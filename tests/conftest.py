@@ -11,7 +11,7 @@ from hypothesis import settings
 from fakellm.http.certificates import wait_for_use
 
 # No test depends on the wall clock, or on luck: a failure is the same at every run.
-settings.register_profile("fakellm", max_examples=50, deadline=None, derandomize=True, print_blob=True)
+settings.register_profile("fakellm", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("fakellm")
 
 

@@ -53,6 +53,15 @@ def test_two_lists_of_vectors_are_run_in_every_pair_beside_fixtures():
     assert seen == [("f", "a", 1), ("f", "a", 2), ("f", "b", 1), ("f", "b", 2)]
 
 
+def test_what_is_skipped_for_all_vectors_is_skipped():
+    @each("number", [1, 2])
+    def test(number):
+        pytest.skip("not here")
+
+    with pytest.raises(pytest.skip.Exception, match="not here"):
+        test()
+
+
 def test_without_vectors_there_is_nothing_to_test():
     with pytest.raises(pytest.skip.Exception, match="there are no vectors"):
         each("number", [])(lambda number: None)()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
 from copy import deepcopy
 from importlib import import_module
 
@@ -726,13 +725,8 @@ def test_json_of_any_kind_becomes_problems(api, data):
 @apis
 def test_each_field_of_each_event_can_be_of_any_kind(api):
     events = events_of(encoded(api, STREAMS[api]))
-    shapes = Counter()
     for at, (name, data) in enumerate(events):
-        paths = list(strategies.places(data))
-        shapes[str(paths)] += 1
-        if shapes[str(paths)] > 2:  # one more delta like the two before
-            continue
-        for path in paths:
+        for path in strategies.places(data):
             for junk in (None, 3, -1, True, "x", [], {}, [None], {"type": None}, "\ud800"):
                 changed = [*events[:at], [name, json.dumps(strategies.put(data, path, junk))], *events[at + 1 :]]
                 assert len(check_wire(body_of(changed), api=api).problems) < 9

@@ -12,7 +12,8 @@ def each(names, values=None, ids=None):
     """Run a test on each vector, as `pytest.mark.parametrize` would, but in one test; takes such a mark, too.
 
     A test for each costs pytest more than the vectors themselves, where there are hundreds. For plain functions whose
-    fixtures may be shared by all vectors. What fails is raised in a group that names the vectors.
+    fixtures may be shared by all vectors. What fails is raised in a group that names the vectors; where all are skipped, so
+    is the test.
     """
     if isinstance(names, pytest.MarkDecorator):
         return each(*names.args, **names.kwargs)
@@ -24,17 +25,17 @@ def each(names, values=None, ids=None):
     def decorate(test):
         @functools.wraps(test)
         def folded(*args, **kwargs):
-            failed = []
+            failed, skipped = [], []
             for label, row in rows:
                 try:
                     test(*args, **kwargs, **row)
-                except pytest.skip.Exception:
-                    continue
+                except pytest.skip.Exception as reason:
+                    skipped.append(reason)
                 except (Exception, pytest.fail.Exception) as error:
                     error.add_note(f"vector: {label}")
                     failed.append((label, error))
-            if not rows:
-                pytest.skip("there are no vectors")
+            if len(skipped) == len(rows):  # nothing was tested
+                pytest.skip(str(skipped[0]) if skipped else "there are no vectors")
             if failed:
                 shown = ", ".join(label for label, _ in failed[:10])
                 msg = f"{len(failed)} of {len(rows)} vectors fail: {shown}"
