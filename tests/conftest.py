@@ -6,12 +6,15 @@ import gc
 from contextlib import ExitStack
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 from fakellm.http.certificates import wait_for_use
 
-# No test depends on the wall clock, or on luck: a failure is the same at every run.
-settings.register_profile("fakellm", deadline=None, derandomize=True, print_blob=True)
+# No test depends on the wall clock, or on luck: a failure is the same at every run. What is found by looking further is
+# found by `--hypothesis-profile=thorough`, which takes other examples each time, many, and says how to replay them.
+FAST = (Phase.explicit, Phase.reuse, Phase.generate, Phase.target, Phase.shrink)  # no time for Phase.explain
+settings.register_profile("fakellm", deadline=None, derandomize=True, print_blob=True, max_examples=40, phases=FAST)
+settings.register_profile("thorough", deadline=None, print_blob=True, max_examples=500, phases=FAST)
 settings.load_profile("fakellm")
 
 

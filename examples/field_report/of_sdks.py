@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing
+from functools import cache
 from typing import Any
 
 from finding import finding
 from of_readers import without_bom
-from serving import openai_client, reading
+from serving import arriving, openai_client, reading
 
 from fakellm.contracts import Report, check_consumer, check_stream
 
@@ -306,20 +307,32 @@ CHAT = b"".join(b"data: %b\n\n" % data for data in (CHUNK % b'"content":"Caf\xc3
 READING = ["framing", "line_ends", "control_blocks", "utf8_split"]
 
 
-def openai_reads(reads: Any) -> list[Any]:
-    """Return what the client makes of an event stream that arrives in these reads."""
+@cache
+def openai_of_reads() -> Any:
     import openai
 
-    client = openai.OpenAI(api_key="none", max_retries=0, http_client=reading(reads, "openai"))
-    return [chunk.choices[0].delta.content for chunk in client.chat.completions.create(**ASKED, stream=True)]
+    return openai.OpenAI(api_key="none", max_retries=0, http_client=reading("openai"))
+
+
+def openai_reads(reads: Any) -> list[Any]:
+    """Return what the client makes of an event stream that arrives in these reads."""
+    with arriving(reads):
+        stream = openai_of_reads().chat.completions.create(**ASKED, stream=True)
+        return [chunk.choices[0].delta.content for chunk in stream]
+
+
+@cache
+def anthropic_of_reads() -> Any:
+    import anthropic
+
+    return anthropic.Anthropic(api_key="none", max_retries=0, http_client=reading("anthropic"))
 
 
 def anthropic_reads(reads: Any) -> list[Any]:
     """Return which events the client makes of an event stream that arrives in these reads."""
-    import anthropic
-
-    client = anthropic.Anthropic(api_key="none", max_retries=0, http_client=reading(reads, "anthropic"))
-    return [event.to_dict() for event in client.messages.create(**ASKED, max_tokens=9, stream=True)]
+    with arriving(reads):
+        stream = anthropic_of_reads().messages.create(**ASKED, max_tokens=9, stream=True)
+        return [event.to_dict() for event in stream]
 
 
 @finding("control_blocks", *OPENAI)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
 from importlib import import_module
 from importlib.metadata import version
 from typing import Any
@@ -30,11 +33,27 @@ def http_client(chunks: Iterable[Any], kind: str = "Client") -> Any:
     return getattr(http, kind)(transport=http.MockTransport(answering(chunks)))
 
 
-def reading(reads: Iterable[bytes], sdk: str) -> Any:
-    """Return an HTTP client for an SDK, for which these reads are the body of an event stream."""
+_reads: ContextVar[Iterable[bytes]] = ContextVar("reads")
+
+
+@cache
+def reading(sdk: str) -> Any:
+    """Return an HTTP client for an SDK, for which the reads of `arriving` are the body of an event stream."""
     http = _library(sdk)
     headers = {"content-type": "text/event-stream"}
-    return http.Client(transport=http.MockTransport(lambda _: http.Response(200, headers=headers, content=iter(reads))))
+    return http.Client(
+        transport=http.MockTransport(lambda _: http.Response(200, headers=headers, content=iter(_reads.get())))
+    )
+
+
+@contextmanager
+def arriving(reads: Iterable[bytes]) -> Iterator[None]:
+    """Let these reads arrive, one client for all attempts of a check."""
+    token = _reads.set(reads)
+    try:
+        yield
+    finally:
+        _reads.reset(token)
 
 
 def openai_client(chunks: Iterable[Any]) -> Any:

@@ -11,7 +11,7 @@ import vcr
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import AWKWARD, modest, texts
+from strategies import AWKWARD, texts
 from vcr.request import Request
 from vcr.serialize import deserialize as vcr_deserialize
 from vcr.serialize import serialize as vcr_serialize
@@ -65,7 +65,6 @@ plain = {"t.yaml": yamlserializer, "t.json": jsonserializer}
 @given(
     st.binary(max_size=60) | texts.map(str.encode) | st.lists(st.sampled_from(HARD)).map(lambda x: "".join(x).encode())
 )
-@modest
 def test_a_body_comes_back_byte_for_byte(serializer, name, body):
     request = body or None
     text = serializer.serialize(tape(body, request=request, stream=streamed(body, len(body))))
@@ -102,7 +101,6 @@ def test_the_yaml_is_the_same_to_the_reader_that_is_written_in_python(body):
         max_size=4,
     )
 )
-@modest
 def test_headers_come_back(serializer, name, headers):
     text = serializer.serialize(tape(b"x", headers=headers))
     _, (response,) = read(text, name)
@@ -118,7 +116,6 @@ def test_headers_come_back(serializer, name, headers):
         max_leaves=8,
     )
 )
-@modest
 def test_any_data_of_a_cassette_is_yaml(data):
     text = to_yaml({"x": data})
 

@@ -19,7 +19,6 @@ import yaml
 from corpus import CORPUS, cassette, needs_corpus
 from hypothesis import example, given
 from hypothesis import strategies as st
-from strategies import modest
 from vcr.request import Request
 from vectors import each
 
@@ -634,7 +633,6 @@ def planted(draw):
     return secret, by_form, (request, response)
 
 
-@modest
 @given(planted())
 def test_random_secrets_at_random_places_and_cuts_are_not_stored(plant):
     secret, by_form, pair = plant
@@ -649,7 +647,6 @@ def test_random_secrets_at_random_places_and_cuts_are_not_stored(plant):
     assert again[1] == after[1]
 
 
-@modest
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
                     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
                     max_leaves=12))  # fmt: skip

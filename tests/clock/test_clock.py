@@ -13,7 +13,6 @@ import anyio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import modest
 
 from fakellm.clock import clock as clocks
 from fakellm.clock.clock import Clock, InstantClock, RealClock, ScaledClock, VirtualClock
@@ -54,7 +53,6 @@ def loop_waits(monkeypatch):
 
 
 @given(st.lists(st.floats(0, 1e6), max_size=5))
-@modest
 def test_an_instant_clock_shows_what_was_waited_for(waits):
     clock = InstantClock()
     for seconds in waits:

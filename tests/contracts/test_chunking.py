@@ -14,7 +14,6 @@ import pytest
 from consumers import BROKEN, RIGHT
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import modest
 from vectors import each
 
 from fakellm import Script
@@ -611,7 +610,6 @@ def test_ordinary_documents_are_cut_without_ado(document, options):
     any_chunking(document, **options)(lambda chunks: consume(chunks))()
 
 
-@modest
 @given(
     text=st.text("ab<>1 {}\n\u00e9\u0301", min_size=1, max_size=8),
     focus=st.sampled_from([None, *(name for name in CATALOGUE if "consumer" in CATALOGUE[name].checks)]),
@@ -631,7 +629,6 @@ def test_every_short_document_can_be_cut_in_every_way(text, focus, stop, is_byte
         assert document.may_be_empty or all(chunks)
 
 
-@modest
 @given(data=st.text("ab \u2028\u00e9", max_size=3), empty=st.booleans(),
        focus=st.sampled_from([None, "framing", "line_ends", "control_blocks", "utf8_split"]))  # fmt: skip
 def test_every_short_event_stream_can_be_moved_in_every_way(data, empty, focus):

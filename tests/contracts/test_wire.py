@@ -112,7 +112,6 @@ def tame(script):
 @pytest.mark.parametrize("alt", ["sse", "json"])
 @apis
 @given((strategies.small_scripts | strategies.scripts).map(tame))
-@strategies.modest
 def test_any_stream_of_our_own_breaks_no_rule(api, alt, script):
     if alt == "json" and api != "gemini":
         return
@@ -129,7 +128,6 @@ def test_any_stream_of_our_own_breaks_no_rule(api, alt, script):
 
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=lambda profile: profile.name)
 @given((strategies.small_scripts | strategies.scripts).map(tame), st.booleans())
-@strategies.modest
 def test_any_stream_in_the_habits_of_a_service_breaks_no_rule_of_its_profile(profile, script, asked):
     script = Script(*(event for event in script if event is not script.fault))
     body = encoded("openai_chat", script, profile=profile, stream_options={"include_usage": asked})
@@ -708,7 +706,6 @@ JUNK = st.recursive(
 
 @apis
 @given(st.data())
-@strategies.modest
 def test_json_of_any_kind_becomes_problems(api, data):
     events = events_of(encoded(api, STREAMS[api]))
     for _ in range(data.draw(st.integers(1, 3))):
@@ -737,7 +734,6 @@ def test_each_field_of_each_event_can_be_of_any_kind(api):
     st.binary(max_size=60),
     st.sampled_from([b"", b"data: ", b"[", b"[{", b'data: {"type":"', b"event: x\ndata: {}\n\n"]),
 )
-@strategies.modest
 def test_any_bytes_become_problems(api, body, before):
     body = before + body
     report = check_wire(body, api=api)

@@ -12,7 +12,6 @@ from threading import Thread
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import modest
 from vectors import each
 
 from fakellm import FakeChatModel, FakeLLM, FakeProvider, Pause, Script, ToolCall, Usage, disconnect
@@ -132,7 +131,6 @@ def tell(fake, kinds):
 
 
 @given(st.sampled_from(list(KINDS)), st.sampled_from(list(COPIES)), told, prompts, told, prompts, told, prompts)
-@modest
 def test_a_copy_and_its_original_each_go_on_as_if_the_other_were_not_there(
     kind, how, before, asked, mine, my_prompts, its, its_prompts
 ):

@@ -8,7 +8,7 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import modest, scripts
+from strategies import scripts
 from vectors import each
 
 import fakellm
@@ -97,7 +97,6 @@ def anatomy(provider):
 
 
 @given(tellings)
-@modest
 def test_what_it_shows_makes_its_like(told):
     provider = FakeProvider()
     for kind, what, options in told:

@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import modest, scripts
+from strategies import scripts
 from vectors import each
 
 import fakellm
@@ -204,7 +204,6 @@ def grown(inner):
 
 
 @given(st.recursive(fakes() | st.builds(Shout), grown, max_leaves=6))
-@modest
 def test_what_it_shows_makes_its_like(thing):
     with pytest.MonkeyPatch.context() as patch:
         for module in (replies, shown, wrappers):  # what is clipped makes something else

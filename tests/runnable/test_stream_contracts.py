@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import anyio
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from kinds import KINDS, Broken, Once, Source
 from vectors import each
@@ -30,6 +30,7 @@ def test_chunks_come_in_order_and_add_up_to_invoke(kind, chunks):
 
 @kinds
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@settings(max_examples=settings.default.max_examples // 2)  # each starts an event loop
 @given(chunks=texts)
 def test_the_asynchronous_flavour_says_the_same(kind, backend, chunks):
     async def both():

@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 import pytest
 from hypothesis import given
-from strategies import events, modest, pieces, texts
+from strategies import events, pieces, texts
 from vectors import each
 
 import fakellm
@@ -73,7 +73,6 @@ def test_an_event_takes_no_other_attribute(event):
 
 
 @given(events)
-@modest
 def test_an_event_equals_what_its_repr_evaluates_to_with_the_public_names(event):
     assert eval(repr(event), dict(PUBLIC)) == event
 
@@ -103,7 +102,6 @@ def test_a_repr_is_what_one_would_write(event, shown):
 
 
 @given(events, events)
-@modest
 def test_two_events_are_equal_if_and_only_if_kind_and_fields_are(one, other):
     same = type(one) is type(other) and dataclasses.astuple(one) == dataclasses.astuple(other)
     assert (one == other) is same
@@ -117,7 +115,6 @@ def test_events_of_two_kinds_with_the_same_text_differ():
 
 
 @given(events)
-@modest
 def test_events_survive_pickle_and_copy(event):
     assert pickle.loads(pickle.dumps(event)) == event
     assert copy.deepcopy(event) == copy.copy(event) == event
@@ -209,7 +206,6 @@ def test_the_place_of_the_surrogate_is_counted_in_characters():
 
 
 @given(texts)
-@modest
 def test_every_text_that_utf_8_can_hold_is_legal(text):
     assert Text(text).text == ToolCall(arguments=text).arguments == text
 
@@ -415,7 +411,6 @@ def test_the_first_name_and_the_first_id_stay():
 
 
 @given(pieces, pieces, pieces)
-@modest
 def test_adding_pieces_up_is_associative(one, two, three):
     two, three = (dataclasses.replace(piece, index=one.index) for piece in (two, three))
     assert (one + two) + three == one + (two + three)
@@ -432,7 +427,6 @@ def test_a_piece_and_something_else_do_not_add_up():
 
 
 @given(texts)
-@modest
 def test_a_mapping_comes_back_from_the_arguments_as_it_went_in(text):
     call = ToolCall("f", {text: [text, None, 1.5]})
     assert call.args == json.loads(call.arguments) == {text: [text, None, 1.5]}

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import AWKWARD, modest, scripts, wild_scripts
+from strategies import AWKWARD, scripts, wild_scripts
 from vectors import each
 
 from fakellm import Finish, Pause, Reasoning, Script, ToolCall, Usage, disconnect, http_error, provider_error, stall
@@ -43,7 +43,6 @@ def names(directory):
 
 
 @given(scripts | wild_scripts)
-@modest
 def test_a_script_comes_back_from_json_as_it_went_in(script):
     twin = Script.from_json(script.to_json())
     assert twin == script
@@ -52,7 +51,6 @@ def test_a_script_comes_back_from_json_as_it_went_in(script):
 
 
 @given((scripts | wild_scripts).filter(lambda script: NEL not in repr(script).replace(r"\x85", NEL)))
-@modest
 def test_a_script_comes_back_from_yaml_as_it_went_in(script):
     twin = Script.from_yaml(script.to_yaml())
     assert twin == script
@@ -531,7 +529,6 @@ JSON = st.recursive(
 )
 
 
-@modest
 @given(JSON, st.sampled_from([None, 1, "\t"]))
 def test_any_json_is_yaml_once_it_is_plain_so_that_its_lines_can_be_found(value, indent):
     document = json.dumps({"fakellm_script": 1, "events": [], "odd": value}, ensure_ascii=False, indent=indent)

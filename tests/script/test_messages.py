@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
-from strategies import modest, scripts, small_scripts, small_wild_scripts
+from strategies import scripts, small_scripts, small_wild_scripts
 from vectors import each
 
 from fakellm import (
@@ -54,13 +54,11 @@ def test_no_chunk_shows_a_pause_or_a_fault(event):
 
 
 @given(scripts | small_scripts)
-@modest
 def test_the_chunks_of_a_script_add_up_to_its_message(script):
     assert reduce(add, map(chunk_of, script.chunks), Message()) == Message.of(script)
 
 
 @given(small_scripts)
-@modest
 def test_it_does_not_matter_which_chunks_are_added_first(script):
     chunks = [chunk_of(event) for event in script.chunks]
     for cut in range(1, len(chunks)):
@@ -68,7 +66,6 @@ def test_it_does_not_matter_which_chunks_are_added_first(script):
 
 
 @given(small_wild_scripts)
-@modest
 def test_texts_tools_and_usage_add_up_in_any_order_of_events(script):
     whole = reduce(add, map(chunk_of, script.chunks), Message())
     shown = (whole.content, whole.reasoning, whole.refusal, whole.tool_calls, whole.usage)

@@ -8,7 +8,7 @@ from itertools import groupby
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import legal_events, modest
+from strategies import legal_events
 from vectors import each
 
 from fakellm import (
@@ -206,7 +206,7 @@ any_order = (
 )
 
 
-thorough = settings(modest, max_examples=300)
+thorough = settings(max_examples=100)
 
 
 def _numbers(events):
@@ -285,7 +285,6 @@ def test_the_position_in_a_refusal_is_that_of_the_first_event_too_many(events):
 
 
 @given(legal_events())
-@modest
 def test_every_prefix_of_a_legal_script_is_legal(events):
     script = Script(*events)
     for length in range(len(script) + 1):

@@ -9,7 +9,7 @@ from itertools import accumulate, pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import events, modest, small_scripts, small_wild_scripts, texts
+from strategies import events, small_scripts, small_wild_scripts, texts
 from vectors import each
 
 import fakellm
@@ -136,7 +136,6 @@ def test_an_empty_script_is_falsy_and_any_other_truthy():
 
 
 @given(any_scripts, st.integers(0, 6), st.integers(0, 6))
-@modest
 def test_a_slice_from_the_start_is_a_script_of_those_events(script, start, stop):
     assert isinstance(script[:stop], Script)
     assert list(script[:stop]) == list(script)[:stop]
@@ -157,20 +156,17 @@ def test_a_slice_that_begins_inside_a_tool_call_is_refused():
 
 
 @given(answers, answers, answers)
-@modest
 def test_concatenation_is_associative(one, two, three):
     assert (one + two) + three == one + (two + three) == Script(one, two, three)
 
 
 @given(any_scripts)
-@modest
 def test_the_empty_script_is_neutral(script):
     assert script + Script() == Script() + script == script
     assert (script + Script()).allow_illegal is (Script() + script).allow_illegal is script.allow_illegal
 
 
 @given(small_scripts, st.data())
-@modest
 def test_the_two_parts_of_a_cut_script_add_up_to_it(script, data):
     cut = data.draw(st.integers(0, len(script)))
     joined = script[:cut]
@@ -225,7 +221,6 @@ def test_nothing_can_be_deleted_from_a_script():
 
 
 @given(any_scripts, any_scripts)
-@modest
 def test_scripts_are_equal_if_and_only_if_their_events_are(one, other):
     assert (one == other) is (list(one) == list(other))
     assert one == Script(*one, allow_illegal=True)
@@ -239,7 +234,6 @@ def test_a_script_is_equal_to_no_list_and_no_string():
 
 
 @given(any_scripts)
-@modest
 def test_a_script_survives_pickle_and_copy(script):
     for twin in (pickle.loads(pickle.dumps(script)), copy.copy(script), copy.deepcopy(script)):
         assert twin == script
@@ -253,7 +247,6 @@ def test_a_script_whose_text_was_read_survives_pickle_too():
 
 
 @given(any_scripts | st.lists(events, max_size=3).map(lambda drawn: Script(*drawn, allow_illegal=True)))
-@modest
 def test_a_script_equals_what_its_repr_evaluates_to_with_the_public_names(script):
     twin = eval(repr(script), dict(PUBLIC))
     assert twin == script
@@ -297,7 +290,6 @@ def test_an_empty_script_adds_up_to_nothing():
 
 
 @given(any_scripts)
-@modest
 def test_reading_twice_gives_the_same(script):
     for name in ("text", "reasoning", "refusal", "tool_calls", "usage", "finish_reason", "fault", "duration", "chunks"):
         assert getattr(script, name) == getattr(script, name) == getattr(Script(*script, allow_illegal=True), name)
@@ -352,7 +344,6 @@ def cut_scripts(draw, any_script=small_scripts):
 
 
 @given(cut_scripts() | cut_scripts(small_wild_scripts))
-@modest
 def test_rechunking_keeps_what_a_script_adds_up_to(drawn):
     script, kind, cuts = drawn
     recut = script.rechunk(cuts, of=kind)
@@ -362,7 +353,6 @@ def test_rechunking_keeps_what_a_script_adds_up_to(drawn):
 
 
 @given(cut_scripts())
-@modest
 def test_every_cut_becomes_a_boundary(drawn):
     script, kind, cuts = drawn
     recut = script.rechunk(cuts, of=kind)
@@ -373,14 +363,12 @@ def test_every_cut_becomes_a_boundary(drawn):
 
 
 @given(cut_scripts())
-@modest
 def test_other_events_keep_their_order_and_their_place_in_the_text(drawn):
     script, kind, cuts = drawn
     assert _others(script.rechunk(cuts, of=kind), kind) == _others(script, kind)
 
 
 @given(cut_scripts())
-@modest
 def test_the_same_cuts_a_second_time_change_nothing(drawn):
     script, kind, cuts = drawn
     once = script.rechunk(cuts, of=kind)
@@ -388,7 +376,6 @@ def test_the_same_cuts_a_second_time_change_nothing(drawn):
 
 
 @given(cut_scripts(), st.integers(1, 4))
-@modest
 def test_every_n_gives_pieces_no_longer_than_n_and_a_second_time_nothing_new(drawn, n):
     script, kind, _ = drawn
     once = script.rechunk(every=n, of=kind)
@@ -397,7 +384,6 @@ def test_every_n_gives_pieces_no_longer_than_n_and_a_second_time_nothing_new(dra
 
 
 @given(texts, st.sampled_from(["words", "characters", "graphemes", "tokens"]))
-@modest
 def test_a_bare_text_is_cut_as_script_of_cuts_it(text, name):
     assert Script(text).rechunk(name) == Script(*(text or [""])).rechunk(name) == Script.of(text, name)
 
@@ -454,7 +440,6 @@ def test_a_tool_call_without_arguments_stays_one_piece():
 
 
 @given(small_scripts, st.integers(1, 4))
-@modest
 def test_rechunking_tool_calls_keeps_the_answer_and_a_second_time_changes_nothing(script, n):
     recut = script.rechunk(every=n, of=ToolCall)
     for name in ("text", "reasoning", "refusal", "tool_calls", "usage", "finish_reason", "fault", "duration"):
@@ -536,7 +521,6 @@ def test_a_script_fails_after_so_many_chunks(after, kept):
 
 
 @given(small_scripts, st.data())
-@modest
 def test_a_failing_script_has_delivered_just_so_many_chunks(script, data):
     after = data.draw(st.integers(0, len(script.chunks)))
     broken = script.fail(stall(), after=after)
@@ -577,7 +561,6 @@ def test_a_script_pauses_after_so_many_chunks(after, place):
 
 
 @given(small_scripts, st.sampled_from([0, 0.5, 7]), st.data())
-@modest
 def test_a_pause_changes_no_chunk_and_no_fault(script, silence, data):
     after = data.draw(st.integers(0, len(script.chunks)))
     paused = script.pause(silence, after=after)
@@ -618,7 +601,6 @@ def test_a_paced_script_is_silent_before_each_chunk():
 
 
 @given(any_scripts, st.integers(0, 1000))
-@modest
 def test_pacing_keeps_the_chunks_and_puts_one_pause_before_each(script, silence):
     paced = script.paced(silence)
     assert (paced.chunks, paced.fault, paced.allow_illegal) == (script.chunks, script.fault, script.allow_illegal)

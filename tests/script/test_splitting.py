@@ -7,7 +7,7 @@ import sys
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import modest, texts
+from strategies import texts
 from vectors import each
 
 from fakellm import Script
@@ -24,7 +24,6 @@ FLAGS = ("\U0001f1e9\U0001f1ea", "\U0001f1eb\U0001f1f7")
 
 @pytest.mark.parametrize("name", SPLITS)
 @given(text=texts)
-@modest
 def test_the_pieces_of_a_named_split_join_to_the_text_and_none_is_empty(name, text):
     pieces = split_text(text, name)
     assert "".join(pieces) == text
@@ -56,7 +55,6 @@ def test_an_empty_text_is_one_empty_piece_by_any_name(name):
 
 
 @given(st.lists(st.sampled_from(["a", " ", ACCENT, FAMILY, *FLAGS, "\r\n", "\u0e01\u0e33"]), min_size=1, max_size=8))
-@modest
 def test_graphemes_are_what_a_reader_calls_characters(characters):
     assert split_text("".join(characters), "graphemes") == characters
 
@@ -90,7 +88,6 @@ def test_an_unknown_name_is_refused_with_those_that_exist():
 
 
 @given(texts, st.integers(1, 20))
-@modest
 def test_every_n_makes_pieces_of_n_characters_and_a_rest(text, n):
     pieces = split_text(text, every=n)
     assert "".join(pieces) == text
@@ -130,7 +127,6 @@ def test_one_way_to_split_is_given_and_not_two(arguments):
 
 
 @given(st.data(), texts)
-@modest
 def test_the_text_is_cut_at_each_position(data, text):
     cuts = data.draw(st.lists(st.integers(0, len(text)), max_size=5))
     pieces = split_text(text, cuts)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from hypothesis import settings
 from hypothesis import strategies as st
 
 from fakellm import (
@@ -19,9 +18,6 @@ from fakellm import (
     provider_error,
     stall,
 )
-
-# A failure is the same at every run, so running again is the replay; the blob is for another machine.
-modest = settings(max_examples=50, deadline=None, derandomize=True, print_blob=True)
 
 AWKWARD = (
     "", " ", "\t", "\n", "\r", "\r\n", "\x00", "\x1b[0m", "\x7f", "\x85", "\u2028", "\u2029", "\ufeff", "\ufffe",

@@ -96,7 +96,6 @@ def cosine(one, other):
 
 
 @given(strategies.texts, st.integers(1, 300))
-@strategies.modest
 def test_a_vector_has_the_length_1_and_is_always_the_same(text, dimensions):
     vector = documents.vector(text, dimensions)
 
@@ -343,7 +342,6 @@ json_values = st.recursive(
     ids=lambda function: f"{function.__module__}.{function.__name__}",
 )
 @given(json_values)
-@strategies.modest
 def test_any_body_gives_a_document_or_a_wire_error(function, body):
     try:
         answer = function(body, "/v1/models/m")

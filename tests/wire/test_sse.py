@@ -9,7 +9,6 @@ import pytest
 from corpus import body, manifest, needs_corpus
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import modest
 from vectors import each
 
 from fakellm.errors import WireError
@@ -131,7 +130,6 @@ LINES = st.sampled_from(
 ENDS = st.sampled_from([b"\n", b"\r", b"\r\n"])
 
 
-@modest
 @given(st.lists(st.tuples(LINES, ENDS)), st.lists(st.integers(0, 200)))
 def test_reads_make_no_difference(lines, cuts):
     stream = b"".join(line + end for line, end in lines)
@@ -142,7 +140,6 @@ def test_reads_make_no_difference(lines, cuts):
     assert decode(*reads, flush=True) == decode(stream, flush=True)
 
 
-@modest
 @given(st.binary(), st.integers(0, 40))
 def test_no_bytes_raise_anything_but_the_documented_error(stream, at):
     assert all(isinstance(event, SSE) for event in decode(stream[:at], stream[at:], flush=True))
@@ -154,7 +151,6 @@ names = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\
 texts = st.text(st.characters(exclude_categories=["Cs"]))
 
 
-@modest
 @given(st.lists(st.builds(SSE, texts, st.none() | names, st.none() | names)), st.sampled_from(["\n", "\r", "\r\n"]))
 def test_what_is_encoded_is_decoded_again(events, line_end):
     stream = b"".join(encode_sse(event, line_end=line_end) for event in events)

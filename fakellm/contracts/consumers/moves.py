@@ -7,11 +7,11 @@ the door that hypothesis has for fuzzers: a verdict is the same at every run, al
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from itertools import chain, islice
 from random import Random
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -78,11 +78,27 @@ class Selection:
         """Draw when the sweep is done: a failure that it finds costs no import of hypothesis."""
         count: int = getattr(document, "examples", EXAMPLES) if self.examples is None else self.examples
         if count:
-            yield from drawn(document.strategy(), count, self.seed)
+            yield from _examples(document, count, self.seed)
 
 
 ALL = Selection()
 """The whole sweep, and as many examples as the document says."""
+
+
+def _examples(document: Document, count: int, seed: int) -> Sequence[Moves]:
+    """Return what is drawn for a document: once for all consumers that are checked on it, where it can be a key.
+
+    Drawing takes most of a check's time, and every consumer of a project meets the same documents.
+    """
+    try:
+        return _remembered(document, count, seed)
+    except TypeError:  # a document of the caller's own that has no hash; what the strategy itself raised comes again
+        return drawn(document.strategy(), count, seed)
+
+
+@lru_cache(maxsize=256)
+def _remembered(document: Document, count: int, seed: int) -> Sequence[Moves]:
+    return tuple(drawn(document.strategy(), count, seed))
 
 
 def drawn(strategy: SearchStrategy[T], examples: int, seed: int) -> list[T]:

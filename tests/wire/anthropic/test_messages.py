@@ -539,7 +539,6 @@ def before_the_error(body):
     return body.partition(b"event: error")[0].partition(b'data: {"type":"error"')[0]
 
 
-@strategies.modest
 @given((strategies.small_scripts | strategies.scripts).map(without_fault), st.integers(1, 10**7))
 @example(Script(), 1)
 @example(Script(native(type="server_tool_use", id="a", name="web_search", input={}), native(type="text", text="")), 1)
@@ -551,7 +550,6 @@ def test_every_stream_keeps_what_holds_in_all_recorded_ones(script, number):
         assert reason == ("tool_use" if "tool_use" in blocks else "end_turn")
 
 
-@strategies.modest
 @given((strategies.small_scripts | strategies.scripts).filter(lambda script: script.fault))
 @example(Script("a", ToolCall("f", "{"), provider_error()))
 @example(Script("a", Finish(), disconnect("end")))
@@ -949,7 +947,6 @@ def only_wire_errors(body):
         encoded(CODEC.decode(body))
 
 
-@strategies.modest
 @given(st.lists(st.tuples(st.sampled_from(PLACES), JUNK), min_size=1, max_size=3))
 def test_values_of_any_kind_raise_nothing_but_wire_errors(changes):
     events = list(PARSED)
@@ -972,7 +969,6 @@ def test_a_value_of_another_kind_raises_nothing_but_wire_errors(at, path, junk):
     only_wire_errors(b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in events))
 
 
-@strategies.modest
 @given(st.data())
 def test_bytes_that_are_changed_raise_nothing_but_wire_errors(data):
     body = bytearray(RICH)
@@ -982,7 +978,6 @@ def test_bytes_that_are_changed_raise_nothing_but_wire_errors(data):
     only_wire_errors(bytes(body[: data.draw(st.integers(0, len(body)))]))
 
 
-@strategies.modest
 @given(st.binary(max_size=60), st.sampled_from([b"", b"data: ", b"event: error\ndata: ", b'data: {"type":"']))
 def test_any_bytes_raise_nothing_but_wire_errors(body, before):
     only_wire_errors(before + body + b"\n\n")
@@ -1038,7 +1033,6 @@ def is_made(event):
     return isinstance(event, Reasoning) and (event.signature or "").startswith(MADE)
 
 
-@strategies.modest
 @given((strategies.small_scripts | strategies.scripts).filter(lambda script: script.fault is None))
 @example(Script(Reasoning("a", signature="b"), Reasoning("c")))
 @example(Script(Reasoning(""), Reasoning("", signature="")))
@@ -1050,7 +1044,6 @@ def test_a_script_comes_back_as_it_was_written(script):
     assert CODEC.decode(encoded(read)) == read
 
 
-@strategies.modest
 @given(strategies.small_wild_scripts | strategies.wild_scripts)
 def test_a_script_in_any_order_can_be_written_and_read(script):
     only_wire_errors(encoded(script))

@@ -15,7 +15,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from pydantic import BaseModel
-from strategies import modest
 from vectors import each
 
 from fakellm import (
@@ -327,7 +326,6 @@ def without_fault(script):
     )
 
 
-@modest
 @given((strategies.small_scripts | strategies.scripts).map(without_fault), st.booleans())
 def test_every_stream_keeps_what_holds_in_all_of_openais(script, asked):
     # A reason of the script's own is no member of the SDK's list of reasons, so the list's own are drawn.
@@ -337,7 +335,6 @@ def test_every_stream_keeps_what_holds_in_all_of_openais(script, asked):
     check(encoded(extra, stream_options={"include_usage": asked}), asked=asked)
 
 
-@modest
 @given(strategies.small_scripts | strategies.scripts)
 def test_a_script_comes_back_as_it_was_written(script):
     script = without_fault(script)
@@ -351,7 +348,6 @@ def test_a_script_comes_back_as_it_was_written(script):
     assert CODEC.decode(encoded(again)) == again
 
 
-@modest
 @given(strategies.small_wild_scripts | strategies.wild_scripts)
 def test_a_script_in_any_order_can_be_written_and_read(script):
     CODEC.decode(encoded(script))
@@ -591,7 +587,6 @@ PLACES = [
 ]  # fmt: skip
 
 
-@modest
 @given(st.lists(st.tuples(st.sampled_from(PLACES), st.sampled_from(VALUES)), min_size=1, max_size=3))
 def test_values_of_any_kind_raise_nothing_but_wire_errors(changes):
     call = {"index": 0, "id": "a", "function": {"name": "f", "arguments": "{}"}}
@@ -626,7 +621,6 @@ def survive(body):
         CODEC.body(without_fault(script), request(), 1)
 
 
-@modest
 @given(st.data())
 def test_bytes_that_are_changed_raise_nothing_but_wire_errors(data):
     body = bytearray(encoded(RICH))
@@ -637,7 +631,6 @@ def test_bytes_that_are_changed_raise_nothing_but_wire_errors(data):
     survive(bytes(body))
 
 
-@modest
 @given(st.binary(max_size=60), st.sampled_from([b"", b"data: ", b'data: {"choices":[{"delta":']))
 def test_any_bytes_raise_nothing_but_wire_errors(body, before):
     survive(before + body)
