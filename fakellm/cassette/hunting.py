@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import binascii
 import re
+import string
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
@@ -149,16 +150,19 @@ def _forms(data: bytes) -> Iterator[Edit]:
 
 @cache
 def _namings() -> tuple[tuple[str, re.Pattern[bytes], bool], ...]:
-    """Return (kind, regex with name and value as groups, whether the value always needs the shape of a secret)."""
+    """Return (kind, regex with name and value as groups, whether the value always needs the shape of a secret).
+
+    They are for bytes in lower case: without a flag that ignores case, the expressions need half the time.
+    """
     fields, parameters = "|".join(FIELDS), "|".join(PARAMETERS)
     return (
-        ("field", re.compile(rf'(?i)"({fields})"\s*:\s*(?:\[\s*)?"((?:[^"\\]|\\.)+)"'.encode()), False),
-        ("field", re.compile(rf"(?i)'({fields})'\s*:\s*'([^'\\\s]+)'".encode()), True),
-        ("field", re.compile(rb'(?i)"(token|secret|auth)"\s*:\s*"([\w.~+/=:-]{16,})"'), True),
-        ("parameter", re.compile(rf"(?i)(?:^|[?&;#])({parameters})=([^&;#\s\"'<>\\]+)".encode()), False),
+        ("field", re.compile(rf'"({fields})"\s*:\s*(?:\[\s*)?"((?:[^"\\]|\\.)+)"'.encode()), False),
+        ("field", re.compile(rf"'({fields})'\s*:\s*'([^'\\\s]+)'".encode()), True),
+        ("field", re.compile(rb'"(token|secret|auth)"\s*:\s*"([\w.~+/=:-]{16,})"'), True),
+        ("parameter", re.compile(rf"(?:^|[?&;#])({parameters})=([^&;#\s\"'<>\\]+)".encode()), False),
         (
             "form field",
-            re.compile(rf'(?i)name="({fields}|{parameters})"[^\r\n]*\r\n(?:[^\r\n]+\r\n)*\r\n([^\r\n]+)'.encode()),
+            re.compile(rf'name="({fields}|{parameters})"[^\r\n]*\r\n(?:[^\r\n]+\r\n)*\r\n([^\r\n]+)'.encode()),
             False,
         ),
     )
@@ -181,12 +185,14 @@ def _assigned(data: bytes) -> Iterator[Edit]:
 
 def named(data: bytes) -> Iterator[Edit]:
     """Find what stands beside a name that says that it is secret, in the bytes as they are."""
+    lower = data.lower()
     for kind, regex, asks in _namings():
-        for match in regex.finditer(data):
-            name, value = _text(match[1]).lower(), _text(match[2])
+        for match in regex.finditer(lower):
+            start, end = match.span(2)
+            name, value = _text(match[1]), _text(data[start:end])
             strict = not asks and not (kind == "parameter" and name in LOOSE_PARAMETERS)
-            if (_is_safe(value) if strict else has_shape(value)) and _is_new(match[2]):
-                yield Edit(*match.span(2), _MARK, f"{kind} {name}")
+            if (_is_safe(value) if strict else has_shape(value)) and _is_new(data[start:end]):
+                yield Edit(start, end, _MARK, f"{kind} {name}")
 
 
 def _is_safe(value: str) -> bool:
@@ -274,25 +280,57 @@ def unfolded(data: bytes) -> View | None:
 
 # ---- Base64 ---------------------------------------------------------------------------------------------------------
 
+# A body is full of runs that could be base64: every name of more than ten letters is one. To decode each by itself,
+# four times, would take most of a check's time. So all are decoded in one call, between bounds that are no text.
+
 _RUN = re.compile(rb"[A-Za-z0-9+/_-]{11,}")
 _STANDARD = bytes.maketrans(b"-_", b"+/")
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
-_SAID = re.compile(rb"[\t\n\r -~]{8,}")
-_SAID_WIDELY = re.compile(rb"(?:[\t\n\r -~]|[\xc2-\xf4][\x80-\xbf]{1,3}){8,}")  # slow
+_SAID_LEAST = 8
+_SAID = re.compile(rb"x{8,}")
+_SAID_WIDELY = re.compile(rb"(?:x|[\xc2-\xf4][\x80-\xbf]{1,3}){8,}")  # slow
+_LETTERS = string.printable.rstrip("\v\f").encode()
+_AS_X = bytes.maketrans(_LETTERS, b"x" * len(_LETTERS))
+"""Makes every letter of a text the same one: a run of one letter is found several times as fast as a run of many."""
+_BOUND = b"////"  # three bytes 0xFF, of which no text is made
+_FILLED = tuple(b"/" * (-left % 4) + _BOUND for left in range(4))
 _APART = b"\n\0\n"
+
+
+class _Said(NamedTuple):
+    """A text in a decoded run: the run's number, and the text's place in its bytes."""
+
+    run: int
+    start: int
+    text: bytes
 
 
 def _in_base64(data: bytes, values: Mapping[bytes, str], depth: int) -> Iterator[Edit]:
     """Find secrets in whatever could be base64, at each of the four alignments (RFC 4648, 4 and 5)."""
-    runs = [match.span() for match in _RUN.finditer(data)]
+    spans = [match.span() for match in _RUN.finditer(data)]
+    runs = [data[start:end] for start, end in spans]
     texts = _SAID if all(map(bytes.isascii, values)) else _SAID_WIDELY
     for offset in range(4) if runs else ():
-        decoded = [_decoded(data[start + offset : end]) for start, end in runs]
-        said = [(index, match) for index, part in enumerate(decoded) for match in texts.finditer(part)]
-        if edits := find(_APART.join(match[0] for _, match in said), values, depth):
+        said = list(_said([run[offset:] for run in runs], texts))
+        if edits := find(_APART.join(text for _, _, text in said), values, depth):
             for index, inner in _by_run(said, edits).items():
-                start, end = runs[index]
-                yield _reencoded(data, start + offset, end, decoded[index], inner)
+                start, end = spans[index]
+                yield _reencoded(data, start + offset, end, _decoded(data[start + offset : end]), inner)
+
+
+def _said(runs: list[bytes], texts: re.Pattern[bytes]) -> Iterator[_Said]:
+    """Yield the texts in the decoded runs."""
+    filled = b"".join([run + _FILLED[len(run) % 4] for run in runs])
+    decoded = binascii.a2b_base64(filled.translate(_STANDARD))
+    starts: list[int] = []
+    for match in texts.finditer(decoded.translate(_AS_X)):
+        starts = starts or list(accumulate([(len(run) + 3) // 4 * 3 + 3 for run in runs], initial=0))
+        index = bisect_right(starts, match.start()) - 1
+        start = match.start() - starts[index]
+        end = starts[index] + len(runs[index]) * 3 // 4  # what fills the last group is none of it
+        text = decoded[match.start() : min(match.end(), end)]
+        if len(text) >= _SAID_LEAST:
+            yield _Said(index, start, text)
 
 
 def _decoded(run: bytes) -> bytes:
@@ -300,15 +338,15 @@ def _decoded(run: bytes) -> bytes:
     return binascii.a2b_base64(whole.translate(_STANDARD) + b"=" * (-len(whole) % 4))
 
 
-def _by_run(said: list[tuple[int, re.Match[bytes]]], edits: list[Edit]) -> dict[int, list[Edit]]:
+def _by_run(said: list[_Said], edits: list[Edit]) -> dict[int, list[Edit]]:
     """Return the edits of the joined texts as edits of the decoded runs that the texts are from."""
-    starts = list(accumulate((len(match[0]) + len(_APART) for _, match in said), initial=0))
+    starts = list(accumulate((len(text) + len(_APART) for _, _, text in said), initial=0))
     grouped: dict[int, list[Edit]] = {}
     for edit in edits:
         at = bisect_right(starts, edit.start) - 1
-        index, match = said[at]
-        shift = match.start() - starts[at]
-        if edit.end + shift <= match.end():
+        index, start, text = said[at]
+        shift = start - starts[at]
+        if edit.end + shift <= start + len(text):
             grouped.setdefault(index, []).append(edit._replace(start=edit.start + shift, end=edit.end + shift))
     return grouped
 
