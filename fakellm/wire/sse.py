@@ -48,20 +48,26 @@ class _Lines:
         if self._after_cr and data[:1] == b"\n":
             data = data[1:]
             self._after_cr = False
-        if not data:
-            return []
+        if b"\n" not in data and b"\r" not in data:
+            return self._hold(data)
         self._after_cr = data.endswith(b"\r")
         lines = data.splitlines(keepends=True)
         rest = b"" if lines[-1].endswith((b"\n", b"\r")) else lines.pop()
         if lines:
             lines[0] = b"".join((*self._parts, lines[0]))
             self._parts, self._size = [], 0
+        self._hold(rest)
+        return [line.rstrip(b"\r\n") for line in lines]
+
+    def _hold(self, rest: bytes) -> list[bytes]:
+        """Keep the begin of a line; return no lines."""
         if rest:
+            self._after_cr = False
             self._parts.append(rest)
             self._size += len(rest)
-        if self._size > self._limit:
-            raise too_large(self._size, self._limit)
-        return [line.rstrip(b"\r\n") for line in lines]
+            if self._size > self._limit:
+                raise too_large(self._size, self._limit)
+        return []
 
     def close(self) -> bytes:
         """Return what no line end has ended."""
