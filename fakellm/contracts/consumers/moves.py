@@ -7,7 +7,7 @@ the door that hypothesis has for fuzzers: a verdict is the same at every run, al
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -90,14 +90,13 @@ def _examples(document: Document, count: int, seed: int) -> Sequence[Moves]:
 
     Drawing takes most of a check's time, and every consumer of a project meets the same documents.
     """
-    try:
+    if isinstance(document, Hashable):
         return _remembered(document, count, seed)
-    except TypeError:  # a document of the caller's own that has no hash; what the strategy itself raised comes again
-        return drawn(document.strategy(), count, seed)
+    return drawn(document.strategy(), count, seed)
 
 
 @lru_cache(maxsize=256)
-def _remembered(document: Document, count: int, seed: int) -> Sequence[Moves]:
+def _remembered(document: Any, count: int, seed: int) -> Sequence[Moves]:
     return tuple(drawn(document.strategy(), count, seed))
 
 
