@@ -32,6 +32,7 @@ from fakellm.provider.hosts import LOOPBACK, is_provider
 
 _ABOUT_TO_SEND = ("connect_tcp.started", "connect_unix_socket.started", "send_request_headers.started")
 _TUNNEL = re.compile(rb"CONNECT (\S+):\d+ HTTP/")
+_HEAD = 8  # parts of a message in which the line that asks for a tunnel ends
 
 
 class Guard:
@@ -95,10 +96,13 @@ class Guard:
     def on_sockets(self) -> Iterator[None]:
         """Refuse look-ups of names, connections, datagrams and tunnels of sockets that lead to a refused host."""
         with ExitStack() as stack:
-            for name in ("getaddrinfo", "gethostbyname", "gethostbyname_ex"):
+            for name in ("getaddrinfo", "gethostbyname", "gethostbyname_ex", "gethostbyaddr"):
                 put(socket, name, self._before(getattr(socket, name), lambda host, *_: host), stack)
+            put(socket, "getnameinfo", self._before(socket.getnameinfo, _looked_up), stack)
             for name in ("connect", "connect_ex", "sendto"):
                 put(socket.socket, name, self._before(getattr(socket.socket, name), _host_of), stack)
+            if hasattr(socket.socket, "sendmsg"):
+                put(socket.socket, "sendmsg", self._before_parts(socket.socket.sendmsg), stack)
             for name in ("send", "sendall"):
                 put(socket.socket, name, self._before(getattr(socket.socket, name), _tunnel_of), stack)
             yield
@@ -112,6 +116,17 @@ class Guard:
 
         return guarded
 
+    def _before_parts(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        """Return `sendmsg`, which first looks at the address that it sends to, and at what it sends."""
+
+        def guarded(sock: socket.socket, buffers: Any, *rest: Any) -> Any:
+            parts = list(buffers)
+            self._check(_host_of(sock, *rest) if rest else None)
+            self._check(_tunnel_of(sock, b"".join(parts[:_HEAD])))
+            return original(sock, parts, *rest)
+
+        return guarded
+
     def _check(self, host: Any) -> None:
         name = host.decode("ascii", "replace") if isinstance(host, bytes) else host
         if isinstance(name, str) and name != socket.gethostname() and self.refuses(name):
@@ -122,6 +137,11 @@ def _host_of(sock: socket.socket, *args: Any) -> Any:
     """Return the host of the address that comes last in a call of a socket's method."""
     is_internet = sock.family in (socket.AF_INET, socket.AF_INET6)
     return args[-1][0] if is_internet and isinstance(args[-1], tuple) else None
+
+
+def _looked_up(address: Any, flags: int) -> Any:
+    """Return the host whose name `getnameinfo` would ask for, if it asks anybody."""
+    return None if flags & socket.NI_NUMERICHOST else address[0]
 
 
 def _tunnel_of(_: socket.socket, data: Any, *__: Any) -> bytes | None:

@@ -180,14 +180,21 @@ def send_datagram(host):
         sock.sendto(b"x", (host, 443))
 
 
+def send_parts(host):
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as sock:
+        sock.sendmsg([b"x"], [], 0, (host, 443))
+
+
 LOOK_UPS = [
     lambda host: socket.getaddrinfo(host, 443),
     lambda host: socket.getaddrinfo(host=host, port=443),
     lambda host: socket.gethostbyname(host),
     lambda host: socket.gethostbyname_ex(host),
     lambda host: socket.create_connection((host, 443), 0.01),
+    lambda host: socket.gethostbyaddr(host),
 ]
-CONNECTIONS = [connect_with("connect"), connect_with("connect_ex"), send_datagram]
+CONNECTIONS = [connect_with("connect"), connect_with("connect_ex"), send_datagram, send_parts]
 LOOPS = [open_with_asyncio, open_with_anyio, open_with_trio]
 
 
@@ -280,8 +287,26 @@ def test_a_blocked_network_leaves_this_machine_reachable(reach, host):
 
 
 def test_the_name_of_this_machine_may_be_looked_up():
-    with intercept(block_network=True), contextlib.suppress(OSError):
-        socket.getaddrinfo(socket.gethostname(), None)
+    with intercept(block_network=True):
+        for look_up in (lambda: socket.getaddrinfo(socket.gethostname(), None), socket.getfqdn):
+            with contextlib.suppress(OSError):
+                look_up()
+
+
+def test_a_blocked_network_is_not_asked_for_the_name_of_an_address():
+    with refused(REMOTE, block_network=True):
+        socket.getnameinfo((REMOTE, 443), 0)
+    with intercept(block_network=True):
+        assert socket.getnameinfo((REMOTE, 443), socket.NI_NUMERICHOST | socket.NI_NUMERICSERV) == (REMOTE, "443")
+
+
+def test_a_tunnel_is_seen_however_it_is_asked_for():
+    one, two = socket.socketpair()
+    asked = b"CONNECT api.anthropic.com:443 HTTP/1.1\r\n\r\n"
+    with one, two:
+        for ask in (lambda: one.send(asked), lambda: one.sendall(asked), lambda: one.sendmsg([asked, b"more"])):
+            with refused():
+                ask()
 
 
 def test_unix_sockets_and_pairs_stay_open(tmp_path):
@@ -308,6 +333,8 @@ def test_datagrams_and_views_of_this_machine_pass():
         one.connect(one.getsockname())
         one.send(memoryview(bytearray(b"y")))
         assert one.recv(9) == b"y"
+        one.sendmsg([memoryview(b"a"), bytearray(b"b")])
+        assert one.recv(9) == b"ab"
 
 
 def test_without_blocking_other_hosts_are_not_refused():
