@@ -22,7 +22,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from inspect import iscoroutine
 from typing import Any
@@ -38,13 +38,15 @@ _HEAD = 8  # parts of a message in which the line that asks for a tunnel ends
 class Guard:
     """Decides which hosts a test may reach: with `block_network` this machine only, else all but providers of models.
 
-    `allows_providers` lifts the second, while a tape records. `misses` are the refusals so far.
+    `allows_providers` lifts the second, while a tape records. `misses` are the refusals so far, and `remedies` what each
+    of them says beside the usual.
     """
 
     def __init__(self, *, block_network: bool = False) -> None:
         self.block_network = block_network
         self.allows_providers = False
         self.misses: list[UnexpectedRequestError] = []
+        self.remedies: Sequence[str] = ()
 
     def refuses(self, host: str) -> bool:
         """Tell whether nothing may go to the host."""
@@ -57,7 +59,8 @@ class Guard:
         """Return the error for what would have left this machine."""
         is_known = is_provider(_plain(host))
         remedy = [
-            "answer it: add the fixture fake_openai, fake_anthropic or fake_gemini to the test, or a mock of yours"
+            "answer it: add the fixture fake_openai, fake_anthropic or fake_gemini to the test, or a mock of yours",
+            *self.remedies,
         ]
         if not is_known:
             remedy.append("if the test is meant to reach the network, run it without --llm-block-network")

@@ -18,6 +18,7 @@ import pytest
 from _fakellm_pytest.cassettes import MARKER as CASSETTE_MARKER
 from _fakellm_pytest.cassettes import PASSED, add_options, report_recordings, use_fixture
 from _fakellm_pytest.cassettes import cassette as cassette
+from _fakellm_pytest.guard import NETWORK, guard_session, is_blocked
 from _fakellm_pytest.virtual import MARKER as VIRTUAL_MARKER
 from _fakellm_pytest.virtual import add_options as add_virtual_options
 from _fakellm_pytest.virtual import begin, clock_for, loop_factories, on_its_loop, run_twice
@@ -43,11 +44,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--llm-block-network",
         action="store_true",
         default=None,
-        help="fail a test that would reach anything but this machine",
+        help="refuse whatever would reach anything but this machine, in tests, fixtures and while they are collected",
     )
     parser.addini("llm_block_network", "as --llm-block-network", type="bool", default=False)
     add_options(parser, group)
     add_virtual_options(group)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, None, None]:
+    """Begin to guard the session, before the first conftest is imported."""
+    guard_session(early_config)
+    try:
+        yield
+    except pytest.fail.Exception as error:  # pytest shows a report of it where a test or a module raises it
+        raise pytest.UsageError(str(error)) from error
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -87,25 +98,12 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
         yield
 
 
-def _is_blocked(config: pytest.Config) -> bool:
-    return bool(config.getoption("--llm-block-network") or config.getini("llm_block_network"))
-
-
-class _Blocking:
-    """Is a plugin of its own while the network is blocked, so that other runs pay nothing for it."""
-
-    @pytest.fixture(autouse=True)
-    def _llm_blocks_network(self, _llm_network: Interception) -> None:
-        """Guard every test."""
-
-
 def pytest_configure(config: pytest.Config) -> None:
     """Declare the marker, and refuse to run beside a plugin that would be mistaken for this one."""
     config.addinivalue_line("markers", _MARKER)
     config.addinivalue_line("markers", CASSETTE_MARKER)
     config.addinivalue_line("markers", VIRTUAL_MARKER)
-    if _is_blocked(config):
-        config.pluginmanager.register(_Blocking(), "_fakellm_pytest_blocking")
+    guard_session(config)
     me = sys.modules[__name__]
     for name, plugin in config.pluginmanager.list_name_plugin():
         if plugin is None or plugin is me:
@@ -206,8 +204,10 @@ def _llm_network(request: pytest.FixtureRequest) -> Iterator[Interception]:
     """Stand between the test's HTTP clients and the network."""
     kind = _kind("Interception", "http")
     allowed = _allowed(request.node)
-    with kind(block_network=_is_blocked(request.config)).on() as interception:
+    with kind(block_network=is_blocked(request.config)).on() as interception:
+        request.config.stash[NETWORK] = interception
         yield interception
+        del request.config.stash[NETWORK]
     misses = interception.guard.misses
     if misses and request.node.stash.get(PASSED, False) and not allowed.get("allow_misses"):
         msg = f"the test would have reached the network, and the error was caught:\n{misses[0]}"
