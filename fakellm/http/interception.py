@@ -35,7 +35,8 @@ class Interception:
     """Fake providers that answer every client of this process while the interception is on.
 
     `providers` may grow while it is on. Requests that none of them claims go on to where they were going, unless the
-    `guard` refuses: a provider that is not faked is not reached by accident.
+    `guard` refuses: a provider that is not faked is not reached by accident. `tape` plays or records those; while
+    somebody sends whose requests do not belong on it, `outsider` says who.
     """
 
     def __init__(self, providers: Iterable[FakeProvider] = (), *, block_network: bool = False) -> None:
@@ -43,6 +44,7 @@ class Interception:
         self.guard = Guard(block_network=block_network)
         self.is_on = False
         self.tape: Tape | None = None
+        self.outsider = ""
         self._reading: WeakKeyDictionary[Any, Reading] = WeakKeyDictionary()
 
     def provider_for(self, method: str, url: str) -> FakeProvider | None:
@@ -79,6 +81,23 @@ class Interception:
             finally:
                 self.tape, self.guard.allows_providers = None, False
 
+    def _refuse_outsider(self, request: Any) -> None:
+        """Raise `UnexpectedRequestError` for a request that would land on a tape that is not its sender's."""
+        if self.outsider and self.tape is not None and self.tape.is_open:
+            asked = f"{request.method} {request.url}"
+            own = (
+                "`with fakellm.http.playing(fakellm.cassette.Tape(path)):` around what sends it, inside of the fixture"
+            )
+            raise self.guard.missed(
+                f"{asked} was sent by {self.outsider}, and the tape that is open is that of one test: {self.tape.path}",
+                sent=[asked],
+                expected=["requests of the test, and of fixtures that are set up for it alone"],
+                remedy=[
+                    f"play it from a tape of its own: {own}",
+                    "or give the fixture the scope of a function: then each test has it on its own tape",
+                ],
+            )
+
     def _stop(self) -> None:
         self.is_on = False
 
@@ -103,6 +122,7 @@ class Interception:
                 if provider := self.provider_for(request.method, str(request.url)):
                     return answer(provider, module, request, self._read_by(transport))
                 if self.is_on and self.tape is not None:
+                    self._refuse_outsider(request)
                     from fakellm.http.tape import through
 
                     return through(self.tape, module, request, self._read_by(transport), partial(original, transport))
@@ -120,6 +140,7 @@ class Interception:
                 if provider := self.provider_for(request.method, str(request.url)):
                     return await aanswer(provider, module, request, self._read_by(transport))
                 if self.is_on and self.tape is not None:
+                    self._refuse_outsider(request)
                     from fakellm.http.tape import athrough
 
                     send = partial(original, transport)

@@ -38,8 +38,8 @@ _HEAD = 8  # parts of a message in which the line that asks for a tunnel ends
 class Guard:
     """Decides which hosts a test may reach: with `block_network` this machine only, else all but providers of models.
 
-    `allows_providers` lifts the second, while a tape records. `misses` are the refusals so far, and `remedies` what each
-    of them says beside the usual.
+    `allows_providers` lifts the second, while a tape records. `misses` are the refusals so far, `remedies` what each of
+    them says beside the usual.
     """
 
     def __init__(self, *, block_network: bool = False) -> None:
@@ -65,11 +65,12 @@ class Guard:
         if not is_known:
             remedy.append("if the test is meant to reach the network, run it without --llm-block-network")
         why = "is a provider of models" if is_known else "is not on this machine, and the network is blocked"
-        miss = UnexpectedRequestError(
-            explain(
-                f"{what} would have left this machine: {host} {why}", sent=[what], expected=["nothing"], remedy=remedy
-            )
-        )
+        headline = f"{what} would have left this machine: {host} {why}"
+        return self.missed(headline, sent=[what], expected=["nothing"], remedy=remedy)
+
+    def missed(self, headline: str, **columns: Sequence[str]) -> UnexpectedRequestError:
+        """Return the error, worded by `fakellm.errors.explain`, and keep it."""
+        miss = UnexpectedRequestError(explain(headline, **columns))
         self.misses.append(miss)
         return miss
 

@@ -18,7 +18,7 @@ import pytest
 from _fakellm_pytest.cassettes import MARKER as CASSETTE_MARKER
 from _fakellm_pytest.cassettes import PASSED, add_options, report_recordings, use_fixture
 from _fakellm_pytest.cassettes import cassette as cassette
-from _fakellm_pytest.guard import NETWORK, guard_session, is_blocked
+from _fakellm_pytest.guard import NETWORK, guard_session, is_blocked, named_outsider
 from _fakellm_pytest.virtual import MARKER as VIRTUAL_MARKER
 from _fakellm_pytest.virtual import add_options as add_virtual_options
 from _fakellm_pytest.virtual import begin, clock_for, loop_factories, on_its_loop, run_twice
@@ -88,6 +88,15 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Give a test that asks for virtual time its clock."""
     begin(item)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(
+    fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+) -> Generator[None, Any, Any]:
+    """Keep what a fixture of a wider scope sends off the tape of one test."""
+    with named_outsider(fixturedef, request.config):
+        return (yield)
 
 
 @pytest.hookimpl(wrapper=True)

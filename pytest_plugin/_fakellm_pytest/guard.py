@@ -1,16 +1,16 @@
 """The network guard of the whole session, and what fixtures of a wider scope send while a test's tape is open.
 
 A test has a guard of its own, which begins with its first fixture and ends with its last. Around that lies much that
-asks the network as well: a conftest at its import, modules when they are collected, `setup_module`, fixtures of classes,
-modules, packages and the session, which are set up before a test's own and torn down after them. So with
+asks the network as well: a conftest at its import, modules when they are collected, `setup_module`, fixtures of
+classes, modules, packages and the session, which are set up before a test's own and torn down after them. So with
 `--llm-block-network` a second guard stands from the first conftest until pytest is unconfigured. What it refuses is
 raised where it was sent; what was caught there is told in the report of the phase in which it happened.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import ExitStack
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -28,7 +28,7 @@ _CAUGHT = "would have reached the network, and the error was caught:"
 _OUTSIDE = (
     "it was not sent by a test or a fixture of a test's own scope, which fakes and tapes answer: send it there, or "
     "answer it here, inside of `with fakellm.http.intercept(FakeProvider(...)):` or `with "
-    "fakellm.http.playing(Tape(...)):`",
+    "fakellm.http.playing(Tape(...)):`"
 )
 
 
@@ -47,6 +47,26 @@ def guard_session(config: pytest.Config) -> None:
         config.pluginmanager.register(guard, "_fakellm_pytest_blocking")
 
 
+@contextmanager
+def named_outsider(definition: pytest.FixtureDef[Any], config: pytest.Config) -> Iterator[None]:
+    """Let a tape of one test refuse what a fixture sends that is set up for more tests than that one.
+
+    It would land on the tape of whichever test comes first, and be missing where another does.
+    """
+    network = config.stash.get(NETWORK, None)
+    if network is None or definition.scope == "function":
+        yield
+        return
+    before, network.outsider = (
+        network.outsider,
+        f"the fixture {definition.argname!r}, whose scope is {definition.scope}",
+    )
+    try:
+        yield
+    finally:
+        network.outsider = before
+
+
 class SessionGuard:
     """Is a plugin of its own while the network is blocked, so that other runs pay nothing for it."""
 
@@ -56,7 +76,7 @@ class SessionGuard:
         self.stack = ExitStack()
         interception: Interception = _kind("Interception", "http")(block_network=True)
         self._guard = interception.guard
-        self._guard.remedies = _OUTSIDE
+        self._guard.remedies = [_OUTSIDE]
         self.stack.enter_context(interception.on())
 
     @pytest.fixture(autouse=True)

@@ -199,3 +199,70 @@ def test_without_the_option_nothing_is_guarded(run):
     result = run("def setup_module(): socket.getaddrinfo('localhost', 1)\ndef test_app(): pass", block=False)
 
     result.assert_outcomes(passed=1)
+
+
+# -- tapes and fixtures of a wider scope ----------------------------------------------------------------
+
+TAPED = """
+    import httpx
+    from pathlib import Path
+    from fakellm import FakeProvider
+    from fakellm.cassette import Tape
+    from fakellm.http import intercept, playing
+
+    def ask():
+        return httpx.get("http://127.0.0.1:9/v1/models")
+
+    @pytest.fixture(scope={scope!r})
+    def warm():
+        {body}
+
+    @pytest.mark.cassette(mode="once")
+    def test_first(warm):
+        with intercept(FakeProvider("openai", hosts=["127.0.0.1:9"])):
+            pass
+
+    def test_without(): pass
+"""
+
+
+@pytest.mark.parametrize("scope", ["class", "module", "session"])
+def test_a_request_of_a_wider_fixture_does_not_land_on_the_tape_of_the_first_test(run, scope, pytester):
+    result = run(TAPED.format(scope=scope, body="ask()"), block=False)
+
+    assert result.parseoutcomes() == {"passed": 1, "errors": 1}
+    result.stdout.fnmatch_lines(
+        [
+            f"*GET http://127.0.0.1:9/v1/models was sent by the fixture 'warm', whose scope is {scope}, and the tape *",
+            "*to do: *play it from a tape of its own*fakellm.http.playing*",
+            "*give the fixture the scope of a function*",
+        ]
+    )
+    assert list(pytester.path.rglob("*.yaml")) == []
+
+
+def test_nor_when_it_is_caught(run):
+    result = run(
+        TAPED.format(scope="module", body="with pytest.raises(BaseException, match='was sent by the fixture'): ask()"),
+        block=False,
+    )
+
+    assert "GET http://127.0.0.1:9/v1/models was sent by the fixture 'warm'" in result.stdout.str()
+
+
+def test_a_wider_fixture_may_have_a_tape_of_its_own(run, pytester):
+    pytester.makefile(
+        ".yaml",
+        own="""
+        version: 1
+        interactions:
+        - request: {method: GET, uri: 'http://127.0.0.1:9/v1/models', body: '', headers: {}}
+          response: {status: {code: 200, message: OK}, headers: {}, body: {string: 'own'}}
+        """,
+    )
+    body = "with playing(Tape(Path(__file__).with_name('own.yaml'), mode='none')): assert ask().text == 'own'"
+    result = run(TAPED.format(scope="module", body=body), block=False)
+
+    assert result.parseoutcomes() == {"passed": 2, "errors": 1}  # the test itself asked nothing
+    result.stdout.no_fnmatch_line("*was sent by the fixture*")
+    result.stdout.fnmatch_lines(["*no request touched the tape *test_first.yaml*"])
