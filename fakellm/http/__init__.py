@@ -1,7 +1,7 @@
 """Shells for HTTP clients in this process: fake providers and tapes in place of the network, which is guarded.
 
 `intercept` answers every client, `transport` one that is handed it, `mount` one that respx answers; `playing` puts a
-tape between the clients and the network.
+tape between the clients and the network. `dummy_keys` lets clients be made where nobody has a key.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from fakellm.http.interception import Interception as Interception
     from fakellm.http.interception import intercept as intercept
     from fakellm.http.interception import playing as playing
+    from fakellm.http.keys import dummy_keys as dummy_keys
     from fakellm.http.network import Guard as Guard
     from fakellm.http.transports import mount as mount
     from fakellm.http.transports import transport as transport
@@ -21,6 +22,7 @@ __getattr__, __dir__, __all__ = lazily(
     __name__,
     {
         "interception": ("Interception", "intercept", "playing"),
+        "keys": ("dummy_keys",),
         "network": ("Guard",),
         "transports": ("mount", "transport"),
     },

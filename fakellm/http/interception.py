@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from fakellm.http.certificates import wait_for_use
+from fakellm.http.keys import keys_for
 from fakellm.http.network import Guard, put
 from fakellm.http.pool import Reading, limit_of
 from fakellm.http.transports import aanswer, answer, cut
@@ -172,11 +173,14 @@ def intercept(
 ) -> Iterator[Interception]:
     """Let the providers answer every client of this process inside the block.
 
-    Nothing in the app changes: its `OpenAI()` finds its answers scripted, whichever HTTP library it uses. A request to
-    a provider of models that is not faked raises `UnexpectedRequestError`; with `block_network` so does every request
-    that would leave this machine.
+    Nothing in the app changes: its `OpenAI()` finds its answers scripted, whichever HTTP library it uses, and a key in
+    the environment, where there is none. A request to a provider of models that is not faked raises
+    `UnexpectedRequestError`; with `block_network` so does every request that would leave this machine.
     """
-    with Interception(providers, block_network=block_network).on(modules) as interception:
+    with (
+        keys_for(provider.service for provider in providers),
+        Interception(providers, block_network=block_network).on(modules) as interception,
+    ):
         yield interception
 
 

@@ -19,6 +19,7 @@ from _fakellm_pytest.cassettes import MARKER as CASSETTE_MARKER
 from _fakellm_pytest.cassettes import PASSED, add_options, report_recordings, use_fixture
 from _fakellm_pytest.cassettes import cassette as cassette
 from _fakellm_pytest.guard import NETWORK, guard_session, is_blocked, named_outsider
+from _fakellm_pytest.keys import advise, give_keys
 from _fakellm_pytest.virtual import MARKER as VIRTUAL_MARKER
 from _fakellm_pytest.virtual import add_options as add_virtual_options
 from _fakellm_pytest.virtual import begin, clock_for, loop_factories, on_its_loop, run_twice
@@ -47,14 +48,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="refuse whatever would reach anything but this machine, in tests, fixtures and while they are collected",
     )
     parser.addini("llm_block_network", "as --llm-block-network", type="bool", default=False)
+    parser.addini(
+        "llm_dummy_keys",
+        "keys for the SDKs of providers in the environment, where there are none, also while tests are collected",
+        type="bool",
+        default=False,
+    )
     add_options(parser, group)
     add_virtual_options(group)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, None, None]:
-    """Begin to guard the session, before the first conftest is imported."""
+    """Begin to guard the session, and let clients be made in it, before the first conftest is imported."""
     guard_session(early_config)
+    give_keys(early_config)
     try:
         yield
     except pytest.fail.Exception as error:  # pytest shows a report of it where a test or a module raises it
@@ -113,6 +121,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", CASSETTE_MARKER)
     config.addinivalue_line("markers", VIRTUAL_MARKER)
     guard_session(config)
+    give_keys(config)
     me = sys.modules[__name__]
     for name, plugin in config.pluginmanager.list_name_plugin():
         if plugin is None or plugin is me:
@@ -135,9 +144,20 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Say how a client gets a key where the import of a module failed for want of one."""
+    report = yield
+    advise(report, collector.config)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Show the calls and the chunks of the fakes in the report of a test that failed."""
     report = yield
+    advise(report, item.config)
     if report.when == "call":
         item.stash[PASSED] = report.passed
     if report.failed and report.when != "teardown":
@@ -235,9 +255,7 @@ def _provider(request: pytest.FixtureRequest, network: Interception, name: str) 
     host = urlsplit(os.environ.get(service.base_url, "")).netloc.rpartition("@")[2]
     provider.hosts = (host,) if host else ()
     network.providers.append(provider)
-    with pytest.MonkeyPatch.context() as patch:
-        if not any(map(os.environ.get, service.keys)):
-            patch.setenv(service.keys[0], "fake-key-of-fakellm")
+    with _kind("dummy_keys", "http")(name):
         yield from _strict(request, f"fake_{name}", provider)
 
 

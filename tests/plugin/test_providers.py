@@ -425,6 +425,67 @@ def test_a_key_is_set_only_where_none_is_and_taken_back(run, monkeypatch):
     result.assert_outcomes(passed=2)
 
 
+EARLY = """
+    import openai, pytest
+    from fakellm import FakeProvider
+    from fakellm.http import intercept
+
+    client = openai.OpenAI()
+
+    @pytest.fixture(scope="class")
+    def of_the_class():
+        return openai.OpenAI()
+
+    class TestApp:
+        def test_app(self, of_the_class, fake_openai):
+            fake_openai.otherwise("Hello")
+            for made in (client, of_the_class):
+                answer = made.chat.completions.create(model="m", messages=[])
+                assert answer.choices[0].message.content == "Hello"
+"""
+
+
+def test_an_ini_option_gives_keys_to_clients_that_are_made_before_a_test(run, pytester):
+    import os
+
+    pytester.makeini("[pytest]\nllm_dummy_keys = true")
+    pytester.makeconftest("import openai; made_in_the_conftest = openai.OpenAI()")
+
+    run(EARLY).assert_outcomes(passed=1)
+    assert "OPENAI_API_KEY" not in os.environ
+
+
+@pytest.mark.parametrize(
+    "make", ["openai.OpenAI()", "os.environ['ANTHROPIC_API_KEY']", "__import__('google.genai').genai.Client()"]
+)
+@pytest.mark.parametrize("where", ["module", "fixture"])
+def test_without_it_the_failure_names_it(run, make, where):
+    test = f"""
+        import openai, os, pytest
+
+        def make():
+            return {make}
+
+        {"make()" if where == "module" else ""}
+
+        @pytest.fixture(scope="class")
+        def client(): return make()
+
+        def test_app(client, fake_openai): pass
+        """
+
+    result = run(test)
+
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*fakellm: keys*", "*to do: *llm_dummy_keys = true*"])
+
+
+def test_a_failure_of_another_kind_does_not(run):
+    result = run("def test_app(): api_key = 'a'; assert api_key == 'b', 'wrong'")
+
+    result.stdout.no_fnmatch_line("*llm_dummy_keys*")
+
+
 def test_a_test_may_set_its_own_key(run):
     result = run(
         """

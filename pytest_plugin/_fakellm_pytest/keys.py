@@ -1,0 +1,41 @@
+"""Keys for the SDKs of providers in the environment of the whole session, and the advice to ask for them."""
+
+from __future__ import annotations
+
+import re
+from contextlib import ExitStack
+
+import pytest
+
+_OPTION = "llm_dummy_keys"
+_GIVEN = pytest.StashKey[ExitStack]()
+_WANTS_ONE = re.compile(
+    r"\b([A-Z]+_)+API_KEY\b|\bapi_key\b|\bNo API key was\b"
+)  # as the SDKs, `os.environ[...]` and pydantic say it
+_ADVICE = (
+    "a client that is made before a test has its fake (when a module is imported, in a fixture of a wider scope) finds "
+    "no key.\n"
+    f"  to do:     write {_OPTION} = true into the configuration of pytest: then the SDKs find one in the environment"
+)
+
+
+def give_keys(config: pytest.Config) -> None:
+    """Put keys into the environment until pytest is unconfigured, if the configuration says so."""
+    if config.getini(_OPTION) and config.stash.get(_GIVEN, None) is None:
+        from _fakellm_pytest import _kind
+
+        stack = config.stash[_GIVEN] = ExitStack()
+        stack.enter_context(_kind("dummy_keys", "http")())
+        config.add_cleanup(stack.close)
+
+
+def advise(report: pytest.CollectReport | pytest.TestReport, config: pytest.Config) -> None:
+    """Add to the report of a failure for want of a key how there will be one."""
+    if report.failed and not config.getini(_OPTION) and _WANTS_ONE.search(_said(report)):
+        report.sections.append(("fakellm: keys", _ADVICE))
+
+
+def _said(report: pytest.CollectReport | pytest.TestReport) -> str:
+    """Return what the exception said, without the lines of code around it."""
+    crash = getattr(report.longrepr, "reprcrash", None)
+    return str(getattr(crash, "message", ""))
