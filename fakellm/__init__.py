@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from fakellm.runnable.base import Runnable as Runnable
     from fakellm.script.events import Finish as Finish
     from fakellm.script.events import Pause as Pause
+    from fakellm.script.events import Raw as Raw
     from fakellm.script.events import Reasoning as Reasoning
     from fakellm.script.events import Refusal as Refusal
     from fakellm.script.events import Text as Text
@@ -39,7 +40,7 @@ __getattr__, __dir__, __all__ = lazily(
         "models": ("FakeLLM", "FakeChatModel"),
         "provider": ("FakeProvider",),
         "script": (
-            "Script", "Text", "Reasoning", "Refusal", "ToolCall", "Usage", "Finish", "Pause",
+            "Script", "Text", "Reasoning", "Refusal", "ToolCall", "Usage", "Finish", "Pause", "Raw",
             "http_error", "provider_error", "disconnect", "stall",
         ),
         "runnable": ("Runnable",),

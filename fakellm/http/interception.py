@@ -53,6 +53,9 @@ class Interception:
         if not self.is_on:
             return None
         claiming = [provider for provider in self.providers if provider.claims(method, url)]
+        if not claiming:
+            for provider in self.providers:
+                provider.note_passed(method, url)
         return next((p for p in claiming if p.owns(url)), claiming[0] if claiming else None)
 
     @contextmanager

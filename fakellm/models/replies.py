@@ -37,6 +37,8 @@ def content_of(parts: tuple[Any, ...]) -> Content:
     first = parts[0]
     if isinstance(first, BaseException) or (isinstance(first, type) and issubclass(first, BaseException)):
         _alone(parts, "an exception that a call raises")
+        if isinstance(first, type):
+            _check_raisable(first)
         return first
     if callable(first) and not isinstance(first, type):
         _alone(parts, "a function")
@@ -55,6 +57,18 @@ def _alone(parts: tuple[Any, ...], what: str) -> None:
             "to fail after some chunks use a fault such as disconnect(), or a generator function that raises"
         )
         raise TypeError(msg)
+
+
+def _check_raisable(kind: type[BaseException]) -> None:
+    """Raise `TypeError` for a class of exceptions that nothing can be raised of without arguments."""
+    try:
+        kind()
+    except Exception as error:
+        msg = (
+            f"{kind.__name__} cannot be raised as it is: {error}; script an instance of it, or let a provider answer "
+            "with an error, .error(429), that its SDK makes one of"
+        )
+        raise TypeError(msg) from error
 
 
 def check_matcher(matcher: object) -> None:

@@ -21,6 +21,8 @@ from fakellm.wire.codec import Ending, Request, Run
 State = Literal["running", "complete", "closed", "cancelled", "failed"]
 Kind = Literal["refused", "connect_timeout", "no_response", "read_timeout", "reset", "close"]
 
+_KEPT = 64
+
 
 class Failure(NamedTuple):
     """How a connection fails, as the client sees it.
@@ -41,7 +43,8 @@ class Timeouts(NamedTuple):
 class ProviderCall:
     """One request to a fake provider.
 
-    `api` is the codec's name (`openai.chat`), `json` the parsed body, `request` the same in words that all APIs share.
+    `api` is the codec's name (`openai.chat`), `json` the parsed body, `request` the same in words that all APIs share:
+    without a prompt where the endpoint takes none, or the body could not be read.
     `status` is the HTTP status of the answer, `delivered` the bytes of its body that the client took. `state` says how
     far it is: `running`, or how it ended: `complete`, `closed` (by the client, before the end), `cancelled`, or
     `failed` with an `error`.
@@ -55,19 +58,29 @@ class ProviderCall:
         self.body = body
         self.json: Any = None
         self.api = ""
-        self.request: Request | None = None
+        self._request: Request | None = None
         self.reply: Route | None = None
         self.status: int | None = None
         self._run: list[bytes] = []
         self._cursor: Iterator[bytes] = iter(())
         self._before = (0, 0)
+        self._first: list[bytes] = []
         self.state: State = "running"
         self.error: BaseException | None = None
 
     @property
     def input(self) -> Request | None:
         """The request, as replies are matched with it."""
-        return self.request
+        return self._request
+
+    @property
+    def request(self) -> Request:
+        """What was asked, in words that all APIs share."""
+        return self._request or Request(self.api, "", json=self.json)
+
+    @request.setter
+    def request(self, request: Request) -> None:
+        self._request = request
 
     @property
     def closed(self) -> bool:
@@ -85,6 +98,12 @@ class ProviderCall:
         return self._before[1] + sum(map(len, self._run[: self._taken]))
 
     @property
+    def taken(self) -> list[bytes]:
+        """The first pieces of the answer's body that the client took, at most 64."""
+        left = _KEPT - len(self._first)
+        return [*self._first, *self._run[: min(self._taken, left)]] if left else self._first
+
+    @property
     def _taken(self) -> int:
         left: int = self._cursor.__length_hint__()  # type: ignore[attr-defined]
         return len(self._run) - left
@@ -96,13 +115,13 @@ class ProviderCall:
 
     def deliver(self, run: list[bytes]) -> Iterator[bytes]:
         """Return an iterator over the pieces; what is taken from it counts as delivered, at no cost."""
-        self._before = self.pieces, self.delivered
+        self._first, self._before = self.taken, (self.pieces, self.delivered)
         self._run, self._cursor = run, iter(run)
         return self._cursor
 
     def drop(self) -> None:
         """Drop the pieces that the client has not taken: whoever iterates over them finds their end."""
-        self._before = self.pieces, self.delivered
+        self._first, self._before = self.taken, (self.pieces, self.delivered)
         self._run, cursor, self._cursor = [], self._cursor, iter(())
         if place := getattr(cursor, "__setstate__", None):
             place(sys.maxsize)
@@ -119,7 +138,7 @@ class ProviderCall:
     def asked(self) -> str:
         """Word the request in a few lines."""
         lines = [f"{self.method} {self.url}"]
-        if (request := self.request) is not None:
+        if (request := self._request) is not None:
             tools = f" tools={', '.join(request.tools)}" if request.tools else ""
             lines.append(f"model={request.model!r} stream={request.stream}{tools}")
             lines += [f"{message.role}: {clip(message.content, 300)!r}" for message in request.messages[-3:]]

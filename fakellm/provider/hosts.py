@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from fakellm.wire.providers import services
 
@@ -23,3 +24,20 @@ LOOPBACK = re.compile(r"^(localhost|.*\.localhost|127(\.\d+){3}|\[?::1\]?|0\.0\.
 def is_provider(host: str) -> bool:
     """Tell whether a host is that of a provider of language models: one that is known, or one that can be faked."""
     return KNOWN_HOSTS.match(host) is not None or any(service.hosts.match(host) for service in services())
+
+
+def checked_hosts(hosts: Iterable[str]) -> tuple[str, ...]:
+    """Return hosts as they are compared. Raises `TypeError` or `ValueError` for what could be none of a URL's."""
+    if isinstance(hosts, (str, bytes)):
+        msg = f"hosts is a list of hosts, not the text {hosts!r}; write hosts=[{hosts!r}]"
+        raise TypeError(msg)
+    found = tuple(hosts)
+    for host in found:
+        if not isinstance(host, str):
+            msg = f"a host is a text such as 'localhost:11434', not {host!r}"
+            raise TypeError(msg)
+        if not host or "/" in host or host != host.strip():
+            near = host.partition("//")[2].partition("/")[0] or host.strip().partition("/")[0] or "localhost:11434"
+            msg = f"{host!r} is no host: write it without scheme and path, {near!r}"
+            raise ValueError(msg)
+    return tuple(host.lower() for host in found)

@@ -20,17 +20,21 @@ from fakellm.models.copies import Copyable
 from fakellm.models.replies import Matcher, Replies, content_of
 from fakellm.provider.answering import Answering, error_exchange, whole_headers
 from fakellm.provider.exchange import Exchange, ProviderCall
-from fakellm.provider.hosts import LOOPBACK
+from fakellm.provider.hosts import LOOPBACK, checked_hosts
+from fakellm.provider.reports import shown_calls
 from fakellm.provider.routes import Route
 from fakellm.runnable.functions import is_async_function
 from fakellm.runnable.shown import call, named, unusual
 from fakellm.script.events import http_error
 from fakellm.script.script import Script
-from fakellm.wire.codec import Ending, Request
+from fakellm.wire.codec import Codec, Ending
 from fakellm.wire.objects import dump, parse
 from fakellm.wire.openai.profiles import Profile
 from fakellm.wire.providers import service_of
 from fakellm.wire.service import Endpoint, codec_of, document_of, found
+
+_PASSED = 10
+"""How many requests that went past a fake it can name."""
 
 
 class FakeProvider(Copyable):
@@ -63,7 +67,7 @@ class FakeProvider(Copyable):
         self.profile: Profile | None = None
         if profile is not None:
             self.imitate(profile)
-        self.hosts = tuple(hosts)
+        self.hosts = hosts
         self.clock = checked(clock)
         self._replies = Replies()
         self._begin()
@@ -75,7 +79,20 @@ class FakeProvider(Copyable):
         begun = call(type(self).__name__, [repr(self.name), *named(unusual(options, hosts=()))])
         return self._replies.as_calls(begun)
 
+    def _begin(self) -> None:
+        super()._begin()
+        self._passed: dict[str, None] = {}
+
     # -- scripting --------------------------------------------------------------------------------
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Hosts that are its own beside the provider's, each with its port or without: `["localhost:11434"]`."""
+        return self._hosts
+
+    @hosts.setter
+    def hosts(self, hosts: Sequence[str]) -> None:
+        self._hosts = checked_hosts(hosts)
 
     def imitate(self, profile: str | Profile) -> Self:
         """Take on the habits of a service that speaks OpenAI's chat API in its own way. Returns the provider."""
@@ -92,14 +109,23 @@ class FakeProvider(Copyable):
         """
         return self._script(Route("reply", content_of(parts), times=1, headers=headers or {}))
 
-    def error(self, status: int, message: str | None = None, *, times: int = 1, **fields: Any) -> Self:
+    def error(
+        self,
+        status: int,
+        message: str | None = None,
+        *,
+        times: int = 1,
+        headers: Mapping[str, str] | None = None,
+        **fields: Any,
+    ) -> Self:
         """Script an HTTP error as the answer to the next `times` requests. Returns the provider.
 
-        The fields are those of `http_error`: `retry_after` in seconds, `kind` and `code`, `body`. Clients of the
-        official SDKs retry 408, 409, 429 and 500 and above by themselves, after a wait of their own.
+        The fields are those of `http_error`: `retry_after` in seconds, `kind` and `code`, `body`. `headers` are added
+        to the answer's. Clients of the official SDKs retry 408, 409, 429 and 500 and above by themselves, after a wait
+        of their own.
         """
         fault = http_error(status, **fields) if message is None else http_error(status, message, **fields)
-        return self._script(Route("reply", Script(fault), times=times))
+        return self._script(Route("reply", Script(fault), times=times, headers=headers or {}))
 
     def when(
         self,
@@ -152,8 +178,20 @@ class FakeProvider(Copyable):
             raise UnusedRepliesError(never_asked(f"the fake {self.name}", unused, self.report()))
 
     def report(self) -> str:
-        """Word the requests."""
-        return "\n".join(repr(call)[1:-1] for call in self.calls) or f"the fake {self.name} was not asked anything"
+        """Word the requests with their answers, and those that went past this fake to this machine."""
+        asked = shown_calls(self.calls, self._codec_of) or [f"the fake {self.name} was not asked anything"]
+        return "\n".join([*asked, *map(self._astray, self._passed)])
+
+    def _codec_of(self, call: ProviderCall) -> Codec | None:
+        endpoint = self.service.endpoint(call.method, urlsplit(call.url).path)
+        return codec_of(endpoint, self.profile) if endpoint is not None and endpoint.is_codec else None
+
+    def _astray(self, asked: str) -> str:
+        host = urlsplit(asked.partition(" ")[2]).netloc.rpartition("@")[2]
+        return (
+            f"{asked} went past the fake {self.name}, to this machine\n"
+            f"  to do:     if it is meant for the fake: fake.hosts = [{host!r}], or hosts= where it is made"
+        )
 
     # -- answering --------------------------------------------------------------------------------
 
@@ -173,9 +211,15 @@ class FakeProvider(Copyable):
         """Tell whether the host is the provider's, or one of `hosts`."""
         parts = urlsplit(url)
         host = parts.hostname or ""
-        return (
-            bool(self.service.hosts.match(host)) or host in self.hosts or parts.netloc.rpartition("@")[2] in self.hosts
-        )
+        place = parts.netloc.rpartition("@")[2].lower()
+        return bool(self.service.hosts.match(host)) or host in self.hosts or place in self.hosts
+
+    def note_passed(self, method: str, url: str) -> None:
+        """Note that a request which nobody claims goes on, if only its host, this machine, keeps it from the fake."""
+        parts = urlsplit(url)
+        endpoint = self.service.endpoint(method, parts.path)
+        if endpoint is not None and endpoint.is_codec and len(self._passed) < _PASSED:
+            self._passed[f"{method} {parts.scheme}://{parts.netloc}{parts.path}"] = None
 
     def handle(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Exchange:
         """Take a request and return its answer. Raises `UnexpectedRequestError` for one that has none."""
@@ -228,7 +272,7 @@ class FakeProvider(Copyable):
     # -- misses -----------------------------------------------------------------------------------
 
     def _no_reply(self, call: ProviderCall) -> UnexpectedRequestError:
-        request = cast("Request", call.request)
+        request = call.request
         routes = cast("list[Route]", self._replies.all)
         spent = [
             route

@@ -55,11 +55,12 @@ class Route(Reply):
     def as_call(self) -> str:
         """Write the call that scripts it, such as `.when('hi', 'hello', model='gpt-4o')` or `.error(429)`."""
         event = self.content[0] if isinstance(self.content, Script) and len(self.content) == 1 else None
-        if self.kind != "reply" or self.headers or not isinstance(event, http_error):
+        if self.kind != "reply" or not isinstance(event, http_error):
             return Reply.as_call(self)
         usual = {f.name: f.default for f in fields(event)}
         more = unusual({f.name: getattr(event, f.name) for f in fields(event)[1:]}, **usual)
-        return call(".error", [repr(event.status), *named({**more, **unusual({"times": self.times}, times=1)})])
+        own = unusual({"times": self.times, "headers": self.headers}, times=1, headers={})
+        return call(".error", [repr(event.status), *named({**more, **own})])
 
     def fits(self, call: Call) -> bool:
         """Tell whether the request is one that this was scripted for."""

@@ -349,7 +349,8 @@ def test_a_failure_shows_the_calls(run):
         def test_app(fake_openai, fake_anthropic):
             fake_openai.reply("Hel", "lo").error(503)
             for chunk in stream("greet"):
-                break
+                if chunk.choices[0].delta.content:
+                    break
             del chunk
             ask("again")
         """
@@ -359,7 +360,11 @@ def test_a_failure_shows_the_calls(run):
     result.stdout.fnmatch_lines(
         [
             "*fake_openai: calls and chunks*",
-            "ProviderCall 1: POST https://api.openai.com/v1/chat/completions *, 200, * bytes in * pieces*",
+            "ProviderCall 1: POST https://api.openai.com/v1/chat/completions *, 200, * bytes in 2 pieces*",
+            "  model='m' stream=True",
+            "  user: 'greet'",
+            "  reply: Script('Hel', 'lo')*",
+            "  chunks: 'Hel'",
             "ProviderCall 2: POST https://api.openai.com/v1/chat/completions complete, 503, * bytes in 1 pieces*",
             "*fake_anthropic: calls and chunks*",
             "the fake anthropic was not asked anything",

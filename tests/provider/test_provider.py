@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +11,7 @@ import pytest
 from vectors import each
 
 from fakellm import (
+    FakeLLM,
     FakeProvider,
     Finish,
     Pause,
@@ -30,6 +32,7 @@ from fakellm.errors import (
     UnexpectedRequestError,
     UnusedRepliesError,
 )
+from fakellm.http import intercept
 from fakellm.provider.exchange import Failure, Timeouts
 from fakellm.wire.openai.chat import ChatCodec
 
@@ -431,6 +434,65 @@ def test_hosts_of_this_machine_may_be_its_own():
     assert provider.claims("GET", "http://10.0.0.5:9/anything")
 
 
+@each(
+    "hosts, error, words",
+    [
+        ("localhost:11434", TypeError, r"not the text 'localhost:11434'; write hosts=\['localhost:11434'\]"),
+        (b"localhost", TypeError, "not the text b'localhost'"),
+        ([11434], TypeError, "a host is a text such as 'localhost:11434', not 11434"),
+        (["http://localhost:11434/v1"], ValueError, "write it without scheme and path, 'localhost:11434'"),
+        (["localhost/v1"], ValueError, "write it without scheme and path, 'localhost'"),
+        ([""], ValueError, "'' is no host"),
+    ],
+)
+def test_hosts_that_could_be_none_are_refused_where_they_are_written(hosts, error, words):
+    with pytest.raises(error, match=words):
+        FakeProvider(hosts=hosts)
+    provider = FakeProvider()
+    with pytest.raises(error, match=words):
+        provider.hosts = hosts
+
+
+def test_hosts_are_compared_without_regard_to_case():
+    assert FakeProvider(hosts=["LocalHost:1"]).claims("GET", "http://LOCALHOST:1/anything")
+
+
+def test_a_request_that_went_past_a_fake_to_this_machine_is_named():
+    provider, other = FakeProvider().reply("a"), FakeProvider("anthropic")
+    url = "http://localhost:11434/v1/chat/completions"
+    with intercept(provider, other) as interception:
+        for _ in range(2):
+            assert interception.provider_for("POST", f"{url}?key=k") is None
+        assert interception.provider_for("GET", "http://localhost:11434/health") is None
+
+    with pytest.raises(UnusedRepliesError, match=f"POST {url} went past the fake openai, to this machine\n") as error:
+        provider.verify()
+    assert "fake.hosts = ['localhost:11434']" in str(error.value)
+    assert str(error.value).count("went past") == 1
+    assert "went past" not in other.report()
+    assert "went past" not in copy.copy(provider).report()
+
+
+def test_an_error_may_have_headers_of_its_own():
+    exchange = send(FakeProvider().error(429, retry_after=7, headers={"x-ratelimit-reset": "9", "Retry-After": "8"}))
+
+    found = dict(exchange.headers)
+    assert (exchange.status, found["x-ratelimit-reset"], found["Retry-After"]) == (429, "9", "8")
+    assert "retry-after" not in found
+
+
+class PickyError(Exception):
+    def __init__(self, message, *, response):
+        super().__init__(message, response)
+
+
+@each("fake", [FakeProvider(), FakeLLM()])
+def test_a_class_of_errors_that_cannot_be_raised_as_it_is_is_refused_where_it_is_written(fake):
+    with pytest.raises(TypeError, match="PickyError cannot be raised as it is: .*message.*; script an instance"):
+        fake.reply(PickyError)
+    fake.reply(KeyError)
+
+
 # -- the log -------------------------------------------------------------------------------------------------
 
 
@@ -445,8 +507,49 @@ def test_the_log_has_the_request_and_how_far_the_answer_came():
     assert (call.state, call.delivered, call.pieces) == ("running", 0, 0)
     _, body = played(exchange)
     assert (call.state, call.delivered, call.closed) == ("complete", len(body), False)
-    assert provider.report() == f"ProviderCall 1: POST {CHAT} complete, 200, {len(body)} bytes in {call.pieces} pieces"
+    assert provider.report().splitlines() == [
+        f"ProviderCall 1: POST {CHAT} complete, 200, {len(body)} bytes in {call.pieces} pieces",
+        "  model='gpt-4o' stream=True",
+        "  user: 'Hi'",
+        "  reply: Script('a', Usage(input_tokens=1, output_tokens=2))  [answered call 1]",
+        "  chunks: 'a' Finish()",
+    ]
     assert FakeProvider().report() == "the fake openai was not asked anything"
+
+
+def test_the_log_words_what_the_client_took_and_not_more():
+    provider = FakeProvider().reply("Hel", ToolCall("f", {"a": 1})).reply("whole").error(503).otherwise("x")
+    exchange = send(provider)
+    pieces = next(exchange.body(Timeouts()))
+    next(pieces), next(pieces)  # the role, and the first text
+    played(send(provider, asked(stream=False)))
+    played(send(provider))
+    send(provider, url="https://api.openai.com/v1/embeddings", body={"model": "m", "input": "x"})
+
+    first, second, third, fourth = provider.report().split("\nProviderCall ")
+    assert first.endswith("\n  chunks: 'Hel'")
+    assert '"content": "whole"' in second.replace('":"', '": "')
+    assert "  body: {" in third
+    assert fourth.endswith("""\n  {"model": "m", "input": "x"}""")
+
+
+def test_of_a_long_answer_the_log_has_the_beginning_and_of_many_requests_both_ends():
+    provider = FakeProvider().reply(*"x" * 3000).otherwise("y")
+    for _ in range(40):
+        played(send(provider))
+
+    assert "pieces more\nProviderCall 2" in provider.report()
+    assert "\n... 20 requests ...\nProviderCall 31:" in provider.report()
+    assert len(provider.calls[0].taken) == 64
+
+
+@each("url, body", [("https://api.openai.com/v1/embeddings", {"model": "m", "input": "x"}), (CHAT, {"messages": 1})])
+def test_a_request_without_a_prompt_has_none_to_read(url, body):
+    provider = FakeProvider().otherwise("a")
+    send(provider, body, url=url)
+
+    request = provider.calls[0].request
+    assert (request.text, request.messages, request.json) == ("", (), body)
 
 
 def test_pieces_count_as_they_are_taken():

@@ -31,7 +31,7 @@ WRITTEN = [
     "FakeProvider('openai').reply('a', 'b').reply(KeyError).otherwise('z', headers={'x': 'y'})",
     "FakeProvider('openai').error(429)",
     "FakeProvider('openai').error(429, retry_after=2, times=3).error(500, message='m', body='{}', kind='k', code='c')",
-    "FakeProvider('openai').reply(http_error(status=429), headers={'x': 'y'})",
+    "FakeProvider('openai').error(429, headers={'x': 'y'})",
     "FakeProvider('openai').otherwise(http_error(status=429))",
     "FakeProvider('openai').when('q', 'a', role='user', times=2, model='gpt', tools=('f',), json={'a': [1]})",
     "FakeProvider('openai').when(None, 'a', model=re.compile('gpt'), api='openai.chat', headers={'x': 'y'})",
