@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
 from typing import Any
 
 from fakellm.clock.clock import VirtualClock
+from fakellm.contracts.progress import Progress
 from fakellm.errors import ContractUsageError
 from fakellm.models.models import FakeModel
 from fakellm.models.replies import Replies, Reply
@@ -43,12 +44,13 @@ def without(test: object, names: Sequence[str], decorator: str) -> inspect.Signa
     return signature.replace(parameters=[p for p in signature.parameters.values() if p.name not in names])
 
 
-def as_test(wrapper: Any, signature: inspect.Signature) -> Any:
+def as_test(wrapper: Any, signature: inspect.Signature, progress: Progress) -> Any:
     """Return what runs a test as pytest is to see it: with this signature, and synchronous though the test may not be.
 
     So marks that give an asynchronous test an event loop are taken off; the runs have loops of their own.
     """
     wrapper.__signature__ = signature
+    wrapper.sweep_progress = progress
     if hasattr(wrapper, "pytestmark"):
         wrapper.pytestmark = [mark for mark in wrapper.pytestmark if mark.name not in ("asyncio", "anyio", "trio")]
     return wrapper
@@ -68,6 +70,7 @@ class Shared:
             for arg in kept
             if isinstance(arg, tape)
         ]
+        self._kept: list[tuple[list[Any], list[Any]]] = []
 
     def renew(self) -> None:
         """Put the fakes back to what they were told before the first run; their calls and the clock begin anew."""
@@ -83,10 +86,25 @@ class Shared:
             if tape.is_open:
                 tape._cassette.rewind()  # noqa: SLF001
 
+    def keep(self) -> None:
+        """Keep the logs of the run that was the last one now: they are those that will be shown."""
+        self._kept = [(log, list(log)) for log in self._logs()]
+
     def settle(self) -> None:
         """Forget, after the last run, what the runs were told; what any of them used counts as used."""
         for told in self.fakes:
             told.settle()
+        for log, kept in self._kept:
+            log[:] = kept
+
+    def _logs(self) -> Iterator[list[Any]]:
+        for told in self.fakes:
+            yield told.fake.calls
+        for tape, _ in self._tapes:
+            yield tape.calls
+        if self.clock is not None:
+            yield self.clock.timeline.moments
+            yield self.clock.timeline.streams
 
 
 class _Told:

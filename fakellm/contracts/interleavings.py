@@ -24,6 +24,7 @@ from fakellm.contracts.attempts import Attempt
 from fakellm.contracts.bodies import Shared, as_test, without
 from fakellm.contracts.gates import Gated, Played, play
 from fakellm.contracts.merges import NAMES, Merge, early, joined, later, merges, read, shown, size, switches
+from fakellm.contracts.progress import Progress
 from fakellm.contracts.verdicts import broken
 from fakellm.errors import BrokenContractError, ContractUsageError, clip
 from fakellm.models.models import FakeChatModel, FakeLLM
@@ -85,6 +86,7 @@ def _decorated(
     names += [NAMES[at] for at in range(len(names), count)]
     signature = without(test, names, "every_interleaving")
     _asynchronous(test)
+    progress = Progress("orders")
 
     @wraps(test)
     def wrapper(*args: Any, **kwargs: Any) -> None:
@@ -99,11 +101,11 @@ def _decorated(
             return await test(*args, **kwargs, **dict(zip(names, models, strict=True)))
 
         try:
-            _explore(app, orders, check, as_scripts=as_scripts, name=test.__name__, wants_clock=True)
+            _explore(app, orders, check, as_scripts=as_scripts, name=test.__name__, progress=progress)
         finally:
             shared.settle()
 
-    return as_test(wrapper, signature)  # type: ignore[no-any-return]
+    return as_test(wrapper, signature, progress)  # type: ignore[no-any-return]
 
 
 def _flat(scripts: Sequence[Any]) -> Iterator[Any]:
@@ -208,14 +210,19 @@ def _explore(
     *,
     as_scripts: bool,
     name: str,
-    wants_clock: bool = False,
+    progress: Progress | None = None,
 ) -> int:
-    """Try the orders; return how many differed. Raises `BrokenContractError` for the smallest that fails."""
+    """Try the orders; return how many differed. Raises `BrokenContractError` for the smallest that fails.
+
+    With `progress` it is a test that is run, which wants the clock.
+    """
     __tracebackhide__ = True
+    steps = progress or Progress("orders")
+    steps.begin(None if orders.only else min(orders.total, orders.limit))
 
     async def with_models(*scripts: Gated) -> Any:
         given = scripts if as_scripts else _models(scripts)
-        result = app(*given, clock=scripts[0].clock) if wants_clock else app(*given)
+        result = app(*given, clock=scripts[0].clock) if progress else app(*given)
         found = await result
         if check is not None and check(found) is False:
             msg = f"check returned False for {clip(repr(found), 200)}"
@@ -232,6 +239,7 @@ def _explore(
         if played.merge in tried:
             continue
         tried[played.merge] = played
+        steps.step()
         if not played.found.same_as(expected.found):
             raise _failure(run, orders, name, expected.found, played, [*tried]) from played.found.error
     never = _never_read(orders, (expected, *tried.values()))

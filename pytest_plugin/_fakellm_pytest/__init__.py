@@ -20,6 +20,7 @@ from _fakellm_pytest.cassettes import PASSED, add_options, report_recordings, us
 from _fakellm_pytest.cassettes import cassette as cassette
 from _fakellm_pytest.guard import NETWORK, guard_session, is_blocked, named_outsider
 from _fakellm_pytest.keys import advise, give_keys
+from _fakellm_pytest.sweeps import watched, word_of
 from _fakellm_pytest.virtual import MARKER as VIRTUAL_MARKER
 from _fakellm_pytest.virtual import add_options as add_virtual_options
 from _fakellm_pytest.virtual import begin, clock_for, loop_factories, on_its_loop, run_twice
@@ -109,10 +110,15 @@ def pytest_fixture_setup(
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
-    """See that it runs on that."""
+    """See that it runs on that, and how far it is, if it is a sweep."""
     __tracebackhide__ = True
-    with on_its_loop(item):
+    with on_its_loop(item), watched(item):
         yield
+
+
+def pytest_report_teststatus(report: pytest.CollectReport | pytest.TestReport) -> tuple[str, str, str] | None:
+    """Say under `-v` how many cases of a sweep ran."""
+    return word_of(report)
 
 
 def pytest_configure(config: pytest.Config) -> None:

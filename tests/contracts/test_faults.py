@@ -368,6 +368,17 @@ def test_an_app_that_asks_twice_for_one_reply_is_refused():
         test_app()
 
 
+def test_half_of_an_answer_knows_the_whole():
+    """What the refusal of a test that accepts everything tells to write is accepted."""
+
+    @every_fault(ANSWER)
+    def test_app(faulty):
+        with contextlib.suppress(LLMError):
+            assert "".join(FakeLLM(faulty).stream("?")) == faulty.whole.text
+
+    test_app()
+
+
 def test_a_result_that_is_compared_with_the_whole_is_an_oracle():
     @every_fault(ANSWER)
     def test_app(faulty):

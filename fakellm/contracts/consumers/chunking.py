@@ -13,6 +13,7 @@ from fakellm.contracts.consumers.given import about, documents_of, replayed
 from fakellm.contracts.consumers.moves import SEED, Selection
 from fakellm.contracts.consumers.verdict import judge_test
 from fakellm.contracts.documents import Document, Moves
+from fakellm.contracts.progress import Progress
 from fakellm.errors import ContractUsageError, clip
 
 Test = TypeVar("Test", bound=Callable[..., Any])
@@ -67,6 +68,7 @@ def _decorated(documents: list[Document], selection: Selection, test: Test) -> T
     """Return the test as one that gets each document in many chunkings."""
     signature, place = _signature_without_chunks(test)
     name = getattr(test, "__name__", "the test")
+    progress = Progress("chunkings")
 
     @functools.wraps(test)
     def run(*args: Any, **kwargs: Any) -> None:
@@ -74,11 +76,20 @@ def _decorated(documents: list[Document], selection: Selection, test: Test) -> T
         if PARAMETER in kwargs:
             msg = f"any_chunking fills {PARAMETER!r} itself; to try one chunking write @any_chunking(..., only=(15,))"
             raise ContractUsageError(msg)
-        call = functools.partial(call_test, test, place, args, kwargs)
+
+        def call(chunks: list[Any]) -> Any:
+            __tracebackhide__ = True
+            try:
+                return call_test(test, place, args, kwargs, chunks)
+            finally:
+                progress.step()
+
+        progress.begin()
         for number, document in enumerate(documents):
             judge_test(document, call, name, number, selection)
 
     run.__signature__ = signature  # type: ignore[attr-defined]
+    run.sweep_progress = progress  # type: ignore[attr-defined]
     return run  # type: ignore[return-value]
 
 

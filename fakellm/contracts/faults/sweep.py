@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from fakellm.contracts.attempts import PATIENCE, Attempt, attempt
 from fakellm.contracts.bodies import Shared, as_test, without
 from fakellm.contracts.faults.ways import Only, half, unbroken, variants
+from fakellm.contracts.progress import Progress
 from fakellm.contracts.verdicts import broken
 from fakellm.errors import BrokenContractError, ContractUsageError, UnexpectedCallError
 from fakellm.script.script import Script
@@ -58,6 +59,7 @@ def every_fault(
 
     def decorate(test: Test) -> Test:
         signature = without(test, ["faulty"], "every_fault")
+        progress = Progress("faults")
 
         @wraps(test)
         def wrapper(*args: Any, **kwargs: Any) -> None:
@@ -70,11 +72,11 @@ def every_fault(
                 return attempt(call, patience=patience, clock=shared.clock)
 
             try:
-                sweep(run, plan(), test.__name__, unchecked=unchecked)
+                sweep(run, plan(), test.__name__, unchecked=unchecked, progress=progress, keep=shared.keep)
             finally:
                 shared.settle()
 
-        return as_test(wrapper, signature)  # type: ignore[no-any-return]
+        return as_test(wrapper, signature, progress)  # type: ignore[no-any-return]
 
     return decorate
 
@@ -96,17 +98,35 @@ def plan_of(source: Any, kinds: str | Iterable[str] | None, only: Only | None) -
     return lambda: plan
 
 
-def sweep(run: Callable[[Any], Attempt], plan: Plan, name: str, *, unchecked: str) -> None:
-    """Try the oracle, then all variants. Raises `BrokenContractError` for those that fail."""
+def sweep(
+    run: Callable[[Any], Attempt],
+    plan: Plan,
+    name: str,
+    *,
+    unchecked: str,
+    progress: Progress,
+    keep: Callable[[], None],
+) -> None:
+    """Try the oracle, then all variants. Raises `BrokenContractError` for those that fail.
+
+    `keep` is called after the first that fails, which is the one that is shown.
+    """
     __tracebackhide__ = True
     whole, shorter, faults = plan
+    progress.begin(len(faults))
     try_oracle(run, whole, shorter, unchecked)
-    attempts = [(faulty, run(faulty)) for faulty in faults]
-    failed = [(faulty, found) for faulty, found in attempts if found.error is not None]
+    failed: list[tuple[Any, Attempt]] = []
+    for faulty in faults:
+        found = run(faulty)
+        progress.step()
+        if found.error is not None:
+            if not failed:
+                keep()
+            failed.append((faulty, found))
     if failed:
         first = failed[0][1].error
         shown = [(faulty, str(found)) for faulty, found in failed]
-        raise report(name, shown, len(attempts), contract_of(failed[0][0], failed[0][1])) from first
+        raise report(name, shown, len(faults), contract_of(failed[0][0], failed[0][1])) from first
 
 
 def try_oracle(run: Callable[[Any], Attempt], whole: Any, shorter: Any, unchecked: str) -> None:
