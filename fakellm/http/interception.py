@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from fakellm.http.certificates import wait_for_use
+from fakellm.http.children import kept_by
 from fakellm.http.keys import keys_for
 from fakellm.http.network import Guard, put
 from fakellm.http.pool import Reading, limit_of
@@ -63,6 +64,7 @@ class Interception:
         """Answer clients of the modules, by default of each HTTP library that is loaded, or will be."""
         with ExitStack() as stack:
             stack.enter_context(self.guard.on_sockets())
+            stack.enter_context(kept_by(self.guard))
             stack.callback(self._stop)
             wait_for_use(stack)
             for module in modules if modules is not None else _loaded():

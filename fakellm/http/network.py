@@ -50,10 +50,15 @@ class Guard:
 
     def refuses(self, host: str) -> bool:
         """Tell whether nothing may go to the host."""
-        host = _plain(host)
-        if LOOPBACK.match(host) or not host or _is_loopback_address(host):
+        if self.is_local(host):
             return False
-        return self.block_network or (not self.allows_providers and is_provider(host))
+        return self.block_network or (not self.allows_providers and is_provider(_plain(host)))
+
+    @staticmethod
+    def is_local(host: str) -> bool:
+        """Tell whether a host is this machine."""
+        host = _plain(host)
+        return not host or LOOPBACK.match(host) is not None or _is_loopback_address(host)
 
     def refusal(self, what: str, host: str) -> UnexpectedRequestError:
         """Return the error for what would have left this machine."""
