@@ -93,6 +93,13 @@ def test_python_blocks_run(page, code, pytester, monkeypatch):
         exec(compile(code, "block", "exec"), {"__name__": "block"})
 
 
+def test_the_annotated_tests_of_the_page_on_types_are_those_that_type_checkers_read():
+    (block,) = (m["text"] for m in FENCE.finditer((ROOT / "docs" / "typing.md").read_text()))
+
+    assert block == (ROOT / "tests" / "typed_tests.py").read_text()
+    assert (ROOT / "pyproject.toml").read_text().count('"tests/typed_tests.py"') == 2  # mypy's files, and pyright's
+
+
 def test_every_block_runs_somewhere():
     """What a block needs is in a group of pyproject.toml, so that an environment of `.ci/run` has it."""
     groups = (ROOT / "pyproject.toml").read_text().partition("[dependency-groups]")[2].partition("\n[")[0]

@@ -24,6 +24,7 @@ from fakellm.cassette.redaction import Redactor
 from fakellm.clock.clock import Clock, InstantClock, RealClock, ScaledClock
 from fakellm.errors import UnexpectedCallError, UnexpectedRequestError, clip, explain
 from fakellm.provider.exchange import Exchange, ProviderCall, State
+from fakellm.provider.reports import shown_calls
 from fakellm.script.events import Fault
 from fakellm.script.script import Script
 from fakellm.wire.providers import scripted_endpoint
@@ -303,7 +304,7 @@ class Tape:
 
     def report(self) -> str:
         """Word the requests that httpx and httpx2 sent, and how far their answers went."""
-        return "\n".join(repr(call)[1:-1] for call in self.calls) or f"no request touched the tape {self.path}"
+        return "\n".join(shown_calls(self.calls)) or f"no request touched the tape {self.path}"
 
     # -- misses -----------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from functools import partial, wraps
 from itertools import islice
 from math import factorial, prod
 from random import Random
-from typing import Any
+from typing import Any, overload
 
 from fakellm.contracts.attempts import Attempt
 from fakellm.contracts.bodies import Shared, as_test, without
@@ -36,8 +36,32 @@ _STEPS = 5000  # chunks that are played by default
 Run = Callable[[Merge], Played]
 
 
+@overload
 def every_interleaving(
-    *scripts: Script | Callable[..., Any],
+    *scripts: Script | Sequence[Script],
+    check: Callable[[Any], object] | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    only: str | None = None,
+    as_scripts: bool = False,
+) -> Callable[[Callable[..., Any]], Callable[..., None]]: ...
+
+
+@overload
+def every_interleaving(
+    app: Callable[..., Any],
+    /,
+    *scripts: Script | Sequence[Script],
+    check: Callable[[Any], object] | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    only: str | None = None,
+    as_scripts: bool = False,
+) -> int: ...
+
+
+def every_interleaving(
+    *scripts: Script | Sequence[Script] | Callable[..., Any],
     check: Callable[[Any], object] | None = None,
     limit: int | None = None,
     seed: int = 0,

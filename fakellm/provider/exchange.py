@@ -11,12 +11,16 @@ import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, cast
+from urllib.parse import urlsplit
 
 from fakellm.concurrency import is_cancellation
-from fakellm.errors import clip
+from fakellm.errors import WireError, clip
 from fakellm.provider.routes import Route
 from fakellm.script.events import Fault, Pause, disconnect, stall
 from fakellm.wire.codec import Ending, Request, Run
+from fakellm.wire.objects import parse
+from fakellm.wire.providers import scripted_endpoint
+from fakellm.wire.service import codec_of
 
 State = Literal["running", "complete", "closed", "cancelled", "failed"]
 Kind = Literal["refused", "connect_timeout", "no_response", "read_timeout", "reset", "close"]
@@ -76,6 +80,8 @@ class ProviderCall:
     @property
     def request(self) -> Request:
         """What was asked, in words that all APIs share."""
+        if self._request is None:
+            self._request = _read(self)
         return self._request or Request(self.api, "", json=self.json)
 
     @request.setter
@@ -150,6 +156,19 @@ class ProviderCall:
         ended = f", {clip(repr(self.error), 160)}" if self.error is not None else ""
         answer = f"{self.status or 'no status'}, {self.delivered} bytes in {self.pieces} pieces"
         return f"<ProviderCall {self.number}: {self.method} {self.url} {self.state}, {answer}{ended}>"
+
+
+def _read(call: ProviderCall) -> Request | None:
+    """Return what a request asks that no fake has read, such as one to a tape; None if no script could answer it."""
+    parts = urlsplit(call.url)
+    found = scripted_endpoint(call.method, parts.path)
+    if found is None:
+        return None
+    path = f"{parts.path}?{parts.query}" if parts.query else parts.path
+    try:
+        return codec_of(found[1]).request(parse(call.body, "the body of the request"), path=path)
+    except WireError:
+        return None
 
 
 class Exchange:
