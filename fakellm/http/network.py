@@ -2,15 +2,15 @@
 
 Two nets. httpx and httpx2 say through their documented `trace` extension when they are about to connect, also through
 a proxy; everything else has to look the host's name up or to connect a socket, or, where a proxy does that for it, to
-ask the proxy for a tunnel. Below both are the mocks of other libraries, which answer without either.
+ask the proxy for a tunnel or for the request. Below both are the mocks of other libraries, which answer without either.
 
 Why so late. A request that is refused when it is made would also be refused to respx, to vcrpy or to a
 `MockTransport`, which stand between the client and the network and would have answered it. So it is let through until
 somebody is about to send. Why the second net: what does not go through httpx (requests, urllib3, boto3, a database
 driver) has no such hook, and all of it comes to Python's sockets. A look-up of a name is refused as well, since it is
 the first thing that leaves the machine, and on a machine without a network the one that fails, in a way that an app
-would take for an outage. A proxy on this machine may be connected to; that it is asked for a tunnel to somewhere else
-is seen in what is sent. What has sockets of its own, in C, is not.
+would take for an outage. A proxy on this machine may be connected to; that it is asked for somewhere else is seen in
+what is sent. What has sockets of its own, in C, is not.
 
 Why an error that is no `Exception`: SDKs retry a connection that fails, and apps catch everything to say that the
 model is not available; the test would pass, slowly. `misses` keeps each refusal for the end of the test, in case even
@@ -31,8 +31,8 @@ from fakellm.errors import UnexpectedRequestError, explain
 from fakellm.provider.hosts import LOOPBACK, is_provider
 
 _ABOUT_TO_SEND = ("connect_tcp.started", "connect_unix_socket.started", "send_request_headers.started")
-_TUNNEL = re.compile(rb"CONNECT (\S+):\d+ HTTP/")
-_HEAD = 8  # parts of a message in which the line that asks for a tunnel ends
+_TO_A_PROXY = re.compile(rb"(?:CONNECT |[A-Z]+ http://(?:[^/@\s]*@)?)(\[[^\]\s]+\]|[^/:?\s]+)\S* HTTP/")
+_HEAD = 8  # parts of a message in which the line that asks a proxy ends
 
 
 class Guard:
@@ -154,8 +154,8 @@ def _looked_up(address: Any, flags: int) -> Any:
 
 
 def _tunnel_of(_: socket.socket, data: Any, *__: Any) -> bytes | None:
-    """Return the host to which a proxy is asked for a tunnel (RFC 9110, 9.3.6), if that is what is sent."""
-    asked = _TUNNEL.match(data)
+    """Return the host to which a proxy is asked for a tunnel, or for a request in full (RFC 9112, 3.2.2 and 3.2.3)."""
+    asked = _TO_A_PROXY.match(data)
     return bytes(asked[1]) if asked else None
 
 

@@ -18,4 +18,4 @@ def test_a_tape_shows_what_was_asked_and_what_the_client_took():
     first, *more = tape.report().splitlines()
     assert first.startswith("ProviderCall 1: POST http://127.0.0.1:8123/v1/chat/completions complete, 200, ")
     assert more[:2] == ["  model='tiny-llama' stream=True", "  user: 'Say hello in five languages.'"]
-    assert more[2].startswith("  chunks: 'Hello! ")
+    assert more[2].startswith("  chunks: 'Hello' '!' ' ¡' 'Hol' ")
