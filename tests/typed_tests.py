@@ -20,6 +20,7 @@ def test_a_provider(fake_openai: FakeProvider) -> None:  # as are fake_anthropic
     fake_openai.reply("Hel", "lo")
     assert summarise("...") == "Hello"
     assert fake_openai.calls[0].request.text == "..."
+    fake_openai.hosts = ["localhost:11434"]
 
 
 def test_models(fake_llm: FakeLLM, fake_chat_model: FakeChatModel) -> None:

@@ -86,7 +86,7 @@ class FakeProvider(Copyable):
     # -- scripting --------------------------------------------------------------------------------
 
     @property
-    def hosts(self) -> tuple[str, ...]:
+    def hosts(self) -> Sequence[str]:
         """Hosts that are its own beside the provider's, each with its port or without: `["localhost:11434"]`."""
         return self._hosts
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 from vectors import each
 
@@ -126,6 +127,15 @@ def test_a_child_of_multiprocessing_does_not_either(monkeypatch):
 
 def _put_base_url(queue):
     queue.put(os.environ.get("OPENAI_BASE_URL"))
+
+
+def test_a_forked_child_is_answered_and_its_log_stays_there():
+    def ask():
+        os._exit(httpx.get("https://api.openai.com/v1/models").status_code - 200)
+
+    with intercept(provider := FakeProvider("openai")):
+        assert forked(ask) == 0
+        assert provider.calls == []
 
 
 def test_a_server_of_the_tests_own_stays_reachable_and_what_leads_elsewhere_does_not():

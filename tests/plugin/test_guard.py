@@ -127,6 +127,32 @@ def test_a_conftest_is_guarded_and_told_without_a_traceback(run):
     result.stderr.no_fnmatch_line("*Traceback*")
 
 
+def test_a_conftest_that_is_imported_later_is_guarded_too(run, pytester):
+    folder = pytester.mkdir("app")
+    (folder / "conftest.py").write_text("from helpers import *\nreach()")
+    (folder / "test_it.py").write_text("def test_it(): pass")
+
+    result = run("def test_app(): pass")
+
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines([REFUSED, REMEDY])
+
+
+def test_a_child_that_a_wider_fixture_starts_is_refused_by_its_environment(run):
+    result = run(
+        """
+        import subprocess
+
+        @pytest.fixture(scope="module")
+        def child(): return subprocess.run("echo $OPENAI_BASE_URL $HTTPS_PROXY", shell=True, capture_output=True)
+
+        def test_app(child): assert child.stdout.split() == [b"http://127.0.0.1:9/refused-by-fakellm", b"http://127.0.0.1:9"]
+        """
+    )
+
+    result.assert_outcomes(passed=1)
+
+
 def test_what_ran_outside_of_all_tests_fails_the_run(run):
     result = run("def test_app(): pass", conftest="def pytest_sessionfinish(): reach_and_catch()")
 
@@ -180,14 +206,18 @@ def test_fakes_and_tapes_answer_inside_of_a_wider_fixture(run):
     result.assert_outcomes(passed=1)
 
 
-def test_workers_of_xdist_guard_their_sessions(run):
+def test_workers_of_xdist_guard_their_sessions(run, monkeypatch):
+    for name in ("HTTPS_PROXY", "OPENAI_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
     pytest.importorskip("xdist", reason="pytest-xdist is not installed")
     result = run(
         """
         @pytest.fixture(scope="module")
         def app(): reach()
         def test_app(app): pass
-        def test_other(): pass
+        def test_other():
+            import os
+            assert not {"HTTPS_PROXY", "OPENAI_BASE_URL"} & os.environ.keys()  # a worker is no child that is refused
         """,
         "-n1",
     )
