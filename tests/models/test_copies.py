@@ -242,13 +242,13 @@ def test_scripts_and_exceptions_are_shared(new, copied):
             super().__init__("awkward")
 
     error, script = Awkward(response=1), Script("a")
-    other = copied(new().reply(error).reply(script).reply(Awkward))
+    other = copied(new().reply(error).reply(script).reply(KeyError))
 
     with pytest.raises(Awkward) as caught:
         ask(other)
     assert caught.value is error
     assert other._replies.all[1].content is script
-    assert other._replies.all[2].content is Awkward
+    assert other._replies.all[2].content is KeyError
 
 
 @each_kind
