@@ -7,7 +7,7 @@ the door that hypothesis has for fuzzers: a verdict is the same at every run, al
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -90,9 +90,11 @@ def _examples(document: Document, count: int, seed: int) -> Sequence[Moves]:
 
     Drawing takes most of a check's time, and every consumer of a project meets the same documents.
     """
-    if isinstance(document, Hashable):
-        return _remembered(document, count, seed)
-    return drawn(document.strategy(), count, seed)
+    try:
+        hash(document)
+    except TypeError:  # one of the caller's own
+        return drawn(document.strategy(), count, seed)
+    return _remembered(document, count, seed)
 
 
 @lru_cache(maxsize=256)
