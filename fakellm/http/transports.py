@@ -248,7 +248,14 @@ def _response_class(module: ModuleType) -> Any:
         def _is_plain(self, chunk_size: int | None, kind: type) -> bool:
             used = self.is_stream_consumed or self.is_closed or hasattr(self, "_content")
             is_whole = chunk_size is None and "content-encoding" not in self.headers
-            return is_whole and not used and isinstance(self.stream, kind)
+            return is_whole and not used and isinstance(self.stream, kind) and self._is_bare
+
+        @property
+        def _is_bare(self) -> bool:
+            """Whether nobody stands between client and script: a tape that records, say, puts a stream of its own."""
+            is_clients = type(self.stream).__module__ == f"{module.__name__}._client"
+            stream = getattr(self.stream, "_stream", None) if is_clients else self.stream
+            return isinstance(stream, _stream_class(module))
 
         def iter_bytes(self, chunk_size: int | None = None) -> Iterator[bytes]:
             if not self._is_plain(chunk_size, module.SyncByteStream):
