@@ -12,8 +12,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fakellm.cassette.checking import Finding as Finding
     from fakellm.cassette.checking import check as check
+    from fakellm.cassette.document import CassetteError as CassetteError
     from fakellm.cassette.files import Files as Files
-    from fakellm.cassette.format import CassetteError as CassetteError
     from fakellm.cassette.recorder import Recording as Recording
     from fakellm.cassette.recorder import tee as tee
     from fakellm.cassette.redaction import Redactor as Redactor
@@ -26,7 +26,7 @@ __getattr__, __dir__, __all__ = lazily(
     {
         "checking": ("Finding", "check"),
         "files": ("Files",),
-        "format": ("CassetteError",),
+        "document": ("CassetteError",),
         "recorder": ("Recording", "tee"),
         "redaction": ("Redactor",),
         "scripted": ("interaction_of", "write"),

@@ -7,11 +7,12 @@ only where the library for it is installed, and the same library is used here.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
 _GZIP = zlib.MAX_WBITS | 16
+_LENGTH = "content-length"
 
 
 class Decompressor:
@@ -39,6 +40,17 @@ class Decompressor:
         for step in self._steps:
             rest = (step.decompress(rest) if rest else b"") + step.flush()
         return rest
+
+
+def readable(headers: Mapping[str, list[str]], body: bytes) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """Return the headers that fit to a body which was decoded, and those of the server that do not, as they were."""
+    changed = {name: values for name, values in headers.items() if name.lower() in ("content-encoding", _LENGTH)}
+    kept = {
+        name: [str(len(body))] if name.lower() == _LENGTH else values
+        for name, values in headers.items()
+        if name.lower() != "content-encoding"
+    }
+    return kept, changed
 
 
 class _Deflate:

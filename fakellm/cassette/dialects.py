@@ -19,8 +19,8 @@ from urllib.parse import urlencode
 
 from vcr.request import Request
 
-from fakellm.cassette.decoding import Decompressor
-from fakellm.cassette.format import CassetteError, Document, check_version
+from fakellm.cassette.decoding import Decompressor, readable
+from fakellm.cassette.document import CassetteError, Document, check_version
 from fakellm.cassette.reading import Place
 from fakellm.errors import explain
 
@@ -114,9 +114,11 @@ def _vcrpy_response(document: Document, place: Place) -> dict[str, Any]:
     else:
         status = _status(document, (*place, "status"))
         body = _vcrpy_body(document, place, stored, headers)
-    known = ("status", "headers", "body", "stream", "status_code", "content", "parsed_body", "http_version")
+    known = ("status", "headers", "body", "stream", "wire", "status_code", "content", "parsed_body", "http_version")
     more = {key: value for key, value in stored.items() if key not in known}
     response = {"status": status, "headers": headers, "body": {"string": body or b""}, **more}
+    if wire := document.wire(place):
+        response["wire"] = wire
     if "stream" in stored:
         response["stream"] = document.stream((*place, "stream"), len(body or b""))
         return response
@@ -209,16 +211,15 @@ def _of(headers: dict[str, list[str]], name: str) -> str:
 
 
 def _decoded(document: Document, place: Place, response: dict[str, Any]) -> dict[str, Any]:
-    """Return a response with its body decoded, and with headers that say so."""
+    """Return a response with its body decoded, and with headers that say so; what the server said is its `wire`."""
     headers, body = response["headers"], response["body"]["string"]
     encoding = _of(headers, "content-encoding") or _guess(body, _of(headers, "content-type"))
     if not encoding:
         return response
     data = _decode(document, place, body, encoding)
-    headers = {name: values for name, values in headers.items() if name.lower() != "content-encoding"}
-    for name in headers:
-        if name.lower() == "content-length":
-            headers[name] = [str(len(data))]
+    headers, changed = readable(headers, data)
+    if data and _of(changed, "content-encoding"):
+        response = {**response, "wire": {**(response.get("wire") or {}), "headers": changed}}
     return {**response, "headers": headers, "body": {"string": data}}
 
 

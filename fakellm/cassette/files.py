@@ -32,7 +32,8 @@ from vcr.persisters.filesystem import CassetteNotFoundError
 from vcr.request import Request
 
 from fakellm.cassette.dialects import Pair, Tape, read_tape, unsupported
-from fakellm.cassette.format import JSON, YAML, CassetteError, body_bytes
+from fakellm.cassette.document import CassetteError
+from fakellm.cassette.format import JSON, YAML, body_bytes
 from fakellm.cassette.locking import lock
 from fakellm.cassette.matching import body_of
 from fakellm.errors import explain

@@ -26,7 +26,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from fakellm.cassette.format import CassetteError
+from fakellm.cassette.document import CassetteError
 from fakellm.errors import explain
 
 _INTERVAL = 0.005

@@ -13,9 +13,9 @@ from functools import cache
 from io import BytesIO
 from threading import Lock
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
-from fakellm.cassette.decoding import Decompressor
+from fakellm.cassette.decoding import Decompressor, readable
 from fakellm.concurrency import is_cancellation
 
 End = Literal["complete", "cancelled", "dropped", "timeout"]
@@ -51,14 +51,16 @@ class Recording:
         method: str = "",
     ) -> None:
         headers: dict[str, list[str]] = {}
-        for name, value in response.headers.multi_items():
-            headers.setdefault(name, []).append(value)
+        for name, value in response.headers.raw:
+            headers.setdefault(name.decode().lower(), []).append(value.decode("utf-8", "surrogateescape"))
         codings = ", ".join(headers.get("content-encoding", []))
         self._decompressor = Decompressor(codings)
         accepted = all(coding.strip() in accepts for coding in codings.split(","))
         self._is_decoded = bool(codings) and accepted and self._decompressor.known
         self._status = {"code": response.status_code, "message": response.reason_phrase}
         self._headers = headers
+        version: bytes = response.extensions.get("http_version", b"HTTP/1.1")
+        self._wire: dict[str, Any] = {} if version == b"HTTP/1.1" else {"http_version": version.decode("latin-1")}
         kind = ", ".join(headers.get("content-type", []))
         has_body = method != "HEAD" and response.status_code not in _BODILESS
         self._is_stream = has_body and ("content-length" not in headers or any(name in kind for name in _STREAMS))
@@ -90,6 +92,13 @@ class Recording:
                 self._take(decoded)
         if is_broken:
             self.finish("dropped", "DecodingError")
+
+    def whole(self, content: bytes) -> None:
+        """Take a body that the client's library has read, and decoded, before."""
+        with self._lock:
+            self._is_decoded = "content-encoding" in self._headers and self._decompressor.known
+            self._take(content)
+        self.finish("complete")
 
     def _take(self, decoded: bytes) -> None:
         if decoded:
@@ -142,12 +151,13 @@ class Recording:
     def response(self) -> dict[str, Any]:
         """The response as vcrpy keeps it, with the mapping `stream` where it was streamed, or did not end well."""
         with self._lock:
-            headers, body = dict(self._headers), self._body.getvalue()
+            headers, body, wire = dict(self._headers), self._body.getvalue(), self._wire
             if self._is_decoded and body:
-                headers.pop("content-encoding", None)
-                if "content-length" in headers:
-                    headers["content-length"] = [str(len(body))]
+                headers, changed = readable(headers, body)
+                wire = {**wire, "headers": changed}
             kept: dict[str, Any] = {"status": self._status, "headers": headers, "body": {"string": body}}
+            if wire:
+                kept["wire"] = wire
             if self._is_stream or self.end != "complete":
                 sizes, delays = self.sizes.copy(), self.delays.copy()
                 kept["stream"] = {"sizes": sizes, "delays": delays, "end": self.end, "error": self.error}
@@ -198,7 +208,21 @@ def _tee_class(module: ModuleType) -> Any:
     return Tee
 
 
+def _content(module: ModuleType, response: Any) -> bytes | Exception:
+    try:
+        content: bytes = response.content
+    except module.ResponseNotRead as error:
+        return cast("Exception", error)
+    return content
+
+
 def tee(module: ModuleType, response: Any, recording: Recording) -> Recording:
-    """Put a recorder into a response's stream; the app reads on as if it were not there."""
+    """Put a recorder into a response's stream; the app reads on as if it were not there.
+
+    A response that was read before, as those of mocks are that stand in for a transport, is recorded whole.
+    """
+    if response.is_closed and not isinstance(content := _content(module, response), Exception):
+        recording.whole(content)
+        return recording
     response.stream = _tee_class(module)(response.stream, recording)
     return recording

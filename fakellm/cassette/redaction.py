@@ -120,6 +120,9 @@ class Redactor:
             result["body"] = {**response["body"], "string": new}
         if response.get("stream"):
             result["stream"] = self._stream(response["stream"], sizes)
+        if wire := (response.get("wire") or {}).get("headers"):
+            told = {name: _each(value, name, self._header) for name, value in wire.items()}
+            result["wire"] = {**response["wire"], "headers": told}
         if isinstance(message := response.get("status", {}).get("message"), str):
             result["status"] = {**response["status"], "message": self.text(message)}
         return result
@@ -193,7 +196,11 @@ class Redactor:
             return response
         decoded: dict[str, Any] = decode_response(response)
         body = _bytes(decoded["body"]["string"])
-        return decoded if self._response_body(body, None)[0] != body else response
+        if self._response_body(body, None)[0] == body:
+            return response
+        headers = response["headers"].items()
+        changed = {name: values for name, values in headers if name.lower() in ("content-encoding", "content-length")}
+        return {**decoded, "wire": {**(response.get("wire") or {}), "headers": changed}}
 
     def _stream(self, stream: dict[str, Any], sizes: list[int] | None) -> dict[str, Any]:
         stream = stream if sizes is None else {**stream, "sizes": sizes}

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Any, cast
 
-from fakellm.cassette.format import CassetteError
+from fakellm.cassette.coding import compressed, sent
+from fakellm.cassette.document import CassetteError
 from fakellm.cassette.recorder import ERRORS
 from fakellm.errors import UnexpectedCallError, explain
 from fakellm.provider.exchange import Exchange, Failure, Kind, ProviderCall
@@ -84,13 +85,15 @@ class _End(list[bytes]):
 
 
 def exchange_of(call: ProviderCall, response: Mapping[str, Any], steps: Iterable[Run | Failure]) -> Exchange:
-    """Return the exchange that plays a recorded response by the steps."""
+    """Return the exchange that plays a recorded response by the steps, compressed again if the client accepts that."""
+    accepts = next((value for name, value in call.headers.items() if name.lower() == "accept-encoding"), "")
+    named, compressor = sent(response, accepts)
     headers = [
-        (name, value)
-        for name, values in response["headers"].items()
-        for value in ([values] if isinstance(values, str) else values)
+        (name, value) for name, values in named.items() for value in ([values] if isinstance(values, str) else values)
     ]
-    return Exchange(call, response["status"]["code"], headers, steps)
+    steps = steps if compressor is None else compressed(steps, compressor)
+    status, version = response["status"], (response.get("wire") or {}).get("http_version") or "HTTP/1.1"
+    return Exchange(call, status["code"], headers, steps, version=version, reason=status.get("message"))
 
 
 # -- the same tape, but -----------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
 from fakellm.cassette import replay
+from fakellm.cassette.clients import patches
 from fakellm.cassette.files import Files
 from fakellm.cassette.matching import MATCH_ON, bytes_of, json_matcher, key_of, nearest, url_matcher
 from fakellm.cassette.recorder import Now, Recording, tee
@@ -104,6 +105,8 @@ class Tape:
         import vcr
 
         hooks = ("before_record_request", "before_save_interaction")
+        options = {name: value for name, value in self._options.items() if name not in hooks}
+        options["custom_patches"] = (*patches(), *options.get("custom_patches", ()))
         asked, saved = (_as_list(self._options.get(hook, ())) for hook in hooks)
         engine = vcr.VCR(
             record_mode=vcr.mode(self.mode),
@@ -112,7 +115,7 @@ class Tape:
             skip_patchers=("httpx", "httpx2"),
             before_record_request=[self._asked, self._redactor.request, *asked],
             before_save_interaction=[self._redactor.interaction, *saved],
-            **{name: value for name, value in self._options.items() if name not in hooks},
+            **options,
         )
         for name, matcher in self._matchers.items():
             engine.register_matcher(name, matcher)

@@ -156,8 +156,8 @@ class _Wire(asyncio.Transport):
                 self._fail(action)
                 return False
             await self._wait(action)
-        lines = [f"HTTP/1.1 {exchange.status} Fake", *(f"{name}: {value}" for name, value in exchange.headers)]
-        self._send("\r\n".join([*lines, "connection: close"]).encode() + _END_OF_HEAD)
+        lines = [b"HTTP/1.1 %d Fake" % exchange.status, *(b"%b: %b" % header for header in exchange.raw_headers)]
+        self._send(b"\r\n".join([*lines, b"connection: close"]) + _END_OF_HEAD)
         return True
 
     async def _play(self, exchange: Exchange) -> None:

@@ -96,7 +96,7 @@ class _Player:
     def _response(self) -> Any:
         if self._log is not None:
             self._log.note("status", str(self._exchange.status))
-        return _response_class(self._responses)(self, self._exchange.status, self._exchange.headers)
+        return _response_class(self._responses)(self, self._exchange)
 
     def pieces(self) -> Iterator[bytes]:
         """Yield the pieces of the body as they come."""
@@ -224,6 +224,12 @@ def _stream_class(module: ModuleType) -> Any:
     return Stream
 
 
+def _is_bare(module: ModuleType, stream: Any) -> bool:
+    """Tell whether nobody stands between client and script: a tape that records, say, puts a stream of its own."""
+    is_clients = type(stream).__module__ == f"{module.__name__}._client"
+    return isinstance(getattr(stream, "_stream", None) if is_clients else stream, _stream_class(module))
+
+
 @cache
 def _response_class(module: ModuleType) -> Any:
     """Return the class of responses, made of the library's own."""
@@ -231,10 +237,12 @@ def _response_class(module: ModuleType) -> Any:
     class Response(module.Response):  # type: ignore[misc, name-defined]
         """A response whose `iter_bytes`, which SDKs read streams with, has no layers between client and script."""
 
-        def __init__(self, player: _Player, status: int, headers: list[tuple[str, str]]) -> None:
-            extensions = {"http_version": b"HTTP/1.1"}
+        def __init__(self, player: _Player, exchange: Exchange) -> None:
+            extensions = {"http_version": exchange.version.encode()}
+            if exchange.reason is not None:
+                extensions["reason_phrase"] = exchange.reason.encode("utf-8", "surrogateescape")
             stream = _stream_class(module)(player)
-            super().__init__(status, headers=headers, stream=stream, extensions=extensions)
+            super().__init__(exchange.status, headers=exchange.raw_headers, stream=stream, extensions=extensions)
             self._player = player
 
         @property
@@ -248,14 +256,7 @@ def _response_class(module: ModuleType) -> Any:
         def _is_plain(self, chunk_size: int | None, kind: type) -> bool:
             used = self.is_stream_consumed or self.is_closed or hasattr(self, "_content")
             is_whole = chunk_size is None and "content-encoding" not in self.headers
-            return is_whole and not used and isinstance(self.stream, kind) and self._is_bare
-
-        @property
-        def _is_bare(self) -> bool:
-            """Whether nobody stands between client and script: a tape that records, say, puts a stream of its own."""
-            is_clients = type(self.stream).__module__ == f"{module.__name__}._client"
-            stream = getattr(self.stream, "_stream", None) if is_clients else self.stream
-            return isinstance(stream, _stream_class(module))
+            return is_whole and not used and isinstance(self.stream, kind) and _is_bare(module, self.stream)
 
         def iter_bytes(self, chunk_size: int | None = None) -> Iterator[bytes]:
             if not self._is_plain(chunk_size, module.SyncByteStream):

@@ -172,7 +172,10 @@ def _read(call: ProviderCall) -> Request | None:
 
 
 class Exchange:
-    """The answer to one request: status, headers, and a body in timed pieces."""
+    """The answer to one request: status, headers, and a body in timed pieces.
+
+    `version` is that of HTTP, `reason` the phrase beside the status; None is the usual one.
+    """
 
     def __init__(
         self,
@@ -182,13 +185,23 @@ class Exchange:
         steps: Iterable[Run | Failure],
         before: Sequence[Pause | Fault] = (),
         source: object = None,
+        *,
+        version: str = "HTTP/1.1",
+        reason: str | None = None,
     ) -> None:
         self.call = call
+        self.version = version
+        self.reason = reason
         self.status = call.status = status
         self.headers = list(headers)
         self._before = before
         self._steps = iter(steps)
         self._source = source
+
+    @property
+    def raw_headers(self) -> list[tuple[bytes, bytes]]:
+        """The headers as they are sent: text is UTF-8, and a surrogate the byte that it stands for (PEP 383)."""
+        return [(name.encode(), value.encode("utf-8", "surrogateescape")) for name, value in self.headers]
 
     def opening(self, timeouts: Timeouts) -> Iterator[float | Failure]:
         """Return what happens before the headers: silences, then the failure that keeps them from coming."""

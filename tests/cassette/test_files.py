@@ -18,8 +18,8 @@ from vcr.persisters.filesystem import CassetteNotFoundError
 from vcr.request import Request
 
 from fakellm.cassette import locking
+from fakellm.cassette.document import CassetteError
 from fakellm.cassette.files import Files
-from fakellm.cassette.format import CassetteError
 from fakellm.cassette.locking import lock
 
 posix = pytest.mark.skipif(os.name != "posix", reason="processes are forked and killed")

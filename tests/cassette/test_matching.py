@@ -20,7 +20,7 @@ from vcr.request import Request
 from vectors import each
 
 from fakellm import FakeProvider
-from fakellm.cassette.format import CassetteError
+from fakellm.cassette.document import CassetteError
 from fakellm.cassette.matching import MATCH_ON, json_matcher, key_of, url_matcher
 from fakellm.cassette.recorder import ERRORS
 from fakellm.cassette.secrets import PLACEHOLDER

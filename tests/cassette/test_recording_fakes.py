@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+import importlib
+
 import httpx
 import loopback
 import pytest
@@ -44,6 +47,27 @@ def test_what_another_tape_plays_is_recorded_chunk_for_chunk(tmp_path, library, 
     assert recording.recorded == 1
     with playing(tape(tmp_path / "new.yaml", mode="none")):
         assert fetch(library, asynchronous, url) == (CUTS, None)
+
+
+@libraries
+@flavours
+def test_what_a_mock_answers_in_place_of_a_transport_is_recorded(tmp_path, monkeypatch, library, asynchronous):
+    module, path = importlib.import_module(library), tmp_path / "tape.yaml"
+    packed = {"content": gzip.compress(b"{}"), "headers": {"content-encoding": "gzip"}}
+
+    def handle_request(_, request):
+        return module.Response(200, **packed, request=request)
+
+    async def handle_async_request(transport, request):
+        return handle_request(transport, request)
+
+    monkeypatch.setattr(module.HTTPTransport, "handle_request", handle_request)
+    monkeypatch.setattr(module.AsyncHTTPTransport, "handle_async_request", handle_async_request)
+    with playing(tape(path)):
+        assert fetch(library, asynchronous, "http://x.test/") == ([b"{}"], None)
+    assert "stream" not in stored(path)[0]["response"]
+    with playing(tape(path, mode="none")):
+        assert fetch(library, asynchronous, "http://x.test/") == ([b"{}"], None)
 
 
 def test_a_stream_that_somebody_puts_around_the_fakes_own_is_read():

@@ -453,6 +453,7 @@ def test_what_a_compressed_response_holds_is_stored_decoded_only_if_it_holds_a_s
     assert clean == compressed("nothing")
     assert json.loads(after["body"]["string"])["error"]["message"] == "I read REDACTED here"
     assert "content-encoding" not in after["headers"]
+    assert after["wire"]["headers"]["content-encoding"] == ["gzip"]
 
 
 @pytest.mark.parametrize("body", [{"api_key": "abc", "n": 1}, iter([b'{"api_key": ', b'"abc", "n": 1}'])])

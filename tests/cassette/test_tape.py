@@ -14,7 +14,7 @@ import pytest
 import sdks
 import vcr
 from places import ROOT
-from taping import CHUNKED, CUTS, On, fetch, flavours, libraries, stored, tape
+from taping import CHUNKED, CUTS, On, compressed, fetch, flavours, libraries, stored, tape
 
 from fakellm import FakeProvider, Pause, Script, Text, disconnect, stall
 from fakellm.cassette.replay import TapeEndedError
@@ -142,24 +142,6 @@ def test_a_compressed_stream_is_stored_decoded_in_the_chunks_that_the_app_got(
 
     with On(tape(path, mode="none")):
         assert b"".join(fetch(library, asynchronous, url)[0]) == b"".join(chunks)
-
-
-def compressed(encoding, texts):
-    """Return the texts compressed, each flushed, as a server that streams sends them."""
-    import zlib
-
-    if encoding in ("gzip", "deflate"):
-        packer = zlib.compressobj(wbits=31 if encoding == "gzip" else 15)
-        pieces = [packer.compress(text) + packer.flush(zlib.Z_SYNC_FLUSH) for text in texts]
-        return [*pieces, packer.flush()]
-    if encoding == "br":
-        brotli = pytest.importorskip("brotli", reason="the library for br is not installed")
-        packer = brotli.Compressor()
-        return [*(packer.process(text) + packer.flush() for text in texts), packer.finish()]
-    zstandard = pytest.importorskip("zstandard", reason="the library for zstd is not installed")
-    packer = zstandard.ZstdCompressor().compressobj()
-    block = zstandard.COMPRESSOBJ_FLUSH_BLOCK
-    return [*(packer.compress(text) + packer.flush(block) for text in texts), packer.flush()]
 
 
 @libraries

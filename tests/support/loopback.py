@@ -68,8 +68,9 @@ class Loopback:
         for action in exchange.opening(Timeouts()):
             if not self._waited(connection, action):
                 return
-        lines = [f"HTTP/1.1 {exchange.status} Fake", *(f"{name}: {value}" for name, value in exchange.headers)]
-        connection.sendall("\r\n".join([*lines, "connection: close", "", ""]).encode())
+        headers = [f"{name}: ".encode() + _bytes(value) for name, value in exchange.headers]
+        lines = [f"HTTP/1.1 {exchange.status} Fake".encode(), *headers, b"connection: close", b"", b""]
+        connection.sendall(b"\r\n".join(lines))
         chunked = any(name == "transfer-encoding" for name, _ in exchange.headers)
         for action in exchange.body(Timeouts()):
             if isinstance(action, (Failure, float)):
@@ -99,6 +100,10 @@ class Loopback:
                 _until_closed(connection)
         connection.close()
         return False
+
+
+def _bytes(value):
+    return value if isinstance(value, bytes) else value.encode()
 
 
 def _until_closed(connection):

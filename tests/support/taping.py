@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import zlib
 
 import pytest
 import sdks
@@ -72,3 +73,19 @@ def fetch(library, asynchronous, url, *, between=lambda: None, take=None, body=N
 
 def stored(path):
     return yaml.safe_load(path.read_text())["interactions"]
+
+
+def compressed(encoding, texts):
+    """Return the texts compressed, each flushed, as a server that streams sends them."""
+    if encoding in ("gzip", "deflate"):
+        packer = zlib.compressobj(wbits=31 if encoding == "gzip" else 15)
+        pieces = [packer.compress(text) + packer.flush(zlib.Z_SYNC_FLUSH) for text in texts]
+        return [*pieces, packer.flush()]
+    if encoding == "br":
+        brotli = pytest.importorskip("brotli", reason="the library for br is not installed")
+        packer = brotli.Compressor()
+        return [*(packer.process(text) + packer.flush() for text in texts), packer.finish()]
+    zstandard = pytest.importorskip("zstandard", reason="the library for zstd is not installed")
+    packer = zstandard.ZstdCompressor().compressobj()
+    block = zstandard.COMPRESSOBJ_FLUSH_BLOCK
+    return [*(packer.compress(text) + packer.flush(block) for text in texts), packer.flush()]
