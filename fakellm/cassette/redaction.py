@@ -26,12 +26,10 @@ from __future__ import annotations
 
 import base64
 import copy
-import gzip
 import json
 import os
 import re
 import threading
-import zlib
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -42,6 +40,18 @@ from vcr.request import Request
 
 from fakellm.cassette.deltas import find_in_deltas
 from fakellm.cassette.frames import reframed
+from fakellm.cassette.headers import is_harmless
+from fakellm.cassette.held import (
+    as_bytes,
+    body_of,
+    content_type,
+    correct_length,
+    each_value,
+    headers_of,
+    latin,
+    set_body,
+    unzipped,
+)
 from fakellm.cassette.hunting import Edit, apply, find, named, resized
 from fakellm.cassette.secrets import (
     ACCOUNTS,
@@ -51,6 +61,7 @@ from fakellm.cassette.secrets import (
     PLACEHOLDER,
     environment_secrets,
     has_shape,
+    is_random,
     is_secret_header,
     is_worth_hunting,
     spellings,
@@ -70,11 +81,22 @@ class Redactor:
     """Replaces secrets in requests and responses; may be used by several threads.
 
     `secrets` are values that are never to be stored, whatever they look like. `environ` is searched for more;
-    it is read once. Every credential that a request carries is remembered, so that an echo of it is found. Raises
-    `ValueError` for a named secret of fewer than four characters.
+    it is read once. Every credential that a request carries is remembered, so that an echo of it is found. Of the
+    headers of a request the value is stored where the name is known to be harmless, or is among `keep_headers`: those
+    are stored whole. Raises `ValueError` for a named secret of fewer than four characters.
     """
 
-    def __init__(self, secrets: Iterable[str] = (), environ: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        secrets: Iterable[str] = (),
+        environ: Mapping[str, str] | None = None,
+        *,
+        keep_headers: Iterable[str] = (),
+    ) -> None:
+        if isinstance(keep_headers, str):
+            msg = f"keep_headers is a list of names of headers, such as [{keep_headers!r}], not {keep_headers!r}"
+            raise TypeError(msg)
+        self._kept = frozenset(name.lower() for name in keep_headers)
         self._lock = threading.Lock()
         self._values: dict[bytes, str] = {}
         self._cache: OrderedDict[tuple[int, bytes], list[Edit]] = OrderedDict()
@@ -84,44 +106,46 @@ class Redactor:
 
     def learn(self, request: Request) -> None:
         """Remember the credentials that a request carries. `request` and `interaction` do so by themselves."""
-        self._remember("a credential of the client", _credentials(request))
+        self._remember("a credential of the client", _credentials(request, self._kept))
 
     def request(self, request: Request) -> Request:
         """Return the request as it is stored and matched: vcrpy's `before_record_request`."""
         self.learn(request)
-        headers = {name: self._header(name, value) for name, value in request.headers.items()}
-        old = _body(request)
+        headers = {name: self._asked_header(name, value) for name, value in request.headers.items()}
+        old = body_of(request)
         body = self._request_body(request, old)
         redacted = copy.copy(request)
         redacted.uri = self._uri(request.uri)
         if body != old:
-            _correct_length(headers, body)
-            _set_body(redacted, body)
+            correct_length(headers, body)
+            set_body(redacted, body)
         redacted.headers = headers
         return redacted
 
     def interaction(self, request: Request, response: dict[str, Any]) -> tuple[Request, dict[str, Any]]:
         """Return the pair as it is stored: vcrpy's `before_save_interaction`. What is given is not changed."""
         redacted = self.request(request)
-        cookies = [value for name, value in _headers(response) if name == "set-cookie"]
+        cookies = [value for name, value in headers_of(response) if name == "set-cookie"]
         self._remember("a cookie", (text for value in cookies for text in _cookies(value.partition(";")[0])))
         return redacted, self.response(response)
 
     def response(self, response: dict[str, Any]) -> dict[str, Any]:
         """Return a response as it is stored: headers, status message, body, and the sizes of its chunks."""
         response = self._readable(response)
-        body = _bytes((response.get("body") or {}).get("string"))
+        body = as_bytes((response.get("body") or {}).get("string"))
         new, sizes = self._response_body(body, (response.get("stream") or {}).get("sizes"))
-        headers = {name: _each(value, name, self._header) for name, value in (response.get("headers") or {}).items()}
+        headers = {
+            name: each_value(value, name, self._header) for name, value in (response.get("headers") or {}).items()
+        }
         result = {name: self._uri(value) if isinstance(value, str) else value for name, value in response.items()}
         result["headers"] = headers
         if new != body:
-            _correct_length(headers, new)
+            correct_length(headers, new)
             result["body"] = {**response["body"], "string": new}
         if response.get("stream"):
             result["stream"] = self._stream(response["stream"], sizes)
         if wire := (response.get("wire") or {}).get("headers"):
-            told = {name: _each(value, name, self._header) for name, value in wire.items()}
+            told = {name: each_value(value, name, self._header) for name, value in wire.items()}
             result["wire"] = {**response["wire"], "headers": told}
         if isinstance(message := response.get("status", {}).get("message"), str):
             result["status"] = {**response["status"], "message": self.text(message)}
@@ -154,13 +178,22 @@ class Redactor:
                 self._cache.popitem(last=False)
         return edits
 
+    def _asked_header(self, name: str, value: Any) -> Any:
+        """Return a header's value in a request: of one that is not known, nothing."""
+        plain = latin(name).lower()
+        if plain in self._kept:
+            return value
+        if plain in AUTHORIZATIONS or plain == "cookie" or is_harmless(plain) or not latin(value).strip():
+            return self._header(name, value)
+        return PLACEHOLDER.encode() if isinstance(value, bytes) else PLACEHOLDER
+
     def _header(self, name: str, value: Any) -> Any:
         """Return a header's value: its scheme, cookie names and attributes stay."""
         if isinstance(value, bytes):
             return self._header(name, value.decode("latin-1")).encode("latin-1", "replace")
         if not isinstance(value, str) or not value.strip():
             return value
-        name = _latin(name).lower()
+        name = latin(name).lower()
         if name in AUTHORIZATIONS:
             return _without_credentials(value)
         if name in {"cookie", "set-cookie"}:
@@ -176,9 +209,9 @@ class Redactor:
     def _request_body(self, request: Request, body: bytes | None) -> bytes | None:
         if not body:
             return body
-        if _content_type(request).startswith("application/x-www-form-urlencoded"):
+        if content_type(request).startswith("application/x-www-form-urlencoded"):
             body = _without_parameters(body.decode("latin-1")).encode("latin-1")
-        plain = _unzipped(request, body)
+        plain = unzipped(request, body)
         edits = self._find(plain)
         return apply(plain, edits) if edits else body
 
@@ -191,11 +224,11 @@ class Redactor:
 
     def _readable(self, response: dict[str, Any]) -> dict[str, Any]:
         """Return a compressed response decoded where it holds a secret, as vcrpy decodes it; else as it is."""
-        encoded = any(name == "content-encoding" for name, _ in _headers(response))
+        encoded = any(name == "content-encoding" for name, _ in headers_of(response))
         if not encoded or response.get("stream"):
             return response
         decoded: dict[str, Any] = decode_response(response)
-        body = _bytes(decoded["body"]["string"])
+        body = as_bytes(decoded["body"]["string"])
         if self._response_body(body, None)[0] == body:
             return response
         headers = response["headers"].items()
@@ -219,16 +252,20 @@ def _named(secret: str) -> str:
 # ---- Credentials in their places ------------------------------------------------------------------------------------
 
 
-def _credentials(request: Request) -> Iterator[str]:
+def _credentials(request: Request, kept: frozenset[str] = frozenset()) -> Iterator[str]:
     """Yield the credentials of a request that are long and rare enough to be looked for elsewhere."""
     for name, value in request.headers.items():
-        found = _credentials_of_header(_latin(name).lower(), _latin(value))
-        yield from filter(is_worth_hunting, found)
+        plain, text = latin(name).lower(), latin(value)
+        if plain in kept:
+            continue
+        yield from filter(is_worth_hunting, _credentials_of_header(plain, text))
+        if not is_harmless(plain) and is_random(text):
+            yield text.strip()
     uri = request.uri if isinstance(request.uri, str) else ""
     yield from url_credentials(uri)
     yield from _credentials_of_form(uri)
-    body = _body(request) or b""
-    if _content_type(request).startswith("application/x-www-form-urlencoded"):
+    body = body_of(request) or b""
+    if content_type(request).startswith("application/x-www-form-urlencoded"):
         yield from _credentials_of_form(body.decode("latin-1"))
     elif body:
         for edit in named(body):
@@ -306,73 +343,3 @@ def _without_parameters(text: str) -> str:
 
 def _is_loose(match: re.Match[str]) -> bool:
     return match[2].lower() in LOOSE_PARAMETERS
-
-
-# ---- Requests and responses as vcrpy holds them ---------------------------------------------------------------------
-
-
-def _body(request: Request) -> bytes | None:
-    """Return the bytes of a body; JSON for the objects that vcrpy's aiohttp patch keeps."""
-    body: Any = request.body
-    if body is None or isinstance(body, (bytes, bytearray, memoryview)):
-        return None if body is None else bytes(body)
-    if hasattr(body, "read"):
-        return _bytes(body.read())
-    if isinstance(body, (dict, list)):
-        return json.dumps(body, default=str).encode()
-    return b"".join(map(_bytes, body)) if isinstance(body, Iterable) else _bytes(str(body))
-
-
-def _set_body(request: Request, body: bytes | None) -> None:
-    """Give a request its body, as the kind of thing that it was."""
-    if isinstance(request.body, (dict, list)):
-        request.body = json.loads(body or b"null")
-    else:
-        is_pieces = getattr(request, "_was_iter", False) and not getattr(request, "_was_file", False)
-        request.body = [body] if is_pieces else body
-
-
-def _bytes(value: Any) -> bytes:
-    if isinstance(value, str):
-        return value.encode("utf-8", "surrogatepass")
-    return bytes(value) if isinstance(value, (bytes, bytearray, memoryview)) else b""
-
-
-def _latin(value: Any) -> str:
-    """Return a header's name or value as text: some clients give bytes."""
-    return value.decode("latin-1") if isinstance(value, bytes) else str(value)
-
-
-def _content_type(request: Request) -> str:
-    return str(request.headers.get("content-type", "")).lower()
-
-
-def _unzipped(request: Request, body: bytes) -> bytes:
-    """Return a compressed body of a request decoded: what holds a secret is stored so, and matched so."""
-    try:
-        match str(request.headers.get("content-encoding", "")).lower():
-            case "gzip":
-                return gzip.decompress(body)
-            case "deflate":
-                return zlib.decompress(body)
-    except (OSError, EOFError, zlib.error):
-        pass
-    return body
-
-
-def _headers(response: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for name, values in (response.get("headers") or {}).items():
-        for value in values if isinstance(values, (list, tuple)) else [values]:
-            yield _latin(name).lower(), _latin(value)
-
-
-def _each(value: Any, name: str, change: Any) -> Any:
-    return [change(name, one) for one in value] if isinstance(value, (list, tuple)) else change(name, value)
-
-
-def _correct_length(headers: dict[str, Any], body: bytes | None) -> None:
-    """Give a `content-length` that is there the length that is true now."""
-    for name, value in headers.items():
-        if _latin(name).lower() == "content-length":
-            length = str(len(body or b""))
-            headers[name] = [length] if isinstance(value, (list, tuple)) else length

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import RLock
@@ -42,8 +42,9 @@ class Tape:
     `mode` is vcrpy's record mode; by default `none` where the environment has `CI`, else `once`. Requests are matched
     on what `match_on` names: vcrpy's matchers, and `url` and `json`, or functions as vcrpy's matchers are; `ignore`
     names fields of the body that may differ. `timing` is `"instant"`, `"recorded"`, a factor, or a clock to wait on.
-    `calls` logs the requests of httpx and httpx2, `misses` are those of any client that are not on the tape. What
-    `leaves` is true for, of a method and a URL, is answered by somebody else. `options` are those of `vcr.VCR`.
+    Headers of requests that `keep_headers` names are written whole. `calls` logs the requests of httpx and httpx2,
+    `misses` are those of any client that are not on the tape. What `leaves` is true for, of a method and a URL, is
+    answered by somebody else. `options` are those of `vcr.VCR`.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Tape:
         ignore: Sequence[str] = (),
         timing: str | float | Clock = "instant",
         redactor: Redactor | None = None,
+        keep_headers: Iterable[str] = (),
         command: str = "",
         now: Now = time.perf_counter,
         **options: Any,
@@ -71,7 +73,10 @@ class Tape:
         self._matchers = {_name_of(on): on for on in match_on if callable(on)}
         self._match_on = tuple(map(_name_of, match_on))
         self._ignore = tuple(ignore)
-        self._redactor = redactor or Redactor()
+        if redactor and keep_headers:
+            msg = "keep_headers belongs to the redactor that is given: Redactor(..., keep_headers=[...])"
+            raise ValueError(msg)
+        self._redactor = redactor or Redactor(keep_headers=keep_headers)
         self._command = command or "run it again with mode='new_episodes'"
         self._now = now
         self._options = options

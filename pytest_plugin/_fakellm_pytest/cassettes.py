@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from fakellm.http import Interception
 
 MARKER = (
-    "cassette(path=None, mode=None, match_on=..., ignore=(), timing='instant', strict=False): play the HTTP requests "
-    "of the test from a tape, or record them; the path is relative to the folder cassettes/ beside the test"
+    "cassette(path=None, mode=None, match_on=..., ignore=(), timing='instant', strict=False, keep_headers=()): play "
+    "the HTTP requests of the test from a tape, or record them; the path is relative to cassettes/ beside the test"
 )
 MODES = ("none", "once", "new_episodes", "all")
 _LONGEST = 100
-_OPTIONS = ("path", "mode", "match_on", "ignore", "timing", "strict")
+_OPTIONS = ("path", "mode", "match_on", "ignore", "timing", "strict", "keep_headers")
 
 
 def add_options(parser: pytest.Parser, group: Any) -> None:

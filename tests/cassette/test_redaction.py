@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from vcr.request import Request
 from vectors import each
 
+from fakellm.cassette.headers import is_harmless
 from fakellm.cassette.hunting import find
 from fakellm.cassette.redaction import Redactor
 from fakellm.cassette.secrets import PLACEHOLDER, environment_secrets
@@ -443,7 +444,7 @@ def test_choices_and_kinds_of_deltas_are_texts_of_their_own():
 
 def test_what_a_compressed_response_holds_is_stored_decoded_only_if_it_holds_a_secret():
     def compressed(text):
-        response = response_of(gzip.compress(anywhere(text)), **{"content-encoding": "gzip"})
+        response = response_of(gzip.compress(anywhere(text), mtime=0), **{"content-encoding": "gzip"})
         del response["stream"]
         return response
 
@@ -475,7 +476,7 @@ def test_bodies_of_any_kind_are_read(body):
     shown = stored.body.read() if hasattr(stored.body, "read") else stored.body
     assert KINDS["groq"] not in str(shown)
     assert PLACEHOLDER in str(shown)
-    assert list(stored.headers.values()) == [b"see REDACTED"]
+    assert list(stored.headers.values()) == [b"REDACTED"]
 
 
 @pytest.mark.parametrize(
@@ -732,11 +733,11 @@ def test_a_value_given_to_a_secret_name_is_replaced_in_a_text(text, kind):
 
 @each("name", HEADERS)
 def test_headers_that_only_sound_secret_stay(name):
-    request, response = redactor().interaction(
-        request_of(**{name: HEADERS[name]}), response_of(**{name: HEADERS[name]})
-    )
+    request = redactor().request(request_of(**{name: HEADERS[name]}))
+    response = redactor().response(response_of(**{name: HEADERS[name]}))
 
-    assert (request.headers[name], response["headers"][name]) == (HEADERS[name], [HEADERS[name]])
+    assert response["headers"][name] == [HEADERS[name]]
+    assert request.headers[name] == (HEADERS[name] if is_harmless(name) else PLACEHOLDER)
 
 
 def test_the_environment_gives_what_looks_secret_by_name_and_value():

@@ -289,7 +289,11 @@ def test_the_command_that_a_miss_tells_records_what_is_missing(run, pytester, se
     [
         ("mode='onse'", (), "mode of the marker cassette is one of none, once, new_episodes, all, not 'onse'"),
         ("", ("-o", "llm_record=never"), "llm_record is one of none, once, new_episodes, all, not 'never'"),
-        ("speed=2", (), "the marker cassette takes path, mode, match_on, ignore, timing, strict, not speed"),
+        (
+            "speed=2",
+            (),
+            "the marker cassette takes path, mode, match_on, ignore, timing, strict, keep_headers, not speed",
+        ),
         ("'a.yaml', 'once'", (), "the marker cassette takes path, *, not 'once'"),
         ("timing='slow'", (), "*test_it: timing is 'instant', 'recorded', a factor or a clock, not 'slow'"),
     ],
