@@ -10,6 +10,7 @@ from fakellm.rooms import lazily
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from fakellm.cassette.bodies import script_of as script_of
     from fakellm.cassette.checking import Finding as Finding
     from fakellm.cassette.checking import check as check
     from fakellm.cassette.document import CassetteError as CassetteError
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = lazily(
     __name__,
     {
+        "bodies": ("script_of",),
         "checking": ("Finding", "check"),
         "files": ("Files",),
         "document": ("CassetteError",),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from difflib import get_close_matches
 from typing import Any, TypeVar
 
 from fakellm.cassette.emit import raw
@@ -18,6 +19,7 @@ VERSION = 1
 ENDS = ("complete", "cancelled", "dropped", "timeout")
 HEADING = '# A fakellm cassette, which vcrpy reads too. It is whole where its last line is "...".\n'
 RESTORE = "restore the file from version control, or delete it and record it again"
+OTHER = "name a file that is a tape, or restore this one from version control"
 
 _TAIL = 200  # characters, of which a tape begins or ends with that many blank ones at most
 _STREAM = ("sizes", "delays", "end", "error")
@@ -40,7 +42,8 @@ class Document:
             self.data, is_json = _parsed(source, is_json=name.endswith(".json"))
         except UnreadableError as error:
             headline = f"{name}, line {error.line}: {error.problem}"
-            raise CassetteError(explain(headline, remedy=[error.remedy or RESTORE])) from None
+            remedy = error.remedy or (RESTORE if "interactions" in as_str(source) else OTHER)
+            raise CassetteError(explain(headline, remedy=[remedy])) from None
         self._line = line_finder(source, is_json=is_json)
         head, tail = as_str(source[: len(HEADING)]), as_str(source[-_TAIL:])
         if head == HEADING and not tail.rstrip().endswith("\n..."):
@@ -145,12 +148,14 @@ class Document:
             found["headers"] = headers
         return found
 
-    def only(self, place: Place, known: Sequence[str]) -> None:
-        """Refuse a field of a mapping that is none of those known."""
+    def only(self, place: Place, known: Sequence[str], *, free: bool = False) -> None:
+        """Refuse a field of a mapping that is not known; if `free`, a name that begins with `x-` is anybody's."""
         for key in self.mapping(place):
-            if key not in known:
-                problem = f"a {place[-1]} has no such field; it has {', '.join(known)}"
-                raise self.refuse((*place, key), problem, "correct its name")
+            if key not in known and not (free and str(key).startswith("x-")):
+                kind = "a tape" if not place else "an interaction" if isinstance(place[-1], int) else f"a {place[-1]}"
+                close = get_close_matches(str(key), known, 1)
+                remedy = f"correct its name: {close[0]}" if close else "correct its name, or take it out"
+                raise self.refuse((*place, key), f"{kind} has no such field; it has {', '.join(known)}", remedy)
 
     def stream(self, place: Place, length: int) -> dict[str, Any]:
         """Return how a response streamed, checked against the length of its body."""

@@ -19,9 +19,11 @@ trace in the repository.
 from __future__ import annotations
 
 import codecs
+import gzip
 import json
 import os
 import re
+import zlib
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
@@ -32,7 +34,7 @@ from vcr.persisters.filesystem import CassetteNotFoundError
 from vcr.request import Request
 
 from fakellm.cassette.dialects import Pair, Tape, read_tape, unsupported
-from fakellm.cassette.document import CassetteError
+from fakellm.cassette.document import RESTORE, CassetteError
 from fakellm.cassette.format import JSON, YAML, body_bytes
 from fakellm.cassette.locking import lock
 from fakellm.cassette.matching import body_of
@@ -57,7 +59,8 @@ class _Loaded:
 class Files:
     """A persister for one cassette: `vcr.register_persister(Files())`. `.json` is JSON, any other suffix YAML.
 
-    `key` says which requests are the same; `patience` is how many seconds a save waits for other writers.
+    `.gz` after that compresses the file. `key` says which requests are the same; `patience` is how many seconds a save
+    waits for other writers.
     """
 
     def __init__(self, key: Callable[[Request], Hashable] = same_request, *, patience: float = 60) -> None:
@@ -102,9 +105,9 @@ class Files:
                     raise unsupported(there, name)
                 pairs = self._merged(pairs, there.pairs, loaded)
                 metadata = {**(there.metadata or {}), **metadata}
-            text = _text(path, pairs, metadata)
-            if text.encode() != data:
-                _write(path, text)
+            written = _written(path, pairs, metadata)
+            if written != data:
+                _write(path, written)
 
     def _merged(self, mine: list[Pair], there: list[Pair], loaded: _Loaded) -> list[Pair]:
         """Return what was loaded and is still ours, what others added, and what we have of a request beyond theirs."""
@@ -140,10 +143,11 @@ def _hashable(headers: Mapping[str, Any]) -> Hashable:
     return tuple(sorted((name.lower(), repr(values)) for name, values in headers.items()))
 
 
-def _text(path: Path, pairs: list[Pair], metadata: Mapping[str, Any]) -> str:
+def _written(path: Path, pairs: list[Pair], metadata: Mapping[str, Any]) -> bytes:
     interactions = [{"request": request._to_dict(), "response": response} for request, response in pairs]  # noqa: SLF001
-    serializer = JSON if path.suffix == ".json" else YAML
-    return serializer.serialize({"interactions": interactions, "metadata": metadata})
+    serializer = JSON if path.name.endswith((".json", ".json.gz")) else YAML
+    data = serializer.serialize({"interactions": interactions, "metadata": metadata}).encode()
+    return gzip.compress(data, mtime=0) if path.suffix == ".gz" else data
 
 
 def _real(path: str | Path) -> Path:
@@ -167,12 +171,22 @@ def _parse(data: bytes, name: str) -> Tape | None:
     """Return the tape of a file; None for an empty one."""
     if not data or data.isspace():
         return None
-    data = data.removeprefix(codecs.BOM_UTF8)
+    data = _unzipped(data, name).removeprefix(codecs.BOM_UTF8)
     try:
         return read_tape(data, name)
     except CassetteError:
         _check_encoding(data, name)
         raise
+
+
+def _unzipped(data: bytes, name: str) -> bytes:
+    """Return what is in a file that is compressed as a whole, as LangChain's are."""
+    if not data.startswith(b"\x1f\x8b"):
+        return data
+    try:
+        return gzip.decompress(data)
+    except (OSError, EOFError, zlib.error) as error:
+        raise _failed(f"{name}: the file is compressed, and broken: {error}", RESTORE) from None
 
 
 def _check_encoding(data: bytes, name: str) -> None:
@@ -185,7 +199,7 @@ def _check_encoding(data: bytes, name: str) -> None:
         raise _failed(headline, "save it as UTF-8, or delete it and record it again") from None
 
 
-def _write(path: Path, text: str) -> None:
+def _write(path: Path, text: bytes) -> None:
     """Put the file in the place of the old one, and the folder's entry on the disk."""
     try:
         write_atomically(path, text)

@@ -17,6 +17,9 @@ MATCH_ON = ("method", "url", "json")
 """What two requests have in common to be the same, by default; `url` and `json` are ours, others are vcrpy's."""
 
 _ABSENT = object()
+_CONSTANTS = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
+"""What Python writes in JSON beside JSON: one object each, since no two that are not a number are equal."""
+
 _BOUNDARY = re.compile(r'multipart/form-data.*boundary="?([^";,\s]+)', re.IGNORECASE)
 _NAME, _FILENAME = (re.compile(rb"(?i)[;\s]" + name + rb'="([^"]*)"') for name in (b"name", b"filename"))
 
@@ -61,7 +64,7 @@ def body_of(request: Any) -> Any:
     """Return a request's body: the value of its JSON, else its bytes."""
     body = bytes_of(request)
     try:
-        return json.loads(body) if body else None
+        return json.loads(body, parse_constant=_CONSTANTS.__getitem__) if body else None
     except (ValueError, RecursionError):
         return body
 
@@ -137,7 +140,7 @@ def _differences(old: Any, new: Any, path: str, ignore: frozenset[str]) -> Itera
 
 def _is_same(old: object, new: object) -> bool:
     """Tell whether two values are one; what was redacted in the recorded one stands for anything."""
-    if old == new:
+    if old == new or old is new:
         return isinstance(old, bool) == isinstance(new, bool)
     if not (isinstance(old, str) and isinstance(new, str) and PLACEHOLDER in old):
         return False

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from fakellm.cassette.coding import compressed, sent
 from fakellm.cassette.document import CassetteError
 from fakellm.cassette.recorder import ERRORS
+from fakellm.clock.clock import Clock, InstantClock, RealClock, ScaledClock
 from fakellm.errors import UnexpectedCallError, explain
 from fakellm.provider.exchange import Exchange, Failure, Kind, ProviderCall
 from fakellm.script.events import Fault, Pause
@@ -17,7 +18,9 @@ from fakellm.wire.codec import Codec, Ending, Run, legal_or_not
 
 Steps = list[Run | Failure]
 Overlay = Callable[[Steps], Steps]
-"""What replays instead of the steps that were recorded."""
+"""What replays instead of the steps that were recorded; `after` is how many chunks it needs, if it needs some."""
+Overlays = dict[int | None, Overlay]
+"""By the number of an interaction, or None for all that have none of their own."""
 
 
 class TapeEndedError(UnexpectedCallError):
@@ -99,6 +102,39 @@ def exchange_of(call: ProviderCall, response: Mapping[str, Any], steps: Iterable
 # -- the same tape, but -----------------------------------------------------------------------------------
 
 
+def put(overlays: Overlays, overlay: Overlay, at: int | None) -> None:
+    """Let an overlay have the place of an earlier one. Raises `ValueError` for a place that is none."""
+    if at is not None and (type(at) is not int or at < 0):
+        msg = f"at is the number of an interaction, from 0 up, not {at!r}"
+        raise ValueError(msg)
+    overlays[at] = overlay
+
+
+def check_overlays(overlays: Overlays, responses: Sequence[Mapping[str, Any]]) -> None:
+    """Raise `ValueError` for what would do nothing: on an interaction that is not there, or after its end.
+
+    Of a tape with nothing on it the miss will tell.
+    """
+    counts = [len(chunks_of(response)) for response in responses]
+    for at, overlay in overlays.items() if counts else ():
+        if at is not None and at >= len(counts):
+            msg = f"there is no interaction {at} on the tape, which has {len(counts)}, counted from 0"
+            raise ValueError(msg)
+        longest = max(counts) if at is None else counts[at]
+        if (after := getattr(overlay, "after", 0)) > longest:
+            which = "the longest stream of the tape" if at is None else f"interaction {at}"
+            msg = f"{which} has {longest} chunks: nothing would fail after {after}"
+            raise ValueError(msg)
+
+
+def overlay_at(overlays: Overlays, place: int, response: Mapping[str, Any]) -> int | Literal[False] | None:
+    """Return the key of an interaction's overlay; false if it has none, or none that its stream is long enough for."""
+    at = place if place in overlays else None
+    if at not in overlays or getattr(overlays[at], "after", 0) > len(chunks_of(response)):
+        return False
+    return at
+
+
 def failing(fault: Fault, after: int) -> Overlay:
     """Return an overlay that breaks the stream after so many chunks."""
     if type(after) is not int or after < 0:
@@ -110,7 +146,7 @@ def failing(fault: Fault, after: int) -> Overlay:
         left = after
         for step in steps:
             if isinstance(step, list) and not isinstance(step, _End):
-                if left < len(step) or (left == 0 and isinstance(step, Ending)):
+                if left < len(step) or (left == len(step) and isinstance(step, Ending)):
                     return [*kept, step[:left], fault]
                 left -= len(step)
             elif not isinstance(step, Pause):
@@ -118,6 +154,7 @@ def failing(fault: Fault, after: int) -> Overlay:
             kept.append(step)
         return [*kept, fault]
 
+    overlay.after = after  # type: ignore[attr-defined]
     return overlay
 
 
@@ -142,6 +179,20 @@ def every(size: int) -> Callable[[bytes], list[bytes]]:
         msg = f"every is a number of bytes from 1 up, not {size!r}"
         raise ValueError(msg)
     return lambda body: [body[at : at + size] for at in range(0, len(body), size)]
+
+
+def clock_of(timing: str | float | Clock) -> tuple[bool, Clock]:
+    """Return whether silences are played, and the clock that they are waited for on."""
+    if timing == "instant":
+        return False, InstantClock()
+    if timing == "recorded":
+        return True, RealClock()
+    if isinstance(timing, (int, float)) and not isinstance(timing, bool):
+        return True, ScaledClock(timing)
+    if isinstance(timing, Clock) and not isinstance(timing, type):
+        return True, timing
+    msg = f"timing is 'instant', 'recorded', a factor or a clock, not {timing!r}"
+    raise ValueError(msg)
 
 
 def script_of(response: Mapping[str, Any], codec: Codec, *, timed: bool = False) -> Script:

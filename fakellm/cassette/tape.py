@@ -16,14 +16,14 @@ from types import ModuleType
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
-from fakellm.cassette import replay
+from fakellm.cassette import misses, replay
 from fakellm.cassette.clients import patches
 from fakellm.cassette.files import Files
-from fakellm.cassette.matching import MATCH_ON, bytes_of, json_matcher, key_of, nearest, url_matcher
+from fakellm.cassette.matching import MATCH_ON, bytes_of, json_matcher, key_of, url_matcher
 from fakellm.cassette.recorder import Now, Recording, tee
 from fakellm.cassette.redaction import Redactor
-from fakellm.clock.clock import Clock, InstantClock, RealClock, ScaledClock
-from fakellm.errors import UnexpectedCallError, UnexpectedRequestError, clip, explain
+from fakellm.clock.clock import Clock
+from fakellm.errors import UnexpectedCallError, UnexpectedRequestError, explain
 from fakellm.provider.exchange import Exchange, ProviderCall, State
 from fakellm.provider.reports import shown_calls
 from fakellm.script.events import Fault
@@ -63,10 +63,12 @@ class Tape:
     ) -> None:
         self.path = Path(path)
         self.mode = mode or ("none" if os.environ.get("CI") else "once")
+        self._why = misses.CHOSEN_BY_CI if not mode and self.mode == "none" else ""
+        self._state = ""
         if self.mode not in MODES:
             msg = f"there is no record mode {self.mode!r}; there are {', '.join(MODES)}"
             raise ValueError(msg)
-        self.is_timed, self.clock = _clock_of(timing)
+        self.is_timed, self.clock = replay.clock_of(timing)
         self.calls: list[ProviderCall] = []
         self.misses: list[UnexpectedCallError] = []
         self.leaves: Callable[[str, str], bool] = lambda method, url: False  # noqa: ARG005
@@ -80,7 +82,8 @@ class Tape:
         self._command = command or "run it again with mode='new_episodes'"
         self._now = now
         self._options = options
-        self._overlays: dict[int | None, replay.Overlay] = {}
+        self._overlays: replay.Overlays = {}
+        self._overlaid: set[int | None] = set()
         self._sent: list[Outgoing] = []
         self._lock = RLock()
         self._cassette: Any = None
@@ -98,7 +101,10 @@ class Tape:
         with self._engine() as cassette:
             self._cassette, self._loaded, self._recorded = cassette, len(cassette), 0
             self.calls, self.misses, self._sent = [], [], []
+            self._state = misses.state_of(self.path, len(cassette))
             replay.check_errors(cassette.responses, str(self.path))
+            if not self.may_record:
+                replay.check_overlays(self._overlays, cassette.responses)
             cassette.filter_request = self._watching(cassette.filter_request)
             self.is_open = True
             try:
@@ -228,6 +234,10 @@ class Tape:
                 expected=self.unplayed or ["an empty tape"],
                 remedy=["look whether the app calls its client at all", "or take the marker cassette away"],
             )
+        if not self.recorded and (unused := [at for at in self._overlays if at not in self._overlaid]):
+            which = "an answer" if None in unused else f"interaction {unused[0]}"
+            text = f"{which} of the tape {self.path} was to play otherwise than it was recorded, and none was played so"
+            return explain(text, remedy=["let the app ask for it", "or take fail() and rechunk() away"])
         if strict and (left := self.unplayed) and self.mode != "all":
             remedy = ["record it anew: --llm-record=all, or let strict=False"]
             return explain(f"{len(left)} of the tape {self.path} was never asked for", expected=left, remedy=remedy)
@@ -245,15 +255,24 @@ class Tape:
     # -- the same tape, but -----------------------------------------------------------------------
 
     def fail(self, fault: Fault, *, after: int = 0, at: int | None = None) -> Self:
-        """Break the streams of the tape, or the one of interaction `at`, after so many chunks. Changes no file."""
+        """Break the streams of the tape, or the one of interaction `at`, after so many chunks. Changes no file.
+
+        Shorter streams beside one that has as many play whole. Raises `ValueError`, here or when the tape is opened,
+        if no stream has so many chunks.
+        """
         return self._overlay(replay.failing(fault, after), at)
 
     def rechunk(self, every: int | Callable[[bytes], Sequence[bytes]], *, at: int | None = None) -> Self:
-        """Give the same bytes in other chunks: of so many bytes, or as a function cuts them. Changes no file."""
+        """Give the same bytes in other chunks: of so many bytes, or as a function cuts them. Changes no file.
+
+        Raises `ValueError`, here or when the tape is opened, if it has no interaction `at`.
+        """
         return self._overlay(replay.rechunked(every if callable(every) else replay.every(every)), at)
 
     def _overlay(self, overlay: replay.Overlay, at: int | None) -> Self:
-        self._overlays[at] = overlay
+        replay.put(self._overlays, overlay, at)
+        if self.is_open and not self.may_record:
+            replay.check_overlays(self._overlays, self._cassette.responses)
         return self
 
     # -- requests ---------------------------------------------------------------------------------
@@ -292,8 +311,10 @@ class Tape:
     def _exchange(self, call: ProviderCall, response: Any) -> Exchange:
         place = next(i for i, (_, stored) in enumerate(self._cassette.data) if stored is response)
         steps = replay.steps_of(response, timed=self.is_timed, ended=lambda count: self._ended(place, count))
-        overlay = self._overlays.get(place) or self._overlays.get(None)
-        return replay.exchange_of(call, response, overlay(steps) if overlay else steps)
+        if (at := replay.overlay_at(self._overlays, place, response)) is not False:
+            self._overlaid.add(at)
+            steps = self._overlays[at](steps)
+        return replay.exchange_of(call, response, steps)
 
     def record(self, outgoing: Outgoing, response: Any) -> Any:
         """Record a response while the app reads it; one that comes after the end of the tape is not on it."""
@@ -328,21 +349,8 @@ class Tape:
 
     def _miss(self, request: Any) -> UnexpectedRequestError:
         stored = [recorded for recorded, _ in self._cassette.data]
-        sent = self._redactor.request(request)
-        found = nearest(stored, sent, self._ignore)
-        near = []
-        if found is not None:
-            place, lines = found
-            if not lines:
-                lines = ["nothing differs: it was played already; the app asks once more than it did when recorded"]
-            near = ["\n".join([f"interaction {place}: {stored[place].method} {stored[place].uri}", *lines])]
-        text = explain(
-            f"the request is not on the tape {self.path}, and nothing is recorded in mode {self.mode!r}",
-            sent=[f"{request.method} {sent.uri}\n{clip(bytes_of(sent).decode('utf-8', 'replace'), 300)}"],
-            expected=[f"{recorded.method} {recorded.uri}" for recorded in stored] or ["nothing"],
-            difference=near,
-            remedy=[f"record it: {self._command}", "or name what may differ: ignore=[...], match_on=[...]"],
-        )
+        told = misses.headline(self.path, self._state, self.mode, self._why)
+        text = misses.miss(told, request, self._redactor.request(request), stored, self._ignore, self._command)
         miss = UnexpectedRequestError(text)
         self.misses.append(miss)
         return miss
@@ -376,17 +384,3 @@ def _name_of(matcher: str | Callable[[Any, Any], Any]) -> str:
 
 def _as_list(hooks: Any) -> list[Any]:
     return list(hooks) if isinstance(hooks, (list, tuple)) else [hooks]
-
-
-def _clock_of(timing: str | float | Clock) -> tuple[bool, Clock]:
-    """Return whether silences are played, and the clock that they are waited for on."""
-    if timing == "instant":
-        return False, InstantClock()
-    if timing == "recorded":
-        return True, RealClock()
-    if isinstance(timing, (int, float)) and not isinstance(timing, bool):
-        return True, ScaledClock(timing)
-    if isinstance(timing, Clock) and not isinstance(timing, type):
-        return True, timing
-    msg = f"timing is 'instant', 'recorded', a factor or a clock, not {timing!r}"
-    raise ValueError(msg)

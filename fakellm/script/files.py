@@ -283,7 +283,7 @@ def _unknown_suffix(path: Path) -> ScriptFileError:
     return ScriptFileError(f"{path}: a script file ends in .json, .yaml or .yml, not {path.suffix!r}")
 
 
-def write_atomically(path: Path, text: str) -> None:
+def write_atomically(path: Path, text: str | bytes) -> None:
     """Write the file by way of a temporary one beside it, so that no crash leaves half of it.
 
     A file that is replaced keeps its mode. `FileNotFoundError` names a folder that is not there.
@@ -292,8 +292,8 @@ def write_atomically(path: Path, text: str) -> None:
         raise FileNotFoundError(errno.ENOENT, "the folder to save into is not there", str(path))
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        with temporary.open("x", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        with temporary.open("xb") as file:
+            file.write(text if isinstance(text, bytes) else text.encode())
             file.flush()
             os.fsync(file.fileno())
         if path.exists():

@@ -302,6 +302,12 @@ def refusal(text, name="t.yaml"):
     return first
 
 
+KNOWN = (
+    "a mapping with interactions (vcrpy, go-vcr, cassetter), with http_interactions (Ruby's VCR) or with requests and "
+    "responses (LangChain), or a list of definitions (nock, http-snapshot)"
+)
+
+
 def broken(old, new, name="t.yaml"):
     assert old in GOOD
     return refusal(GOOD.replace(old, new, 1), name)
@@ -330,16 +336,31 @@ def broken(old, new, name="t.yaml"):
          "a stream has no such field; it has sizes, delays, end, error")),
         ("method: POST", "method: [POST]", "t.yaml, line 5, interactions.0.request.method: a text belongs here, not a list"),
         ("    method: POST\n", "", "t.yaml, line 4, interactions.0.request.method: a text is missing here"),
-        ("uri: https", "uri: https://[x\n    url: https", ("t.yaml, line 4, interactions.0.request: "
+        ("uri: https", "uri: https://[x #", ("t.yaml, line 4, interactions.0.request: "
          "'https://[x' is no URL: Invalid IPv6 URL")),
+        ("    stream:\n", "    streem:\n", ("t.yaml, line 27, interactions.0.response.streem: a response has no such field; "
+         "it has status, headers, body, stream, wire, status_code, content, parsed_body, http_version, url, elapsed, "
+         "duration, recorded_at")),
+        ("version: 1", "versoin: 1", ("t.yaml, line 2, versoin: a tape has no such field; it has version, interactions, "
+         "metadata, recorded_with, recorded_at")),
+        ("uri: https", "note: x\n    uri: https", ("t.yaml, line 6, interactions.0.request.note: a request has no such field; "
+         "it has method, uri, headers, body, parsed_body")),
+        ("- request", "- note: x\n  request", ("t.yaml, line 4, interactions.0.note: an interaction has no such field; "
+         "it has request, response, id, recorded_at")),
+        ("message: OK", "mesage: OK", ("t.yaml, line 15, interactions.0.response.status.mesage: a status has no such field; "
+         "it has code, message")),
+        ("    stream:\n", "    wire: {version: 2}\n    stream:\n", ("t.yaml, line 27, interactions.0.response.wire.version: "
+         "a wire has no such field; it has http_version, headers")),
         ("code: 200", "code: '200'", "t.yaml, line 14, interactions.0.response.status.code: a whole number belongs here, not '200'"),
         ("code: 200", "code: true", "t.yaml, line 14, interactions.0.response.status.code: a whole number belongs here, not True"),
         ("      - text/event-stream\n", "      - {a: b}\n", ("t.yaml, line 17, interactions.0.response.headers.content-type: "
          "a header's value is a text, not a list")),
         ('body: |-\n      {"stream": true}\n', "body: 5\n", ("t.yaml, line 10, interactions.0.request.body: "
          "a body is a text or !!binary, not 5")),
-        ("      string: |+", "      string: {x: y}\n      other: |+", ("t.yaml, line 20, interactions.0.response.body.string: "
+        ("      string: |+", "      string: {x: y}\n    x-other: |+", ("t.yaml, line 20, interactions.0.response.body.string: "
          "a body is a text or !!binary, not a mapping")),
+        ("      string: |+", "      strnig: |+", ("t.yaml, line 20, interactions.0.response.body.strnig: "
+         "a body has no such field; it has string, base64_string, encoding")),
         ("      string: |+", "      base64_string: |+", ("t.yaml, line 20, interactions.0.response.body.base64_string: "
          "this is not base64: string argument should contain only ASCII characters")),
         ("version: 1", "version: 1\nversion: 1", ("t.yaml, line 3: this is not YAML that a cassette is made of: "
@@ -368,17 +389,25 @@ def test_a_problem_is_named_with_file_line_and_field(old, new, message):
 @each(
     ("text", "message"),
     [
-        ("", ("t.yaml, line 1, the document: a cassette is a mapping with interactions (vcrpy, go-vcr) or "
-         "http_interactions (Ruby's VCR); it is empty")),
-        ("hello", ("t.yaml, line 1, the document: a cassette is a mapping with interactions (vcrpy, go-vcr) or "
-         "http_interactions (Ruby's VCR); it is a str")),
-        ("fakellm_script: 1\nevents: []\n", ("t.yaml, line 1, the document: a cassette is a mapping with interactions (vcrpy, "
-         "go-vcr) or http_interactions (Ruby's VCR); it is another mapping")),
+        ("", f"t.yaml, line 1, the document: a tape is {KNOWN}; this is empty"),
+        ("hello", f"t.yaml, line 1, the document: a tape is {KNOWN}; this is a str"),
+        ("[]", f"t.yaml, line 1, the document: a tape is {KNOWN}; this is an empty list"),
+        ("a: 1\nb: 2\n", f"t.yaml, line 1, the document: a tape is {KNOWN}; this is a mapping with a, b"),
+        ("fakellm_script: 1\nevents: []\n", (f"t.yaml, line 1, the document: a tape is {KNOWN}; this is a script, which "
+         "fakellm.Script.load reads")),
+        ('{"log": {"entries": []}}', f"t.yaml, line 1, the document: a tape is {KNOWN}; this is a HAR file"),
+        ('{"choices": []}', f"t.yaml, line 1, the document: a tape is {KNOWN}; this is the document of an answer"),
+        ('[{"candidates": []}]', ("t.yaml, line 1, the document: this is a list of chunks, the body of one answer, and not a "
+         "tape")),
+        ("interactons: []\n", "t.yaml, line 1, interactons: a tape has no such field"),
+        ("data: {}\n\ndata: [DONE]\n\n", "t.yaml: this is an event stream (SSE), the body of one answer, and not a tape"),
+        (": ping\n\nevent: x\ndata: {}\n\n", "t.yaml: this is an event stream (SSE), the body of one answer, and not a tape"),
+        ('{"a": 1}\n{"a": 2}\n', "t.yaml: this is a stream of lines of JSON, the body of one answer, and not a tape"),
         ("- request: {}\n  response: {}\n", ("t.yaml, line 1, the document: a list of interactions is an old tape, "
          "of vcrpy or Ruby's VCR")),
         ("interactions: 5\nversion: 1\n", "t.yaml, line 1, interactions: a list belongs here, not 5"),
         ("interactions: [5]\n", "t.yaml, line 1, interactions.0: a mapping belongs here, not 5"),
-        ("interactions:\n- kind: message\n", "t.yaml, line 2, interactions.0.request: a mapping is missing here"),
+        ("interactions:\n- id: 1\n", "t.yaml, line 2, interactions.0.request: a mapping is missing here"),
         ("interactions:\n- request: {method: GET, uri: x}\n", "t.yaml, line 2, interactions.0.response: a mapping is missing here"),
         ("interactions: [" + "[" * 3000 + "]" * 3000 + "]", None),
     ],

@@ -1,0 +1,106 @@
+"""Bodies of answers in files of their own, `.sse` and `.jsonl`: which they are, and what they say as a script."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from fakellm.cassette.document import CassetteError
+from fakellm.cassette.reading import as_str
+from fakellm.errors import explain
+from fakellm.script.script import Script
+from fakellm.wire.codec import Codec
+from fakellm.wire.providers import services
+from fakellm.wire.service import codec_of
+
+_FIELD = re.compile(r"(?:data|event|id|retry)?:")
+_SAYS = re.compile(r"(?:data|event):")
+_HEAD = 20_000
+
+
+def kind_of(source: str | bytes) -> str:
+    """Return which body of an answer a text begins as; nothing if it is none."""
+    text = as_str(source[:_HEAD]).removeprefix("\ufeff")
+    lines = [line for line in text.splitlines() if line.strip()][:4]
+    if lines and all(map(_FIELD.match, lines)) and any(map(_SAYS.match, lines)):
+        return "an event stream (SSE)"
+    if len(lines) > 1 and all(isinstance(_json(line), dict) for line in lines[:2]):
+        return "a stream of lines of JSON"
+    return ""
+
+
+def kind_of_chunks(data: Any) -> str:
+    """Return the API that a list is of whose items are the chunks or events of one answer; nothing if it is none."""
+    events = [item for item in data if isinstance(item, dict)] if isinstance(data, list) else []
+    return next(filter(None, map(_api_of, events)), "")
+
+
+def script_of(path: str | Path, *, api: str | None = None) -> Script:
+    """Return the body of an answer that is in a file of its own as a script.
+
+    It may be an event stream (`.sse`), lines of JSON (`.jsonl`), each a chunk or an event, or a list of those. `api` is
+    the codec's name, such as `"openai.chat"`; by default it is the one that the first chunks are of. Such a file
+    keeps no silences. Raises `CassetteError` for a body of no API that is known, and `OSError` for no file.
+    """
+    data = Path(path).read_bytes()
+    events = list(_events(data))
+    codec = _codec(api, events, str(path))
+    return codec.decode(data if kind_of(data).startswith("an event") else b"".join(map(_sse, events)))
+
+
+def _events(data: bytes) -> Iterator[dict[str, Any]]:
+    """Yield the objects of a body, in whichever framing."""
+    text = data.decode("utf-8", "replace").removeprefix("\ufeff")
+    whole = _json(text)
+    if isinstance(whole, list):
+        yield from (item for item in whole if isinstance(item, dict))
+        return
+    for line in text.splitlines():
+        found = _json(line.removeprefix("data:"))
+        if isinstance(found, dict):
+            yield found
+
+
+def _sse(event: dict[str, Any]) -> bytes:
+    kind = event.get("type")
+    name = f"event: {kind}\n" if isinstance(kind, str) else ""
+    return f"{name}data: {json.dumps(event, ensure_ascii=False)}\n\n".encode("utf-8", "surrogatepass")
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _codec(api: str | None, events: list[dict[str, Any]], name: str) -> Codec:
+    endpoints = {end.api: end for service in services() for end in service.endpoints if end.is_codec}
+    found = api or kind_of_chunks(events)
+    if found in endpoints:
+        return codec_of(endpoints[found])
+    problem = f"there is no API {api!r}" if api else "its chunks are of no API that is known"
+    remedy = f"name the one that it is of, api=...: {', '.join(endpoints)}"
+    raise CassetteError(explain(f"{name}: {problem}", remedy=[remedy]))
+
+
+def _api_of(event: dict[str, Any]) -> str:
+    """Return the API that a chunk is of, by what no other's has."""
+    kind = str(event.get("type", ""))
+    if kind.startswith("response."):
+        return "openai.responses"
+    if kind in ("message_start", "content_block_start", "content_block_delta"):
+        return "anthropic.messages"
+    if "candidates" in event or "usageMetadata" in event:
+        return "gemini"
+    choices = event.get("choices")
+    if event.get("object") == "text_completion" or _has(choices, "text"):
+        return "openai.completions"
+    return "openai.chat" if event.get("object") == "chat.completion.chunk" or _has(choices, "delta") else ""
+
+
+def _has(choices: Any, key: str) -> bool:
+    return isinstance(choices, list) and bool(choices) and isinstance(choices[0], dict) and key in choices[0]

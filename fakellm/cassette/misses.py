@@ -1,0 +1,50 @@
+"""Words what is wrong where a request finds nothing on a tape: what was asked, what is there, and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from fakellm.cassette.matching import bytes_of, nearest
+from fakellm.errors import clip, explain
+
+CHOSEN_BY_CI = ", which is the default where the environment has CI"
+
+
+def state_of(path: Path, count: int) -> str:
+    """Return what is the matter with a tape that holds nothing: `missing`, `empty`, or nothing at all."""
+    if count:
+        return ""
+    return "empty" if path.exists() else "missing"
+
+
+def headline(path: Path, state: str, mode: str, why: str) -> str:
+    """Say that a request is not on the tape, and why nothing could be recorded."""
+    what = {
+        "missing": f"there is no tape {path}: the file does not exist",
+        "empty": f"the tape {path} is empty: the file holds no interactions",
+    }.get(state, f"the request is not on the tape {path}")
+    return f"{what}, and nothing is recorded in mode {mode!r}{why}"
+
+
+def miss(told: str, request: Any, sent: Any, stored: Sequence[Any], ignore: Sequence[str], command: str) -> str:
+    """Word a miss under its headline; `sent` is the request without its secrets."""
+    near = []
+    if (found := nearest(stored, sent, ignore)) is not None:
+        place, lines = found
+        if not lines:
+            lines = ["nothing differs: it was played already; the app asks once more than it did when recorded"]
+        near = ["\n".join([f"interaction {place}: {stored[place].method} {stored[place].uri}", *lines])]
+    remedy = [f"record it: {command}"]
+    if CHOSEN_BY_CI in told:
+        remedy.append("then commit the file, since nothing is recorded where CI is set unless a mode is named")
+    if stored:
+        remedy.append("or name what may differ: ignore=[...], match_on=[...]")
+    return explain(
+        told,
+        sent=[f"{request.method} {sent.uri}\n{clip(bytes_of(sent).decode('utf-8', 'replace'), 300)}"],
+        expected=[f"{recorded.method} {recorded.uri}" for recorded in stored] or ["nothing"],
+        difference=near,
+        remedy=remedy,
+    )
