@@ -23,9 +23,11 @@ class _Maker(Protocol):
 
     def feed(self, data: bytes) -> bytes:
         """Return the piece compressed."""
+        raise NotImplementedError
 
     def finish(self) -> bytes:
         """Return the end."""
+        raise NotImplementedError
 
 
 class Compressor:

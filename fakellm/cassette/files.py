@@ -33,11 +33,12 @@ from typing import Any
 from vcr.persisters.filesystem import CassetteNotFoundError
 from vcr.request import Request
 
-from fakellm.cassette.dialects import Pair, Tape, read_tape, unsupported
+from fakellm.cassette.dialects import Tape, read_tape, unsupported
 from fakellm.cassette.document import RESTORE, CassetteError
 from fakellm.cassette.format import JSON, YAML, body_bytes
 from fakellm.cassette.locking import lock
 from fakellm.cassette.matching import body_of
+from fakellm.cassette.pairs import Pair
 from fakellm.errors import explain
 from fakellm.script.files import write_atomically
 

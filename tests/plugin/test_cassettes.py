@@ -260,7 +260,7 @@ def test_nothing_is_recorded_where_ci_is_set_unless_a_mode_is_named(run, pyteste
 
     result = run(ONE)
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines("*the request is not on the tape *test_it.yaml, and nothing is recorded in mode 'none'")
+    result.stdout.fnmatch_lines("*there is no tape *test_it.yaml: the file does not exist, *the environment has CI")
     assert server.asked == 0
     run(ONE, "--llm-record=once").assert_outcomes(passed=1)
     run(ONE).assert_outcomes(passed=1)

@@ -103,7 +103,7 @@ class Loopback:
 
 
 def _bytes(value):
-    return value if isinstance(value, bytes) else value.encode()
+    return value if isinstance(value, bytes) else value.encode("utf-8", "surrogateescape")
 
 
 def _until_closed(connection):
