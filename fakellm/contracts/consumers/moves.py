@@ -94,7 +94,7 @@ def _examples(document: Document, count: int, seed: int) -> Sequence[Moves]:
         hash(document)
     except TypeError:  # one of the caller's own
         return drawn(document.strategy(), count, seed)
-    return _remembered(document, count, seed)
+    return _remembered(document, count, seed)  # type: ignore[arg-type]
 
 
 @lru_cache(maxsize=256)
