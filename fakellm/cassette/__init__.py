@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from fakellm.cassette.recorder import Recording as Recording
     from fakellm.cassette.recorder import tee as tee
     from fakellm.cassette.redaction import Redactor as Redactor
+    from fakellm.cassette.run import Ended as Ended
+    from fakellm.cassette.run import Run as Run
+    from fakellm.cassette.run import unasked as unasked
     from fakellm.cassette.scripted import interaction_of as interaction_of
     from fakellm.cassette.scripted import write as write
     from fakellm.cassette.tape import Tape as Tape
@@ -31,6 +34,7 @@ __getattr__, __dir__, __all__ = lazily(
         "document": ("CassetteError",),
         "recorder": ("Recording", "tee"),
         "redaction": ("Redactor",),
+        "run": ("Ended", "Run", "unasked"),
         "scripted": ("interaction_of", "write"),
         "tape": ("Tape",),
     },

@@ -25,8 +25,9 @@ import os
 import re
 import zlib
 from collections import Counter
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -110,12 +111,41 @@ class Files:
             if written != data:
                 _write(path, written)
 
-    def _merged(self, mine: list[Pair], there: list[Pair], loaded: _Loaded) -> list[Pair]:
+    def change(
+        self, cassette_path: str | Path, change: Callable[[list[Pair]], list[Pair]], metadata: Any = None
+    ) -> None:
+        """Write what `change` makes of the interactions that the tape holds by now; nobody writes meanwhile.
+
+        Raises `CassetteError` as `save_cassette` does.
+        """
+        path, name = _real(cassette_path), str(cassette_path)
+        _make_folder(path.parent, name)
+        with lock(path.with_name(f".{path.name}.lock"), self._patience, name):
+            _remove_litter(path)
+            data, _ = _bytes(path, name)
+            there = _parse(data, name)
+            if there is not None and there.dialect != "vcrpy":
+                raise unsupported(there, name)
+            pairs = change(there.pairs if there else [])
+            written = _written(path, pairs, {**((there and there.metadata) or {}), **metadata})
+            if written != data:
+                _write(path, written)
+
+    def merged(self, mine: list[Pair], there: list[Pair], base: Iterable[str]) -> list[Pair]:
+        """Return ours with what others added to the tape since it was as `base`, which are identities."""
+        if list(base) == list(map(identity, there)):
+            return mine
+        return self._merged(mine, there, _Loaded((), tuple(base)), identity)
+
+    def _merged(
+        self, mine: list[Pair], there: list[Pair], loaded: _Loaded, identify: Callable[[Pair], Hashable] | None = None
+    ) -> list[Pair]:
         """Return what was loaded and is still ours, what others added, and what we have of a request beyond theirs."""
+        identify = identify or _identity
         known = Counter(loaded.interactions)
-        added = [pair for pair in there if not _took(known, _identity(pair))]
+        added = [pair for pair in there if not _took(known, identify(pair))]
         left = Counter(loaded.interactions)
-        is_old = [_took(left, _identity(pair)) for pair in mine]
+        is_old = [_took(left, identify(pair)) for pair in mine]
         old = [pair for pair, was_loaded in zip(mine, is_old, strict=True) if was_loaded]
         new = [pair for pair, was_loaded in zip(mine, is_old, strict=True) if not was_loaded]
         theirs = Counter(self._key(request) for request, _ in added)
@@ -138,6 +168,16 @@ def _identity(pair: Pair) -> Hashable:
         *(response["status"]["code"], _hashable(response["headers"]), body_bytes(body)),
         *(tuple(stream.get("sizes", ())), stream.get("end"), stream.get("error")),
     )
+
+
+def identity(pair: Pair) -> str:
+    """Return the same as a text that another process can be told."""
+    return sha256(repr(_identity(pair)).encode()).hexdigest()
+
+
+def digest(request: Request) -> str:
+    """Return what a request that is on a tape is known by, as a short text."""
+    return sha256(repr(same_request(request)).encode()).hexdigest()[:16]
 
 
 def _hashable(headers: Mapping[str, Any]) -> Hashable:

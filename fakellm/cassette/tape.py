@@ -18,10 +18,11 @@ from urllib.parse import urlsplit
 
 from fakellm.cassette import misses, replay
 from fakellm.cassette.clients import patches
-from fakellm.cassette.files import Files
 from fakellm.cassette.matching import MATCH_ON, bytes_of, json_matcher, key_of, url_matcher
 from fakellm.cassette.recorder import Now, Recording, tee
 from fakellm.cassette.redaction import Redactor
+from fakellm.cassette.run import Ended, Run
+from fakellm.cassette.saving import Saving
 from fakellm.clock.clock import Clock
 from fakellm.errors import UnexpectedCallError, UnexpectedRequestError, explain
 from fakellm.provider.exchange import Exchange, ProviderCall, State
@@ -31,20 +32,21 @@ from fakellm.script.script import Script
 from fakellm.wire.providers import scripted_endpoint
 from fakellm.wire.service import codec_of
 
-Mode = Literal["none", "once", "new_episodes", "all"]
-MODES = ("none", "once", "new_episodes", "all")
+Mode = Literal["none", "once", "new_episodes", "all", "rewrite"]
+MODES = ("none", "once", "new_episodes", "all", "rewrite")
 _STATES: dict[str, State] = {"complete": "complete", "cancelled": "closed", "dropped": "failed", "timeout": "failed"}
 
 
 class Tape:
     """A cassette file in use.
 
-    `mode` is vcrpy's record mode; by default `none` where the environment has `CI`, else `once`. Requests are matched
-    on what `match_on` names: vcrpy's matchers, and `url` and `json`, or functions as vcrpy's matchers are; `ignore`
-    names fields of the body that may differ. `timing` is `"instant"`, `"recorded"`, a factor, or a clock to wait on.
-    Headers of requests that `keep_headers` names are written whole. `calls` logs the requests of httpx and httpx2,
-    `misses` are those of any client that are not on the tape. What `leaves` is true for, of a method and a URL, is
-    answered by somebody else. `options` are those of `vcr.VCR`.
+    `mode` is vcrpy's record mode, or `rewrite`, which is `all` without what was not asked for; by default `none` where
+    the environment has `CI`, else `once`. Nothing is saved of a block that an exception ends, but with
+    `record_on_exception`. Requests are matched on what `match_on` names: vcrpy's matchers, and `url` and `json`, or
+    functions as vcrpy's matchers are; `ignore` names fields of the body that may differ. `timing` is `"instant"`,
+    `"recorded"`, a factor, or a clock to wait on. Headers of requests that `keep_headers` names are written whole.
+    `calls` logs the requests of httpx and httpx2, `misses` are those of any client that are not on the tape. What
+    `leaves` is true for, of a method and a URL, is answered by somebody else. `options` are those of `vcr.VCR`.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Tape:
         timing: str | float | Clock = "instant",
         redactor: Redactor | None = None,
         keep_headers: Iterable[str] = (),
+        record_on_exception: bool = False,
         command: str = "",
         now: Now = time.perf_counter,
         **options: Any,
@@ -69,6 +72,9 @@ class Tape:
             msg = f"there is no record mode {self.mode!r}; there are {', '.join(MODES)}"
             raise ValueError(msg)
         self.is_timed, self.clock = replay.clock_of(timing)
+        self.record_on_exception = record_on_exception
+        self.run: Run | None = None  # then nothing is saved before `end`
+        self._saving: Saving
         self.calls: list[ProviderCall] = []
         self.misses: list[UnexpectedCallError] = []
         self.leaves: Callable[[str, str], bool] = lambda method, url: False  # noqa: ARG005
@@ -94,11 +100,12 @@ class Tape:
 
     @contextmanager
     def open(self) -> Iterator[Self]:
-        """Load the cassette, and save it at the end if something was recorded.
+        """Load the cassette, and save it at the end if something was recorded, unless an exception ends the block.
 
         This alone reaches the clients that vcrpy patches; `fakellm.http.playing` reaches all, httpx among them.
         """
-        with self._engine() as cassette:
+        saving = self._saving = Saving(self.path, self.mode, key_of(self._match_on, self._ignore), self.run)
+        with self._engine(saving) as cassette:
             self._cassette, self._loaded, self._recorded = cassette, len(cassette), 0
             self.calls, self.misses, self._sent = [], [], []
             self._state = misses.state_of(self.path, len(cassette))
@@ -107,12 +114,16 @@ class Tape:
                 replay.check_overlays(self._overlays, cassette.responses)
             cassette.filter_request = self._watching(cassette.filter_request)
             self.is_open = True
+            is_whole = False
             try:
                 yield self
+                is_whole = True
             finally:
-                self._keep()
+                self._close()
+                if self.run is None and (is_whole or self.record_on_exception):
+                    saving.save()
 
-    def _engine(self) -> Any:
+    def _engine(self, saving: Saving) -> Any:
         import vcr
 
         hooks = ("before_record_request", "before_save_interaction")
@@ -120,7 +131,7 @@ class Tape:
         options["custom_patches"] = (*patches(), *options.get("custom_patches", ()))
         asked, saved = (_as_list(self._options.get(hook, ())) for hook in hooks)
         engine = vcr.VCR(
-            record_mode=vcr.mode(self.mode),
+            record_mode=saving.engine_mode,
             match_on=self._match_on,
             serializer="json" if self.path.suffix == ".json" else "yaml",
             skip_patchers=("httpx", "httpx2"),
@@ -132,7 +143,7 @@ class Tape:
             engine.register_matcher(name, matcher)
         engine.register_matcher("json", json_matcher(self._ignore))
         engine.register_matcher("url", url_matcher)
-        engine.register_persister(Files(key_of(self._match_on, self._ignore)))
+        engine.register_persister(saving.persister)
         return engine.use_cassette(str(self.path))
 
     def _asked(self, request: Any) -> Any:
@@ -158,8 +169,8 @@ class Tape:
 
         return filter_request
 
-    def _keep(self) -> None:
-        """Hand what was recorded to vcrpy, in the order in which the requests were sent."""
+    def _close(self) -> None:
+        """Hand what was recorded to vcrpy, in the order in which the requests were sent, and take it back redacted."""
         with self._lock:
             self.is_open = False
             for sent in self._sent:
@@ -167,27 +178,14 @@ class Tape:
                     sent.recording.finish("cancelled")
                     self._cassette.append(sent.request, sent.recording.response)
             self._recorded = len(self._cassette.data) - self._loaded
-            if self.mode == "all" and not self._cassette.drop_unused_requests:
-                self._put_in_place()
+            self._saving.take(self._cassette, self._loaded)
 
-    def _put_in_place(self) -> None:
-        """Put what was recorded anew where the old was, which vcrpy drops, so that a diff shows what changed."""
-        from vcr.matchers import requests_match
+    def end(self, ended: Ended) -> bool:
+        """Keep what was recorded by a test of a `run` that ended so, if it passed; tell whether it is kept.
 
-        cassette, match_on = self._cassette, self._cassette._match_on  # noqa: SLF001
-        old, new = cassette.data[: self._loaded], cassette.data[self._loaded :]
-        placed: list[list[Any]] = [[] for _ in range(len(old) + 1)]
-        matched: set[int] = set()
-        for pair in new:
-            places = [at for at, (request, _) in enumerate(old) if requests_match(pair[0], request, match_on)]
-            matched.update(places)
-            free = [at for at in places if not placed[at]]
-            placed[free[0] if free else places[-1] if places else -1].append(pair)
-        for at, pair in enumerate(old):
-            if at not in matched:
-                placed[at].append(pair)
-        cassette.data[:] = [pair for pairs in placed for pair in pairs]
-        cassette._loaded_count = len(cassette.data)  # noqa: SLF001 - nothing is left for vcrpy to replace
+        Raises `CassetteError` if the tape cannot be written.
+        """
+        return self._saving.end(ended, always=self.record_on_exception)
 
     # -- what a test asks -------------------------------------------------------------------------
 
@@ -215,6 +213,11 @@ class Tape:
         left = [request for place, (request, _) in enumerate(loaded) if not counts[place]]
         return [f"{request.method} {request.uri}" for request in left]
 
+    @property
+    def asked(self) -> dict[str, int]:
+        """How often was asked for what is on the tape after it was closed, by the digests of the requests."""
+        return self._saving.asked()
+
     def problem(self, *, strict: bool = False) -> str | None:
         """Word what a test that used the tape did wrong: it missed, it never came by, or, if strict, it left a rest."""
         if self.misses:
@@ -238,7 +241,7 @@ class Tape:
             which = "an answer" if None in unused else f"interaction {unused[0]}"
             text = f"{which} of the tape {self.path} was to play otherwise than it was recorded, and none was played so"
             return explain(text, remedy=["let the app ask for it", "or take fail() and rechunk() away"])
-        if strict and (left := self.unplayed) and self.mode != "all":
+        if strict and (left := self.unplayed) and not self._saving.is_anew:
             remedy = ["record it anew: --llm-record=all, or let strict=False"]
             return explain(f"{len(left)} of the tape {self.path} was never asked for", expected=left, remedy=remedy)
         return None

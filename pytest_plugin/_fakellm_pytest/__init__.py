@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from _fakellm_pytest.cassettes import MARKER as CASSETTE_MARKER
-from _fakellm_pytest.cassettes import PASSED, add_options, report_recordings, use_fixture
+from _fakellm_pytest.cassettes import add_options, use_fixture
 from _fakellm_pytest.cassettes import cassette as cassette
 from _fakellm_pytest.guard import NETWORK, guard_session, is_blocked, named_outsider
 from _fakellm_pytest.keys import advise, give_keys
+from _fakellm_pytest.recordings import PASSED, Recordings, recordings_of
 from _fakellm_pytest.sweeps import watched, word_of
 from _fakellm_pytest.virtual import MARKER as VIRTUAL_MARKER
 from _fakellm_pytest.virtual import add_options as add_virtual_options
@@ -68,11 +69,6 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
         yield
     except pytest.fail.Exception as error:  # pytest shows a report of it where a test or a module raises it
         raise pytest.UsageError(str(error)) from error
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Say what was recorded."""
-    report_recordings(terminalreporter, config)
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -128,6 +124,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", VIRTUAL_MARKER)
     guard_session(config)
     give_keys(config)
+    Recordings.register(config)
     me = sys.modules[__name__]
     for name, plugin in config.pluginmanager.list_name_plugin():
         if plugin is None or plugin is me:
@@ -164,8 +161,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     """Show the calls and the chunks of the fakes in the report of a test that failed."""
     report = yield
     advise(report, item.config)
-    if report.when == "call":
-        item.stash[PASSED] = report.passed
+    recordings_of(item.config).hear(item, report)
     if report.failed and report.when != "teardown":
         for name, fake in item.stash.get(_fakes, {}).items():
             what = "what happened when" if name == "virtual_clock" else "calls and chunks"

@@ -11,17 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from _fakellm_pytest.recordings import PASSED, TAPE, recordings_of
+
 if TYPE_CHECKING:
     from fakellm.cassette import Tape
     from fakellm.http import Interception
 
 MARKER = (
-    "cassette(path=None, mode=None, match_on=..., ignore=(), timing='instant', strict=False, keep_headers=()): play "
-    "the HTTP requests of the test from a tape, or record them; the path is relative to cassettes/ beside the test"
+    "cassette(path=None, mode=None, match_on=..., ignore=(), timing='instant', strict=False, keep_headers=(), "
+    "record_on_exception=False): play the HTTP requests of the test from a tape, or record them; the path is relative "
+    "to the folder cassettes/ beside the test"
 )
-MODES = ("none", "once", "new_episodes", "all")
+MODES = ("none", "once", "new_episodes", "all", "rewrite")
 _LONGEST = 100
-_OPTIONS = ("path", "mode", "match_on", "ignore", "timing", "strict", "keep_headers")
+_OPTIONS = ("path", "mode", "match_on", "ignore", "timing", "strict", "keep_headers", "record_on_exception")
 
 
 def add_options(parser: pytest.Parser, group: Any) -> None:
@@ -30,11 +33,15 @@ def add_options(parser: pytest.Parser, group: Any) -> None:
         "--llm-record",
         choices=MODES,
         default=None,
-        help="record mode of cassettes, with vcrpy's meaning (default: none where CI is set, else once)",
+        help="record mode of cassettes, with vcrpy's meaning, or rewrite, which is all without what is not asked for "
+        "any more (default: none where CI is set, else once)",
     )
     parser.addini("llm_record", "as --llm-record", default="")
     parser.addini(
         "llm_cassette_strict", "an interaction that no request asked for fails the test", type="bool", default=False
+    )
+    parser.addini(
+        "llm_record_on_exception", "what a test that did not pass recorded is kept", type="bool", default=False
     )
 
 
@@ -55,32 +62,33 @@ def cassette(request: pytest.FixtureRequest, _llm_network: Interception) -> Iter
     from _fakellm_pytest import _fakes
 
     strict, tape = _tape(request)
+    tape.run = recordings_of(request.config).run
     request.node.stash.setdefault(_fakes, {})["cassette"] = tape
     with _opened(tape, _llm_network):
+        request.node.stash[TAPE] = tape
         yield tape
         problem = tape.problem(strict=strict)
-    if tape.recorded:
-        request.config.stash.setdefault(_RECORDED, []).append(_noted(tape))
+    if tape.record_on_exception:  # whatever comes, be it that the run is interrupted
+        recordings_of(request.config).end(request.node)
     if problem and request.node.stash.get(PASSED, False):
         pytest.fail(problem, pytrace=False)
 
 
-_RECORDED = pytest.StashKey[list[str]]()
+def tape_of(item: pytest.Item) -> tuple[Path, str] | None:
+    """Return the tape that a test would use, and the mode; None if it does not ask for one, or not in the right way."""
+    if "cassette" not in getattr(item, "fixturenames", ()) and not item.get_closest_marker("cassette"):
+        return None
+    try:
+        options = _options(item)
+        mode = _mode(item.config, options.get("mode"))
+    except pytest.fail.Exception:
+        return None
+    return _path(item, options.get("path")), mode or ("none" if os.environ.get("CI") else "once")
 
 
-def _noted(tape: Tape) -> str:
-    """Word what was recorded to a tape, with the error statuses among it."""
-    statuses = [call.status for call in tape.calls if call.status is not None and call.status >= 400]  # noqa: PLR2004
-    errors = f", with HTTP {', '.join(map(str, statuses))}" if statuses else ""
-    return f"{tape.path}: {tape.recorded} recorded{errors}"
-
-
-def report_recordings(reporter: Any, config: pytest.Config) -> None:
-    """List the tapes that this run recorded to, below its results."""
-    if recorded := config.stash.get(_RECORDED, []):
-        reporter.section("cassettes")
-        for line in recorded:
-            reporter.line(line)
+def is_own(item: pytest.Item) -> bool:
+    """Tell whether the tape of a test has the test's own name, which no other has."""
+    return _options(item).get("path") is None
 
 
 def _tape(request: pytest.FixtureRequest) -> tuple[bool, Tape]:
@@ -91,6 +99,7 @@ def _tape(request: pytest.FixtureRequest) -> tuple[bool, Tape]:
     options = _options(request.node)
     if "timing" not in options and (clock := clock_for(request)) is not None:
         options["timing"] = clock
+    options.setdefault("record_on_exception", request.config.getini("llm_record_on_exception"))
     strict = options.pop("strict", request.config.getini("llm_cassette_strict"))
     mode = _mode(request.config, options.pop("mode", None))
     path = _path(request.node, options.pop("path", None))
@@ -111,10 +120,6 @@ def _opened(tape: Tape, network: Interception) -> Iterator[None]:
             yield
     except CassetteError as error:
         pytest.fail(str(error), pytrace=False)
-
-
-PASSED = pytest.StashKey[bool]()
-"""Whether the test itself passed; what came before its teardown."""
 
 
 def _mode(config: pytest.Config, marked: Any) -> Any:

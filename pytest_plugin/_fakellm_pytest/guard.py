@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from _fakellm_pytest.cassettes import PASSED
+from _fakellm_pytest.recordings import PASSED
 
 if TYPE_CHECKING:
     from fakellm.http import Interception

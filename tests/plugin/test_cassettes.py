@@ -287,12 +287,13 @@ def test_the_command_that_a_miss_tells_records_what_is_missing(run, pytester, se
 @pytest.mark.parametrize(
     ("marker", "options", "message"),
     [
-        ("mode='onse'", (), "mode of the marker cassette is one of none, once, new_episodes, all, not 'onse'"),
-        ("", ("-o", "llm_record=never"), "llm_record is one of none, once, new_episodes, all, not 'never'"),
+        ("mode='onse'", (), "mode of the marker cassette is one of none, once, new_episodes, all, rewrite, not 'onse'"),
+        ("", ("-o", "llm_record=never"), "llm_record is one of none, once, new_episodes, all, rewrite, not 'never'"),
         (
             "speed=2",
             (),
-            "the marker cassette takes path, mode, match_on, ignore, timing, strict, keep_headers, not speed",
+            "the marker cassette takes path, mode, match_on, ignore, timing, strict, keep_headers, record_on_exception, "
+            "not speed",
         ),
         ("'a.yaml', 'once'", (), "the marker cassette takes path, *, not 'once'"),
         ("timing='slow'", (), "*test_it: timing is 'instant', 'recorded', a factor or a clock, not 'slow'"),
@@ -419,11 +420,11 @@ def test_any_client_is_on_the_tape_and_its_swallowed_miss_fails_the_test(run, py
     assert len(document.seen) == 2
 
 
-def test_a_failing_test_keeps_what_it_recorded_and_shows_its_calls(run, pytester, server):
+def test_a_failing_test_shows_its_calls_and_leaves_no_tape(run, pytester, server):
     result = run("@pytest.mark.cassette\ndef test_it():\n    assert ask('a') == 'b'")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*cassette: calls*", "ProviderCall 1: POST http*/chat/completions complete, 200*"])
-    assert tapes(pytester) == {"test_app/test_it.yaml": 1}
+    assert tapes(pytester) == {}
 
 
 def test_a_test_that_fails_is_not_told_besides_that_the_tape_was_not_touched(run, server):

@@ -1,0 +1,87 @@
+"""What an open tape recorded, and how it gets into the file: by the record mode, and by its run of tests, if any."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Hashable
+from pathlib import Path
+from typing import Any
+
+from vcr.matchers import requests_match
+from vcr.record_mode import RecordMode
+
+from fakellm.cassette.files import Files, digest
+from fakellm.cassette.keeping import Held, record_anew
+from fakellm.cassette.run import Ended, Run
+
+
+class Saving:
+    """One use of a tape, from before vcrpy loads it until what was recorded is kept or dropped."""
+
+    def __init__(self, path: Path, mode: str, key: Callable[[Any], Hashable], run: Run | None) -> None:
+        self._path = path
+        self._mode = mode
+        self._run = run
+        self._files = Files(key)
+        staged = run.begun(path) if run is not None and mode == "once" else None
+        self._is_begun = staged is not None or not _is_there(path)
+        self.persister = Held(self._files, staged)
+        self.engine_mode = RecordMode("all" if self.is_anew else "new_episodes" if staged is not None else mode)
+        self._cassette: Any = None
+        self._loaded = 0
+
+    @property
+    def is_anew(self) -> bool:
+        """Whether all is recorded, whatever is on the tape."""
+        return self._mode in ("all", "rewrite")
+
+    def take(self, cassette: Any, loaded: int) -> None:
+        """Take from vcrpy's cassette, redacted, what is beyond what was loaded, and leave vcrpy nothing to save."""
+        self._cassette, self._loaded = cassette, loaded
+        if not self.is_anew:
+            cassette._save()  # noqa: SLF001 - it goes to the persister
+        elif cassette.dirty:
+            recorded = cassette.data[loaded:]
+            requests, responses = [request for request, _ in recorded], [response for _, response in recorded]
+            cassette._persist({"requests": requests, "responses": responses})  # noqa: SLF001
+        cassette.dirty = False
+
+    def save(self) -> None:
+        """Write what was recorded. Raises `CassetteError` if the tape cannot be written."""
+        if (recorded := self.persister.recorded) is None:
+            return
+        if self.is_anew:
+            drop = self._mode == "rewrite" or self._cassette.drop_unused_requests
+            record_anew(self._files, self._path, recorded, self._is_same, drop=drop)
+        else:
+            requests, responses = [request for request, _ in recorded.pairs], [answer for _, answer in recorded.pairs]
+            saved = {"requests": requests, "responses": responses, "metadata": recorded.metadata}
+            self._files.save_cassette(self._path, saved)
+
+    def end(self, ended: Ended, *, always: bool) -> bool:
+        """Keep what was recorded if the test has passed, or always, and tell whether it is kept."""
+        is_kept = always or ended.outcome == "passed"
+        recorded = self.persister.recorded if is_kept else None
+        waits = self.is_anew or (self._mode == "once" and self._is_begun)
+        if self._run is not None and (waits or ended.is_awaited):
+            how: Any = {"same": self._is_same, "files": self._files, "at_once": always}
+            self._run.end(self._path, self._mode, ended, recorded if waits else None, played=self.asked(), **how)
+        if recorded is not None and not waits:
+            self.save()
+        return is_kept
+
+    def asked(self) -> dict[str, int]:
+        """Return how often was asked for what is on the tape now, by the digests of the requests."""
+        counts, loaded = self._cassette.play_counts, self._cassette.data[: self._loaded]
+        played = [request for place, (request, _) in enumerate(loaded) if counts[place]]
+        saved = self.persister.recorded.pairs if self.persister.recorded is not None else []
+        recorded = [request for request, _ in (saved if self.is_anew else saved[self._loaded :])]
+        return dict(Counter(map(digest, [*played, *recorded])))
+
+    def _is_same(self, one: Any, other: Any) -> bool:
+        return bool(requests_match(one, other, self._cassette._match_on))  # noqa: SLF001
+
+
+def _is_there(path: Path) -> bool:
+    """Tell whether there is a tape; vcrpy takes an empty file for none."""
+    return path.exists() and path.stat().st_size > 0
