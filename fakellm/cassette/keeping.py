@@ -47,13 +47,17 @@ class Held:
     def __init__(self, files: Files, staged: Sequence[Pair] | None = None) -> None:
         self._files = files
         self._staged = staged
+        self.loaded: Sequence[Request] = ()
         self.recorded: Recorded | None = None
 
     def load_cassette(self, cassette_path: str | Path, serializer: object = None) -> tuple[Any, ...]:
         """Return requests and responses, and metadata if the tape has any."""
         if self._staged is not None:
-            return [request for request, _ in self._staged], [response for _, response in self._staged]
-        return self._files.load_cassette(cassette_path, serializer)
+            loaded: Any = [request for request, _ in self._staged], [response for _, response in self._staged]
+        else:
+            loaded = self._files.load_cassette(cassette_path, serializer)
+        self.loaded = tuple(loaded[0])
+        return loaded  # type: ignore[no-any-return]
 
     def save_cassette(
         self,
@@ -79,10 +83,10 @@ def put_in_place(there: Sequence[Entry], pairs: Sequence[Pair], same: Same) -> l
         places_of.append(places if is_more else None)
         replaced.update(places if is_more else ())
     for pair in pairs:
-        places = places_of[next(i for i, group in enumerate(groups) if any(pair is other for other in group))]
-        if places is not None:
-            free = [at for at in places if not placed[at]]
-            placed[free[0] if free else places[-1] if places else -1].append(Entry(pair, is_new=True))
+        found = places_of[next(i for i, group in enumerate(groups) if any(pair is other for other in group))]
+        if found is not None:
+            free = [at for at in found if not placed[at]]
+            placed[free[0] if free else found[-1] if found else -1].append(Entry(pair, is_new=True))
     for at, entry in enumerate(there):
         if at not in replaced:
             placed[at].append(entry)

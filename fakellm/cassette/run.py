@@ -30,7 +30,7 @@ from typing import Any, Literal
 
 from fakellm.cassette.dialects import Pair, read_tape
 from fakellm.cassette.files import Files, digest, identity
-from fakellm.cassette.format import JSON
+from fakellm.cassette.format import JSON, CassetteError
 from fakellm.cassette.keeping import Entry, Recorded, Same, put_in_place
 from fakellm.cassette.locking import lock
 
@@ -86,9 +86,10 @@ class Run:
         """Return what this run has recorded so far on a tape that it began; None for a tape that it did not begin."""
         if not self.is_recording(path):
             return None
-        with self._state(path, "once") as state:
-            entries = state.entries if state.mode == "once" else None
-            return None if entries is None else [entry.pair for entry in entries]
+        file = self._file(path)
+        with lock(file.with_suffix(".lock"), _PATIENCE, str(path)):
+            state = _read(file.read_text(encoding="utf-8"))
+        return None if state.entries is None or state.mode != "once" else [entry.pair for entry in state.entries]
 
     def is_recording(self, path: Path) -> bool:
         """Tell whether this run has noted anything of a tape."""
@@ -123,20 +124,25 @@ class Run:
                 are_all = is_last and ended.are_all and set(state.done.values()) == {"passed"}
                 _write(state, files, drop=state.mode == "rewrite" and are_all)
 
-    def close(self, *, is_interrupted: bool) -> list[Path]:
-        """Write what waits for tests that will not end any more, and return the tapes that are left as they were.
+    def close(self, *, is_interrupted: bool) -> dict[Path, str]:
+        """Write what waits for tests that will not end any more; return the tapes that are left as they were, and why.
 
         If the run was interrupted nothing is written. A tape that was begun needs all of its tests.
         """
-        left: list[Path] = []
+        left: dict[Path, str] = {}
         for file in sorted(self._folder.glob("*.json")) if self._folder is not None else ():
             with self._opened(file, _State("", "")) as state:
                 if state.entries is None or state.is_saved:
                     continue
-                if is_interrupted or state.mode == "once":
-                    left.append(Path(state.path))
+                if is_interrupted:
+                    left[Path(state.path)] = "the run was interrupted before all tests that use it had ended"
+                elif state.mode == "once":
+                    left[Path(state.path)] = "not all tests that use it have passed"
                 else:
-                    _write(state, Files(), drop=False)
+                    try:
+                        _write(state, Files(), drop=False)
+                    except CassetteError as error:
+                        left[Path(state.path)] = str(error)
         return left
 
     def remove(self) -> None:
@@ -167,14 +173,12 @@ class Run:
         """Read a state, and put it back changed, while nobody else does."""
         with lock(file.with_suffix(".lock"), _PATIENCE, fresh.path):
             state = _read(file.read_text(encoding="utf-8")) if file.exists() else fresh
-            before = _text(state)
             try:
                 yield state
             finally:
-                if (text := _text(state)) != before or not file.exists():
-                    aside = file.with_suffix(".tmp")
-                    aside.write_text(text, encoding="utf-8")
-                    aside.replace(file)
+                aside = file.with_suffix(".tmp")
+                aside.write_text(_text(state), encoding="utf-8")
+                aside.replace(file)
 
 
 def _loaded(files: Files, path: str) -> list[Pair]:

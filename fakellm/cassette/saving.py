@@ -72,8 +72,10 @@ class Saving:
 
     def asked(self) -> dict[str, int]:
         """Return how often was asked for what is on the tape now, by the digests of the requests."""
-        counts, loaded = self._cassette.play_counts, self._cassette.data[: self._loaded]
-        played = [request for place, (request, _) in enumerate(loaded) if counts[place]]
+        stored = self.persister.loaded  # as the file has them, which vcrpy's hooks may not leave as they are
+        if len(stored) != self._loaded:
+            stored = tuple(request for request, _ in self._cassette.data[: self._loaded])
+        played = [request for place, request in enumerate(stored) if self._cassette.play_counts[place]]
         saved = self.persister.recorded.pairs if self.persister.recorded is not None else []
         recorded = [request for request, _ in (saved if self.is_anew else saved[self._loaded :])]
         return dict(Counter(map(digest, [*played, *recorded])))

@@ -52,7 +52,7 @@ class Recordings:
         self._collected_from: set[str] = set()
         self._collected: dict[str, Any] = {}
         self._used: list[dict[str, Any]] = []
-        self._left: list[str] = []
+        self._left: dict[str, str] = {}
         self._tests: tuple[dict[str, dict[str, str]], dict[str, set[str]]] | None = None
 
     @classmethod
@@ -118,6 +118,8 @@ class Recordings:
             else:
                 self.run.end(path, mode, ended)
         except CassetteError as error:
+            if tape is not None:
+                item.stash[_USE]["outcome"] = "failed"
             pytest.fail(str(error), pytrace=False)
 
     def _is_awaited(self, path: Path, mode: str, users: dict[str, str]) -> bool:
@@ -168,7 +170,12 @@ class Recordings:
         return report
 
     def _files(self) -> list[str]:
-        """Return the test files of which all tests are known: a file's class may be left out by what was selected."""
+        """Return the test files of which all tests are known.
+
+        What was selected may leave out a class of a file, and `--lf` whole files, as if they had no tests.
+        """
+        if self._config.getoption("lf", False):  # noqa: FBT003 - pytest's own order of arguments
+            return []
         unseen = {nodeid.partition("::")[0] for nodeid in self._collectors if nodeid not in self._collected_from}
         return [name for name in self._collected_from if name.endswith(".py") and name not in unseen]
 
@@ -202,10 +209,14 @@ class Recordings:
         """Write the tapes that wait for tests which will not end any more; a worker leaves this to who outlives it."""
         if self._used and self._items:
             self._collected = unused.collected(session, self._items, self._files())
-        if hasattr(self._config, "workerinput"):
+        is_worker = hasattr(self._config, "workerinput")
+        if is_worker:
             self._config.workeroutput[_COLLECTED] = self._collected  # type: ignore[attr-defined]
-        elif self._run is not None or (self._folder is not None and any(Path(self._folder).iterdir())):
-            self._left = [os.path.realpath(path) for path in self.run.close(is_interrupted=self._is_interrupted)]
+        has_noted = self._folder is not None and Path(self._folder).is_dir() and any(Path(self._folder).iterdir())
+        is_alone = self._run is not None and not has_noted
+        if is_alone or (has_noted and not is_worker):
+            left = self.run.close(is_interrupted=self._is_interrupted)
+            self._left = {os.path.realpath(path): why for path, why in left.items()}
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Say what was recorded, and what was not used."""
@@ -219,7 +230,7 @@ class Recordings:
         found: list[str] = []
         for path in dict.fromkeys(use["path"] for use in self._used):
             uses = [use for use in self._used if use["path"] == path and use["recorded"]]
-            why = ", and not kept: not all tests that use it have ended well" if path in self._left else ""
+            why = f", and not kept: {self._left[path]}" if path in self._left else ""
             if kept := [use for use in uses if use["is_kept"]]:
                 found.append(f"{_noted(path, kept)}{why}")
             for use in uses:

@@ -188,7 +188,7 @@ def test_a_tape_that_tests_share_is_begun_by_all_of_them_or_not_at_all(project, 
     project.write(shared(after="assert n != 2"))
     result = project.run()
     result.assert_outcomes(passed=3, failed=1)
-    result.stdout.fnmatch_lines("*one.yaml: 4 recorded, and not kept: not all tests that use it have ended well")
+    result.stdout.fnmatch_lines("*one.yaml: 4 recorded, and not kept: not all tests that use it have passed")
     assert project.tapes == {}
 
     project.write(shared())
@@ -280,7 +280,7 @@ def test_a_test_that_is_run_again_is_kept_when_it_passes(project, server):
 
 
 def test_workers_leave_what_the_run_recorded_once_and_the_run_says_so(project, server):
-    project.write(shared(8) + "\n    if n == 0: ask('gone')")
+    project.write(shared(8, after="n or ask('gone')"))
     project.run("--llm-record=all").assert_outcomes(passed=8)
     server.says = "NEW"
     project.write(shared(8))
@@ -398,6 +398,33 @@ def test_nothing_is_said_when_a_test_failed_or_a_file_could_not_be_read(two):
     two.run("--llm-record=none").stdout.no_fnmatch_line("*not used*")
     two.write(TWO.replace('ask("secret")', ""), test_other="import nothing_of_this_name")
     two.run("--llm-record=none", "--continue-on-collection-errors").stdout.no_fnmatch_line("*not used*")
+
+
+def test_nothing_is_said_of_files_that_the_last_failures_leave_out(two):
+    two.write(
+        test_other="@pytest.mark.cassette('t.yaml')\ndef test_other():\n    ask('secret')\n",
+        test_third="def test_it():\n    assert 0",
+    )
+    for options in ((), ("--lf",)):
+        result = two.pytester.runpytest(*QUIET[2:], "--llm-record=none", *options)
+        result.stdout.no_fnmatch_line("*not used*")
+    two.write(test_third="@pytest.mark.cassette('t.yaml')\ndef test_it():\n    ask('a')")
+    result = two.pytester.runpytest(*QUIET[2:], "--llm-record=none", "--lf")
+    result.assert_outcomes(passed=1)
+    result.stdout.no_fnmatch_line("*not used*")
+
+
+def test_a_tape_that_cannot_be_written_fails_its_test_and_not_the_run(project, server):
+    project.write(shared(1))
+    project.run("--llm-record=all").assert_outcomes(passed=1)
+    project.write(shared(1, after="(cassette.path).write_text('interactions: [')"))
+    result = project.run("--llm-record=all")
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(
+        ["*one.yaml, line 1*", "*one.yaml: 2 recorded, and not kept: test_app.py::test_shared* failed"]
+    )
+    result.stdout.no_fnmatch_line("*INTERNALERROR*")
+    assert project.tapes["one.yaml"] == b"interactions: ["
 
 
 def test_a_run_says_which_tapes_no_test_uses(project, server):
