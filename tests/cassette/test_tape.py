@@ -18,6 +18,7 @@ from taping import CHUNKED, CUTS, On, compressed, fetch, flavours, libraries, st
 
 from fakellm import FakeProvider, Pause, Script, Text, disconnect, stall
 from fakellm.cassette.replay import TapeEndedError
+from fakellm.cassette.run import Ended, Run
 from fakellm.cassette.scripted import interaction_of, write
 from fakellm.cassette.tape import Tape
 from fakellm.clock.clock import InstantClock
@@ -193,6 +194,44 @@ def test_the_record_modes_are_those_of_vcrpy(tmp_path):
         with On(tape(path, mode="all")):
             ask(server.url, "a")
         assert (len(server.seen), len(stored(path))) == (3, 2)
+
+
+@pytest.mark.parametrize("mode", ["once", "new_episodes", "all", "rewrite"])
+def test_a_block_that_an_exception_ends_leaves_the_tape_unless_told(tmp_path, mode):
+    path = tmp_path / "tape.yaml"
+    with loopback.Pieces([b"data: 1\n\n"], headers=CHUNKED) as server:
+        if mode != "once":
+            with On(tape(path)):
+                ask(server.url, "a")
+        before = path.read_bytes() if path.exists() else None
+        for always in (False, True):
+            with pytest.raises(KeyboardInterrupt), On(tape(path, mode=mode, record_on_exception=always)):
+                ask(server.url, "b")
+                raise KeyboardInterrupt
+            assert (path.exists() and path.read_bytes() != before) == always
+    asked = [json.loads(each["request"]["body"])["messages"][0]["content"] for each in stored(path)]
+    assert asked == (["b"] if mode in ("once", "rewrite") else ["a", "b"])
+
+
+def test_processes_of_a_run_keep_what_their_matchers_take_for_one_request_once(tmp_path):
+    def by_method(one, other):
+        return one.method == other.method
+
+    def recorded(*users):
+        for name, text in (("x", "a"), ("y", "b")):  # each in a process of its own, as far as a tape can tell
+            made = tape(path, mode="all", match_on=[by_method])
+            made.run = Run(tmp_path / "run")
+            with On(made):
+                ask(server.url, text)
+            before = path.exists()
+            made.end(Ended(name, "passed", frozenset(users)))
+            assert path.exists() == (before or name == "y")
+
+    path = tmp_path / "tape.yaml"
+    (tmp_path / "run").mkdir()
+    with loopback.Pieces([b"data: 1\n\n"], headers=CHUNKED) as server:
+        recorded("x", "y")
+    assert len(stored(path)) == 1
 
 
 def test_nothing_is_recorded_by_default_where_ci_is_set(tmp_path, monkeypatch):
