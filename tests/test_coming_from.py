@@ -196,7 +196,7 @@ def test_vcrpy_keeps_nothing_of_a_connection_that_breaks(tmp_path):
             seen.extend(received(server.url))
         assert (seen, list(tmp_path.iterdir())) == ([], [])
 
-        with pytest.raises(httpx.ReadError), ours(tmp_path / "ours.yaml"):
+        with ours(tmp_path / "ours.yaml"), pytest.raises(httpx.ReadError):
             for piece in received(server.url):
                 seen.append(piece)
     assert "end: dropped" in (tmp_path / "ours.yaml").read_text()
