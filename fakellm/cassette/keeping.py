@@ -15,8 +15,8 @@ from typing import Any
 
 from vcr.request import Request
 
-from fakellm.cassette.dialects import Pair
 from fakellm.cassette.files import Files
+from fakellm.cassette.pairs import Pair
 
 Same = Callable[[Request, Request], bool]
 """Tells whether a request is the one that was recorded."""

@@ -28,11 +28,13 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
-from fakellm.cassette.dialects import Pair, read_tape
+from fakellm.cassette.dialects import read_tape
+from fakellm.cassette.document import CassetteError
 from fakellm.cassette.files import Files, digest, identity
-from fakellm.cassette.format import JSON, CassetteError
+from fakellm.cassette.format import JSON
 from fakellm.cassette.keeping import Entry, Recorded, Same, put_in_place
 from fakellm.cassette.locking import lock
+from fakellm.cassette.pairs import Pair
 
 Outcome = Literal["passed", "failed", "skipped"]
 _PATIENCE = 60
