@@ -71,8 +71,11 @@ def task_stepper() -> Stepper:
     return Stepper(thread, current.get_name() if current else None, id(current))
 
 
-def checkpointer() -> Callable[[], Awaitable[None]]:
-    """Return the function that lets other tasks run, and a cancellation in; for use many times."""
+def checkpointer() -> Callable[[], Awaitable[None] | None]:
+    """Return the function that lets other tasks run, and a cancellation in, when what it returns is awaited.
+
+    For use many times; None is to be awaited where there is nothing to wait for.
+    """
     if trio := _trio():
         function: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint
         return function
@@ -81,14 +84,15 @@ def checkpointer() -> Callable[[], Awaitable[None]]:
     loop = asyncio._get_running_loop()  # noqa: SLF001 - documented
     if loop is None:  # stepped by hand
         return partial(asyncio.sleep, 0)
-    from fakellm.turns import Turns
+    from fakellm.turns import turns
 
-    return Turns(loop)
+    return turns(loop)
 
 
 async def checkpoint() -> None:
     """Let other tasks run, and let a cancellation in."""
-    await checkpointer()()
+    if (turn := checkpointer()()) is not None:
+        await turn
 
 
 async def sleep(seconds: float) -> None:

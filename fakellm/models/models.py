@@ -273,7 +273,8 @@ class FakeModel(Copyable, Runnable[Any, Chunk], Generic[Chunk]):
                     if isinstance(step, tuple):
                         cursor = call.deliver(step, keep=not call.is_scripted)
                         for _ in step:
-                            await let_others_run()
+                            if (turn := let_others_run()) is not None:
+                                await turn
                             yield next(cursor)
                     else:
                         await self._playback.await_(step)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from fakellm.concurrency import checkpointer
+from fakellm.concurrency import checkpoint, checkpointer
 from fakellm.contracts.consumers.cuts import joined
 from fakellm.contracts.consumers.moves import Selection
 from fakellm.contracts.documents import Document, Moves
@@ -36,9 +36,10 @@ class Chunks(list[Any]):
 
     async def __aiter__(self) -> AsyncIterator[Any]:
         """Yield the chunks."""
-        checkpoint = checkpointer()
+        let_others_run = checkpointer()
         for chunk in self:
-            await checkpoint()
+            if (turn := let_others_run()) is not None:
+                await turn
             yield chunk
 
 
@@ -58,7 +59,7 @@ class Stream:
         return self
 
     async def __anext__(self) -> Any:
-        await checkpointer()()
+        await checkpoint()
         for chunk in self._chunks:
             return chunk
         raise StopAsyncIteration
