@@ -98,6 +98,12 @@ def _failure() -> type[BaseException]:
     return failure
 
 
+def is_failure(error: BaseException) -> bool:
+    """Tell whether an error is what `pytest.fail` raises, in a run of pytest."""
+    kind = _failure()
+    return kind is not BaseException and isinstance(error, kind)
+
+
 class UnexpectedCallError(_failure()):  # type: ignore[misc]
     """A fake model was asked something that it has no reply for.
 
@@ -112,6 +118,14 @@ class UnexpectedRequestError(UnexpectedCallError):
     """A request reached a fake provider that has no reply for it, or would have left this machine.
 
     Not an `Exception` either: an SDK's retries must not ask again, nor the app take it for a network error.
+    """
+
+
+class BrokenReplyError(UnexpectedRequestError):
+    """A fake provider could not make a reply: a bug of its function, or a script that the API has no form for.
+
+    No `Exception` either: what nobody scripted is no error of the network that the app may retry or report. The
+    exception that it is about is its `__cause__`.
     """
 
 
@@ -145,14 +159,21 @@ class ContractUsageError(ValueError):
 def explain(
     headline: str,
     *,
+    place: Sequence[str] = (),
     sent: Sequence[str] = (),
     expected: Sequence[str] = (),
     difference: Sequence[str] = (),
     remedy: Sequence[str] = (),
 ) -> str:
-    """Word a mismatch: what was sent, what was expected, the difference, and what to do."""
+    """Word a mismatch: where it is, what was sent, what was expected, the difference, and what to do."""
     lines = [headline]
-    columns = (("sent:", sent), ("scripted:", expected), ("nearest:", difference), ("to do:", remedy))
+    columns = (
+        ("raised at:", place),
+        ("sent:", sent),
+        ("scripted:", expected),
+        ("nearest:", difference),
+        ("to do:", remedy),
+    )
     for label, texts in columns:
         for number, text in enumerate(texts):
             first, *more = text.split("\n")

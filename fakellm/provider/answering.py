@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import inspect
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import wraps
 from itertools import chain
 from typing import Any, cast
 
@@ -83,7 +85,7 @@ class Answering:
             raise content
         if isinstance(content, Script):
             return iter(content) if content.choices != (0,) else _for_each_choice(content, self._request.choices)
-        feed = Feed(lambda event: (event,), cast("Any", content))
+        feed = Feed(lambda event: (event,), _plain(cast("Any", content)))
         self._source = feed.all_steps(self._request)
         return _for_each_choice(_flat(self._source), self._request.choices)
 
@@ -118,6 +120,22 @@ class Answering:
         if getattr(fault, "how", "") in ("end", "cut"):
             headers = _with(headers, {"content-length": str(len(half))})
         return Exchange(self._call, 200, headers, [[half], fault], silence)
+
+
+def _plain(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return the function, which raises `TypeError` for a result that would have to be awaited."""
+
+    @wraps(function, updated=())
+    def called(request: Request) -> Any:
+        result = function(request)
+        if inspect.isawaitable(result) or isinstance(result, AsyncIterator):
+            if inspect.iscoroutine(result):
+                result.close()
+            msg = f"a provider's reply is made by a plain function or generator function; {function!r} is asynchronous"
+            raise TypeError(msg)
+        return result
+
+    return called
 
 
 def _flat(steps: Iterable[Any]) -> Iterator[Event]:

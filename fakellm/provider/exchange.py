@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, cast
 from urllib.parse import urlsplit
 
@@ -171,11 +171,18 @@ def _read(call: ProviderCall) -> Request | None:
         return None
 
 
+def _as_it_is(error: BaseException) -> BaseException:
+    return error
+
+
 class Exchange:
     """The answer to one request: status, headers, and a body in timed pieces.
 
-    `version` is that of HTTP, `reason` the phrase beside the status; None is the usual one.
+    `version` is that of HTTP, `reason` the phrase beside the status; None is the usual one. `told` returns what is raised
+    for an exception that ends the body: itself, or what says that it is a mistake.
     """
+
+    told: Callable[[BaseException], BaseException] = staticmethod(_as_it_is)
 
     def __init__(
         self,
@@ -216,8 +223,11 @@ class Exchange:
             self.close()
             raise
         except BaseException as error:
-            self.call.fail(error)
-            raise
+            told = self.told(error)
+            self.call.fail(told)
+            if told is error:
+                raise
+            raise told from error
         self.call.end("complete")
 
     def close(self) -> None:
@@ -225,7 +235,15 @@ class Exchange:
         self.call.end("complete" if self.call.is_whole else "closed")
         for iterator in (self._steps, self._source):
             if (close := getattr(iterator, "close", None)) and not getattr(iterator, "gi_running", False):
-                close()
+                self._close(close)
+
+    def _close(self, close: Callable[[], object]) -> None:
+        try:
+            close()
+        except BaseException as error:
+            if (told := self.told(error)) is error:
+                raise
+            raise told from error
 
 
 def _timed(steps: Iterable[Run | Failure], timeouts: Timeouts) -> Iterator[list[bytes] | float | Failure]:

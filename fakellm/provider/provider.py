@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Self, cast
 from urllib.parse import urlsplit
 
 from fakellm.clock.clock import Clock, checked, unless_instant
 from fakellm.errors import (
+    BrokenReplyError,
     SwallowedCallError,
     UnexpectedRequestError,
     UnusedRepliesError,
@@ -21,6 +24,7 @@ from fakellm.models.replies import Matcher, Replies, content_of
 from fakellm.provider.answering import Answering, error_exchange, whole_headers
 from fakellm.provider.exchange import Exchange, ProviderCall
 from fakellm.provider.hosts import LOOPBACK, checked_hosts
+from fakellm.provider.mistakes import is_scripted, mistake
 from fakellm.provider.reports import shown_calls
 from fakellm.provider.routes import Route
 from fakellm.runnable.functions import is_async_function
@@ -47,8 +51,8 @@ class FakeProvider(Copyable):
     `hosts` are hosts that are its own beside the provider's, loopback ones included (`"localhost:11434"`).
 
     It does no I/O: `handle` takes a request and returns an `Exchange`, which a transport or a server plays on `clock`.
-    `calls` logs the requests in the order in which they came, `misses` are those that no reply was for. A copy has a
-    log of its own; see `Copyable`.
+    `calls` logs the requests in the order in which they came, `misses` are the errors of those that no reply was for,
+    or whose reply could not be made. A copy has a log of its own; see `Copyable`.
     """
 
     calls: list[ProviderCall]
@@ -104,8 +108,9 @@ class FakeProvider(Copyable):
 
         Parts are strings, events and scripts; or one function of the `Request`, which returns a string, a `Script`
         or a list of parts, or is a generator function that yields them; or one exception, which the client's
-        transport raises. A finish reason and a usage that are left out follow from the rest. `headers` are added
-        to the answer's.
+        transport raises. What a function raises is a mistake of the test (`BrokenReplyError`), unless it is what
+        transports raise: `ConnectionError`, `TimeoutError`, exceptions of the HTTP libraries. A finish reason and a
+        usage that are left out follow from the rest. `headers` are added to the answer's.
         """
         return self._script(Route("reply", content_of(parts), times=1, headers=headers or {}))
 
@@ -159,6 +164,8 @@ class FakeProvider(Copyable):
         if callable(route.content) and not isinstance(route.content, type) and is_async_function(route.content):
             msg = f"a provider's reply is made by a plain function or generator function, not by {route.content!r}"
             raise TypeError(msg)
+        caller = sys._getframe(2)  # noqa: SLF001 - documented; of what calls .reply(...)
+        route.place = f"{caller.f_code.co_filename}:{caller.f_lineno}"
         with self._lock:
             self._replies.add(route)
         return self
@@ -171,9 +178,16 @@ class FakeProvider(Copyable):
         return [str(reply) for reply in self._replies.unused()]
 
     def verify(self, *, allow_unused: bool = False, allow_misses: bool = False) -> None:
-        """Raise `SwallowedCallError` if a request found no reply, else `UnusedRepliesError` if a reply is left."""
-        if self.misses and not allow_misses:
-            raise SwallowedCallError(swallowed(f"the fake {self.name}", self.misses[0])) from self.misses[0]
+        """Raise `SwallowedCallError` if a request found no reply, else `UnusedRepliesError` if a reply is left.
+
+        A reply that could not be made (`BrokenReplyError`) is a mistake of the test, which nothing allows.
+        """
+        first = next((m for m in self.misses if not allow_misses or isinstance(m, BrokenReplyError)), None)
+        if isinstance(first, BrokenReplyError):
+            msg = f"this was raised, and caught by the code under test or by the test:\n{first}"
+            raise SwallowedCallError(msg) from first
+        if first is not None:
+            raise SwallowedCallError(swallowed(f"the fake {self.name}", first)) from first
         if not allow_unused and (unused := self.unused):
             raise UnusedRepliesError(never_asked(f"the fake {self.name}", unused, self.report()))
 
@@ -222,16 +236,32 @@ class FakeProvider(Copyable):
             self._passed[f"{method} {parts.scheme}://{parts.netloc}{parts.path}"] = None
 
     def handle(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Exchange:
-        """Take a request and return its answer. Raises `UnexpectedRequestError` for one that has none."""
+        """Take a request and return its answer.
+
+        Raises `UnexpectedRequestError` for one that has none, and `BrokenReplyError` where that cannot be made.
+        """
         call = ProviderCall(method, url, headers, body)
         with self._lock:
             self.calls.append(call)
             call.number = len(self.calls)
+        told = partial(self._told, call)
         try:
-            return self._answer(call)
+            exchange = self._answer(call)
         except BaseException as error:
-            call.fail(error)
-            raise
+            call.fail(reason := told(error))
+            if reason is error:
+                raise
+            raise reason from error
+        exchange.told = told
+        return exchange
+
+    def _told(self, call: ProviderCall, error: BaseException) -> BaseException:
+        """Return what the client is to meet for an exception that came out of a reply; keep a mistake of the test."""
+        if is_scripted(call, error):
+            return error
+        broken = mistake(call, self.name, error)
+        self.misses.append(broken)
+        return broken
 
     def _answer(self, call: ProviderCall) -> Exchange:
         parts = urlsplit(call.url)

@@ -25,7 +25,7 @@ class Route(Reply):
     `matcher` is a text that occurs in the last message, a pattern that is found in it, or a predicate of the
     `Request`; `role` is that message's. `model` is a name or a pattern, `tools` are names that the request offers among
     others, `json` is a fragment of its body, `api` the codec's name. `headers` are added to the answer's, and replace
-    those of the same name.
+    those of the same name. `place` is the line that scripted it.
     """
 
     model: str | re.Pattern[str] | None = None
@@ -33,6 +33,15 @@ class Route(Reply):
     json: Any = None
     api: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    place: str = ""
+
+    def check(self) -> None:
+        """Raise `TypeError` or `ScriptError` for a reply that could answer no request, or that says so wrongly."""
+        Reply.check(self)
+        for name, value in self.headers.items():
+            if not isinstance(name, str) or not isinstance(value, str):
+                msg = f"headers are text by their name, and {name!r} is {clip(repr(value), 60)}; write it as text"
+                raise TypeError(msg)
 
     def check_condition(self) -> None:
         """Raise for a condition that is none."""

@@ -316,12 +316,12 @@ def test_an_endless_silence_without_a_timeout_fails_the_call(module, asynchronou
 def test_an_exception_of_a_reply_function_fails_the_call(module, asynchronous):
     def reply(request):
         yield "w"
-        raise ZeroDivisionError
+        raise ConnectionAbortedError
 
     provider = fake(reply)
     found, error = read(provider, module, asynchronous)
 
-    assert (found, type(error)) == (1, ZeroDivisionError)
+    assert (found, type(error)) == (1, ConnectionAbortedError)
     assert (provider.calls[0].state, provider.calls[0].error) == ("failed", error)
 
 

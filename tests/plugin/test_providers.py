@@ -312,6 +312,29 @@ def test_a_miss_passes_through_retries_and_except_exception(run):
     result.stdout.no_fnmatch_line("*request 2 to*")
 
 
+def test_a_mistake_in_a_reply_fails_the_test_whatever_the_app_catches(run):
+    result = run(
+        """
+        import pytest
+
+        def misspelt(request):
+            return request.jsn
+
+        @pytest.mark.fake_llm(allow_unused=True, allow_misses=True)
+        @pytest.mark.parametrize("kind", [Exception, BaseException])
+        def test_app(fake_openai, kind):
+            fake_openai.reply(misspelt)
+            try:
+                list(stream())
+            except kind:
+                pass
+        """
+    )
+
+    result.assert_outcomes(passed=1, failed=1, errors=1)
+    result.stdout.fnmatch_lines(["*raised at: *test_app.py:* in misspelt: return request.jsn"] * 2)
+
+
 def test_a_marker_allows_both(run):
     result = run(
         """

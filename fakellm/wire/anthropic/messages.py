@@ -362,7 +362,7 @@ def _added_up(pieces: Iterable[bytes]) -> dict[str, Any]:
                 message |= {**event.pop("delta"), **event, "usage": usage}
     for block in message["content"]:
         if isinstance(block.get("input"), str):
-            block["input"] = _input(block)
+            block["input"] = _input(block, is_cut=message["stop_reason"] == REASONS["length"])
     return message
 
 
@@ -378,9 +378,15 @@ def _add(block: dict[str, Any], delta: dict[str, Any]) -> None:
         block[name] = before + value if isinstance(value, str) and isinstance(before, str) else value
 
 
-def _input(block: dict[str, Any]) -> dict[str, Any]:
+def _input(block: dict[str, Any], *, is_cut: bool) -> dict[str, Any]:
+    """Return the input of a tool's block; of an answer that was cut short at its limit, it may be incomplete."""
     what = f"the arguments of {block.get('name')}"
-    value = parse(block["input"], what) if block["input"] else {}
+    try:
+        value = parse(block["input"], what) if block["input"] else {}
+    except WireError:
+        if is_cut:
+            return {}
+        raise
     if not isinstance(value, dict):
         msg = f"{what} are {clip(block['input'], 80)}, and a message that is not streamed can only hold a JSON object"
         raise WireError(msg)
