@@ -21,7 +21,7 @@ from weakref import WeakKeyDictionary
 from fakellm.http.certificates import wait_for_use
 from fakellm.http.children import kept_by
 from fakellm.http.keys import keys_for
-from fakellm.http.network import Guard, put
+from fakellm.http.network import Guard, before_sending, put
 from fakellm.http.pool import Reading, limit_of
 from fakellm.http.transports import aanswer, answer, cut
 from fakellm.provider.provider import FakeProvider
@@ -44,20 +44,27 @@ class Interception:
     def __init__(self, providers: Iterable[FakeProvider] = (), *, block_network: bool = False) -> None:
         self.providers = list(providers)
         self.guard = Guard(block_network=block_network)
+        self.guard.faked = self.providers
         self.is_on = False
         self.tape: Tape | None = None
         self.outsider = ""
         self._reading: WeakKeyDictionary[Any, Reading] = WeakKeyDictionary()
 
     def provider_for(self, method: str, url: str) -> FakeProvider | None:
-        """Return the provider that answers a request, the one whose host it is before others."""
+        """Return the provider that answers a request: one that knows the endpoint, whose host it is, before others."""
         if not self.is_on:
             return None
         claiming = [provider for provider in self.providers if provider.claims(method, url)]
         if not claiming:
             for provider in self.providers:
                 provider.note_passed(method, url)
-        return next((p for p in claiming if p.owns(url)), claiming[0] if claiming else None)
+        if len(claiming) == 1:
+            return claiming[0]
+        return max(claiming, key=lambda provider: provider.nearness(method, url), default=None)
+
+    def _passes_on(self, provider: FakeProvider, request: Any) -> bool:
+        """Tell whether a request goes on to what other mocks stand before the network, since the fake cannot answer."""
+        return self.tape is None and not provider.knows(request.method, str(request.url))
 
     @contextmanager
     def on(self, modules: Sequence[ModuleType] | None = None) -> Iterator[Interception]:
@@ -126,6 +133,9 @@ class Interception:
         def wrap(original: Any) -> Any:
             def handle_request(transport: Any, request: Any) -> Any:
                 if provider := self.provider_for(request.method, str(request.url)):
+                    if self._passes_on(provider, request):
+                        with unless_sent(provider, request, request.read(), is_async=False):
+                            return original(transport, request)
                     return answer(provider, module, request, self._read_by(transport))
                 if self.is_on and self.tape is not None:
                     self._refuse_outsider(request)
@@ -144,6 +154,9 @@ class Interception:
         def wrap(original: Any) -> Any:
             async def handle_async_request(transport: Any, request: Any) -> Any:
                 if provider := self.provider_for(request.method, str(request.url)):
+                    if self._passes_on(provider, request):
+                        with unless_sent(provider, request, await request.aread(), is_async=True):
+                            return await original(transport, request)
                     return await aanswer(provider, module, request, self._read_by(transport))
                 if self.is_on and self.tape is not None:
                     self._refuse_outsider(request)
@@ -170,6 +183,21 @@ class Interception:
             return original(transport, *error)
 
         return close
+
+
+@contextmanager
+def unless_sent(provider: FakeProvider, request: Any, body: bytes, *, is_async: bool) -> Iterator[None]:
+    """Let other mocks answer a request to an endpoint that the provider does not know.
+
+    Inside the block nothing is sent: about to be, or where a mock says by an assertion that it does not know the
+    request either, it is the provider's own miss.
+    """
+    ask = partial(provider.refuse, request.method, str(request.url), request.headers, body)
+    before_sending(request, ask, is_async=is_async)
+    try:
+        yield
+    except AssertionError as error:  # of respx, that it has no route
+        raise ask() from error
 
 
 @contextmanager

@@ -26,9 +26,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from inspect import iscoroutine
 from typing import Any
+from urllib.parse import urlsplit
 
 from fakellm.errors import UnexpectedRequestError, explain
 from fakellm.provider.hosts import LOOPBACK, is_provider
+from fakellm.provider.provider import FakeProvider
+from fakellm.wire.providers import PROVIDERS, services
 
 _ABOUT_TO_SEND = ("connect_tcp.started", "connect_unix_socket.started", "send_request_headers.started")
 _TO_A_PROXY = re.compile(rb"(?:CONNECT |[A-Z]+ http://(?:[^/@\s]*@)?)(\[[^\]\s]+\]|[^/:?\s]+)\S* HTTP/")
@@ -39,7 +42,7 @@ class Guard:
     """Decides which hosts a test may reach: with `block_network` this machine only, else all but providers of models.
 
     `allows_providers` lifts the second, while a tape records. `misses` are the refusals so far, `remedies` what each of
-    them says beside the usual.
+    them says beside the usual, `faked` the providers that are answered.
     """
 
     def __init__(self, *, block_network: bool = False) -> None:
@@ -47,6 +50,7 @@ class Guard:
         self.allows_providers = False
         self.misses: list[UnexpectedRequestError] = []
         self.remedies: Sequence[str] = ()
+        self.faked: Sequence[FakeProvider] = ()
 
     def refuses(self, host: str) -> bool:
         """Tell whether nothing may go to the host."""
@@ -63,10 +67,7 @@ class Guard:
     def refusal(self, what: str, host: str) -> UnexpectedRequestError:
         """Return the error for what would have left this machine."""
         is_known = is_provider(_plain(host))
-        remedy = [
-            "answer it: add the fixture fake_openai, fake_anthropic or fake_gemini to the test, or a mock of yours",
-            *self.remedies,
-        ]
+        remedy = [self._remedy(what, host), *self.remedies]
         if not is_known:
             remedy.append("if the test is meant to reach the network, run it without --llm-block-network")
         why = "is a provider of models" if is_known else "is not on this machine, and the network is blocked"
@@ -79,27 +80,28 @@ class Guard:
         self.misses.append(miss)
         return miss
 
+    def _remedy(self, what: str, host: str) -> str:
+        """Word what would answer a request: a fake that is not there, or else one that is."""
+        there = [provider.name for provider in self.faked]
+        method, _, url = what.partition(" ")
+        path = urlsplit(url).path
+        knowing = [service.name for service in services() if service.endpoint(method, path)] if path else []
+        missing = [f"fake_{name}" for name in (knowing or () if there else PROVIDERS) if name not in there]
+        if missing:
+            *others, last = missing
+            fixtures = f"{', '.join(others)} or {last}" if others else last
+            return f"answer it: add the fixture {fixtures} to the test, or a mock of yours"
+        name = next((name for name in knowing if name in there), there[0])
+        return (
+            f"answer it: fake_{name}.hosts = [{host!r}], with .document(...) for an endpoint that it does not know, or "
+            "a mock of yours"
+        )
+
     def watch(self, request: Any, *, is_async: bool) -> None:
         """Let a request of httpx or httpx2 be answered by other mocks, but not leave this machine."""
         host = request.url.host
-        if not self.refuses(host):
-            return
-        inner = request.extensions.get("trace")
-
-        def check(event: str) -> None:
-            if event.endswith(_ABOUT_TO_SEND):
-                raise self.refusal(f"{request.method} {request.url}", host)
-
-        def trace(event: str, info: dict[str, Any]) -> Any:
-            check(event)
-            return inner(event, info) if inner else None
-
-        async def atrace(event: str, info: dict[str, Any]) -> None:
-            check(event)
-            if inner and iscoroutine(awaited := inner(event, info)):
-                await awaited
-
-        request.extensions = {**request.extensions, "trace": atrace if is_async else trace}
+        if self.refuses(host):
+            before_sending(request, lambda: self.refusal(f"{request.method} {request.url}", host), is_async=is_async)
 
     @contextmanager
     def on_sockets(self) -> Iterator[None]:
@@ -140,6 +142,26 @@ class Guard:
         name = host.decode("ascii", "replace") if isinstance(host, bytes) else host
         if isinstance(name, str) and name != socket.gethostname() and self.refuses(name):
             raise self.refusal(f"a connection to {name}", name)
+
+
+def before_sending(request: Any, refusal: Callable[[], BaseException], *, is_async: bool) -> None:
+    """Raise what `refusal` returns when a request of httpx or httpx2 is about to be sent."""
+    inner = request.extensions.get("trace")
+
+    def check(event: str) -> None:
+        if event.endswith(_ABOUT_TO_SEND):
+            raise refusal()
+
+    def trace(event: str, info: dict[str, Any]) -> Any:
+        check(event)
+        return inner(event, info) if inner else None
+
+    async def atrace(event: str, info: dict[str, Any]) -> None:
+        check(event)
+        if inner and iscoroutine(awaited := inner(event, info)):
+            await awaited
+
+    request.extensions = {**request.extensions, "trace": atrace if is_async else trace}
 
 
 def _host_of(sock: socket.socket, *args: Any) -> Any:

@@ -44,11 +44,11 @@ def error_exchange(
 ) -> Exchange:
     """Return the exchange of an HTTP error, in the words of the provider."""
     found, body = codec.error(fault, call.number)
-    all_headers = _with([*found, ("content-length", str(len(body)))], headers or {})
+    all_headers = with_headers([*found, ("content-length", str(len(body)))], headers or {})
     return Exchange(call, fault.status, all_headers, [Ending([body])], before)
 
 
-def _with(headers: list[tuple[str, str]], more: Mapping[str, str]) -> list[tuple[str, str]]:
+def with_headers(headers: list[tuple[str, str]], more: Mapping[str, str]) -> list[tuple[str, str]]:
     """Return the headers with others added, which replace those of the same name."""
     names = {name.lower() for name in more}
     return [(name, value) for name, value in headers if name.lower() not in names] + list(more.items())
@@ -101,7 +101,7 @@ class Answering:
         ]
         ahead = 64 if isinstance(content, Script) else 1
         steps = runs(encoder, events, ahead=ahead)
-        return Exchange(self._call, 200, _with(headers, self._route.headers), steps, source=self._source)
+        return Exchange(self._call, 200, with_headers(headers, self._route.headers), steps, source=self._source)
 
     def _whole(self, events: Sequence[Event]) -> Exchange:
         """Return a document, after all the silences; a fault strikes in the middle of it."""
@@ -113,12 +113,12 @@ class Answering:
             return error_exchange(self._call, self._codec, error, silence, self._route.headers)
         script = legal_or_not(event for event in events if not isinstance(event, (Pause, Fault)))
         body = self._codec.body(script, self._request, self._call.number)
-        headers = _with([*whole_headers(body), *self._codec.headers(self._call.number)], self._route.headers)
+        headers = with_headers([*whole_headers(body), *self._codec.headers(self._call.number)], self._route.headers)
         if fault is None:
             return Exchange(self._call, 200, headers, [Ending([body])], silence)
         half = body[: len(body) // 2]
         if getattr(fault, "how", "") in ("end", "cut"):
-            headers = _with(headers, {"content-length": str(len(half))})
+            headers = with_headers(headers, {"content-length": str(len(half))})
         return Exchange(self._call, 200, headers, [[half], fault], silence)
 
 

@@ -22,6 +22,7 @@ from fakellm.models.calls import never_asked, swallowed
 from fakellm.models.copies import Copyable
 from fakellm.models.replies import Matcher, Replies, content_of
 from fakellm.provider.answering import Answering, error_exchange, whole_headers
+from fakellm.provider.documents import OwnDocument
 from fakellm.provider.exchange import Exchange, ProviderCall
 from fakellm.provider.hosts import LOOPBACK, checked_hosts
 from fakellm.provider.mistakes import is_scripted, mistake
@@ -34,7 +35,7 @@ from fakellm.script.script import Script
 from fakellm.wire.codec import Codec, Ending
 from fakellm.wire.objects import dump, parse
 from fakellm.wire.openai.profiles import Profile
-from fakellm.wire.providers import service_of
+from fakellm.wire.providers import service_of, services
 from fakellm.wire.service import Endpoint, codec_of, document_of, found
 
 _PASSED = 10
@@ -74,6 +75,7 @@ class FakeProvider(Copyable):
         self.hosts = hosts
         self.clock = checked(clock)
         self._replies = Replies()
+        self._documents: tuple[OwnDocument, ...] = ()
         self._begin()
 
     def __repr__(self) -> str:
@@ -81,7 +83,7 @@ class FakeProvider(Copyable):
         profile = next((name for name, profile in known if profile == self.profile), self.profile)
         options = {"profile": profile, "hosts": self.hosts, "clock": unless_instant(self.clock)}
         begun = call(type(self).__name__, [repr(self.name), *named(unusual(options, hosts=()))])
-        return self._replies.as_calls(begun)
+        return self._replies.as_calls(begun + "".join(own.as_call() for own in self._documents))
 
     def _begin(self) -> None:
         super()._begin()
@@ -160,6 +162,31 @@ class FakeProvider(Copyable):
         """Script the answer to every request that has no other. Returns the provider."""
         return self._script(Route("otherwise", content_of(parts), headers=headers or {}))
 
+    def document(
+        self,
+        method: str,
+        path: str | re.Pattern[str],
+        answer: Any,
+        *,
+        status: int = 200,
+        headers: Mapping[str, str] | None = None,
+    ) -> Self:
+        """Answer an endpoint of one's own, as often as it is asked; the latest that fits answers. Returns the provider.
+
+            fake_openai.document("POST", "/v1/moderations", {"id": "modr-1", "model": "m", "results": []})
+            fake_openai.document("GET", "/v1/files/{id}", lambda asked, path: {"id": path.rpartition("/")[2]})
+
+        `path` is what the URL's path ends with, where `{id}` stands for any one segment; or a compiled pattern that is
+        found in it. The answer is JSON, a text, bytes, or `http_error(...)`, `disconnect(...)` or `stall(...)`; or a
+        function that returns one of these, of the request's JSON and, if it takes two arguments, its path with query.
+        What is no JSON, such as a file, it gets as bytes. `headers` are added to the answer's, and replace those of the
+        same name. It comes before what the provider answers by itself, and may stay unused.
+        """
+        own = OwnDocument(method.upper(), path, answer, status, headers)
+        with self._lock:
+            self._documents = (*self._documents, own)
+        return self
+
     def _script(self, route: Route) -> Self:
         if callable(route.content) and not isinstance(route.content, type) and is_async_function(route.content):
             msg = f"a provider's reply is made by a plain function or generator function, not by {route.content!r}"
@@ -213,37 +240,58 @@ class FakeProvider(Copyable):
         """Tell whether a request is for this provider.
 
         It is if the host is the provider's, or one of `hosts`; also if the path is that of an endpoint that a script
-        answers, for clients that were pointed to a gateway, unless the host is this machine.
+        or a document of the test answers, for clients that were pointed to a gateway, unless the host is this machine.
         """
-        parts = urlsplit(url)
         if self.owns(url):
             return True
-        endpoint = self.service.endpoint(method, parts.path)
-        return endpoint is not None and endpoint.is_codec and not LOOPBACK.match(parts.hostname or "")
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        if LOOPBACK.match(host):
+            return False
+        if self._own(method, parts.path):
+            return True
+        endpoint, alike = self.service.endpoint(method, parts.path), self.service.alike
+        return endpoint is not None and (endpoint.is_codec or (alike is not None and alike.match(host) is not None))
 
     def owns(self, url: str) -> bool:
-        """Tell whether the host is the provider's, or one of `hosts`."""
+        """Tell whether the host is the provider's, or one of `hosts`, or the place its own on the host of another."""
         parts = urlsplit(url)
         host = parts.hostname or ""
         place = parts.netloc.rpartition("@")[2].lower()
-        return bool(self.service.hosts.match(host)) or host in self.hosts or place in self.hosts
+        is_its_own = bool(self.service.hosts.match(host)) or host in self.hosts or place in self.hosts
+        return is_its_own or self._is_guest(url)
 
     def note_passed(self, method: str, url: str) -> None:
         """Note that a request which nobody claims goes on, if only its host, this machine, keeps it from the fake."""
         parts = urlsplit(url)
         endpoint = self.service.endpoint(method, parts.path)
-        if endpoint is not None and endpoint.is_codec and len(self._passed) < _PASSED:
+        is_for_it = (endpoint is not None and endpoint.is_codec) or self._own(method, parts.path) is not None
+        if is_for_it and len(self._passed) < _PASSED:
             self._passed[f"{method} {parts.scheme}://{parts.netloc}{parts.path}"] = None
+
+    def _is_guest(self, url: str) -> bool:
+        parts, guest = urlsplit(url), self.service.guest
+        return guest is not None and guest.search(f"{parts.hostname}{parts.path}") is not None
+
+    def knows(self, method: str, url: str) -> bool:
+        """Tell whether it has an answer to requests of that kind: a script, or a document."""
+        path = urlsplit(url).path
+        return self._own(method, path) is not None or self.service.endpoint(method, path) is not None
+
+    def nearness(self, method: str, url: str) -> tuple[bool, bool, bool]:
+        """Return how near a request that it claims is to it; of several providers the greatest answers."""
+        return self.knows(method, url), self._is_guest(url), self.owns(url)
+
+    def _own(self, method: str, path: str) -> OwnDocument | None:
+        """Return the document of the test that answers a request."""
+        return next((own for own in reversed(self._documents) if own.fits(method, path)), None)
 
     def handle(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Exchange:
         """Take a request and return its answer.
 
         Raises `UnexpectedRequestError` for one that has none, and `BrokenReplyError` where that cannot be made.
         """
-        call = ProviderCall(method, url, headers, body)
-        with self._lock:
-            self.calls.append(call)
-            call.number = len(self.calls)
+        call = self._begun(method, url, headers, body)
         told = partial(self._told, call)
         try:
             exchange = self._answer(call)
@@ -255,6 +303,20 @@ class FakeProvider(Copyable):
         exchange.told = told
         return exchange
 
+    def _begun(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> ProviderCall:
+        """Log a request."""
+        call = ProviderCall(method, url, headers, body)
+        with self._lock:
+            self.calls.append(call)
+            call.number = len(self.calls)
+        return call
+
+    def refuse(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> UnexpectedRequestError:
+        """Log a request to an endpoint that the provider does not know, and return the error that says so."""
+        call = self._begun(method, url, headers, body)
+        call.fail(miss := self._unknown(call))
+        return miss
+
     def _told(self, call: ProviderCall, error: BaseException) -> BaseException:
         """Return what the client is to meet for an exception that came out of a reply; keep a mistake of the test."""
         if is_scripted(call, error):
@@ -265,11 +327,14 @@ class FakeProvider(Copyable):
 
     def _answer(self, call: ProviderCall) -> Exchange:
         parts = urlsplit(call.url)
+        path = f"{parts.path}?{parts.query}" if parts.query else parts.path
+        if own := self._own(call.method, parts.path):
+            call.api = f"{self.name}.document"
+            return own.exchange(call, path, codec_of(self.service.endpoints[0], self.profile))
         endpoint = self.service.endpoint(call.method, parts.path)
         if endpoint is None:
-            raise self._missed(call, f"the fake {self.name} does not know this endpoint", self._endpoint_remedies())
+            raise self._unknown(call)
         call.api = endpoint.api
-        path = f"{parts.path}?{parts.query}" if parts.query else parts.path
         if not endpoint.is_codec:
             return self._document(call, endpoint, path)
         codec = codec_of(endpoint, self.profile)
@@ -341,6 +406,13 @@ class FakeProvider(Copyable):
         self.misses.append(miss)
         return miss
 
-    def _endpoint_remedies(self) -> list[str]:
-        known = ", ".join(f"{e.method} …{e.path.pattern.strip('$')}" for e in self.service.endpoints)
-        return [f"it answers {known}", "mock others with respx, or point the app's client elsewhere"]
+    def _unknown(self, call: ProviderCall) -> UnexpectedRequestError:
+        path = urlsplit(call.url).path
+        others = [s.name for s in services() if s is not self.service and s.endpoint(call.method, path)]
+        known = ", ".join(dict.fromkeys(f"{e.method} …{e.shown}" for e in self.service.endpoints))
+        remedy = [
+            f"it answers {known}",
+            *(f"{name} has such an endpoint: add the fixture fake_{name}" for name in others),
+            f"answer it: fake_{self.name}.document({call.method!r}, {path!r}, {{...}}); or mock it with respx",
+        ]
+        return self._missed(call, f"the fake {self.name} does not know this endpoint", remedy)

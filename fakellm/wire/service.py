@@ -16,6 +16,8 @@ from typing import Any, cast
 
 from fakellm.wire.codec import Codec
 
+_CONDITION = re.compile(r"^\^\(\?!.*?\)\.\*")
+"""What a pattern of a path begins with that says where the path is not."""
 Document = Callable[[Any, str], dict[str, Any]]
 """Answers a small endpoint: the request's JSON and its path with query to a JSON document."""
 
@@ -33,6 +35,11 @@ class Endpoint:
     answers: str | type[Codec] | Document
     is_codec: bool = True
     grammar: str | type | None = None
+
+    @property
+    def shown(self) -> str:
+        """What its path ends with, as errors show it."""
+        return _CONDITION.sub("", self.path.pattern).strip("$")
 
 
 def endpoint(
@@ -57,7 +64,8 @@ class Service:
     `keys` are the environment variables, any of which its SDK takes a key from, and `base_url` is the one that points
     the SDK elsewhere. `profiles` are habits of services that speak its APIs in ways of their own, or where those are.
     `error_events` are the forms that an error inside a stream comes in: in an event with a name (True), without one
-    (False), or as its codec writes it (None).
+    (False), or as its codec writes it (None). `guest` are places on the hosts of others where its APIs are answered, a
+    pattern of `host/path`; `alike` are hosts of other services whose small endpoints have the same paths.
     """
 
     name: str
@@ -67,6 +75,8 @@ class Service:
     base_url: str = ""
     profiles: str | Mapping[str, Any] = ""
     error_events: tuple[bool | None, ...] = (None,)
+    guest: re.Pattern[str] | None = None
+    alike: re.Pattern[str] | None = None
 
     def endpoint(self, method: str, path: str) -> Endpoint | None:
         """Return the endpoint of a request, if it is one that can be faked."""

@@ -564,7 +564,7 @@ def test_another_provider_is_not_reached_by_accident(run, monkeypatch):
         [
             "*UnexpectedRequestError: POST https://api.anthropic.com/v1/messages would have left this machine: api.anthr*",
             "*sent: *POST https://api.anthropic.com/v1/messages",
-            "*to do: *add the fixture fake_openai, fake_anthropic or fake_gemini to the test*",
+            "*to do: *add the fixture fake_anthropic to the test*",
         ]
     )
 

@@ -10,14 +10,14 @@ _HERE = "fakellm.wire.gemini"
 
 SERVICE = Service(
     "gemini",
-    re.compile(r"^(generativelanguage|([\w-]+-)?aiplatform)\.googleapis\.com$"),
+    re.compile(r"^(generativelanguage|([\w-]+-)?aiplatform(\.\w+\.rep)?)\.googleapis\.com$"),
     (
         endpoint("gemini", r":(streamGenerateContent|generateContent)$", f"{_HERE}.generate:GeminiCodec"),
         document("gemini.embeddings", r":embedContent$", f"{_HERE}.documents:embedding"),
         document("gemini.embeddings", r":batchEmbedContents$", f"{_HERE}.documents:embeddings"),
         document("gemini.tokens", r":countTokens$", f"{_HERE}.documents:tokens"),
-        document("gemini.models", r"/models$", f"{_HERE}.documents:models", method="GET"),
-        document("gemini.model", r"/models/[^/:]+$", f"{_HERE}.documents:model", method="GET"),
+        document("gemini.models", r"^(?!.*/openai/).*/models$", f"{_HERE}.documents:models", method="GET"),
+        document("gemini.model", r"^(?!.*/openai/).*/models/[^/:]+$", f"{_HERE}.documents:model", method="GET"),
     ),
     keys=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
     base_url="GOOGLE_GEMINI_BASE_URL",

@@ -1,4 +1,8 @@
-"""OpenAI as a service, on its own hosts and on Azure's."""
+"""OpenAI as a service, on its own hosts and on Azure's; and where other services speak its API.
+
+Source: https://learn.microsoft.com/azure/ai-foundry/foundry-models/concepts/endpoints, and for the paths at Google
+https://ai.google.dev/gemini-api/docs/openai and the page migrate/openai/overview of Vertex AI.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,9 @@ _HERE = "fakellm.wire.openai"
 
 SERVICE = Service(
     "openai",
-    re.compile(r"^([\w-]+\.)*(openai\.com|openai\.azure\.com|cognitiveservices\.azure\.com)$"),
+    re.compile(
+        r"^([\w-]+\.)*(openai\.com|(openai|cognitiveservices|services\.ai|models\.ai|inference\.ai)\.azure\.com)$"
+    ),
     (
         endpoint("openai.chat", r"/chat/completions$", f"{_HERE}.chat:ChatCodec"),
         endpoint("openai.completions", r"/completions$", f"{_HERE}.completions:CompletionsCodec"),
@@ -23,4 +29,10 @@ SERVICE = Service(
     base_url="OPENAI_BASE_URL",
     profiles=f"{_HERE}.profiles:PROFILES",
     error_events=(True, False),  # services that speak its API send either
+    guest=re.compile(r"^generativelanguage\.googleapis\.com/\w+/openai/|aiplatform[\w.]*\.googleapis\.com/.*/openapi/"),
+    alike=re.compile(
+        r"^([\w-]+\.)*(models\.github\.ai|mistral\.ai|groq\.com|deepseek\.com|x\.ai|together\.(xyz|ai)|fireworks\.ai|"
+        r"perplexity\.ai|openrouter\.ai|cerebras\.ai|nvidia\.com|sambanova\.ai|deepinfra\.com|moonshot\.(ai|cn)|z\.ai|"
+        r"bigmodel\.cn|dashscope\.aliyuncs\.com)$"
+    ),
 )
