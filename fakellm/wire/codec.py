@@ -84,6 +84,10 @@ class Request:
 #   is for.
 # - Nothing is said twice: `end` completes what the script left out, also after a `flush`.
 #
+# Bytes of the script's own (`Raw`) keep their place: `raw` gives what was said before them first, a usage that would
+# wait for the end among it. Where that has no form yet, such as half a call of an API that sends calls whole, the bytes
+# wait too: behind the call if it turns out to be complete, before it if more of it comes, or a silence.
+#
 # `begin` waits for the first event too: a script may begin with silence, and a server that is silent has sent no
 # byte.
 
@@ -102,6 +106,10 @@ class Encoder(ABC):
     def flush(self) -> Sequence[bytes]:
         """Return what was held back until the next event, since a silence comes first."""
         return ()
+
+    def raw(self, text: str) -> Sequence[bytes]:
+        """Return bytes of the script's own, after all that was said before them."""
+        return [*self.flush(), text.encode()]
 
     def stop(self) -> Sequence[bytes]:
         """Return what was noted and not said yet, since the stream ends here, without its end."""
@@ -235,7 +243,7 @@ def runs(encoder: Encoder, events: Iterable[Event], *, ahead: int = 1) -> Iterat
         if isinstance(event, provider_error):
             yield Ending([*run, *encoder.error(event)])
             return
-        run += (event.text.encode(),) if isinstance(event, Raw) else encoder.event(event)
+        run += encoder.raw(event.text) if isinstance(event, Raw) else encoder.event(event)
         if run and count % ahead == 0:
             yield run
             run = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from json.encoder import encode_basestring
-from typing import Any, TypeVar, cast
+from typing import Any, NoReturn, TypeVar, cast
 
 from fakellm.errors import WireError, clip
 
@@ -39,6 +39,20 @@ def parse_object(text: str | bytes, what: str) -> dict[str, Any]:
         msg = f"{what} is JSON, but no object: {clip(str(value), 80)!r}"
         raise WireError(msg)
     return value
+
+
+def is_object(text: str) -> bool:
+    """Tell whether a text is a JSON object, to the letter: Python also reads `NaN`."""
+    if not text.rstrip().endswith("}"):
+        return False
+    try:
+        return isinstance(json.loads(text, parse_constant=_refuse), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(constant)
 
 
 def get(mapping: Mapping[str, Any], name: str, kind: type[T], default: T | None = None) -> T:

@@ -241,6 +241,7 @@ class _Count:
         self.tally = Tally(request, given)
         self.noted: Usage | None = None
         self._given = given
+        self.is_given = given is not None
         self._pieces = self._thoughts = 0
 
     def note(self, event: Event) -> None:
@@ -285,6 +286,7 @@ class _GeminiEncoder(Encoder):
         self._answers: dict[int, Parts] = {}
         self._finish: Finish | None = None
         self._said: Usage | None = None
+        self._raws: list[bytes] = []
         self._has_begun = False
 
     def event(self, event: Event) -> Sequence[bytes]:
@@ -292,13 +294,32 @@ class _GeminiEncoder(Encoder):
         self._count.note(event)
         if isinstance(event, Usage):
             return ()
-        before = self._finished()
+        before = [*self._settled(event), *self._finished()] if self._raws else self._finished()
         if isinstance(event, Finish):
             self._finish = event
             return before
         choice = choice_of(event)
         parts = self._answers.setdefault(choice, Parts()).of(event)
         return [*before, *(self._chunk([candidate([part], choice)[0]]) for part in parts)]
+
+    def raw(self, text: str) -> Sequence[bytes]:
+        """Return bytes of the script's own; they wait where a call does. A usage that comes after them has a chunk."""
+        is_counted = self._count.noted is not None or not self._count.is_given
+        chunks = [*self._finished(last=is_counted and not self._count.tally.unfinished), *self._released()]
+        if any(parts.holds_call for parts in self._answers.values()):
+            self._raws.append(text.encode())
+            return chunks
+        return [*chunks, text.encode()]
+
+    def _settled(self, event: Event) -> list[bytes]:
+        """Return the bytes that wait: before a call that goes on with this event, behind one that does not."""
+        parts = self._answers.get(choice_of(event))
+        if parts is None or not parts.holds_call:
+            return []
+        raws, self._raws = self._raws, []
+        if parts.goes_on_with(event):
+            return raws
+        return [*(self._chunk([candidate([part], choice_of(event))[0]]) for part in parts.close()), *raws]
 
     def _finished(self, *, last: bool = False) -> list[bytes]:
         """Return the chunk of the finish reason that waits, with the signature that does."""
@@ -322,10 +343,13 @@ class _GeminiEncoder(Encoder):
 
     def flush(self) -> list[bytes]:
         """Return what was held back, since a silence comes first; a call waits on for the rest of its arguments."""
-        chunks = self._finished(last=not self._count.tally.unfinished)
-        for choice, parts in self._answers.items():
-            chunks += [self._chunk([candidate([part], choice)[0]]) for part in parts.release()]
-        return chunks
+        raws, self._raws = self._raws, []
+        return [*self._finished(last=not self._count.tally.unfinished), *self._released(), *raws]
+
+    def _released(self) -> list[bytes]:
+        """Return the signatures that wait for a text."""
+        waiting = [(choice, part) for choice, parts in self._answers.items() for part in parts.release()]
+        return [self._chunk([candidate([part], choice)[0]]) for choice, part in waiting]
 
     def stop(self) -> Sequence[bytes]:
         """Return the usage, if it was scripted and no chunk had it."""

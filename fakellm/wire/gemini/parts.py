@@ -12,11 +12,11 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any, NoReturn, cast
+from typing import Any, cast
 
 from fakellm.script.events import Content, Event, Finish, Native, Reasoning, Refusal, Text, ToolCall, Usage
 from fakellm.wire.gemini.reader import API, REASONS, usage_object
-from fakellm.wire.objects import merged, quote
+from fakellm.wire.objects import is_object, merged, quote
 
 _DUMP = json.JSONEncoder(ensure_ascii=False, separators=(",", ": ")).encode
 _UNSAFE = re.compile("[<>\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2064\ufeff\ufff9-\ufffb]")
@@ -73,10 +73,21 @@ class Parts:
             self._call, self._sent = piece, None
         else:
             self._call += piece
-        if _is_object(self._call.arguments):
+        if is_object(self._call.arguments):
             self._sent = self._call.index
             before += self._close_call()
         return before
+
+    @property
+    def holds_call(self) -> bool:
+        """Whether a call waits for more of its arguments, or for something else to come."""
+        return self._call is not None
+
+    def goes_on_with(self, event: Event) -> bool:
+        """Tell whether an event is more of the call that waits."""
+        call = self._call
+        is_more = isinstance(event, ToolCall) and event.name is None
+        return call is not None and is_more and getattr(event, "index", None) == call.index
 
     def _close_call(self) -> list[str]:
         call, self._call = self._call, None
@@ -111,25 +122,11 @@ def _signature(signature: str | None) -> str:
 
 def _call_part(call: ToolCall) -> str:
     arguments = call.arguments
-    if not _is_object(arguments):
+    if not is_object(arguments):
         arguments = _DUMP({"arguments": arguments}) if arguments else "{}"
     id = "" if call.id in (None, f"call_{call.index}") else f',"id": {quote(call.id or "")}'  # noqa: A001
     function = f'{{"name": {quote(call.name or "")},"args": {in_line(arguments)}{id}}}'
     return f'{{"functionCall": {function}{_signature(call.signature)}}}'
-
-
-def _is_object(text: str) -> bool:
-    """Tell whether a text is a JSON object, to the letter: Python also reads `NaN`."""
-    if not text.rstrip().endswith("}"):
-        return False
-    try:
-        return isinstance(json.loads(text, parse_constant=_refuse), dict)
-    except (ValueError, RecursionError):
-        return False
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(constant)
 
 
 def joined(events: Iterable[Event]) -> list[Event]:

@@ -27,7 +27,7 @@ from fakellm.script.events import (
 from fakellm.script.messages import Message
 from fakellm.script.script import Script
 from fakellm.wire.codec import CREATED, Codec, Decoder, Encoder, Headers, Request, Tally
-from fakellm.wire.objects import dump, get, merged, objects, quote, text_field
+from fakellm.wire.objects import dump, get, is_object, merged, objects, quote, text_field
 from fakellm.wire.openai import common as openai
 from fakellm.wire.openai.chat_reader import ChatDecoder
 from fakellm.wire.openai.profiles import OPENAI, Profile
@@ -187,6 +187,9 @@ class _ChatEncoder(Encoder):
         self._opened: set[int] = set()
         self._calls: dict[int, ToolCall] = {}
         self._held: tuple[int, str, str] | None = None
+        self._raws: list[bytes] = []
+        self._counted: Usage | None = None
+        self._said: Usage | None = None
         self._chunks = 0
         self._legacy = is_legacy(request)
         wanted = request.options.get("stream_options")
@@ -229,6 +232,7 @@ class _ChatEncoder(Encoder):
     def _chunks_of(self, event: Event) -> Sequence[bytes]:
         self._tally.note(event)
         if isinstance(event, Usage):
+            self._counted = event
             return ()
         choice = choice_of(event)
         first: list[bytes] = [] if choice in self._opened else self._open(choice)
@@ -237,7 +241,7 @@ class _ChatEncoder(Encoder):
         if not isinstance(event, ToolCall):
             first += self._close_call(choice)
         if not isinstance(event, Finish):
-            first += self.flush()
+            first += self._let_go()
         return [*first, *self._other(event, choice)]
 
     def _other(self, event: Event, choice: int) -> Sequence[bytes]:
@@ -283,24 +287,41 @@ class _ChatEncoder(Encoder):
     def _text(self, event: Text) -> Sequence[bytes]:
         tokens = logprobs_of(event, self._request) if event.logprobs or "logprobs" in self._request.options else None
         logprobs = "null" if tokens is None else dump({"content": tokens, "refusal": None}).decode()
-        before = [*self._close_call(event.choice), *self.flush()]
+        before = [*self._close_call(event.choice), *self._let_go()]
         if self._profile.finish_with_text:
             self._held = event.choice, event.text, logprobs
             return before
         return [*before, self._delta(event.choice, f'"content":{quote(event.text)}', logprobs=logprobs)]
 
     def flush(self) -> list[bytes]:
-        """Return the text that was held back in case a finish reason comes with it."""
+        """Return the text that waits for a finish reason to come with it, and bytes that wait behind a call."""
+        raws, self._raws = self._raws, []
+        return [*raws, *self._let_go()]
+
+    def _let_go(self) -> list[bytes]:
         held, self._held = self._held, None
         if held is None:
             return []
         return [self._delta(held[0], f'"content":{quote(held[1])}', logprobs=held[2])]
 
+    def raw(self, text: str) -> Sequence[bytes]:
+        """Return bytes of the script's own, after what waits; where half a call does, they wait behind it."""
+        before = self.flush()
+        if self._profile.whole_tool_calls:
+            for choice in [choice for choice, call in self._calls.items() if is_object(call.arguments)]:
+                before += self._close_call(choice)
+            if self._calls:
+                self._raws.append(text.encode())
+                return before
+        if self._counted is not None and not self._tally.unfinished:
+            before += self._usage_chunk()
+        return [*before, text.encode()]
+
     def _tool_call(self, piece: ToolCall) -> list[bytes]:
         choice, open_call = piece.choice, self._calls.get(piece.choice)
         if self._profile.whole_tool_calls:
-            same = open_call is not None and open_call.index == piece.index
-            before = [] if same else self._close_call(choice)
+            same = open_call is not None and open_call.index == piece.index and piece.name is None
+            before = self.flush() if same else self._close_call(choice)
             self._calls[choice] = open_call + piece if same and open_call else piece
             return before
         chunks = []
@@ -334,7 +355,8 @@ class _ChatEncoder(Encoder):
         if call is None:
             return []
         if self._profile.whole_tool_calls:
-            return [self._delta(choice, self._call_fields(call, call.arguments or "{}"))]
+            raws, self._raws = self._raws, []
+            return [self._delta(choice, self._call_fields(call, call.arguments or "{}")), *raws]
         return [] if call.arguments else [
             self._delta(choice, self._more_arguments(ToolCall(arguments="{}", index=call.index)))
         ]  # fmt: skip
@@ -359,7 +381,8 @@ class _ChatEncoder(Encoder):
         return self._usage_chunk() if self._tally.has_usage else ()
 
     def _usage_chunk(self) -> list[bytes]:
-        is_due = self._asked and self._profile.usage == "asked"
+        is_due = self._asked and self._profile.usage == "asked" and self._said != self._tally.usage
+        self._said = self._tally.usage
         return [self._chunk("", self._usage())] if is_due else []
 
     def end(self) -> Sequence[bytes]:

@@ -185,6 +185,8 @@ class _CompletionsEncoder(Encoder):
         self._asked = isinstance(wanted, Mapping) and bool(wanted.get("include_usage"))
         self._head = f'data: {dump(_head(number)).decode()[:-1]},"choices":['
         self._tail = f'],"model":{quote(request.model)}'
+        self._counted: Usage | None = None
+        self._said: Usage | None = None
 
     def event(self, event: Event) -> Sequence[bytes]:
         """Return the chunk of a piece of text or of a finish reason."""
@@ -194,7 +196,14 @@ class _CompletionsEncoder(Encoder):
             logprobs = dump(self._offsets.legacy(tokens, event.choice)).decode() if tokens else "null"
             fields = f'"text":{quote(event.text)},"index":{event.choice},"logprobs":{logprobs},"finish_reason":null'
             return (self._chunk(f"{{{fields}}}"),)
+        if isinstance(event, Usage):
+            self._counted = event
         return (self._finish(event),) if isinstance(event, Finish) else ()
+
+    def raw(self, text: str) -> Sequence[bytes]:
+        """Return bytes of the script's own, after a usage that came before them."""
+        before = self._usage() if self._counted is not None and not self._tally.unfinished else []
+        return [*before, text.encode()]
 
     def _finish(self, finish: Finish) -> bytes:
         choice = {"text": "", "index": finish.choice, "logprobs": None, "finish_reason": _reason(finish)}
@@ -210,7 +219,8 @@ class _CompletionsEncoder(Encoder):
 
     def _usage(self) -> list[bytes]:
         counts = dump(openai.usage_object(self._tally.usage)).decode()
-        return [self._chunk("", counts)] if self._asked else []
+        is_due, self._said = self._asked and self._said != self._tally.usage, self._tally.usage
+        return [self._chunk("", counts)] if is_due else []
 
     def end(self) -> Sequence[bytes]:
         """Return the finish reasons that are missing, the usage if it was asked for, and `[DONE]`."""
