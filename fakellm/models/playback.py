@@ -172,13 +172,21 @@ def compiled(script: Script, show: Show) -> tuple[Step, ...]:
 class Feed:
     """Turns what a function says, part by part, into steps; checks the order of its events.
 
-    The events are collected in `seen` if a list is given; nothing else grows with the stream.
+    The events are collected in `seen` if a list is given; nothing else grows with the stream. `illegal` is told of each
+    script whose order is allowed to be anything, before its first event.
     """
 
-    def __init__(self, show: Show, function: Callable[[Any], Any], seen: list[Event] | None = None) -> None:
+    def __init__(
+        self,
+        show: Show,
+        function: Callable[[Any], Any],
+        seen: list[Event] | None = None,
+        illegal: Callable[[Script], None] | None = None,
+    ) -> None:
         self._show = show
         self._function = function
         self._seen = seen
+        self._illegal = illegal
         self._reader = EventReader()
         self._order = OrderChecker()
 
@@ -195,8 +203,11 @@ class Feed:
 
     def steps(self, part: object) -> Iterator[Step]:
         """Yield the steps of one part. Raises `TypeError` for no part, `ScriptError` for the wrong order."""
+        is_illegal = isinstance(part, Script) and part.allow_illegal
+        if is_illegal and self._illegal is not None:
+            self._illegal(cast("Script", part))
         for event in self._events(part):
-            if not (isinstance(part, Script) and part.allow_illegal):
+            if not is_illegal:
                 self._order.step(event)
             if isinstance(event, (Pause, Fault)):
                 yield event

@@ -24,7 +24,7 @@ from fakellm.script.events import (
     strikes_first,
 )
 from fakellm.script.script import Script
-from fakellm.wire.codec import Codec, Ending, Request, legal_or_not, runs
+from fakellm.wire.codec import Codec, Encoder, Ending, Request, has_orderly_calls, legal_or_not, runs
 
 _STATUS_OF = {"rate_limit": 429, "overloaded": 529, "invalid_request": 400, "auth": 401, "not_found": 404}
 """A word in the kind of an error -> the HTTP status that reports it where nothing is streamed; others are 500."""
@@ -63,6 +63,8 @@ class Answering:
         self._request = request
         self._route = route
         self._source: Iterator[Any] | None = None
+        self._encoder: Encoder | None = None
+        self._verbatim = False
 
     def exchange(self) -> Exchange:
         """Return the answer: an error, a stream or a document."""
@@ -84,15 +86,23 @@ class Answering:
         if isinstance(content, type) and issubclass(content, BaseException):
             raise content
         if isinstance(content, Script):
+            self._verbatim = not has_orderly_calls(content)
             return iter(content) if content.choices != (0,) else _for_each_choice(content, self._request.choices)
-        feed = Feed(lambda event: (event,), _plain(cast("Any", content)))
+        feed = Feed(lambda event: (event,), _plain(cast("Any", content)), illegal=self._take_illegal)
         self._source = feed.all_steps(self._request)
         return _for_each_choice(_flat(self._source), self._request.choices)
+
+    def _take_illegal(self, script: Script) -> None:
+        """Take that a function says a script in an order that no API has."""
+        self._verbatim = self._verbatim or not has_orderly_calls(script)
+        if self._encoder is not None:
+            self._encoder.verbatim = self._verbatim
 
     def _stream(self, events: Iterable[Event]) -> Exchange:
         content = self._route.content
         usage = content.usage if isinstance(content, Script) else None
-        encoder = self._codec.encoder(self._request, self._call.number, usage)
+        encoder = self._encoder = self._codec.encoder(self._request, self._call.number, usage)
+        encoder.verbatim = self._verbatim
         headers = [
             ("content-type", self._codec.content_type_of(self._request)),
             ("cache-control", "no-cache"),

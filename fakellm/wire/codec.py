@@ -29,6 +29,7 @@ from fakellm.script.events import (
     provider_error,
 )
 from fakellm.script.messages import Message
+from fakellm.script.order import check_order
 from fakellm.script.script import Script
 from fakellm.wire.objects import parse_object
 from fakellm.wire.sse import LIMIT, SSE, SSEDecoder
@@ -93,7 +94,13 @@ class Request:
 
 
 class Encoder(ABC):
-    """Writes one stream: `begin` once, `event` for each piece of the answer, then `end` or `error`."""
+    """Writes one stream: `begin` once, `event` for each piece of the answer, then `end` or `error`.
+
+    `verbatim` is set for tool calls whose pieces come in an order that no API has: each is written as it is, and
+    nothing is made up for it, since that misbehaviour is what is scripted.
+    """
+
+    verbatim = False
 
     def begin(self) -> Sequence[bytes]:
         """Return what precedes the first piece."""
@@ -195,6 +202,17 @@ def legal_or_not(events: Iterable[Event]) -> Script:
         return Script(*events, allow_illegal=True)
 
 
+def has_orderly_calls(script: Script) -> bool:
+    """Tell whether the pieces of a script's tool calls come in an order that an API could have."""
+    if not script.allow_illegal:
+        return True
+    try:
+        check_order(event for event in script if isinstance(event, Content))
+    except ScriptError:
+        return False
+    return True
+
+
 class Ending(list[bytes]):
     """The last run of pieces of a body whose HTTP message is whole."""
 
@@ -224,6 +242,8 @@ def runs(encoder: Encoder, events: Iterable[Event], *, ahead: int = 1) -> Iterat
     order, becomes bytes; others are yielded last. So many events are written `ahead` of what the reader takes: a
     script can be, what a function says cannot. An HTTP message that is whole closes with an `Ending`.
     """
+    if isinstance(events, Script):
+        encoder.verbatim = encoder.verbatim or not has_orderly_calls(events)
     begun = False
     run: list[bytes] = []
     for count, event in enumerate(events, 1):

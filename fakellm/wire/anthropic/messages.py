@@ -273,14 +273,15 @@ class _MessagesEncoder(Encoder):
         """Return a piece of a call; the first delta of its block is empty, and there may be no other."""
         index = piece.index or 0
         pieces: list[bytes] = []
-        if piece.name is not None or index not in self._calls:
+        if piece.name is not None or (index not in self._calls and not self.verbatim):
             usual = {"type": "tool_use", "id": piece.id or f"call_{index}", "name": piece.name or "", "input": {}}
             start = merged({**usual, **CALLER}, self._call_fields)
             self._call_fields = None
             pieces = [*self._block(start), self._delta("input_json_delta", "partial_json", "")]
             self._calls[index] = self._index
         if piece.arguments:
-            pieces.append(self._delta("input_json_delta", "partial_json", piece.arguments, self._calls[index]))
+            block = self._calls.get(index, self._index + 1)  # one without a start, if that is what was scripted
+            pieces.append(self._delta("input_json_delta", "partial_json", piece.arguments, block))
         return pieces
 
     def _native(self, data: str) -> list[bytes]:

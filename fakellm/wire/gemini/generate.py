@@ -299,8 +299,9 @@ class _GeminiEncoder(Encoder):
             self._finish = event
             return before
         choice = choice_of(event)
-        parts = self._answers.setdefault(choice, Parts()).of(event)
-        return [*before, *(self._chunk([candidate([part], choice)[0]]) for part in parts)]
+        answer = self._answers.setdefault(choice, Parts())
+        answer.verbatim = self.verbatim
+        return [*before, *(self._chunk([candidate([part], choice)[0]]) for part in answer.of(event))]
 
     def raw(self, text: str) -> Sequence[bytes]:
         """Return bytes of the script's own; they wait where a call does. A usage that comes after them has a chunk."""

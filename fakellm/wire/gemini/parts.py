@@ -10,8 +10,9 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any, cast
 
 from fakellm.script.events import Content, Event, Finish, Native, Reasoning, Refusal, Text, ToolCall, Usage
@@ -35,8 +36,11 @@ def in_line(text: str) -> str:
 class Parts:
     """Turns the events of one answer into parts, JSON texts, as they are complete.
 
-    A call of a function waits for its arguments, a signature for the text that it is sent with.
+    A call of a function waits for its arguments, a signature for the text that it is sent with. `verbatim` is that of
+    an encoder: each piece of a call is a part.
     """
+
+    verbatim = False
 
     def __init__(self) -> None:
         self._call: ToolCall | None = None
@@ -65,6 +69,8 @@ class Parts:
 
     def _piece(self, piece: ToolCall) -> list[str]:
         """Return the call that a piece completes: the one before it, or its own once the arguments are an object."""
+        if self.verbatim:
+            return [_call_part(piece, named=False)]
         if piece.name is None and piece.index == self._sent:
             return [_text_part("", piece.signature)] if piece.signature else []
         before: list[str] = []
@@ -120,25 +126,40 @@ def _signature(signature: str | None) -> str:
     return f',"thoughtSignature": {quote(signature if is_base64 else base64.b64encode(signature.encode()).decode())}'
 
 
-def _call_part(call: ToolCall) -> str:
+def _call_part(call: ToolCall, *, named: bool = True) -> str:
     arguments = call.arguments
     if not is_object(arguments):
         arguments = _DUMP({"arguments": arguments}) if arguments else "{}"
     id = "" if call.id in (None, f"call_{call.index}") else f',"id": {quote(call.id or "")}'  # noqa: A001
-    function = f'{{"name": {quote(call.name or "")},"args": {in_line(arguments)}{id}}}'
+    name = "" if call.name is None and not named else f'"name": {quote(call.name or "")},'
+    function = f'{{{name}"args": {in_line(arguments)}{id}}}'
     return f'{{"functionCall": {function}{_signature(call.signature)}}}'
 
 
 def joined(events: Iterable[Event]) -> list[Event]:
-    """Return the content of an answer, with adjacent pieces of text joined into one."""
+    """Return the content of an answer, with adjacent pieces of text joined into one, and those of a call in a row."""
     runs: list[list[Any]] = []
-    for event in events:
+    for event in _in_a_row(events):
         if isinstance(event, Content):
             if runs and _goes_on(runs[-1][-1], event):
                 runs[-1].append(event)
             else:
                 runs.append([event])
     return [run[0] if len(run) == 1 else replace(run[-1], text="".join(e.text for e in run)) for run in runs]
+
+
+def _in_a_row(events: Iterable[Event]) -> Iterator[Event]:
+    """Yield the events, with the pieces of a call beside each other that a provider that misbehaves sends in turn."""
+    rows: list[list[Event]] = []
+    latest: dict[int | None, int] = {}
+    for event in events:
+        if isinstance(event, ToolCall) and event.name is None and event.index in latest:
+            rows[latest[event.index]].append(event)
+            continue
+        if isinstance(event, ToolCall):
+            latest[event.index] = len(rows)
+        rows.append([event])
+    return chain.from_iterable(rows)
 
 
 def _goes_on(last: Event, event: Event) -> bool:

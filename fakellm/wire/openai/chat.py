@@ -24,15 +24,15 @@ from fakellm.script.events import (
     http_error,
     provider_error,
 )
-from fakellm.script.messages import Message
 from fakellm.script.script import Script
 from fakellm.wire.codec import CREATED, Codec, Decoder, Encoder, Headers, Request, Tally
 from fakellm.wire.objects import dump, get, is_object, merged, objects, quote, text_field
 from fakellm.wire.openai import common as openai
-from fakellm.wire.openai.chat_reader import ChatDecoder
+from fakellm.wire.openai.chat_messages import called_by, is_legacy, logprobs_of, message_of
+from fakellm.wire.openai.chat_messages import choice as answer
+from fakellm.wire.openai.chat_reader import API, ChatDecoder
 from fakellm.wire.openai.profiles import OPENAI, Profile
 
-API = "openai.chat"
 _KNOWN = ("model", "messages", "tools", "functions", "stream")
 _DONE = b"data: [DONE]\n\n"
 
@@ -77,13 +77,14 @@ class ChatCodec(Codec):
     def body(self, script: Script, request: Request, number: int) -> bytes:
         """Return the document of an answer that is not streamed."""
         tally = Tally(request).of(script)
+        tally.called |= {choice_of(event) for event in script if called_by(event)}
         document = {
             "id": f"chatcmpl-fakellm{number:06d}",
             "object": "chat.completion",
             "created": CREATED + number,
             "model": request.model,
             "choices": [
-                _choice(script.choice(choice), choice, tally.finish(choice), request, self.profile)
+                answer(script.choice(choice), choice, tally.finish(choice), request, self.profile)
                 for choice in script.choices
             ],
             "usage": openai.usage_object(tally.usage, counts_reasoning=self.profile.counts_reasoning),
@@ -103,66 +104,6 @@ class ChatCodec(Codec):
     def headers(self, number: int) -> Headers:
         """Return the headers of any answer."""
         return openai.headers(number)
-
-
-def message_of(found: dict[str, Any]) -> Message:
-    """Read a message of a request."""
-    content = found.get("content")
-    parts = content if isinstance(content, list) else [content]
-    texts = (part if isinstance(part, str) else part.get("text") for part in parts if isinstance(part, (str, dict)))
-    calls = []
-    for index, call in enumerate(objects(found, "tool_calls")):
-        function = get(call, call.get("type") or "function", dict)
-        arguments = function.get("arguments") or function.get("input") or ""
-        name = text_field(function, "name") or None
-        calls.append(ToolCall(name, arguments, id=text_field(call, "id") or None, index=index))
-    role = text_field(found, "role")
-    return Message(
-        "system" if role == "developer" else role,
-        "".join(text for text in texts if isinstance(text, str)),
-        tool_calls=tuple(calls),
-        tool_call_id=found.get("tool_call_id"),
-    )
-
-
-def is_legacy(request: Request) -> bool:
-    """Tell whether the request offers `functions`, the older form of tools, which are called by `function_call`."""
-    return isinstance(request.json, Mapping) and "functions" in request.json and "tools" not in request.json
-
-
-def logprobs_of(event: Text, request: Request) -> list[dict[str, Any]] | None:
-    """Return the log probabilities of a piece of text: those scripted, or made up if the request wants some."""
-    top = request.options.get("top_logprobs")
-    wanted = (top if isinstance(top, int) else 0) if request.options.get("logprobs") else None
-    return openai.logprobs_of(event, wanted)
-
-
-def _choice(script: Script, choice: int, finish: Finish, request: Request, profile: Profile) -> dict[str, Any]:
-    """Return an answer of a document."""
-    message: dict[str, Any] = {"role": "assistant", "content": script.text or None, "refusal": script.refusal or None}
-    if script.text == "" and not script.tool_calls and not script.refusal:
-        message["content"] = ""
-    if script.reasoning:
-        message[profile.reasoning] = script.reasoning
-    calls = [
-        {"id": c.id, "type": "function", "function": {"name": c.name, "arguments": c.arguments or "{}"}}
-        for c in script.tool_calls
-    ]
-    reason = finish.reason
-    if calls and is_legacy(request):
-        message["function_call"] = calls[0]["function"]
-        reason = "function_call" if reason == "tool_calls" else reason
-    elif calls:
-        message["tool_calls"] = calls
-    message["annotations"] = []
-    for event in script:
-        if isinstance(event, Native) and event.api == API:
-            message = merged(message, event.data)
-    texts = [event for event in script if isinstance(event, Text)]
-    probabilities = [token for event in texts for token in logprobs_of(event, request) or ()]
-    logprobs = {"content": probabilities, "refusal": None} if probabilities else None
-    document = {"index": choice, "message": message, "logprobs": logprobs, "finish_reason": reason}
-    return merged(document, finish.extra)
 
 
 # What is held back, and until when. With `finish_with_text` the last text, since the finish reason comes on it: any
@@ -253,10 +194,17 @@ class _ChatEncoder(Encoder):
             case ToolCall():
                 return self._tool_call(event)
             case Native(api, data):
-                return [self._delta(choice, cast("str", data).strip()[1:-1])] if api == API else ()
+                return self._native(event, cast("str", data)) if api == API else ()
             case Finish():
                 return self._finish(event)
         return ()
+
+    def _native(self, event: Native, data: str) -> Sequence[bytes]:
+        """Return the fields of a delta as they are, which may call tools."""
+        if by := called_by(event):
+            self._tally.called.add(event.choice)
+            self._legacy = self._legacy or by == "function_call"
+        return [self._delta(event.choice, data.strip()[1:-1])]
 
     def _open(self, choice: int) -> list[bytes]:
         """Return the first delta of an answer."""
@@ -318,6 +266,8 @@ class _ChatEncoder(Encoder):
         return [*before, text.encode()]
 
     def _tool_call(self, piece: ToolCall) -> list[bytes]:
+        if self.verbatim:
+            return self._literal(piece)
         choice, open_call = piece.choice, self._calls.get(piece.choice)
         if self._profile.whole_tool_calls:
             same = open_call is not None and open_call.index == piece.index and piece.name is None
@@ -334,6 +284,15 @@ class _ChatEncoder(Encoder):
             chunks.append(self._delta(choice, self._more_arguments(piece)))
         return chunks
 
+    def _literal(self, piece: ToolCall) -> list[bytes]:
+        """Return a piece in an order that no API has, with nothing that would put it right."""
+        if piece.name is None:
+            return [self._delta(piece.choice, self._more_arguments(piece, id=piece.id))]
+        if self._profile.whole_tool_calls:
+            return [self._delta(piece.choice, self._call_fields(piece, piece.arguments))]
+        head = self._delta(piece.choice, self._call_fields(piece, ""))
+        return [head, self._delta(piece.choice, self._more_arguments(piece))] if piece.arguments else [head]
+
     def _call_fields(self, call: ToolCall, arguments: str) -> str:
         function = f'{{"name":{quote(call.name or "")},"arguments":{quote(arguments)}}}'
         if self._legacy:
@@ -342,12 +301,13 @@ class _ChatEncoder(Encoder):
         kind = '"type":"function",' if self._profile.tool_type else ""
         return f'"tool_calls":[{{{index}"id":{quote(call.id or "")},{kind}"function":{function}}}]'
 
-    def _more_arguments(self, piece: ToolCall) -> str:
+    def _more_arguments(self, piece: ToolCall, *, id: str | None = None) -> str:
         arguments = quote(piece.arguments)
         if self._legacy:
             return f'"function_call":{{"arguments":{arguments}}}'
         index = f'"index":{piece.index or 0},' if self._profile.tool_index else ""
-        return f'"tool_calls":[{{{index}"function":{{"arguments":{arguments}}}}}]'
+        name = "" if id is None else f'"id":{quote(id)},'
+        return f'"tool_calls":[{{{index}{name}"function":{{"arguments":{arguments}}}}}]'
 
     def _close_call(self, choice: int) -> list[bytes]:
         """Return what completes the tool call that is open: no arguments at all are an empty object."""

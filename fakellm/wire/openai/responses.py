@@ -266,6 +266,7 @@ class _ResponsesEncoder(Encoder):
             part = self._output.part
             if part is not None and part.name == "output_text":
                 return (self._text(event.text, part),)
+        self._output.verbatim = self.verbatim
         return [self._sse(fields) for fields in self._answer.event(event)]
 
     def _text(self, text: str, part: Part) -> bytes:

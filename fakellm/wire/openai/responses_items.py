@@ -163,6 +163,8 @@ class Output:
         self._item: dict[str, Any] = {}
         self._arguments: list[str] = []
         self._call: int | None = None
+        self._begun: dict[int | None, tuple[Fields, dict[str, Any]]] = {}
+        self.verbatim = False
         self._next_item: dict[str, Any] = {}
         self._next_part = ""
 
@@ -269,21 +271,37 @@ class Output:
     def _tool_call(self, piece: ToolCall) -> list[Fields]:
         events: list[Fields] = []
         if self._item.get("type") != "function_call" or piece.name is not None or piece.index != self._call:
+            if piece.name is None and (piece.index in self._begun or self.verbatim):
+                return self._late_arguments(piece)
             id = piece.id or f"call_{piece.index or 0}"  # noqa: A001
             events += self._open("function_call", arguments="", call_id=id, name=piece.name or "")
             self._call, self._arguments = piece.index, []
+            self._begun[piece.index] = {"item_id": self._item["id"], "output_index": len(self.items)}, self._item
         if piece.arguments:
             self._arguments.append(piece.arguments)
             place = {"item_id": self._item["id"], "output_index": len(self.items)}
             events.append({"type": "response.function_call_arguments.delta", **place, "delta": piece.arguments})
         return events
 
+    def _late_arguments(self, piece: ToolCall) -> list[Fields]:
+        """Return more arguments of a call that is not open, as of a provider that misbehaves, or that never began."""
+        index = len(self.items) + bool(self._item)
+        never = {"item_id": f"fc_fakellm{self._number:06d}{index:03d}", "output_index": index}
+        place, item = self._begun.get(piece.index, (never, {}))
+        if item and item is not self._item:
+            said = "" if item["arguments"] == "{}" and not self.verbatim else item["arguments"]
+            item["arguments"] = said + piece.arguments
+        return [{"type": "response.function_call_arguments.delta", **place, "delta": piece.arguments}]
+
     def _close_arguments(self, call: dict[str, Any]) -> list[Fields]:
         """Return the end of a call's arguments; no arguments at all are an empty object."""
         place = {"item_id": call["id"], "output_index": len(self.items)}
         kind = "response.function_call_arguments"
-        events: list[Fields] = [] if self._arguments else [{"type": f"{kind}.delta", **place, "delta": "{}"}]
-        call["arguments"] = "".join(self._arguments) or "{}"
+        usual = "" if self.verbatim else "{}"
+        events: list[Fields] = [] if self._arguments or self.verbatim else [
+            {"type": f"{kind}.delta", **place, "delta": usual}
+        ]  # fmt: skip
+        call["arguments"] = "".join(self._arguments) or usual
         return [*events, {"type": f"{kind}.done", **place, "name": call["name"], "arguments": call["arguments"]}]
 
     # -- what only this API has -------------------------------------------------------------------

@@ -286,6 +286,77 @@ def test_what_only_this_api_has_stands_in_the_delta():
     assert json.loads(CODEC.decode(encoded(script)).chunks[1].data) == json.loads(script[1].data)
 
 
+def native(**fields):
+    return Native("openai.chat", fields)
+
+
+def call(index, **function):
+    more = {"id": f"c{index}", "type": "function"} if "name" in function else {}
+    return {"index": index, **more, "function": function}
+
+
+@each(
+    ("script", "message", "reason"),
+    [
+        (  # calls in pieces, which end the answer as others do
+            Script(
+                native(tool_calls=[call(0, name="a", arguments="")]),
+                native(tool_calls=[call(0, arguments='{"x"'), call(1, name="b", arguments="{}")]),
+                native(tool_calls=[call(0, arguments=":1}")]),
+            ),
+            {
+                "content": None,
+                "tool_calls": [
+                    {"id": "c0", "type": "function", "function": {"name": "a", "arguments": '{"x":1}'}},
+                    {"id": "c1", "type": "function", "function": {"name": "b", "arguments": "{}"}},
+                ],
+            },
+            "tool_calls",
+        ),
+        (  # beside a call that was scripted as such; a name and an id that are repeated are the same
+            Script(
+                ToolCall("a", '{"x":1}', id="c0"),
+                native(tool_calls=[call(1, name="b", arguments="{")]),
+                native(tool_calls=[call(1, name="b", arguments="}")]),
+            ),
+            {
+                "tool_calls": [
+                    {"id": "c0", "type": "function", "function": {"name": "a", "arguments": '{"x":1}'}},
+                    {"id": "c1", "type": "function", "function": {"name": "b", "arguments": "{}"}},
+                ]
+            },
+            "tool_calls",
+        ),
+        (
+            Script(native(function_call={"name": "f", "arguments": "{"}), native(function_call={"arguments": "}"})),
+            {"content": None, "function_call": {"name": "f", "arguments": "{}"}},
+            "function_call",
+        ),
+        (
+            Script("a", native(content="b"), "c", native(reasoning_details="d"), native(reasoning_details="e")),
+            {"content": "abc", "reasoning_details": "de"},
+            "stop",
+        ),
+        (  # lists grow, by the index where there is one
+            Script(native(annotations=[{"n": 1}], parts=[{"index": 0, "text": "a"}]), native(annotations=[{"n": 2}]),
+                   native(parts=[{"index": 0, "text": "b"}, {"index": 1, "text": "c"}])),
+            {"annotations": [{"n": 1}, {"n": 2}], "parts": [{"index": 0, "text": "ab"}, {"index": 1, "text": "c"}]},
+            "stop",
+        ),
+        (Script("a", native(audio={"id": "1", "data": "x"}), native(audio={"id": "1", "data": "y"}), native(refusal=None)),
+         {"content": "a", "audio": {"id": "1", "data": "xy"}}, "stop"),
+        (Script(native(role="assistant"), native(role="assistant", content=[{"type": "text", "text": "a"}])),
+         {"role": "assistant", "content": [{"type": "text", "text": "a"}]}, "stop"),
+    ],
+)  # fmt: skip
+def test_native_deltas_add_up_in_a_document(script, message, reason):
+    (choice,) = json.loads(CODEC.body(script, request(), 1))["choices"]
+    reasons = [chunk["choices"][0]["finish_reason"] for chunk in chunks_of(encoded(script)) if chunk["choices"]]
+
+    assert {name: choice["message"].get(name) for name in message} == message
+    assert choice["finish_reason"] == reasons[-1] == reason
+
+
 def test_what_stands_beside_a_finish_reason_comes_back():
     script = Script("a", Finish("stop", extra={"content_filter_results": {"hate": {"filtered": False}}}))
     (found,) = [c["choices"][0] for c in chunks_of(encoded(script)) if c["choices"][0]["finish_reason"]]
