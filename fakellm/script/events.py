@@ -250,17 +250,20 @@ class Finish(Event):
 
     `extra` is JSON text, or a mapping that is written as JSON: what the provider says beside its reason
     (Anthropic's `stop_sequence`, Gemini's `groundingMetadata`); a codec merges it over the object with the reason.
+    `beside` is the same for the chunk or document around that: what it says beside its answers (`citations`).
     """
 
     type: ClassVar[str] = "finish"
     reason: str = "stop"
     choice: int = 0
     extra: JSON | None = None
+    beside: JSON | None = None
 
     def __post_init__(self) -> None:
         require_text(self.reason, self, "reason")
         require_count(self.choice, self, "choice")
         set_json(self, "extra", dict)
+        set_json(self, "beside", dict)
         if not self.reason:
             msg = "Finish.reason is empty; leave the event out for an answer without a finish reason"
             raise ScriptError(msg)

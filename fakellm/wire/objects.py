@@ -104,7 +104,7 @@ def counted(mapping: Mapping[str, Any], name: str) -> int:
 
 def merged(document: dict[str, Any], extra: object) -> dict[str, Any]:
     """Return the object with the fields of JSON text over it, as RFC 7396 merges them: deeply, and null removes."""
-    return cast("dict[str, Any]", _over(document, json.loads(cast("str", extra)))) if extra else document
+    return cast("dict[str, Any]", _over(document, json.loads(cast("str | bytes", extra)))) if extra else document
 
 
 def _over(below: Any, above: Any) -> Any:

@@ -334,7 +334,8 @@ class _MessagesEncoder(Encoder):
         usage = {key: value for key, value in usage_object(self._tally.usage).items() if key not in _START_ONLY}
         usage["output_tokens"] = max(self._tally.usage.output_tokens, self._least_output)
         document = {"type": "message_delta", "delta": merged(reason, finish.extra), "usage": usage}
-        return [b"event: message_delta\ndata: " + dump(merged(document, self._end_fields)) + b"\n\n"]
+        document = merged(merged(document, self._end_fields), finish.beside)
+        return [b"event: message_delta\ndata: " + dump(document) + b"\n\n"]
 
     def end(self) -> Sequence[bytes]:
         """Return the end of the block that is open, the `message_delta` if it is missing, and the `message_stop`."""

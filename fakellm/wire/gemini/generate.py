@@ -114,7 +114,7 @@ class GeminiCodec(Codec):
         count = _Count(request, None)
         for event in script:
             count.note(event)
-        candidates, feedback = [], None
+        candidates, feedback, beside = [], None, []
         for choice in script.choices:
             parts = Parts()
             said = [part for event in joined(script.choice(choice)) for part in parts.of(event)]
@@ -122,7 +122,9 @@ class GeminiCodec(Codec):
             text, blocked = candidate([*said, *parts.close()], choice, finish)
             candidates.append(text)
             feedback = feedback or blocked
-        return response(candidates, count.whole(), _tail(request, number), feedback).encode("utf-8", "replace")
+            beside.append(finish.beside)
+        text = response(candidates, count.whole(), _tail(request, number), feedback, beside)
+        return text.encode("utf-8", "replace")
 
     def error(self, fault: http_error, number: int) -> tuple[Headers, bytes]:  # noqa: ARG002 - no ids in errors
         """Return an HTTP error. A retry delay is a header and, as on Google, a detail of the error."""
@@ -330,11 +332,13 @@ class _GeminiEncoder(Encoder):
         parts = self._answers.pop(finish.choice, Parts()).close()
         before = [self._chunk([candidate([part], finish.choice)[0]]) for part in parts[:-1]]
         text, feedback = candidate(parts[-1:], finish.choice, finish)
-        return [*before, self._chunk([text], self._count.whole() if last else None, feedback)]
+        return [*before, self._chunk([text], self._count.whole() if last else None, feedback, finish.beside)]
 
-    def _chunk(self, candidates: Sequence[str], usage: Usage | None = None, feedback: Any = None) -> bytes:
+    def _chunk(
+        self, candidates: Sequence[str], usage: Usage | None = None, feedback: Any = None, beside: object = None
+    ) -> bytes:
         self._said = usage or self._count.so_far()
-        return self._framed(response(candidates, self._said, self._tail, feedback))
+        return self._framed(response(candidates, self._said, self._tail, feedback, [beside]))
 
     def _framed(self, text: str) -> bytes:
         if not self._is_array:

@@ -186,8 +186,13 @@ def candidate(parts: Sequence[str], choice: int, finish: Finish | None = None) -
     return _DUMP(found), blocked
 
 
-def response(candidates: Sequence[str], usage: Usage, tail: str, feedback: Any = None) -> str:
-    """Return a chunk, or a document."""
+def response(
+    candidates: Sequence[str], usage: Usage, tail: str, feedback: Any = None, beside: Sequence[object] = ()
+) -> str:
+    """Return a chunk, or a document, with fields `beside` the candidates that finish reasons have."""
     said = f'"candidates": [{",".join(candidates)}],' if candidates and feedback is None else ""
     blocked = "" if feedback is None else f'"promptFeedback": {_DUMP(feedback)},'
-    return escaped(f'{{{said}{blocked}"usageMetadata": {_DUMP(usage_object(usage))},{tail}')
+    text = f'{{{said}{blocked}"usageMetadata": {_DUMP(usage_object(usage))},{tail}'
+    for extra in filter(None, beside):
+        text = _DUMP(merged(json.loads(text), extra))
+    return escaped(text)

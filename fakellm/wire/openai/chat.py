@@ -35,6 +35,8 @@ from fakellm.wire.openai.profiles import OPENAI, Profile
 
 _KNOWN = ("model", "messages", "tools", "functions", "stream")
 _DONE = b"data: [DONE]\n\n"
+_FILTERS: dict[str, Any] = {"prompt_filter_results": [{"prompt_index": 0, "content_filter_results": {}}]}
+"""What Azure says of the prompt, in a first chunk of its own, and in each document."""
 
 
 class ChatCodec(Codec):
@@ -91,6 +93,10 @@ class ChatCodec(Codec):
             "service_tier": "default",
             "system_fingerprint": openai.FINGERPRINT,
         }
+        if self.profile.prelude:
+            document |= _FILTERS
+        for choice in script.choices:
+            document = merged(document, openai.said_with(tally.finish(choice), self.profile.beside)[1])
         return dump(document)
 
     def error(self, fault: http_error, number: int) -> tuple[Headers, bytes]:
@@ -157,8 +163,7 @@ class _ChatEncoder(Encoder):
         """Return a comment and a chunk without choices, where the profile has them."""
         first = [self._profile.comment.encode()] if self._profile.comment else []
         if self._profile.prelude:
-            filters = '"prompt_filter_results":[{"prompt_index":0,"content_filter_results":{}}]'
-            first.append(f"{self._head_of(0, id='')}],{filters}}}\n\n".encode())
+            first.append(f"{self._head_of(0, id='')}],{dump(_FILTERS).decode()[1:]}\n\n".encode())
         return first
 
     def event(self, event: Event) -> Sequence[bytes]:
@@ -325,13 +330,14 @@ class _ChatEncoder(Encoder):
         held, self._held = self._held, None
         reason = "function_call" if self._legacy and finish.reason == "tool_calls" else finish.reason
         fields = f'"content":{quote(held[1])}' if held else ""
-        if finish.extra is None and self._profile.usage != "finish":
+        extra, top = openai.said_with(finish, self._profile.beside)
+        if extra is None and top is None and self._profile.usage != "finish":
             return [self._delta(finish.choice, fields, logprobs=held[2] if held else "null", finish=reason)]
         role = {"role": "assistant", "content": ""} if self._profile.role_on_every_delta else {}
         choice = {"index": finish.choice, "delta": {**role, **json.loads(f"{{{fields}}}")}, "logprobs": None}
-        document = merged({**choice, "finish_reason": reason}, finish.extra)
+        document = merged({**choice, "finish_reason": reason}, extra)
         usage = self._usage() if self._profile.usage == "finish" else None
-        chunks = [self._chunk(dump(document).decode(), usage)]
+        chunks = [openai.with_fields(self._chunk(dump(document).decode(), usage), top)]
         if self._profile.after_finish:
             chunks.append(self._delta(finish.choice, '"role":"assistant","content":""'))
         return chunks

@@ -93,7 +93,7 @@ def choice(script: Script, number: int, finish: Finish, request: Request, profil
     probabilities = [token for event in texts for token in logprobs_of(event, request) or ()]
     logprobs = {"content": probabilities, "refusal": None} if probabilities else None
     document = {"index": number, "message": message, "logprobs": logprobs, "finish_reason": reason}
-    return merged(document, finish.extra)
+    return merged(document, openai.said_with(finish, profile.beside)[0])
 
 
 def _content(script: Script) -> Any:

@@ -7,9 +7,10 @@ recorded errors.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any, cast
 
-from fakellm.script.events import Text, Usage, http_error, provider_error
+from fakellm.script.events import Finish, Text, Usage, http_error, provider_error
 from fakellm.wire.codec import Headers
 from fakellm.wire.objects import beyond, counted, dump, get, merged, sound
 
@@ -52,6 +53,24 @@ def error(fault: http_error, number: int) -> tuple[Headers, bytes]:
 def decimal(seconds: float) -> str:
     """Return seconds as a header has them: digits, with a fraction only where there is one."""
     return f"{seconds:f}".rstrip("0").rstrip(".")
+
+
+def said_with(finish: Finish, around: Sequence[str] = ()) -> tuple[bytes | None, bytes | None]:
+    """Return what a finish reason says beside itself, and beside the choices, each as JSON or None.
+
+    `around` are fields that the service has beside the choices only, so that they may be given as `extra` too.
+    """
+    extra = json.loads(cast("str", finish.extra)) if finish.extra else {}
+    top = {name: extra.pop(name) for name in around if name in extra}
+    top |= json.loads(cast("str", finish.beside)) if finish.beside else {}
+    return dump(extra) if extra else None, dump(top) if top else None
+
+
+def with_fields(chunk: bytes, top: bytes | None) -> bytes:
+    """Return a chunk with fields beside its choices."""
+    if top is None:
+        return chunk
+    return b"data: " + dump(merged(json.loads(chunk.removeprefix(b"data: ")), top)) + b"\n\n"
 
 
 def stream_error(fault: provider_error, *, named: bool = False) -> bytes:

@@ -58,7 +58,10 @@ class CompletionsCodec(Codec):
         tally = Tally(request).of(script)
         choices = [_choice(script.choice(choice), choice, tally.finish(choice), request) for choice in script.choices]
         usage = openai.usage_object(tally.usage)
-        return dump({**_head(number), "choices": choices, "model": request.model, "usage": usage})
+        document = {**_head(number), "choices": choices, "model": request.model, "usage": usage}
+        for choice in script.choices:
+            document = merged(document, tally.finish(choice).beside)
+        return dump(document)
 
     def error(self, fault: http_error, number: int) -> tuple[Headers, bytes]:
         """Return an HTTP error."""
@@ -207,7 +210,8 @@ class _CompletionsEncoder(Encoder):
 
     def _finish(self, finish: Finish) -> bytes:
         choice = {"text": "", "index": finish.choice, "logprobs": None, "finish_reason": _reason(finish)}
-        return self._chunk(dump(merged(choice, finish.extra)).decode())
+        chunk = self._chunk(dump(merged(choice, finish.extra)).decode())
+        return openai.with_fields(chunk, openai.said_with(finish)[1])
 
     def _chunk(self, choices: str, usage: str = "null") -> bytes:
         counts = f',"usage":{usage}' if self._asked else ""

@@ -1,7 +1,7 @@
 """Habits of the services that speak OpenAI's chat API in ways of their own.
 
-Each habit was counted in recordings of such services. An app that reads OpenAI's streams meets these in production, so
-`FakeProvider("openai", profile="openrouter")` imitates them.
+Each habit was counted in recordings of such services; `beside` is from their documentation. An app that reads OpenAI's
+streams meets these in production, so `FakeProvider("openai", profile="openrouter")` imitates them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ class Profile:
     finish reason comes on the last chunk with text. `unfinished`: what stands for no finish reason yet: null, an
     empty text, or nothing. `after_finish`: an empty delta follows the finish chunk. `reasoning`: the field that
     reasoning comes in. `id_varies`, `created_drifts`: from chunk to chunk. `counts_reasoning`: the total counts
-    reasoning tokens beside the output, not in it.
+    reasoning tokens beside the output, not in it. `beside`: fields that the service has beside the choices, in its last
+    chunk and in documents, where a `Finish.extra` has them.
     """
 
     name: str = "openai"
@@ -39,6 +40,7 @@ class Profile:
     id_varies: bool = False
     created_drifts: bool = False
     counts_reasoning: bool = False
+    beside: tuple[str, ...] = ()
 
     @property
     def is_plain(self) -> bool:
@@ -54,24 +56,31 @@ PROFILES: dict[str, Profile] = {
     for profile in (
         OPENAI,
         Profile("avian", id_varies=True, usage="finish"),
-        Profile("azure", prelude=True, created_drifts=True),
+        Profile("azure", prelude=True, created_drifts=True, beside=("prompt_filter_results",)),
         Profile("cerebras", done=False, usage="finish"),
         Profile("deepseek", usage="finish"),
-        Profile("github-models", prelude=True),
+        Profile("github-models", prelude=True, beside=("prompt_filter_results",)),
         Profile("gpustack", done=False, tool_index=False),
-        Profile("groq", usage="finish", whole_tool_calls=True, reasoning="reasoning"),
+        Profile("groq", usage="finish", whole_tool_calls=True, reasoning="reasoning", beside=("x_groq",)),
         Profile("huggingface", done=False, whole_tool_calls=True),
         Profile("mistral", usage="finish", whole_tool_calls=True, tool_type=False, finish_with_text=True),
         Profile("ollama", role_on_every_delta=True, whole_tool_calls=True, created_drifts=True, reasoning="reasoning"),
         Profile(
             "openrouter", comment=": OPENROUTER PROCESSING\n\n", role_on_every_delta=True, after_finish=True,
-            usage="finish", reasoning="reasoning",
+            usage="finish", reasoning="reasoning", beside=("provider",),
         ),
-        Profile("perplexity", done=False, usage="every"),
         Profile(
-            "xai", unfinished="", whole_tool_calls=True, created_drifts=True, usage="finish", counts_reasoning=True
+            "perplexity", done=False, usage="every",
+            beside=("citations", "search_results", "images", "related_questions", "videos"),
         ),
-        Profile("zai", role_on_every_delta=True, unfinished="", usage="finish", whole_tool_calls=True),
+        Profile(
+            "xai", unfinished="", whole_tool_calls=True, created_drifts=True, usage="finish", counts_reasoning=True,
+            beside=("citations",),
+        ),
+        Profile(
+            "zai", role_on_every_delta=True, unfinished="", usage="finish", whole_tool_calls=True,
+            beside=("request_id", "web_search"),
+        ),
     )
 }  # fmt: skip
 """The profiles by name."""

@@ -199,7 +199,7 @@ class _Answer:
             response = self.response("incomplete", **fields, incomplete_details={"reason": INCOMPLETE[finish.reason]})
         else:
             response = self.response("completed", **fields, completed_at=CREATED + self._number)
-        return self._with_our_ids(merged(response, finish.extra))
+        return self._with_our_ids(merged(merged(response, finish.extra), finish.beside))
 
     def _with_our_ids(self, response: dict[str, Any]) -> dict[str, Any]:
         """Return a response, in whose output, if it was scripted, the items that the stream has are called the same."""
