@@ -121,7 +121,10 @@ class Answering:
             status = next((s for word, s in _STATUS_OF.items() if word in fault.kind), 500)
             error = http_error(status, fault.message, kind=fault.kind, code=fault.code)
             return error_exchange(self._call, self._codec, error, silence, self._route.headers)
-        script = legal_or_not(event for event in events if not isinstance(event, (Pause, Fault)))
+        said = [event for event in events if not isinstance(event, (Pause, Fault))]
+        content = self._route.content
+        is_lenient = fault is not None or (isinstance(content, Script) and content.allow_illegal)
+        script = Script(*said, allow_illegal=True) if is_lenient else legal_or_not(said)
         body = self._codec.body(script, self._request, self._call.number)
         headers = with_headers([*whole_headers(body), *self._codec.headers(self._call.number)], self._route.headers)
         if fault is None:

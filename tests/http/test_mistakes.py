@@ -51,8 +51,8 @@ def _openai_now(is_streamed):
     return list(answer) if is_streamed else answer
 
 
-def _anthropic_now(is_streamed):
-    client = anthropic.Anthropic(api_key="none", max_retries=1)
+def _anthropic_now(is_streamed, max_retries=1):
+    client = anthropic.Anthropic(api_key="none", max_retries=max_retries)
     answer = client.messages.create(model="m", max_tokens=9, messages=HI, tools=TOOLS, stream=is_streamed)
     return list(answer) if is_streamed else answer
 
@@ -159,6 +159,23 @@ def test_arguments_that_were_cut_off_are_an_incomplete_block():
     with intercept(FakeProvider("anthropic").reply(ToolCall("search", '{"keywords": "Da'), Finish("length"))):
         message = app("anthropic", asynchronous=False, is_streamed=False)
     assert (message.stop_reason, message.content[0].name, message.content[0].input) == ("max_tokens", "search", {})
+
+
+def test_a_document_that_breaks_or_is_illegal_may_have_incomplete_arguments():
+    """So a sweep of faults over an app that does not stream meets the faults, and no mistake."""
+
+    @every_fault(Script(ToolCall("f", '{"a"'), ToolCall(None, ": 1}"), Finish("tool_calls")))
+    def swept(faulty, provider):
+        provider.otherwise(faulty)
+        with intercept(provider):
+            try:
+                found = _anthropic_now(is_streamed=False, max_retries=0).content[-1].input
+            except (anthropic.APIError, ValueError):
+                return
+        assert found == {"a": 1}
+
+    swept(provider=(provider := FakeProvider("anthropic")))
+    provider.verify()
 
 
 class Own(Exception):

@@ -96,7 +96,7 @@ class MessagesCodec(Codec):
         for event in script:
             if isinstance(event, (Content, Usage, Finish)):
                 pieces += encoder.event(event)
-        return dump(_added_up([*pieces, *encoder.end()]))
+        return dump(_added_up([*pieces, *encoder.end()], is_cut=script.allow_illegal))
 
     def error(self, fault: http_error, number: int) -> tuple[Headers, bytes]:
         """Return an HTTP error."""
@@ -347,8 +347,8 @@ class _MessagesEncoder(Encoder):
         return [*self.flush(), data if fault.named is False else b"event: error\n" + data]
 
 
-def _added_up(pieces: Iterable[bytes]) -> dict[str, Any]:
-    """Return the message that the server-sent events of a stream add up to."""
+def _added_up(pieces: Iterable[bytes], *, is_cut: bool) -> dict[str, Any]:
+    """Return the message that the server-sent events of a stream add up to, which may have been cut short."""
     message: dict[str, Any] = {}
     for piece in pieces:
         event = json.loads(piece.partition(b"\ndata: ")[2])
@@ -362,9 +362,10 @@ def _added_up(pieces: Iterable[bytes]) -> dict[str, Any]:
             case "message_delta":
                 usage = {**message["usage"], **event.pop("usage")}
                 message |= {**event.pop("delta"), **event, "usage": usage}
+    is_cut = is_cut or message["stop_reason"] == REASONS["length"]
     for block in message["content"]:
         if isinstance(block.get("input"), str):
-            block["input"] = _input(block, is_cut=message["stop_reason"] == REASONS["length"])
+            block["input"] = _input(block, is_cut=is_cut)
     return message
 
 
@@ -381,7 +382,7 @@ def _add(block: dict[str, Any], delta: dict[str, Any]) -> None:
 
 
 def _input(block: dict[str, Any], *, is_cut: bool) -> dict[str, Any]:
-    """Return the input of a tool's block; of an answer that was cut short at its limit, it may be incomplete."""
+    """Return the input of a tool's block; where the answer was cut short it may be incomplete, and is empty then."""
     what = f"the arguments of {block.get('name')}"
     try:
         value = parse(block["input"], what) if block["input"] else {}
