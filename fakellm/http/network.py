@@ -91,11 +91,11 @@ class Guard:
             *others, last = missing
             fixtures = f"{', '.join(others)} or {last}" if others else last
             return f"answer it: add the fixture {fixtures} to the test, or a mock of yours"
-        name = next((name for name in knowing if name in there), there[0])
-        return (
-            f"answer it: fake_{name}.hosts = [{host!r}], with .document(...) for an endpoint that it does not know, or "
-            "a mock of yours"
-        )
+        if knowing:
+            return f"answer it: fake_{knowing[0]}.hosts = [{host!r}], or a mock of yours"
+        if path and is_provider(_plain(host)):
+            return f"answer it: fake_{there[0]}.document({method!r}, {path!r}, {{...}}), or a mock of yours"
+        return "answer it: a mock of yours"
 
     def watch(self, request: Any, *, is_async: bool) -> None:
         """Let a request of httpx or httpx2 be answered by other mocks, but not leave this machine."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy, deepcopy
@@ -54,7 +55,8 @@ def _alone(parts: tuple[Any, ...], what: str) -> None:
     if len(parts) > 1:
         msg = (
             f"{what} is a reply by itself and cannot be mixed with {len(parts) - 1} other parts; "
-            "to fail after some chunks use a fault such as disconnect(), or a generator function that raises"
+            "to fail after some chunks use a fault such as disconnect(), or a generator function that raises "
+            "ConnectionError"
         )
         raise TypeError(msg)
 
@@ -144,10 +146,16 @@ class Reply:
         if isinstance(self.matcher, re.Pattern):
             return self.matcher.search(text) is not None
         try:
-            return bool(self.matcher(asked))
+            found = self.matcher(asked)
+            fits = bool(found)
         except Exception as error:
             error.add_note(f"This was raised by the predicate of: {self}")
             raise
+        if inspect.iscoroutine(found):
+            found.close()
+            msg = f"a predicate returns whether the input matches, and not a coroutine, which would always fit: {self}"
+            raise TypeError(msg)
+        return fits
 
     def conditions(self) -> list[str]:
         """Word which calls this is for."""

@@ -99,7 +99,7 @@ class Native(Content):
 
     `api` is the codec's name. For `anthropic.messages` the data is a content block, or a delta of the block
     that is open; for `openai.responses` an output item or an event of the stream; for `gemini` a part; for
-    `openai.chat` the fields of a delta. A mapping given for the data is written as JSON.
+    `openai.chat` the fields of a delta, which add up. A mapping given for the data is written as JSON.
     """
 
     type: ClassVar[str] = "native"
@@ -117,8 +117,8 @@ class Native(Content):
 class Raw(Event):
     r"""Text of the provider's stream as it is, between two of its events: a comment, broken JSON, anything.
 
-    Nobody but a client of a fake provider sees it, and no codec looks into it. It ends with its own blank
-    line, if it is to have one: `Raw(": keep-alive\n\n")`.
+    It comes after all that was said before it. Nobody but a client of a fake provider sees it, no codec looks into it,
+    and it ends with its own blank line, if it is to have one: `Raw(": keep-alive\n\n")`.
     """
 
     type: ClassVar[str] = "raw"

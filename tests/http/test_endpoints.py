@@ -345,13 +345,13 @@ def test_claude_in_foundry():
         (
             ["openai"],
             "https://bedrock-runtime.us-east-1.amazonaws.com/model/m/invoke",
-            ".document(...)",
+            ".document('POST', '/model/m/invoke',",
             "add the fixture",
         ),
         (
             ["openai", "gemini"],
             "https://api.cohere.com/v2/chat",
-            "fake_openai.hosts = ['api.cohere.com']",
+            "fake_openai.document('POST', '/v2/chat', {...})",
             "add the fixture",
         ),
         (

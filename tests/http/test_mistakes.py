@@ -113,6 +113,7 @@ WRONG = {
     "otherwise": (lambda fake: fake.otherwise(asserts), "asserted in the reply", "assert request.model =="),
     "when": (lambda fake: fake.when("hi", fails_late), "KeyError: 'left out'", 'yield {}["left out"]'),
     "predicate": (lambda fake: fake.when(misspelt, "ok").otherwise("ok"), "predicate of: when", "return request.jsn"),
+    "coroutine predicate": (lambda fake: fake.when(lambda r: later(r), "ok"), "and not a coroutine", "when <lambda>"),
     "exhausted": (lambda fake: fake.reply(exhausted), "StopIteration", "return next(iter(()))"),
     "nothing": (lambda fake: fake.reply(returns_nothing), "did it forget to return?", "reply: returns_nothing"),
     "file": (lambda fake: fake.reply(lambda _: Path("no.json").read_text()), "FileNotFoundError", "Path("),
