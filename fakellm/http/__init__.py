@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from fakellm.http.interception import playing as playing
     from fakellm.http.keys import dummy_keys as dummy_keys
     from fakellm.http.network import Guard as Guard
-    from fakellm.http.transports import mount as mount
+    from fakellm.http.router import mount as mount
     from fakellm.http.transports import transport as transport
 
 __getattr__, __dir__, __all__ = lazily(
@@ -24,6 +24,7 @@ __getattr__, __dir__, __all__ = lazily(
         "interception": ("Interception", "intercept", "playing"),
         "keys": ("dummy_keys",),
         "network": ("Guard",),
-        "transports": ("mount", "transport"),
+        "router": ("mount",),
+        "transports": ("transport",),
     },
 )

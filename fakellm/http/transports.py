@@ -8,11 +8,9 @@ clients that the app makes by itself see `fakellm.http.interception`.
 from __future__ import annotations
 
 import math
-import re
 from functools import cache
 from types import ModuleType
 from typing import Any, Self
-from urllib.parse import urlsplit
 
 from fakellm.clock.clock import Clock, VirtualClock
 from fakellm.http.player import Player, error_of
@@ -59,33 +57,6 @@ def transport(provider: FakeProvider, module: ModuleType) -> Any:
     connect and read timeouts fall too, and a connection that fails raises the library's own exception.
     """
     return _transport_class(module)(provider)
-
-
-def mount(provider: FakeProvider, router: Any, module: ModuleType, **patterns: Any) -> Any:
-    """Let the provider answer on a respx router, beside the routes that are there; return its route.
-
-    `module` is the library whose requests the router sees: `httpx`, or `httpx2` for the router of pytest-httpx2 and
-    others that stand before httpx2. `patterns` are respx's own; by default the provider's hosts. Endpoints that it does
-    not know are left to routes that match them. Silence before the headers blocks, on clocks that really wait.
-    """
-    import httpx  # respx makes its responses of it, whichever library asks
-
-    def side_effect(request: Any) -> Any:
-        if not provider.knows(request.method, str(request.url)):
-            others = [other for other in router.routes if other is not route and other.pattern is not None]
-            if any(other.pattern.match(request) for other in others):
-                return None  # respx takes it for no match, and goes on to those
-        exchange = provider.handle(request.method, str(request.url), request.headers, request.read())
-        return Player(module, exchange, provider.clock, request, responses=httpx).open()
-
-    own = "|".join(
-        [
-            provider.service.hosts.pattern,
-            *(f"^{re.escape(urlsplit(f'//{host}').hostname or '')}$" for host in provider.hosts),
-        ]
-    )
-    route = router.route(**(patterns or {"host__regex": own})).mock(side_effect=side_effect)
-    return route
 
 
 def answer(provider: FakeProvider, module: ModuleType, request: Any, reading: Reading) -> Any:
@@ -136,9 +107,10 @@ def play(
     request: Any,
     reading: Reading,
     connection: Connection | None = None,
+    responses: ModuleType | None = None,
 ) -> Player:
-    """Return what plays an exchange for a request; `open` or `aopen` it for the response."""
-    player = Player(module, exchange, clock, request)
+    """Return what plays an exchange for a request; `open` or `aopen` it for the response, one of `responses`."""
+    player = Player(module, exchange, clock, request, responses=responses)
     player.use(reading, connection)
     return player
 

@@ -178,8 +178,8 @@ def _as_it_is(error: BaseException) -> BaseException:
 class Exchange:
     """The answer to one request: status, headers, and a body in timed pieces.
 
-    `version` is that of HTTP, `reason` the phrase beside the status; None is the usual one. `told` returns what is raised
-    for an exception that ends the body: itself, or what says that it is a mistake.
+    `version` is that of HTTP, `reason` the phrase beside the status; None is the usual one. `told` returns what is
+    raised for an exception that ends the body: itself, or what says that it is a mistake.
     """
 
     told: Callable[[BaseException], BaseException] = staticmethod(_as_it_is)

@@ -15,7 +15,7 @@ from respx.mocks import HTTPCoreMocker
 from fakellm import FakeProvider, Pause, Script, disconnect, stall
 from fakellm.errors import UnexpectedRequestError
 from fakellm.http.interception import intercept
-from fakellm.http.transports import mount
+from fakellm.http.router import mount
 
 CHAT = "https://api.openai.com/v1/chat/completions"
 ASK = {"model": "m", "messages": [{"role": "user", "content": "?"}]}

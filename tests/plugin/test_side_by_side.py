@@ -238,7 +238,7 @@ def test_a_provider_is_mounted_on_the_router_of_pytest_httpx2(run):
         """
         import asyncio, httpx2
         from fakellm import FakeProvider
-        from fakellm.http.transports import mount
+        from fakellm.http.router import mount
 
         def test_app(httpx2_mock):
             provider = FakeProvider("openai").otherwise("Hello")
