@@ -13,20 +13,53 @@ from fakellm.http.certificates import wait_for_use
 # No test depends on the wall clock, or on luck: a failure is the same at every run. What is found by looking further is
 # found by `--hypothesis-profile=thorough`, which takes other examples each time, many, and says how to replay them.
 FAST = (Phase.explicit, Phase.reuse, Phase.generate, Phase.target, Phase.shrink)  # no time for Phase.explain
-settings.register_profile("fakellm", deadline=None, derandomize=True, print_blob=True, max_examples=40, phases=FAST)
-settings.register_profile("thorough", deadline=None, print_blob=True, max_examples=500, phases=FAST)
+for name, examples, same in (("fakellm", 20, True), ("exhaustive", 100, True), ("thorough", 1000, False)):
+    settings.register_profile(
+        name, max_examples=examples, derandomize=same, deadline=None, print_blob=True, phases=FAST
+    )
 settings.load_profile("fakellm")
+
+
+def pytest_addoption(parser):
+    """Let a run of everything be one of everything."""
+    text = "with the tests of every cut, of the whole corpus and of many processes, which take as long as the others"
+    parser.addoption("--exhaustive", action="store_true", help=text)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config):
-    """Run all tests on all processors, where pytest-xdist is installed; a few, or in a debugger, in this process."""
+    """Run all tests on all processors, where pytest-xdist is installed; a few, or in a debugger, in this process.
+
+    Of all tests the exhaustive ones are left out, unless they are asked for. What is named is run.
+    """
     if hasattr(config, "workerinput"):  # in a worker, which would start workers of its own, and those others
         return
     options = config.option
-    everything = config.args_source is config.ArgsSource.TESTPATHS and not (options.usepdb or options.collectonly)
-    if everything and getattr(options, "numprocesses", 0) is None and options.dist == "no":
+    everything = config.args_source is config.ArgsSource.TESTPATHS
+    options.exhaustive = options.exhaustive or not everything
+    if not everything or options.usepdb or options.collectonly:
+        return
+    if getattr(options, "numprocesses", 0) is None and options.dist == "no":
         options.numprocesses, options.dist = "auto", "worksteal"
+
+
+def pytest_configure(config):
+    """Let the clients that tests make wait with certificates, fake or no fake: none is used but on loopback."""
+    config.addinivalue_line("markers", "exhaustive: left out where all tests are run, but with --exhaustive (CI does)")
+    if config.option.exhaustive and not config.getoption("--hypothesis-profile", None):
+        settings.load_profile("exhaustive")
+    stack = ExitStack()
+    wait_for_use(stack)
+    config.add_cleanup(stack.close)
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out what is exhaustive, but with --exhaustive or by its name."""
+    if config.option.exhaustive:
+        return
+    left_out = [item for item in items if item.get_closest_marker("exhaustive")]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in {*left_out}]
 
 
 def pytest_collection_finish():
@@ -34,13 +67,6 @@ def pytest_collection_finish():
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)  # tests that are about garbage collect it themselves
-
-
-def pytest_configure(config):
-    """Let the clients that tests make wait with certificates, fake or no fake: none is used but on loopback."""
-    stack = ExitStack()
-    wait_for_use(stack)
-    config.add_cleanup(stack.close)
 
 
 @pytest.fixture(params=["asyncio", "trio"])

@@ -181,6 +181,7 @@ def test_base64_in_json_on_one_line(tmp_path):
     assert [kind for _, kind, *_ in found(tmp_path, text, "a.json")] == ["Groq key in base64"]
 
 
+@pytest.mark.exhaustive
 @needs_corpus
 def test_the_corpus_holds_cookies_and_a_test_signature_and_no_keys():
     kinds = {finding.kind for finding in check([Path(CORPUS) / "streams"], environ={})}

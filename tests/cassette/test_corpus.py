@@ -120,6 +120,7 @@ STREAMS = {
 }
 
 
+@pytest.mark.exhaustive
 @corpus.needs_corpus
 @pytest.mark.filterwarnings("ignore:The model .* is deprecated:DeprecationWarning")
 @rows

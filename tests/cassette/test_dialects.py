@@ -65,6 +65,7 @@ def test_a_tape_of_the_corpus_is_read_and_gives_the_bytes_that_were_streamed(row
     ]
 
 
+@pytest.mark.exhaustive
 @corpus.needs_corpus
 @each("row", tapes())
 @each(("serializer", "name"), [(YAML, "t.yaml"), (JSON, "t.json")], ids=["yaml", "json"])

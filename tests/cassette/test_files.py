@@ -304,6 +304,7 @@ sys.exit(any(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in chi
 """
 
 
+@pytest.mark.exhaustive
 @posix
 def test_eight_processes_lose_nothing_and_double_nothing(tmp_path):
     paths = [tmp_path / "tapes" / name for name in ("a.json", "b.yaml")]
@@ -378,6 +379,7 @@ print(seen["tmp"], seen["lock"])
 """
 
 
+@pytest.mark.exhaustive
 @posix
 def test_a_writer_that_is_killed_at_any_moment_leaves_the_old_tape_or_the_new(tmp_path):
     seed = random.randrange(2**32) if os.environ.get("FAKELLM_KILLS") else 20261124

@@ -296,6 +296,7 @@ def redactor(*secrets, **environ):
 known = {**KINDS, **NAMELESS}
 
 
+@pytest.mark.exhaustive
 @each("kind", KINDS)
 def test_the_form_of_a_key_gives_it_away_in_every_place(kind):
     secret = KINDS[kind]
@@ -308,6 +309,7 @@ def test_the_form_of_a_key_gives_it_away_in_every_place(kind):
         assert_sound(pair, after)
 
 
+@pytest.mark.exhaustive
 @each(
     ("how", "kind"),
     [(how, kind) for how in ("named", "sent", "environment") for kind in (NAMELESS if how == "environment" else known)],
@@ -522,6 +524,7 @@ def test_credentials_that_are_none_do_no_harm(value):
     assert stored.headers["authorization"] in {"Basic REDACTED", "REDACTED", " "}
 
 
+@pytest.mark.exhaustive
 def test_many_threads_learn_and_redact_at_once():
     redacts, failures = redactor(), []
 
@@ -769,6 +772,7 @@ def _as_bytes(body):
     return body.encode() if isinstance(body, str) else bytes(body or b"")
 
 
+@pytest.mark.exhaustive
 @needs_corpus
 def test_no_body_of_the_corpus_is_touched():
     for name, pair in _pairs():
@@ -782,6 +786,7 @@ def redacted(body):
     return response["body"]["string"]
 
 
+@pytest.mark.exhaustive
 @needs_corpus
 def test_headers_of_the_corpus_are_touched_where_they_are_credentials_accounts_or_cookies():
     touched = set()

@@ -594,6 +594,7 @@ ORDINARY = [
 ]  # fmt: skip
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("document", "options"), ORDINARY)
 def test_ordinary_documents_are_cut_without_ado(document, options):
     def consume(chunks):
@@ -629,6 +630,7 @@ def test_every_short_document_can_be_cut_in_every_way(text, focus, stop, is_byte
         assert document.may_be_empty or all(chunks)
 
 
+@pytest.mark.exhaustive
 @given(data=st.text("ab \u2028\u00e9", max_size=3), empty=st.booleans(),
        focus=st.sampled_from([None, "framing", "line_ends", "control_blocks", "utf8_split"]))  # fmt: skip
 def test_every_short_event_stream_can_be_moved_in_every_way(data, empty, focus):
@@ -828,6 +830,7 @@ def test_two_answers_are_asked_for_by_name():
 # -- how much is done --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("document", "most_runs", "most_units"),
     [
@@ -872,6 +875,7 @@ def test_as_many_examples_as_are_asked_for():
 TEXTS = ["", "a", "ab", THINK, "a\u0301b", RUSSIAN_DOLL, "x" * 50, "END EN E", '{"a": [1, "\\n"]}', " \n "]
 
 
+@pytest.mark.exhaustive
 @each("whole", [*TEXTS[1:], *(text.encode() for text in TEXTS[1:]), b"\xff\x80a"])
 def test_every_set_of_cuts_gives_the_document(whole):
     document = Cuts(whole, stop=("END",))
@@ -883,6 +887,7 @@ def test_every_set_of_cuts_gives_the_document(whole):
         assert document.shown(moves)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     "sse_body", [BODY, b"data: a\r\n\r\n: x\r\n\r\ndata: b", b"data:a\r\rdata:b\r\r", b"\xef\xbb\xbf" + BODY]
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from fakellm.contracts import CATALOGUE, StreamContract
 from fakellm.contracts.catalogue import chosen
 
@@ -127,6 +129,7 @@ def test_bad(stream_contract):
     )
 
 
+@pytest.mark.exhaustive
 def test_a_maker_may_stand_for_its_fixture(pytester):
     result = run(
         pytester,

@@ -194,6 +194,7 @@ def on_tape(app, faulty):
         return app(chat, client)
 
 
+@pytest.mark.exhaustive
 def test_a_tape_dies_at_every_chunk(tape):
     report = check_faults(partial(on_tape, naive), tape)
 

@@ -37,6 +37,7 @@ def shown(report):
     return [re.sub(r" +", " ", row) for row in rows]
 
 
+@pytest.mark.exhaustive
 @findings
 @pytest.mark.filterwarnings("default")
 def test_the_library_breaks_the_contract(found):
@@ -52,6 +53,7 @@ def test_the_library_breaks_the_contract(found):
         assert row in page
 
 
+@pytest.mark.exhaustive
 @findings
 @pytest.mark.filterwarnings("default")
 def test_the_counterpart_keeps_the_contract(found):

@@ -84,6 +84,7 @@ async def with_threads(a, b):
     return sorted(order)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("app", "count"), [(both, 20), (one_then_the_other, 1), (locked, 94), (first_only, 20), (with_threads, 20)]
 )
@@ -239,6 +240,7 @@ def test_a_deadlock_names_its_tasks():
     assert "gates" not in text
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     "name", ["by_completion", "held_over_a_chunk", "lock_order", "held_over_a_sleep", "flushing_later"]
 )
@@ -254,6 +256,7 @@ def test_verdicts_are_the_same_twice_and_the_line_replays(name):
     assert line("got", again) == line("got", text)
 
 
+@pytest.mark.exhaustive
 def test_too_many_orders_are_sampled_by_a_seed():
     long = Script.of("abcdefgh", every=1)
 

@@ -679,6 +679,7 @@ def test_every_contract_of_a_stream_has_a_case():
     assert {contract.name for contract in chosen(None, "stream")} == {name for name, *_ in CASES}
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("chat", [False, True])
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 def test_our_own_runnables_break_nothing(kind, chat):
@@ -1026,6 +1027,7 @@ GOOD = [
 ]
 
 
+@pytest.mark.exhaustive
 @each(("make", "options", "least"), GOOD, ids=[str(n) for n in range(len(GOOD))])
 def test_what_is_right_in_its_own_way_breaks_nothing(make, options, least):
     report = check_stream(make, **options)

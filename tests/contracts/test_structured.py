@@ -151,6 +151,7 @@ def by_us(codec, chunks):
     return [(a.text, a.reasoning, a.tool_calls, a.finish_reason) for a in answers], script.usage
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_the_official_client_adds_moved_chunks_up_to_the_same(name):
     pytest.importorskip("openai")
@@ -158,6 +159,7 @@ def test_the_official_client_adds_moved_chunks_up_to_the_same(name):
     assert unequal(DOCUMENTS[name](), by_openai) is None
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_our_decoder_reads_moved_chunks_as_the_same(name):
     assert unequal(DOCUMENTS[name](), lambda chunks: by_us(ChatCodec(), chunks)) is None
@@ -214,6 +216,7 @@ def test_choices_in_one_chunk_and_in_another_order_do_not_add_up_to_something_el
         assert by_us(ChatCodec(), document.apply((order, pack))) == whole
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", EVENTS)
 def test_anthropics_client_adds_moved_events_up_to_the_same(name):
     pytest.importorskip("anthropic")
@@ -237,6 +240,7 @@ def test_moved_messages_add_up_to_the_same(script):
     assert unequal(document_of(script, api="message"), added) is None
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("api", ["openai_chat", "anthropic_messages"])
 def test_moved_sdk_objects_are_of_the_same_types_and_add_up_to_the_same(api):
     pytest.importorskip("openai" if api == "openai_chat" else "anthropic")
@@ -248,6 +252,7 @@ def test_moved_sdk_objects_are_of_the_same_types_and_add_up_to_the_same(api):
     assert document_of(document.apply(())).singles == document.singles
 
 
+@pytest.mark.exhaustive
 @corpus.needs_corpus
 @pytest.mark.parametrize("api", ["openai.chat", "anthropic.messages"])
 def test_moves_on_recorded_streams_change_nothing(api):
@@ -644,6 +649,7 @@ def test_a_broken_consumer_is_caught_with_two_moves_at_most(contract, kind):
     assert str(again.value) == str(caught.value), "the verdict is the same at every run"
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("contract", CONTRACTS)
 def test_a_correct_consumer_keeps_each_contract(contract):
     check(contract, Reader())

@@ -127,6 +127,7 @@ def test_any_stream_of_our_own_breaks_no_rule(api, alt, script):
         ]  # fmt: skip
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=lambda profile: profile.name)
 @given((strategies.small_scripts | strategies.scripts).map(tame), st.booleans())
 def test_any_stream_in_the_habits_of_a_service_breaks_no_rule_of_its_profile(profile, script, asked):
@@ -510,6 +511,7 @@ def test_each_rule_was_broken(api):
     assert {rule.id for rule in rules_of(api)} - framing == broken
 
 
+@pytest.mark.exhaustive
 @each(("api", "rule", "edit", "event", "path"), list(mutants()))
 def test_how_the_bytes_are_cut_makes_no_difference(api, rule, edit, event, path):
     body = mutant(api, rule, edit)
@@ -723,6 +725,7 @@ def test_json_of_any_kind_becomes_problems(api, data):
 ODD = (None, 3, -1, True, "x", [], {}, [None], {"type": None}, "\ud800")
 
 
+@pytest.mark.exhaustive
 @apis
 def test_each_field_of_each_event_can_be_of_any_kind(api):
     events = events_of(encoded(api, STREAMS[api]))
@@ -748,6 +751,7 @@ def test_any_bytes_become_problems(api, body, before):
     assert check_wire((body[at : at + 1] for at in range(len(body))), api=api) == report
 
 
+@pytest.mark.exhaustive
 @each(apis)
 @each("deep", ["[" * 900 + "]" * 900, '{"a":' * 900 + "1" + "}" * 900, "[" * 100_000], ids=["lists", "objects", "open"])
 def test_json_of_any_depth_becomes_problems(api, deep):

@@ -125,6 +125,7 @@ def test_a_wrong_content_type_in_process_is_that_of_a_real_socket(content_type, 
     assert outcome(chunks, error) == outcome(real_chunks, real_error)
 
 
+@pytest.mark.exhaustive
 @each("asynchronous", [False, True], ids=["sync", "async"])
 @each("library", ["httpx", "httpx2"])
 @each("name", FAULTS)

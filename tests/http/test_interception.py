@@ -413,6 +413,7 @@ def test_interception_imports_no_http_library():
     assert out == []
 
 
+@pytest.mark.exhaustive
 @libraries
 def test_a_library_that_is_imported_while_it_is_on_is_answered(library):
     out = run(
@@ -455,6 +456,7 @@ def test_aiohttp_that_is_imported_while_it_is_on_is_answered():
     assert out == ["Hello", "False"]
 
 
+@pytest.mark.exhaustive
 def test_the_sdk_that_is_imported_while_it_is_on_is_answered():
     out = run(
         HEAD
@@ -506,6 +508,7 @@ def test_a_library_whose_import_fails_fails_as_without_us():
     assert " ".join(out) == "no such library"
 
 
+@pytest.mark.exhaustive
 def test_vcr_that_is_imported_while_it_is_on_works_afterwards(tmp_path):
     tape = tmp_path / "tape.yaml"
     tests = str(loopback.__file__).rsplit("/", 1)[0]

@@ -551,6 +551,7 @@ def test_after_the_tape_requests_go_their_way_again(run, server):
 # -- parallel workers ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.exhaustive
 def test_parallel_workers_record_into_one_folder_and_into_one_tape(pytester, server):
     pytest.importorskip("xdist", reason="pytest-xdist is not installed")
     pytester.makepyfile(

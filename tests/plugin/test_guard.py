@@ -206,6 +206,7 @@ def test_fakes_and_tapes_answer_inside_of_a_wider_fixture(run):
     result.assert_outcomes(passed=1)
 
 
+@pytest.mark.exhaustive
 def test_workers_of_xdist_guard_their_sessions(run, monkeypatch):
     for name in ("HTTPS_PROXY", "OPENAI_BASE_URL"):
         monkeypatch.delenv(name, raising=False)

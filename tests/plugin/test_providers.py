@@ -663,6 +663,7 @@ def test_a_second_fake_of_the_users_own_answers_beside_the_fixture(run):
     result.assert_outcomes(passed=1)
 
 
+@pytest.mark.exhaustive
 def test_workers_of_xdist_each_have_their_own(pytester):
     pytest.importorskip("xdist", reason="pytest-xdist is not installed")
     pytester.makepyfile(

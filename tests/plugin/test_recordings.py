@@ -279,6 +279,7 @@ def test_a_test_that_is_run_again_is_kept_when_it_passes(project, server):
 # -- parallel workers ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.exhaustive
 def test_workers_leave_what_the_run_recorded_once_and_the_run_says_so(project, server):
     project.write(shared(8, after="n or ask('gone')"))
     project.run("--llm-record=all").assert_outcomes(passed=8)
@@ -296,6 +297,7 @@ def test_workers_leave_what_the_run_recorded_once_and_the_run_says_so(project, s
     project.run("--llm-record=none").assert_outcomes(passed=8)
 
 
+@pytest.mark.exhaustive
 def test_a_worker_that_dies_leaves_its_part_and_loses_nothing_of_others(project, server):
     project.write(shared())
     project.run().assert_outcomes(passed=4)
@@ -308,6 +310,7 @@ def test_a_worker_that_dies_leaves_its_part_and_loses_nothing_of_others(project,
     assert dict(project.said("one.yaml")) == {**dict.fromkeys(EACH, "NEW"), "2": "OLD"}
 
 
+@pytest.mark.exhaustive
 def test_an_interrupted_worker_interrupts_the_run(project, server):
     project.write(shared())
     project.run().assert_outcomes(passed=4)

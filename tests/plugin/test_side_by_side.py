@@ -343,6 +343,7 @@ def test_anyio_runs_tests_with_the_fixtures(run, backend):
 # -- others -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.exhaustive
 @needs("xdist", "pytest-xdist")
 def test_xdist_and_asyncio_run_together(pytester):
     pytester.makepyfile(

@@ -28,6 +28,7 @@ def test_chunks_come_in_order_and_add_up_to_invoke(kind, chunks):
     assert fold(streamed) == kind.wrap(Source(*chunks)).invoke("?")
 
 
+@pytest.mark.exhaustive
 @kinds
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 @settings(max_examples=settings.default.max_examples // 2)  # each starts an event loop

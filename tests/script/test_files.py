@@ -381,6 +381,7 @@ def test_a_scalar_that_its_tag_cannot_hold_is_refused_with_its_line(value):
         Script.from_yaml(HEAD + f"- {{type: text, text: {value}}}\n")
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("read", "depth"), [(Script.from_json, 100_000), (Script.from_yaml, 1_000)])
 def test_a_document_nested_too_deep_is_refused(read, depth):
     try:

@@ -51,6 +51,7 @@ def test_a_recorded_stream_is_read_into_a_script(row, stream):
     assert Script.from_json(script.to_json()) == script
 
 
+@pytest.mark.exhaustive
 @corpus.needs_corpus
 @each(("row", "stream"), cases(readable=True))
 def test_a_recorded_stream_is_read_alike_in_pieces(row, stream):

@@ -962,6 +962,7 @@ def test_values_of_any_kind_raise_nothing_but_wire_errors(changes):
     )
 
 
+@pytest.mark.exhaustive
 @each(("at", "path"), PLACES)
 @each("junk", [None, 3, -1, True, "x", [], {}, [None], {"type": None}, "\ud800"], ids=repr)
 def test_a_value_of_another_kind_raises_nothing_but_wire_errors(at, path, junk):

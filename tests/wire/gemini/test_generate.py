@@ -152,6 +152,7 @@ def summary(chunks):
 # -- recordings -----------------------------------------------------------------------------------
 
 
+@pytest.mark.exhaustive
 @corpus.needs_corpus
 @each(framings)
 @each("row", corpus.expected_of("google.generateContent"))
@@ -796,6 +797,7 @@ SAMPLES = {
 }
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", SAMPLES)
 def test_how_the_bytes_are_cut_makes_no_difference(name):
     body = SAMPLES[name]
@@ -812,6 +814,7 @@ def test_the_samples_are_read_as_they_were_written(name):
     assert CODEC.decode(SAMPLES[name]) == RICH
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", SAMPLES)
 def test_a_stream_that_ends_anywhere_is_read_up_to_there(name):
     body = SAMPLES[name]

@@ -94,6 +94,7 @@ def streamed(body):
     return sdks.dumped(chunks), "ok"
 
 
+@pytest.mark.exhaustive
 @corpus.needs_corpus
 @each("row", corpus.expected_of("openai.chat"))
 def test_a_recorded_stream_written_again_says_the_same(row):
@@ -599,6 +600,7 @@ def test_a_request_of_another_shape_is_refused(body, message):
 # -- decoding ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.exhaustive
 def test_a_stream_is_read_alike_whole_byte_by_byte_and_cut_anywhere():
     body = encoded(RICH)
     whole = CODEC.decode(body)
