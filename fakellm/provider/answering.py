@@ -103,12 +103,7 @@ class Answering:
         usage = content.usage if isinstance(content, Script) else None
         encoder = self._encoder = self._codec.encoder(self._request, self._call.number, usage)
         encoder.verbatim = self._verbatim
-        headers = [
-            ("content-type", self._codec.content_type_of(self._request)),
-            ("cache-control", "no-cache"),
-            ("transfer-encoding", "chunked"),
-            *self._codec.headers(self._call.number),
-        ]
+        headers = list(self._codec.stream_headers(self._request, self._call.number))
         ahead = 64 if isinstance(content, Script) else 1
         steps = runs(encoder, events, ahead=ahead)
         return Exchange(self._call, 200, with_headers(headers, self._route.headers), steps, source=self._source)

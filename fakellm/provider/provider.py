@@ -32,6 +32,7 @@ from fakellm.runnable.functions import is_async_function
 from fakellm.runnable.shown import call, named, unusual
 from fakellm.script.events import http_error
 from fakellm.script.script import Script
+from fakellm.wire.anthropic.profiles import MessagesProfile
 from fakellm.wire.codec import Codec, Ending
 from fakellm.wire.objects import dump, parse
 from fakellm.wire.openai.profiles import Profile
@@ -45,7 +46,7 @@ class FakeProvider(Claiming, Copyable):
     `FakeProvider("openai")` answers chat completions, legacy completions and Responses, and by itself embeddings and
     model lists; `"anthropic"` answers Messages and token counts; `"gemini"` generateContent, embeddings, token counts.
     `fakellm.wire.add_provider` adds others.
-    `profile` imitates a service that speaks OpenAI's chat API in its own way: `"azure"`, `"openrouter"` and so on.
+    `profile` imitates a service that speaks OpenAI's APIs or Messages in its own way: `"azure"`, `"vllm"` and so on.
     `hosts` are hosts that are its own beside the provider's, loopback ones included (`"localhost:11434"`).
 
     It does no I/O: `handle` takes a request and returns an `Exchange`, which a transport or a server plays on `clock`.
@@ -60,13 +61,13 @@ class FakeProvider(Claiming, Copyable):
         self,
         name: str = "openai",
         *,
-        profile: str | Profile | None = None,
+        profile: str | Profile | MessagesProfile | None = None,
         hosts: Sequence[str] = (),
         clock: Clock | None = None,
     ) -> None:
         self.name = name
         self.service = service_of(name)
-        self.profile: Profile | None = None
+        self.profile: Profile | MessagesProfile | None = None
         if profile is not None:
             self.imitate(profile)
         self.hosts = hosts
@@ -88,9 +89,21 @@ class FakeProvider(Claiming, Copyable):
 
     # -- scripting --------------------------------------------------------------------------------
 
-    def imitate(self, profile: str | Profile) -> Self:
-        """Take on the habits of a service that speaks OpenAI's chat API in its own way. Returns the provider."""
-        self.profile = self.service.profile(profile) if isinstance(profile, str) else profile
+    def imitate(self, profile: str | Profile | MessagesProfile) -> Self:
+        """Take on the habits of a service that speaks the provider's APIs in its own way. Returns the provider.
+
+        Self-hosted servers are such services: `"vllm"` and `"llama.cpp"`, whose Messages `FakeProvider("anthropic")`
+        imitates, `"mlx-lm"`, `"llama-cpp-python"` and `"transformers"`. Raises `ValueError` for a name that the
+        provider has no profile of, and `TypeError` for the profile of another provider.
+        """
+        known = found(self.service.profiles or {}).values()
+        if isinstance(profile, str):
+            profile = cast("Profile", self.service.profile(profile))
+        elif known and not isinstance(profile, tuple({type(one) for one in known})):
+            kinds = " or ".join({type(one).__name__ for one in known})
+            msg = f"{self.name} is spoken in the habits of a {kinds}, or the name of one; this is {profile!r}"
+            raise TypeError(msg)
+        self.profile = profile
         return self
 
     def reply(self, *parts: Any, headers: Mapping[str, str] | None = None) -> Self:

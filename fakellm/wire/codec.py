@@ -110,6 +110,9 @@ class Encoder(ABC):
     def event(self, event: Event) -> Sequence[bytes]:
         """Return the pieces that an event of the answer becomes; none for what the API does not have."""
 
+    until_close = False
+    """Whether the end of the connection is the end of the body, so that a broken one looks complete."""
+
     def flush(self) -> Sequence[bytes]:
         """Return what was held back until the next event, since a silence comes first."""
         return ()
@@ -117,6 +120,14 @@ class Encoder(ABC):
     def raw(self, text: str) -> Sequence[bytes]:
         """Return bytes of the script's own, after all that was said before them."""
         return [*self.flush(), text.encode()]
+
+    def waiting(self, pause: Pause) -> Iterable[Run]:
+        """Return a silence, with what the provider sends in it."""
+        return (pause,)
+
+    def breaks(self, fault: provider_error) -> Fault | None:  # noqa: ARG002 - some providers' connections break
+        """Return how the connection ends after the pieces of `error`; None where the HTTP message is whole."""
+        return None
 
     def stop(self) -> Sequence[bytes]:
         """Return what was noted and not said yet, since the stream ends here, without its end."""
@@ -182,6 +193,11 @@ class Codec(ABC):
     def content_type_of(self, request: Request) -> str:  # noqa: ARG002 - some requests choose the framing
         """Return the content type of a stream."""
         return self.content_type
+
+    def stream_headers(self, request: Request, number: int) -> Headers:
+        """Return the headers of a stream."""
+        framing = (("cache-control", "no-cache"), ("transfer-encoding", "chunked"))
+        return (("content-type", self.content_type_of(request)), *framing, *self.headers(number))
 
     def headers(self, number: int) -> Headers:  # noqa: ARG002 - some providers number their answers
         """Return the headers, beside the content type, that the provider sends with every answer."""
@@ -255,13 +271,13 @@ def runs(encoder: Encoder, events: Iterable[Event], *, ahead: int = 1) -> Iterat
             if isinstance(event, Fault):
                 yield from _broken(encoder, event)
                 return
-            yield event
+            yield from encoder.waiting(event)
             continue
         if not begun:
             begun = True
             run += encoder.begin()
         if isinstance(event, provider_error):
-            yield Ending([*run, *encoder.error(event)])
+            yield from _failed(encoder, event, run)
             return
         run += encoder.raw(event.text) if isinstance(event, Raw) else encoder.event(event)
         if run and count % ahead == 0:
@@ -272,6 +288,18 @@ def runs(encoder: Encoder, events: Iterable[Event], *, ahead: int = 1) -> Iterat
     yield Ending([*run, *encoder.end()])
 
 
+def _failed(encoder: Encoder, fault: provider_error, run: list[bytes]) -> Iterator[Run]:
+    """Yield what is left of a stream in which the provider reports an error, or is cut off by it."""
+    run += encoder.error(fault)
+    end = encoder.breaks(fault)
+    if end is None:
+        yield Ending(run)
+        return
+    if run:
+        yield run
+    yield from _broken(encoder, end)
+
+
 def _broken(encoder: Encoder, fault: Fault) -> Iterator[Run]:
     """Yield what is left of a stream that a fault ends."""
     if isinstance(fault, disconnect) and fault.how == "cut":
@@ -279,6 +307,8 @@ def _broken(encoder: Encoder, fault: Fault) -> Iterator[Run]:
         yield Ending([ending[: len(ending) // 2]])
     elif isinstance(fault, disconnect) and fault.how == "end":
         yield Ending(encoder.stop())
+    elif isinstance(fault, disconnect) and fault.how == "close" and encoder.until_close:
+        yield Ending([])
     else:
         yield fault
 

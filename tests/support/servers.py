@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import cache
 from itertools import accumulate
 from urllib.parse import urlsplit
@@ -10,20 +11,29 @@ from urllib.parse import urlsplit
 from places import ROOT
 
 from fakellm.cassette.format import YAML
+from fakellm.wire.anthropic.profiles import PROFILES as MESSAGES
+from fakellm.wire.openai.profiles import PROFILES
 from fakellm.wire.sse import SSEDecoder
 
 FOLDER = ROOT / "cassettes" / "servers"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
+TRANSFORMERS = {
+    "transformers-chat": "chat",
+    "transformers-completions": "sparkling_water",
+    "transformers-responses": "responses",
+}
+"""The tapes beside that folder that are of a self-hosted server, too."""
 
 
 class Recording:
     """One exchange: `asked` is the request's JSON, `pieces` the chunks of the body, `delays` the ms before each."""
 
     def __init__(self, name):
-        data = YAML.deserialize((FOLDER / f"{name}.yaml").read_text())
+        path = FOLDER.parent / f"{TRANSFORMERS[name]}.yaml" if name in TRANSFORMERS else FOLDER / f"{name}.yaml"
+        data = YAML.deserialize(path.read_text())
         (interaction,) = data["interactions"]
         response = interaction["response"]
-        self.name, self.about = name, data["metadata"]
+        self.name, self.about = name, data.get("metadata")
         self.uri = interaction["request"]["uri"]
         self.path = urlsplit(self.uri).path
         self.asked = json.loads(interaction["request"]["body"])
@@ -62,3 +72,20 @@ def events_of(body):
 def recording(name):
     """Return a recording, which nobody changes."""
     return Recording(name)
+
+
+SERVERS = {
+    "vllm": "vllm", "llama": "llama.cpp", "mlx": "mlx-lm", "lcp": "llama-cpp-python", "transformers": "transformers",
+}  # fmt: skip
+FLAGS = {  # what the command line of a recorded server changes in its profile
+    "vllm-forced-usage-reasoning-tools": {"usage": "every"},
+    "vllm-killed-engine": {"usage": "every"},
+    "vllm-keepalive-start": {"keep_alive": 1.0},
+    "llama-progress-ping": {"keep_alive": 2.002},  # seconds, as the server kept them
+}
+
+
+def profile_of(name):
+    """Return the profile of the server that was recorded, as its command line had it."""
+    profiles = MESSAGES if "messages" in name else PROFILES
+    return replace(profiles[SERVERS[name.partition("-")[0]]], **FLAGS.get(name, {}))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from fakellm.contracts.grammar.frames import SSE_RULES
 from fakellm.contracts.grammar.rules import Grammar, Place, Rule, Sent, joined_object, others, rule_table, said, shown
@@ -38,6 +38,10 @@ class _Block:
     last: Sent | None = None
 
 
+def _overlaps(profile: Any) -> bool:
+    return bool(profile.name == "llama.cpp")
+
+
 class MessagesGrammar(Grammar):
     """The grammar of Messages streams."""
 
@@ -53,11 +57,14 @@ class MessagesGrammar(Grammar):
         ("block_index", "content blocks count from 0, in the order in which they begin",
          "the official SDK's helper appends a block at its start, and raises IndexError for another index"),
         ("block_order", "a block starts, has its deltas, stops, and then the next one starts",
-         "the official SDK's helper adds a delta to the block of its index, whatever that is: its text is lost"),
+         "the official SDK's helper adds a delta to the block of its index, whatever that is: its text is lost",
+         _overlaps),
         ("delta_fits", "the type of a delta fits the type of its block",
          "the official SDK passes over a delta that does not fit, and its text is lost"),
         ("signature", "a thinking block ends with one signature_delta, which is not empty",
-         "the thinking cannot be sent back without its signature", others),
+         "the thinking cannot be sent back without its signature", _overlaps),
+        ("tool_input", "the block of a call begins with an input that is an empty object",
+         "the official types have it, and the reference begins each call so", _overlaps),
         ("input_json", "a tool's input adds up to a JSON object or to nothing, unless the answer was cut off",
          "clients parse it when the block stops", others),
         ("message_delta", "message_delta, with a stop reason, comes after all blocks and before message_stop",
@@ -67,6 +74,8 @@ class MessagesGrammar(Grammar):
         ("usage", "output_tokens are the sum so far, and never fall",
          "the official SDK overwrites them", others),
         ("error", "after an error nothing follows", "the official SDK raises there and reads no more"),
+        ("error_event", 'an event that is named "error" has the type "error", and holds the error',
+         "the official SDK raises, and finds no message; clients that go by types pass over it", _overlaps),
         ("message_stop", "message_stop comes last, and once",
          "without it an answer that was cut off looks like a whole one"),
     )  # fmt: skip
@@ -76,6 +85,7 @@ class MessagesGrammar(Grammar):
         self._is_begun = self._is_stopped = False
         self._blocks: list[str] = []
         self._open: _Block | None = None
+        self._beside: dict[int, _Block] = {}
         self._inputs: list[_Block] = []
         self._tokens = 0
         self._reason: str | None = None
@@ -100,6 +110,10 @@ class MessagesGrammar(Grammar):
         kind = document["type"].name("shape") if document is not None else None
         if document is None or kind is None:
             self.is_lost = True
+            return
+        if sent.name == "error" != kind:
+            self.is_failed = True
+            self.broken("error_event", "type", shown(kind), '"error"')
             return
         if sent.name != kind:
             self.broken("event_name", "", f"event: {sent.name}" if sent.name else "no `event:`", f"event: {said(kind)}")
@@ -146,6 +160,7 @@ class MessagesGrammar(Grammar):
         self._not_after_the_end(document)
         if self._open is not None:
             self._disorder(document, f"content_block_stop of block {self._open.index}")
+            self._beside[self._open.index] = self._open
         index = document["index"].integer("block_index")
         if index is not None and index != len(self._blocks):
             document["index"].broken("block_index", str(len(self._blocks)))
@@ -156,7 +171,7 @@ class MessagesGrammar(Grammar):
         if block is not None and kind in ("tool_use", "server_tool_use", "mcp_tool_use"):
             block["id"].name("shape")
             block["name"].name("shape")
-            block["input"].object()
+            block["input"].object("tool_input", "{}")
         elif block is not None and kind in ("text", "thinking"):
             block[kind].text()
 
@@ -192,6 +207,8 @@ class MessagesGrammar(Grammar):
             document["index"].broken("signature", "one signature_delta, before content_block_stop", found)
         if block.pieces:
             self._inputs.append(block)
+        if block is not None and self._beside.pop(block.index, None) is block:
+            return
         self._open = None
 
     def _of(self, document: Place) -> _Block | None:
@@ -199,6 +216,8 @@ class MessagesGrammar(Grammar):
         index = document["index"].integer("block_index")
         if index is None or (self._open is not None and self._open.index == index):
             return self._open
+        if index in self._beside and not self.holds("block_order"):
+            return self._beside[index]
         if not self.is_lost:
             expected = "content_block_start" if self._open is None else str(self._open.index)
             self.broken(

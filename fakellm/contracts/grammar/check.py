@@ -18,8 +18,10 @@ from fakellm.contracts.grammar.gemini import GeminiGrammar
 from fakellm.contracts.grammar.openai_chat import ChatGrammar
 from fakellm.contracts.grammar.openai_completions import CompletionsGrammar
 from fakellm.contracts.grammar.openai_responses import ResponsesGrammar
-from fakellm.contracts.grammar.rules import Grammar, Rule, WireProblem
+from fakellm.contracts.grammar.rules import STRICT, Grammar, Rule, WireProblem
 from fakellm.errors import BrokenContractError, ContractUsageError
+from fakellm.wire.anthropic.profiles import PROFILES as MESSAGES
+from fakellm.wire.anthropic.profiles import MessagesProfile
 from fakellm.wire.openai.profiles import OPENAI, PROFILES, Profile
 from fakellm.wire.providers import services
 from fakellm.wire.service import found
@@ -71,7 +73,7 @@ def check_wire(
     body: bytes | Iterable[bytes],
     *,
     api: str,
-    profile: str | Profile | None = None,
+    profile: str | Profile | MessagesProfile | None = None,
     status: int | None = None,
     content_type: str | None = None,
     ignore: Iterable[str] = (),
@@ -80,10 +82,11 @@ def check_wire(
 
     `body` is the response's body as its client gets it, after any decompression, whole or in pieces. `api` is
     `openai_chat`, `openai_completions`, `openai_responses`, `anthropic_messages` or `gemini` (server-sent events, or
-    the JSON array), or that of an endpoint that was added with a grammar. `profile` is for OpenAI's APIs: the name of a
-    service or a `Profile`, whose habits break no rule; by default OpenAI's own. For every API, "any" leaves the rules
-    that all services keep. `status` (HTTP) and `content_type` are checked if they are given. `ignore` names rules, as
-    problems do, that are not to be judged.
+    the JSON array), or that of an endpoint that was added with a grammar. `profile` is for OpenAI's APIs and Messages:
+    the name of a service or server, or a `Profile` or `MessagesProfile`, whose habits break no rule; by default those
+    of the API's own provider. For every API, "any" leaves the rules that no service breaks by habit, self-hosted
+    servers among them, and "strict" allows no habit at all. `status` (HTTP) and `content_type` are checked if they are
+    given. `ignore` names rules, as problems do, that are not to be judged.
 
     A body is never too broken: what it says becomes problems. An error of the provider that ends the stream is legal.
     Raises `ContractUsageError` for arguments that do not exist, and for a body that is not bytes.
@@ -114,21 +117,25 @@ def _grammar(api: str) -> type[Grammar]:
     raise ContractUsageError(msg)
 
 
-def _profile(profile: str | Profile | None, api: str) -> Profile | None:
+def _profile(profile: str | Profile | MessagesProfile | None, api: str) -> Any:
     """Return the profile; None for any service at all."""
     if profile == ANY:
         return None
-    if profile is None:
-        return OPENAI
-    if not api.startswith("openai_"):
-        msg = f"{api} has no profile {profile!r}: profiles are for OpenAI's APIs; give none, or {ANY!r}"
+    if profile is None or profile == STRICT.name:
+        return STRICT if profile else OPENAI
+    kind, profiles = (MessagesProfile, MESSAGES) if api == "anthropic_messages" else (Profile, PROFILES)
+    if not (api.startswith("openai_") or profiles is MESSAGES):
+        msg = (
+            f"{api} has no profile {profile!r}: profiles are for OpenAI's APIs and for Messages; give none, or {ANY!r}"
+        )
         raise ContractUsageError(msg)
-    if isinstance(profile, Profile):
+    if isinstance(profile, kind):
         return profile
-    if profile not in PROFILES:
-        msg = f"there is no profile {profile!r}; there are {', '.join([ANY, *PROFILES])}; or give a Profile"
+    if profile not in profiles:
+        known = ", ".join([ANY, *profiles, STRICT.name])
+        msg = f"there is no profile {profile!r}; there are {known}; or give a {kind.__name__}"
         raise ContractUsageError(msg)
-    return PROFILES[profile]
+    return profiles[profile]
 
 
 def _ignored(ignore: Iterable[str], api: str) -> frozenset[str]:

@@ -7,10 +7,25 @@ from dataclasses import dataclass
 from typing import ClassVar, Generic, TypeVar
 
 from fakellm.contracts.grammar.frames import SSE_RULES
-from fakellm.contracts.grammar.rules import MISSING, Grammar, Place, Rule, Sent, others, rule_table, said, shown
+from fakellm.contracts.grammar.rules import (
+    MISSING,
+    STRICT,
+    Grammar,
+    Place,
+    Rule,
+    Sent,
+    json_object,
+    others,
+    rule_table,
+    said,
+    shown,
+)
 from fakellm.wire.openai.profiles import Profile
 
 _UNDONE = "[DONE]"
+_OF_MANY_BODIES = ("huggingface", "gpustack")
+_OF_ANY_TIME = ("groq", "perplexity", "avian", *_OF_MANY_BODIES)
+"""Services whose chunks have not one id, or not one time."""
 
 
 def chunk_rules(prefix: str, kind: str, source: str) -> dict[str, Rule]:
@@ -23,11 +38,15 @@ def chunk_rules(prefix: str, kind: str, source: str) -> dict[str, Rule]:
          "OpenAI sends `data:` alone; clients that go by names pass over events whose name they do not know", others),
         ("object", f'each chunk has the object "{kind}"',
          "the official SDK's helper passes over a chunk of another object, and its text is lost",
-         lambda p: p.name == "perplexity"),
+         lambda p: p.name == "perplexity" or bool(p.usage_object)),
+        ("null", "the data of an event is not null",
+         "the official SDK yields None, and who reads its choices raises AttributeError",
+         lambda p: p.name == "llama.cpp"),
         ("same_id", "all chunks have the same id, which is not empty",
-         "clients key the answer, logs and traces by it", lambda p: p.id_varies or p.name == "groq"),
+         "clients key the answer, logs and traces by it",
+         lambda p: p.id_varies or p.name in ("groq", *_OF_MANY_BODIES)),
         ("same_created", "all chunks have the same created, in whole seconds",
-         "the answer as a whole has one time", lambda p: p.created_drifts or p.name in ("groq", "perplexity")),
+         "the answer as a whole has one time", lambda p: p.created_drifts or p.created_runs or p.name in _OF_ANY_TIME),
         ("same_model", "all chunks have the same model, which is not empty",
          "usage is priced by the answer's model", others),
         ("choice_index", "each choice has its index, an integer from 0",
@@ -44,7 +63,10 @@ def chunk_rules(prefix: str, kind: str, source: str) -> dict[str, Rule]:
          lambda p: p.usage != "asked"),
         ("usage_total", "total_tokens is prompt_tokens and completion_tokens together; all are integers",
          "the official types have the three counts, and bills add up", lambda p: p.counts_reasoning),
-        ("error", "after an error nothing follows but `[DONE]`", "the official SDK raises there and reads no more"),
+        ("error", "after an error nothing follows but a usage and `[DONE]`",
+         "the official SDK raises there and reads no more"),
+        ("error_last", "after an error nothing follows but `[DONE]`",
+         "the usage that OpenAI itself sends after an error is read by no SDK", lambda p: p.name != STRICT.name),
         ("done", "the stream ends with `[DONE]`",
          "clients that wait for it hang, or take the answer for cut off", lambda p: not p.done),
         ("done_last", "nothing follows `[DONE]`", "the official SDK reads no further"),
@@ -93,7 +115,9 @@ class ChunkGrammar(Grammar, Generic[C]):
         if is_done:
             self._is_done = True
         elif self.is_failed:
-            self.broken("error", "", said(sent.data), "`[DONE]`, or the end of the body")
+            self._after_error(sent)
+        elif sent.data.strip() == "null":
+            self.broken("null", "", "null", "a chunk")
         elif (chunk := self.object(sent, "a JSON object, or `[DONE]`")) is not None:
             self._chunk(chunk, sent)
 
@@ -119,6 +143,13 @@ class ChunkGrammar(Grammar, Generic[C]):
                 index = 0
             if index is not None:
                 self.choice(place, self.choices.setdefault(index, self.new()), sent)
+
+    def _after_error(self, sent: Sent) -> None:
+        """Judge what comes after an error."""
+        chunk = json_object(sent.data)
+        is_usage = chunk is not None and isinstance(chunk.get("usage"), dict) and not chunk.get("choices")
+        rule = "error_last" if is_usage else "error"
+        self.broken(rule, "", said(sent.data), "`[DONE]`, or the end of the body")
 
     def _head(self, chunk: Place) -> None:
         """Judge what all chunks share."""

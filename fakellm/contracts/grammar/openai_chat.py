@@ -46,13 +46,13 @@ class ChatGrammar(ChunkGrammar[_Choice]):
          lambda p: p.name == "groq"),
         ("role_once", "no later delta of a choice has a role",
          "the official SDK's helper joins strings: the role becomes `assistantassistant`",
-         lambda p: p.role_on_every_delta or p.name == "perplexity"),
+         lambda p: p.role_on_every_delta or p.name in ("perplexity", "avian", "llama.cpp")),
         ("finish_reason", "finish_reason stands in each choice: null until it ends, then a string that is not empty",
          "clients compare it with None; an empty string or nothing there takes another branch",
          lambda p: p.unfinished != "null" or p.name in ("azure", "cerebras", "perplexity")),
         ("finish_alone", "the chunk with the finish reason says nothing else: its delta is empty",
          "clients that end the answer there lose the text",
-         lambda p: p.finish_with_text or p.whole_tool_calls or p.role_on_every_delta),
+         lambda p: p.finish_with_text or p.whole_tool_calls or p.role_on_every_delta or p.cut_with_text),
         ("content", "content is a string or null",
          "clients join strings; the official SDK's helper loses the text before a list of parts",
          lambda p: p.name == "mistral"),
@@ -66,9 +66,10 @@ class ChatGrammar(ChunkGrammar[_Choice]):
         ("tool_type", 'the first piece of a tool call has its type, "function" or "custom"',
          "typed clients choose the call's class by it", lambda p: not p.tool_type),
         ("tool_pieces", "the first piece of a tool call has no arguments yet, but an empty text",
-         "OpenAI's own streams begin each call so", lambda p: p.whole_tool_calls or p.name == "cerebras"),
+         "OpenAI's own streams begin each call so",
+         lambda p: p.whole_tool_calls or p.name == "cerebras" or p.arguments != "empty"),
         ("tool_later", "later pieces of a tool call have neither id nor type nor name",
-         "the official SDK's helper joins strings: the name becomes `ff`", others),
+         "the official SDK's helper joins strings: the name becomes `ff`", lambda p: p.names_repeated),
         ("tool_arguments", "the pieces of a call's arguments add up to a JSON object, unless the answer was cut off",
          "clients parse them when the call is complete", others),
     )  # fmt: skip
@@ -144,7 +145,7 @@ class ChatGrammar(ChunkGrammar[_Choice]):
 
     def _arguments(self, place: Place, call: _Call, sent: Sent, *, is_first: bool) -> None:
         text = place.maybe_text("shape")
-        if is_first and text and call.is_function and not self.is_lost:
+        if is_first and (text or place.value is MISSING) and call.is_function and not self.is_lost:
             place.broken("tool_pieces", '""')
         call.arguments.append(text)
         call.last = sent, place.path

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from fakellm.contracts.grammar.frames import SSE_RULES
 from fakellm.contracts.grammar.openai_responses_items import ITEM_RULES, Items
-from fakellm.contracts.grammar.rules import Grammar, Place, Rule, Sent, others, rule_table, said, shown
+from fakellm.contracts.grammar.rules import MISSING, Grammar, Place, Rule, Sent, others, rule_table, said, shown
 from fakellm.wire.openai.profiles import OPENAI, Profile
 
 _SOURCE = "OpenAI API reference, Responses: Streaming events"
@@ -31,7 +31,8 @@ class ResponsesGrammar(Grammar):
         api, _SOURCE,
         ("shape", "the fields that clients read are there, and of their types",
          "the official SDK's helper reads them without asking, and raises TypeError"),
-        ("event_name", "an event is named by its type", "clients may go by either", _openrouter),
+        ("event_name", "an event is named by its type", "clients may go by either",
+         lambda p: p.name == "openrouter" or p.responses == "transformers"),
         ("sequence", "sequence_number rises by one from event to event, where a stream has it",
          "clients find gaps by it, and resume a stream after it", others),
         ("created", "response.created comes first, and once; response.in_progress or response.queued follows",
@@ -39,7 +40,7 @@ class ResponsesGrammar(Grammar):
         ("same_id", "the response has the same id in all events",
          "the official SDK's helper raises where it changes", others),
         ("status", "the response's status is the one that its event's type says",
-         "clients that read the final response go by its status", others),
+         "clients that read the final response go by its status", lambda p: p.responses == "vllm"),
         ("terminal", "one terminal event ends the stream: completed, incomplete, failed or cancelled",
          "the official SDK's helper raises without response.completed: the final response stands there"),
         ("terminal_last", "nothing of the answer follows the terminal event",
@@ -47,6 +48,8 @@ class ResponsesGrammar(Grammar):
         ("usage_total", "total_tokens is input_tokens and output_tokens together; all are integers",
          "the official types have the three counts, and bills add up", others),
         ("error", "after an error nothing follows but response.failed", "the official SDK raises there"),
+        ("error_event", "an error is an event whose type says so",
+         "clients that go by types pass over an object without one", lambda p: p.responses == "llama.cpp"),
     )  # fmt: skip
 
     def __init__(self, profile: Profile | None = OPENAI, ignored: frozenset[str] = frozenset()) -> None:
@@ -67,6 +70,10 @@ class ResponsesGrammar(Grammar):
                 self.broken("terminal_last", "", "[DONE]", "the end of the body")
             return
         event = self.object(sent)
+        if event is not None and event["type"].value is MISSING and isinstance(event["error"].value, dict):
+            self.is_failed = True
+            self.broken("error_event", "type", "nothing", '"error"')
+            return
         kind = event["type"].name("shape") if event is not None else None
         if event is None or kind is None:
             self.is_lost = True

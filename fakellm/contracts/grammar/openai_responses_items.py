@@ -16,6 +16,9 @@ ITEM_RULES = rule_table(
      "the official SDK's helper raises for a delta of an item that was not added, and for a second item of that index"),
     ("item_index", "output items count from 0, in the order in which they are added",
      "the official SDK's helper appends an item when it is added, and finds it again by its index", others),
+    ("output_index", "the events that begin and end an item have its output_index",
+     "the official SDK's helper finds the item by it, and raises TypeError for none",
+     lambda p: p.responses == "llama.cpp"),
     ("item_id", "all events of an item have its id, and its type does not change",
      "the official SDK's helper raises where an item that is done is another one", others),
     ("item_done", "an item is done once, and nothing of it follows; one that is not stands in the completed response",
@@ -68,7 +71,10 @@ class Items:
 
     def event(self, kind: str, event: Place) -> None:
         """Judge an event that may be about an item."""
-        if event["output_index"].value is MISSING and not kind.startswith("response.output_item."):
+        if event["output_index"].value is MISSING:
+            if kind.startswith("response.output_item."):
+                self._is_doubtful = True
+                event["output_index"].broken("output_index", "an integer from 0")
             return
         index = event["output_index"].integer()
         if index is None:

@@ -25,7 +25,10 @@ _MARK = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 MISSING: Any = type("Missing", (), {"__repr__": lambda _: "nothing"})()
 """Stands for a field that is not there."""
 
-Waiver = Callable[[Profile], bool]
+STRICT = Profile("strict")
+"""The profile of the reference itself: nobody's habit is allowed, the provider's own neither."""
+
+Waiver = Callable[[Any], bool]
 """Tells whether a service with this profile breaks the rule by habit."""
 
 

@@ -8,8 +8,7 @@ Source: https://docs.anthropic.com/en/api/messages, .../messages-streaming and .
 from __future__ import annotations
 
 import base64
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
 from fakellm.errors import WireError, clip
@@ -29,9 +28,12 @@ from fakellm.script.events import (
 )
 from fakellm.script.messages import Message
 from fakellm.script.script import Script
+from fakellm.wire.anthropic import servers
+from fakellm.wire.anthropic.adding import added_up
 from fakellm.wire.anthropic.messages_reader import API, CALLER, REASONS, MessagesDecoder, usage_object
+from fakellm.wire.anthropic.profiles import MessagesProfile
 from fakellm.wire.codec import Codec, Decoder, Encoder, Headers, Request, Tally
-from fakellm.wire.objects import dump, get, merged, objects, parse, parse_object, quote, text_field
+from fakellm.wire.objects import dump, get, merged, objects, parse_object, quote, text_field
 
 _KNOWN = ("model", "messages", "system", "tools", "stream")
 _PING = b'event: ping\ndata: {"type":"ping"}\n\n'
@@ -62,6 +64,14 @@ class MessagesCodec(Codec):
 
     api = API
 
+    def __init__(self, profile: MessagesProfile | None = None) -> None:
+        self.profile = profile
+
+    @classmethod
+    def speaking(cls, profile: MessagesProfile) -> MessagesCodec:
+        """Return the codec with the habits of a self-hosted server."""
+        return cls(profile)
+
     def request(self, body: Any, *, path: str = "") -> Request:  # noqa: ARG002 - other APIs have the model there
         """Read a request."""
         if not isinstance(body, dict):
@@ -87,19 +97,23 @@ class MessagesCodec(Codec):
 
     def encoder(self, request: Request, number: int, usage: Usage | None = None) -> Encoder:
         """Return what writes the stream; there is one answer, and events of others are passed over."""
+        if self.profile is not None:
+            return servers.ServerEncoder(request, number, self.profile, usage)
         return _MessagesEncoder(request, number, usage)
 
     def body(self, script: Script, request: Request, number: int) -> bytes:
         """Return the document of an answer that is not streamed: what the stream adds up to."""
-        encoder = self.encoder(request, number, script.usage)
+        encoder = _MessagesEncoder(request, number, script.usage)
         pieces = list(encoder.begin())
         for event in script:
             if isinstance(event, (Content, Usage, Finish)):
                 pieces += encoder.event(event)
-        return dump(_added_up([*pieces, *encoder.end()], is_cut=script.allow_illegal))
+        return dump(added_up([*pieces, *encoder.end()], is_cut=script.allow_illegal))
 
     def error(self, fault: http_error, number: int) -> tuple[Headers, bytes]:
         """Return an HTTP error."""
+        if self.profile is not None:
+            return servers.http_error_of(self.profile, fault, number)
         usual = _ERRORS.get(fault.status, "api_error" if fault.status >= 500 else "invalid_request_error")  # noqa: PLR2004
         document = _error(fault.message, fault.kind or usual, fault.code, number)
         extra = [("content-type", "application/json")]
@@ -113,7 +127,14 @@ class MessagesCodec(Codec):
 
     def headers(self, number: int) -> Headers:
         """Return the headers of any answer."""
+        if self.profile is not None:
+            return servers.headers(self.profile, number)
         return (("request-id", _request_id(number)), ("anthropic-organization-id", "fakellm"))
+
+    def stream_headers(self, request: Request, number: int) -> Headers:
+        """Return the headers of a stream."""
+        profile = self.profile
+        return super().stream_headers(request, number) if profile is None else servers.stream_headers(profile, number)
 
 
 def _request_id(number: int) -> str:
@@ -345,52 +366,3 @@ class _MessagesEncoder(Encoder):
         """Return the error, after which nothing comes; `named=False` leaves out the name that the SDK looks for."""
         data = b"data: " + dump(_error(fault.message, fault.kind, fault.code, self._number)) + b"\n\n"
         return [*self.flush(), data if fault.named is False else b"event: error\n" + data]
-
-
-def _added_up(pieces: Iterable[bytes], *, is_cut: bool) -> dict[str, Any]:
-    """Return the message that the server-sent events of a stream add up to, which may have been cut short."""
-    message: dict[str, Any] = {}
-    for piece in pieces:
-        event = json.loads(piece.partition(b"\ndata: ")[2])
-        match event.pop("type"):
-            case "message_start":
-                message = event["message"]
-            case "content_block_start":
-                message["content"].append(event["content_block"])
-            case "content_block_delta":
-                _add(message["content"][event["index"]], event["delta"])
-            case "message_delta":
-                usage = {**message["usage"], **event.pop("usage")}
-                message |= {**event.pop("delta"), **event, "usage": usage}
-    is_cut = is_cut or message["stop_reason"] == REASONS["length"]
-    for block in message["content"]:
-        if isinstance(block.get("input"), str):
-            block["input"] = _input(block, is_cut=is_cut)
-    return message
-
-
-def _add(block: dict[str, Any], delta: dict[str, Any]) -> None:
-    """Add a delta to a block: texts are joined, a citation joins the others, the input is text until it is complete."""
-    delta.pop("type")
-    if "partial_json" in delta:
-        delta = {"input": delta["partial_json"]}
-    elif "citation" in delta:
-        delta = {"citations": [*(block.get("citations") or ()), delta["citation"]]}
-    for name, value in delta.items():
-        before = block.get(name) or ""
-        block[name] = before + value if isinstance(value, str) and isinstance(before, str) else value
-
-
-def _input(block: dict[str, Any], *, is_cut: bool) -> dict[str, Any]:
-    """Return the input of a tool's block; where the answer was cut short it may be incomplete, and is empty then."""
-    what = f"the arguments of {block.get('name')}"
-    try:
-        value = parse(block["input"], what) if block["input"] else {}
-    except WireError:
-        if is_cut:
-            return {}
-        raise
-    if not isinstance(value, dict):
-        msg = f"{what} are {clip(block['input'], 80)}, and a message that is not streamed can only hold a JSON object"
-        raise WireError(msg)
-    return value

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from fakellm.wire.openai.chat import ChatCodec as ChatCodec
     from fakellm.wire.openai.completions import CompletionsCodec as CompletionsCodec
     from fakellm.wire.openai.profiles import PROFILES as PROFILES
+    from fakellm.wire.openai.profiles import Layout as Layout
     from fakellm.wire.openai.profiles import Profile as Profile
     from fakellm.wire.openai.responses import ResponsesCodec as ResponsesCodec
 
@@ -17,7 +18,7 @@ __getattr__, __dir__, __all__ = lazily(
     {
         "chat": ("ChatCodec",),
         "completions": ("CompletionsCodec",),
-        "profiles": ("PROFILES", "Profile"),
+        "profiles": ("PROFILES", "Layout", "Profile"),
         "responses": ("ResponsesCodec",),
     },
 )

@@ -28,6 +28,7 @@ from fakellm.script.script import Script
 from fakellm.wire.codec import CREATED, Codec, Decoder, Encoder, Headers, Request, Tally
 from fakellm.wire.objects import dump, get, is_object, merged, objects, quote, text_field
 from fakellm.wire.openai import common as openai
+from fakellm.wire.openai import habits, servers
 from fakellm.wire.openai.chat_messages import called_by, is_legacy, logprobs_of, message_of
 from fakellm.wire.openai.chat_messages import choice as answer
 from fakellm.wire.openai.chat_reader import API, ChatDecoder
@@ -74,7 +75,8 @@ class ChatCodec(Codec):
 
     def encoder(self, request: Request, number: int, usage: Usage | None = None) -> Encoder:
         """Return what writes the stream."""
-        return _ChatEncoder(request, number, self.profile, usage)
+        kind = _ChatEncoder if self.profile.layout is None else servers.ServerEncoder
+        return kind(request, number, self.profile, usage)
 
     def body(self, script: Script, request: Request, number: int) -> bytes:
         """Return the document of an answer that is not streamed."""
@@ -101,7 +103,11 @@ class ChatCodec(Codec):
 
     def error(self, fault: http_error, number: int) -> tuple[Headers, bytes]:
         """Return an HTTP error."""
-        return openai.error(fault, number)
+        return (
+            openai.error(fault, number)
+            if self.profile.layout is None
+            else habits.http_error_of(self.profile, fault, number)
+        )
 
     def decoder(self) -> Decoder:
         """Return what reads a stream, of OpenAI or of its look-alikes."""
@@ -109,7 +115,12 @@ class ChatCodec(Codec):
 
     def headers(self, number: int) -> Headers:
         """Return the headers of any answer."""
-        return openai.headers(number)
+        return openai.headers(number) if self.profile.layout is None else habits.headers(self.profile, number)
+
+    def stream_headers(self, request: Request, number: int) -> Headers:
+        """Return the headers of a stream."""
+        far = self.profile.layout is not None
+        return habits.stream_headers(self.profile, number) if far else super().stream_headers(request, number)
 
 
 # What is held back, and until when. With `finish_with_text` the last text, since the finish reason comes on it: any

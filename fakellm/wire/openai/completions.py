@@ -18,6 +18,8 @@ from fakellm.script.script import Script
 from fakellm.wire.codec import CREATED, Codec, Decoder, Encoder, Headers, Request, SSEReader, Tally
 from fakellm.wire.objects import counted, dump, get, merged, objects, quote, sound, text_field
 from fakellm.wire.openai import common as openai
+from fakellm.wire.openai import habits, servers
+from fakellm.wire.openai.profiles import OPENAI, Profile
 from fakellm.wire.sse import SSE
 
 API = "openai.completions"
@@ -29,6 +31,14 @@ class CompletionsCodec(Codec):
     """Legacy completions."""
 
     api = API
+
+    def __init__(self, profile: Profile = OPENAI) -> None:
+        self.profile = profile
+
+    @classmethod
+    def speaking(cls, profile: Profile) -> CompletionsCodec:
+        """Return the codec with the habits of a profile, if it is that of a self-hosted server."""
+        return cls(profile)
 
     def request(self, body: Any, *, path: str = "") -> Request:  # noqa: ARG002 - other APIs have the model there
         """Read a request; each of its prompts is a message. Tokens are shown as their numbers."""
@@ -51,6 +61,8 @@ class CompletionsCodec(Codec):
 
     def encoder(self, request: Request, number: int, usage: Usage | None = None) -> Encoder:
         """Return what writes the stream."""
+        if self.profile.layout is not None:
+            return servers.ServerEncoder(request, number, self.profile, usage, is_text=True)
         return _CompletionsEncoder(request, number, usage)
 
     def body(self, script: Script, request: Request, number: int) -> bytes:
@@ -65,7 +77,11 @@ class CompletionsCodec(Codec):
 
     def error(self, fault: http_error, number: int) -> tuple[Headers, bytes]:
         """Return an HTTP error."""
-        return openai.error(fault, number)
+        return (
+            openai.error(fault, number)
+            if self.profile.layout is None
+            else habits.http_error_of(self.profile, fault, number)
+        )
 
     def decoder(self) -> Decoder:
         """Return what reads a stream."""
@@ -73,7 +89,12 @@ class CompletionsCodec(Codec):
 
     def headers(self, number: int) -> Headers:
         """Return the headers of any answer."""
-        return openai.headers(number)
+        return openai.headers(number) if self.profile.layout is None else habits.headers(self.profile, number)
+
+    def stream_headers(self, request: Request, number: int) -> Headers:
+        """Return the headers of a stream."""
+        far = self.profile.layout is not None
+        return habits.stream_headers(self.profile, number) if far else super().stream_headers(request, number)
 
 
 def _prompts(prompt: Any) -> list[str]:

@@ -21,14 +21,28 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fakellm.errors import WireError
-from fakellm.script.events import Event, Finish, Text, ToolCall, Usage, choice_of, http_error, provider_error
+from fakellm.script.events import (
+    Event,
+    Fault,
+    Finish,
+    Text,
+    ToolCall,
+    Usage,
+    choice_of,
+    disconnect,
+    http_error,
+    provider_error,
+)
 from fakellm.script.messages import Message
 from fakellm.script.script import Script
 from fakellm.wire.codec import CREATED, Codec, Decoder, Encoder, Headers, Request, Tally
 from fakellm.wire.objects import dump, get, merged, objects, quote, text_field
 from fakellm.wire.openai import common as openai
+from fakellm.wire.openai import habits
+from fakellm.wire.openai.profiles import OPENAI, Profile
 from fakellm.wire.openai.responses_items import API, INCOMPLETE, Fields, Output, Part, usage_object
 from fakellm.wire.openai.responses_reader import ResponsesDecoder
+from fakellm.wire.openai.server_responses import STYLES, LlamaEncoder, Style
 
 _KNOWN = ("model", "input", "instructions", "tools", "stream")
 _INSTEAD_OF_INPUT = ("prompt", "conversation", "previous_response_id")
@@ -64,6 +78,14 @@ class ResponsesCodec(Codec):
 
     api = API
 
+    def __init__(self, profile: Profile = OPENAI) -> None:
+        self.profile = profile
+
+    @classmethod
+    def speaking(cls, profile: Profile) -> ResponsesCodec:
+        """Return the codec with the habits of a profile, if it is that of a self-hosted server."""
+        return cls(profile)
+
     def request(self, body: Any, *, path: str = "") -> Request:  # noqa: ARG002 - other APIs have the model there
         """Read a request."""
         if not isinstance(body, dict) or not (body.get("model") or body.get("prompt")):
@@ -85,7 +107,9 @@ class ResponsesCodec(Codec):
 
     def encoder(self, request: Request, number: int, usage: Usage | None = None) -> Encoder:
         """Return what writes the stream."""
-        return _ResponsesEncoder(request, number, usage)
+        if self.profile.responses == "llama.cpp":
+            return LlamaEncoder(request, number, self.profile, usage)
+        return _ResponsesEncoder(request, number, usage, STYLES.get(self.profile.responses))
 
     def body(self, script: Script, request: Request, number: int) -> bytes:
         """Return the document of an answer that is not streamed."""
@@ -97,7 +121,8 @@ class ResponsesCodec(Codec):
 
     def error(self, fault: http_error, number: int) -> tuple[Headers, bytes]:
         """Return an HTTP error."""
-        return openai.error(fault, number)
+        is_far = bool(self.profile.responses)
+        return habits.http_error_of(self.profile, fault, number) if is_far else openai.error(fault, number)
 
     def decoder(self) -> Decoder:
         """Return what reads a stream, of OpenAI or of its look-alikes."""
@@ -105,7 +130,12 @@ class ResponsesCodec(Codec):
 
     def headers(self, number: int) -> Headers:
         """Return the headers of any answer."""
-        return openai.headers(number)
+        return habits.headers(self.profile, number) if self.profile.responses else openai.headers(number)
+
+    def stream_headers(self, request: Request, number: int) -> Headers:
+        """Return the headers of a stream."""
+        is_far = bool(self.profile.responses)
+        return habits.stream_headers(self.profile, number) if is_far else super().stream_headers(request, number)
 
 
 def _messages(body: dict[str, Any]) -> list[Message]:
@@ -242,14 +272,22 @@ def _tool(tool: dict[str, Any]) -> dict[str, Any]:
 class _ResponsesEncoder(Encoder):
     """Writes a stream. The next delta of a text is what was written of the last one, with its number and text."""
 
-    def __init__(self, request: Request, number: int, usage: Usage | None) -> None:
+    def __init__(self, request: Request, number: int, usage: Usage | None, style: Style | None = None) -> None:
+        self._style = style
         self._answer = _Answer(request, number, usage)
         self._output = self._answer.output
         self._count = 0
         self._delta: tuple[object, str] = (None, "")
-        self._can_be_plain = "include" not in request.options and "top_logprobs" not in request.options
+        if style is not None:
+            self._output.reasoning = "reasoning_text"
+        self._can_be_plain = (
+            style is None and "include" not in request.options and "top_logprobs" not in request.options
+        )
 
     def _sse(self, fields: Fields) -> bytes:
+        if self._style is not None:
+            self._count += 1
+            return self._style.event(fields, self._count - 1)
         kind = fields["type"]
         data = dump({"type": kind, "sequence_number": self._count, **fields})
         self._count += 1
@@ -291,6 +329,8 @@ class _ResponsesEncoder(Encoder):
 
     def error(self, fault: provider_error) -> Sequence[bytes]:
         """Return an error, in one of three forms, and that the response failed, unless the error was named alone."""
+        if self._style is not None:
+            return ()
         word = {"code": fault.code or fault.kind, "message": fault.message, "param": None}
         failed = {"type": "response.failed", "response": self._answer.failed(fault)}
         if fault.named:
@@ -299,3 +339,7 @@ class _ResponsesEncoder(Encoder):
             return [self._sse(failed)]
         error = {"type": fault.kind, "code": fault.code, "message": fault.message, "param": None}
         return [self._sse({"type": "error", "error": error}), self._sse(failed)]
+
+    def breaks(self, fault: provider_error) -> Fault | None:  # noqa: ARG002 - any error does
+        """Return how the connection of a self-hosted server ends when its engine fails: no event says so."""
+        return disconnect("close") if self._style is not None else None

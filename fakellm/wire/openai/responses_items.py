@@ -158,6 +158,7 @@ class Output:
     def __init__(self, number: int, top_logprobs: int | None = None) -> None:
         self.items: list[dict[str, Any]] = []
         self.part: Part | None = None
+        self.reasoning = "summary_text"
         self._number = number
         self._top_logprobs = top_logprobs
         self._item: dict[str, Any] = {}
@@ -252,7 +253,7 @@ class Output:
         """Return a delta, and the end of the item with its signature; an empty piece still begins an item."""
         name = self.part.name if self.part else self._next_part
         if PARTS.get(name, PARTS["output_text"]).item != "reasoning":
-            name = "summary_text"
+            name = self.reasoning
         events: list[Fields] = []
         if piece.text:
             events += self._piece(name, piece.text)
