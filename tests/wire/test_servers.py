@@ -7,10 +7,11 @@ import re
 from dataclasses import replace
 
 import pytest
-from servers import NAMES, TRANSFORMERS, profile_of, recording
+from servers import NAMES, TRANSFORMERS, events_of, profile_of, recording
 
-from fakellm import FakeProvider, Finish, Pause, Reasoning, Text, ToolCall, Usage, provider_error
-from fakellm.provider.exchange import Timeouts
+from fakellm import FakeProvider, Finish, Pause, Reasoning, Text, ToolCall, Usage, disconnect, provider_error
+from fakellm.provider.exchange import Failure, Timeouts
+from fakellm.wire.openai.profiles import Profile
 from fakellm.wire.providers import service_of
 from fakellm.wire.service import codec_of
 
@@ -113,3 +114,105 @@ def test_a_fake_writes_what_the_server_wrote(name):
     assert end == tape.end
     mine = {key.lower() for key, _ in headers}
     assert mine - {"x-request-id"} == tape.headers.keys() - {"date", "connection", "x-request-id"}
+
+
+# -- habits that no recording shows by itself -----------------------------------------------------------------
+
+
+def asked(profile, *parts, api="chat/completions", **more):
+    """Return the events that a fake writes, as (name, data), and how its body ends."""
+    fake = FakeProvider("anthropic" if api == "messages" else "openai").imitate(profile).reply(*parts)
+    body = {"model": "m", "stream": True, "messages": [], "input": "i", "prompt": "p", "max_tokens": 9, **more}
+    played = list(fake.handle("POST", f"http://x/v1/{api}", {}, json.dumps(body).encode()).body(Timeouts()))
+    written = b"".join(piece for run in played if hasattr(run, "__next__") for piece in run)
+    return events_of(written), [one for one in played if not hasattr(one, "__next__")]
+
+
+def deltas(events):
+    return [data["choices"][0]["delta"] for _, data in events if isinstance(data, dict) and data["choices"]]
+
+
+def test_a_silence_is_filled_with_comments():
+    fake = FakeProvider(profile="llama.cpp").reply("a", Pause(70), "b")
+    body = json.dumps({"model": "m", "stream": True, "messages": []}).encode()
+    played = list(fake.handle("POST", "http://x/v1/chat/completions", {}, body).body(Timeouts()))
+    flat = [one for run in played for one in (run if hasattr(run, "__next__") else [run])]
+
+    assert flat[1:6] == [30.0, b":\n\n", 30.0, b":\n\n", 10.0]
+    assert asked("vllm", Pause(70), "b")[1] == [70.0]  # it has a flag for that
+    assert asked("mlx-lm", "a", Pause(70), "b")[1] == [70.0]
+
+
+def test_a_cut_answer_has_its_last_piece_on_the_finish_chunk_of_vllm_alone():
+    call = ToolCall("f", '{"a')
+    (*_, last, _) = asked("vllm", call, Finish("length"))[0]
+    assert last[1]["choices"][0]["delta"]["tool_calls"][0]["function"] == {"arguments": '{"a'}
+    assert deltas(asked("vllm", "a", Finish("stop"))[0])[-2:] == [{"content": "a"}, {}]
+    assert deltas(asked("llama.cpp", "a", Finish("length"))[0])[-2:] == [{"content": "a"}, {}]
+    assert deltas(asked("mlx-lm", "a", call, Finish("length"))[0])[1:] == [{"role": "assistant"}]
+
+
+def test_answers_beside_the_first_are_given_or_not():
+    for name, count in (("vllm", 2), ("llama.cpp", 2), ("mlx-lm", 1), ("llama-cpp-python", 1)):
+        events, _ = asked(name, "a", n=2)
+        assert {c["index"] for _, data in events if data != "[DONE]" for c in data["choices"]} == set(range(count))
+    (_, first), (_, second), *_ = asked("llama.cpp", Text("b", choice=1), "a", n=2)[0]
+    assert [first["choices"][0]["index"], second["choices"][0]["index"]] == [1, 0]
+
+
+def test_usage_comes_as_each_server_sends_it():
+    wanted = {"include_usage": True, "continuous_usage_stats": True}
+    counts = {
+        name: sum("usage" in data for _, data in asked(name, "a", "b", stream_options=wanted)[0] if data != "[DONE]")
+        for name in ("vllm", "llama.cpp", "mlx-lm", "llama-cpp-python", "transformers")
+    }
+    assert counts == {"vllm": 5, "llama.cpp": 1, "mlx-lm": 1, "llama-cpp-python": 0, "transformers": 1}
+
+
+def test_a_broken_connection_looks_as_it_does_there():
+    assert asked("mlx-lm", "a", disconnect("close"))[1] == []  # its body ends where the connection does
+    assert asked("vllm", "a", disconnect("close"))[1] == [Failure("close")]
+    events, end = asked("llama-cpp-python", "a", provider_error("no"))
+    assert (events[-1], end) == ((None, "[DONE]"), [Failure("close")])
+    assert asked("llama-cpp-python", provider_error("no")) == ([], [])
+    assert asked("vllm", "a", provider_error("no"), api="responses")[1] == [Failure("close")]
+    assert asked("llama.cpp", provider_error("no"), api="messages")[0] == [
+        ("error", {"code": 500, "message": "no", "type": "server_error"})
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "document"),
+    [
+        ("vllm", {"error": {"message": "no", "type": "NotFoundError", "param": None, "code": 404}}),
+        ("llama.cpp", {"error": {"code": 404, "message": "no", "type": "invalid_request_error"}}),
+        ("mlx-lm", {"error": "no"}),
+    ],
+)
+@pytest.mark.parametrize("api", ["chat/completions", "completions"])
+def test_errors_are_documents_of_the_server(name, document, api):
+    fake = FakeProvider(profile=name).error(404, "no")
+    body = json.dumps({"model": "m", "messages": [], "prompt": "p"}).encode()
+    exchange = fake.handle("POST", f"http://x/v1/{api}", {}, body)
+
+    assert json.loads(b"".join(next(exchange.body(Timeouts())))) == document
+
+
+def test_blocks_and_items_of_llama_stay_open_to_the_end():
+    parts = ("a", ToolCall("f"), "b")
+    events, _ = asked("llama.cpp", *parts, api="messages")
+    assert [(name, data["index"]) for name, data in events if "index" in data] == [
+        ("content_block_start", 0), ("content_block_delta", 0), ("content_block_start", 1), ("content_block_delta", 0),
+        ("content_block_stop", 0), ("content_block_delta", 1), ("content_block_stop", 1),
+    ]  # fmt: skip
+    events, _ = asked("llama.cpp", *parts, Finish("length"), api="responses")
+    assert [name for name, _ in events].index("response.output_item.done") == len(events) - 4
+    assert [item.get("arguments") for item in events[-1][1]["response"]["output"]] == [None, "{}"]
+    assert (events[-1][0], events[-1][1]["response"]["status"]) == ("response.completed", "completed")
+
+
+def test_a_profile_is_that_of_the_provider():
+    with pytest.raises(TypeError, match="anthropic is spoken in the habits of a MessagesProfile"):
+        FakeProvider("anthropic").imitate(Profile("mine"))
+    with pytest.raises(ValueError, match=re.escape("there is no profile 'mlx-lm'; there are llama.cpp, vllm")):
+        FakeProvider("anthropic").imitate("mlx-lm")

@@ -64,13 +64,13 @@ class Profile:
     first piece of a call are an empty text, are left out (`absent`), or are its first fragment (`begun`).
     `names_repeated`: each piece of a call has its id, type and name, and says it all again as a `function_call`.
     `null_content`: content is null beside calls. `cut_with_text`: a finish reason that cuts the answer off comes on its
-    last piece. `created_runs`: `created` is the time of the chunk. `joined`: what is said at once is one piece.
-    `keep_alive`: after so many seconds of silence `ping` comes, before the first chunk only if `pings_first`.
-    `progress`: comments before the first chunk, of the `count` of tokens and `less`, that one before. `json`: how it
-    is written. `error`: the form of an error inside a stream, after which `[DONE]` comes if `done_after_error`.
-    `responses`: the server whose way Responses are written in, where they are.
-    `until_close`: a body ends where the connection does. `headers` are those of every answer, the content type apart,
-    which is `content_type`.
+    last piece. `one_answer`: no more are given, however many are wanted. `created_runs`: `created` is the time of the
+    chunk. `joined`: what is said at once is one piece. `keep_alive`: after so many seconds of silence `ping` comes,
+    before the first chunk only if `pings_first`. `progress`: comments before the first chunk, with the `count` of
+    tokens and `less`, that is one less. `json`: how it is written. `error`: the form of errors; after one inside a
+    stream `[DONE]` comes if `done_after_error`. `responses`: the server whose way Responses are written in, where they
+    are. `until_close`: a body ends where the connection does. `headers` are those of every answer, but for the content
+    type of a stream, which is `content_type`.
     """
 
     name: str = "openai"
@@ -100,6 +100,7 @@ class Profile:
     names_repeated: bool = False
     null_content: bool = False
     cut_with_text: bool = False
+    one_answer: bool = False
     created_runs: bool = False
     joined: bool = False
     keep_alive: float = 0.0
@@ -186,7 +187,8 @@ MLX_LM = Profile(
         id=f"chatcmpl-{_UUID}", text_id=f"cmpl-{_UUID}",
         values={"system_fingerprint": "0.32.2-0.32.4-fakellm"}, always=("system_fingerprint",),
     ),
-    usage_object="chat.completion", role_on_every_delta=True, whole_tool_calls=True, reasoning="reasoning",
+    one_answer=True, usage_object="chat.completion",
+    role_on_every_delta=True, whole_tool_calls=True, reasoning="reasoning",
     progress=(": keepalive {less}/{count}\n\n", ": keepalive {count}/{count}\n\n"), json="escaped", error="text",
     until_close=True, content_type="text/event-stream",
     headers=(
@@ -209,6 +211,7 @@ LLAMA_CPP_PYTHON = Profile(
         delta=("role", "content", "function_call", "tool_calls"),
         id=f"chatcmpl-{_UUID}",
     ),
+    one_answer=True,
     usage="never", text_usage="never", role_content="absent", arguments="begun", names_repeated=True, json="spaced",
     error="none",
     headers=(

@@ -61,6 +61,8 @@ class ServerEncoder(Encoder):
         self._silences = Silences(profile, request.options.get("sse_ping_interval"))
         wanted = request.options.get("stream_options")
         self._asked = isinstance(wanted, Mapping) and bool(wanted.get("include_usage"))
+        if self._asked and profile.error == "vllm" and cast("Any", wanted).get("continuous_usage_stats"):
+            self._usage_mode = "every"
         self._common = {
             "id": (layout.text_id if is_text else layout.id).format(number=number),
             "object": "text_completion" if is_text else "chat.completion.chunk",
@@ -142,10 +144,12 @@ class ServerEncoder(Encoder):
 
     def event(self, event: Event) -> Sequence[bytes]:
         """Return the chunks of an event."""
+        choice = choice_of(event)
+        if choice and self._profile.one_answer:
+            return ()
         self._tally.note(event)
         if isinstance(event, Usage):
             return ()
-        choice = choice_of(event)
         chunks = self._start(choice)
         if isinstance(event, Content):
             self._counts[choice] = self._counts.get(choice, 0) + 1
@@ -283,6 +287,8 @@ class ServerEncoder(Encoder):
 
     def _finish(self, finish: Finish) -> list[bytes]:
         choice = finish.choice
+        if self._profile.whole_tool_calls and finish.reason == "length":
+            self._calls.pop(choice, None)  # what was cut off inside a call shows nothing of it
         before = self._close_call(choice)
         said, logprobs = {}, None
         extra = cast("str | None", finish.extra)
@@ -307,7 +313,11 @@ class ServerEncoder(Encoder):
     def _used_by(self, choice: int) -> Usage:
         """Return what one of the answers used."""
         usage = self._tally.usage
-        return usage if self._request.choices == 1 else replace(usage, output_tokens=self._counts.get(choice, 0))
+        return (
+            usage
+            if self._request.choices == 1 or self._profile.one_answer
+            else replace(usage, output_tokens=self._counts.get(choice, 0))
+        )
 
     def _usage_chunk(self, usage: Usage) -> bytes:
         other = {"object": self._profile.usage_object} if self._profile.usage_object else {}
