@@ -67,6 +67,10 @@ def http_error_of(profile: Profile, fault: http_error, number: int) -> tuple[Hea
     return found, WRITERS[profile.json](error_document(profile, fault.message, fault.kind, fault.status))
 
 
+_MOST = 1000
+"""Comments in one silence at most: one that is longer than any test waits for is not filled to its end."""
+
+
 class Silences:
     """What a server sends while it is silent: a comment now and then, until the next chunk begins the count anew."""
 
@@ -84,8 +88,9 @@ class Silences:
     def of(self, pause: Pause) -> Iterator[Run]:
         """Yield a silence, with the comments in it."""
         self.passed += pause.seconds
-        left = pause.seconds
-        while self.is_on and self._ping and 0 < self._period <= self._since + left:
+        left, count = pause.seconds, 0
+        while self.is_on and self._ping and 0 < self._period <= self._since + left and count < _MOST:
+            count += 1
             yield Pause(max(self._period - self._since, 0.0))
             yield [self._ping]
             left, self._since = self._since + left - self._period, 0.0
