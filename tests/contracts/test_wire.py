@@ -814,6 +814,17 @@ def test_the_usage_that_openai_sends_after_an_error_is_strictly_none(api):
     assert found(body, api, profile="strict") == [(f"{api}.error_last", 2, "")]
 
 
+@each("name", ["huggingface", "gpustack", "avian"])
+def test_a_service_that_passes_on_what_others_send_is_held_to_no_habit_of_one(name):
+    events = events_of(encoded("openai_chat", STREAMS["openai_chat"]))
+    events[1][1]["created"] += 1
+    events[1][1]["choices"][0]["delta"]["role"] = "assistant"
+    assert found(body_of(events), "openai_chat", profile=name) == []
+    events[1][1]["id"] = "another"
+    assert found(body_of(events), "openai_chat", profile=name) == []
+    assert found(body_of(events[:-3]), "openai_chat", profile=name) == [("openai_chat.finish", None, "")]
+
+
 def test_a_recorded_server_breaks_no_rule_of_its_profile_and_none_of_any():
     for name, api, body, profile in of_servers():
         for known in (profile, "any"):

@@ -7,10 +7,15 @@ import re
 from dataclasses import replace
 
 import pytest
+import strategies
+from hypothesis import given
+from hypothesis import strategies as st
 from servers import NAMES, TRANSFORMERS, events_of, profile_of, recording
 
 from fakellm import FakeProvider, Finish, Pause, Reasoning, Text, ToolCall, Usage, disconnect, provider_error
 from fakellm.provider.exchange import Failure, Timeouts
+from fakellm.script.events import Raw
+from fakellm.wire.codec import pieces
 from fakellm.wire.openai.profiles import Profile
 from fakellm.wire.providers import service_of
 from fakellm.wire.service import codec_of
@@ -139,6 +144,8 @@ def test_a_silence_is_filled_with_comments():
     flat = [one for run in played for one in (run if hasattr(run, "__next__") else [run])]
 
     assert flat[1:6] == [30.0, b":\n\n", 30.0, b":\n\n", 10.0]
+    assert asked("llama.cpp", "a", Pause(7), "b", sse_ping_interval=3)[1] == [3.0, 3.0, 1.0]
+    assert asked("llama.cpp", "a", Pause(70), "b", sse_ping_interval=-1)[1] == [70.0]
     assert asked("vllm", Pause(70), "b")[1] == [70.0]  # it has a flag for that
     assert asked("mlx-lm", "a", Pause(70), "b")[1] == [70.0]
 
@@ -216,3 +223,29 @@ def test_a_profile_is_that_of_the_provider():
         FakeProvider("anthropic").imitate(Profile("mine"))
     with pytest.raises(ValueError, match=re.escape("there is no profile 'mlx-lm'; there are llama.cpp, vllm")):
         FakeProvider("anthropic").imitate("mlx-lm")
+
+
+WAYS = [
+    *((name, api) for name in ("vllm", "llama.cpp", "transformers") for api in ("chat/completions", "completions", "responses")),
+    *((name, api) for name in ("mlx-lm", "llama-cpp-python") for api in ("chat/completions", "completions")),
+    *((name, "messages") for name in ("vllm", "llama.cpp")),
+]  # fmt: skip
+
+
+@given(st.sampled_from(WAYS), strategies.small_wild_scripts | strategies.scripts, st.booleans())
+def test_a_script_in_any_order_can_be_written_and_read(way, script, wants):
+    name, api = way
+    service = service_of("anthropic" if api == "messages" else "openai")
+    codec = codec_of(service.endpoint("POST", f"/v1/{api}"), service.profile(name))
+    body = {"model": "m", "stream": True, "messages": [], "input": "i", "prompt": "p", "max_tokens": 9}
+    more = {"stream_options": {"include_usage": True}, "return_progress": True, "logprobs": 1} if wants else {}
+    steps = pieces(codec.encoder(codec.request({**body, **more}), 1, script.usage), script)
+
+    for data in (step for step in steps if isinstance(step, bytes)):
+        assert data.endswith(b"\n\n") or script.fault is not None or any(isinstance(e, Raw) for e in script)
+
+
+def test_a_silence_that_nobody_waits_for_ends():
+    steps = asked("llama.cpp", "a", Pause(1e300), "b")[1]
+
+    assert (len(steps), steps[0]) == (1001, 30.0)

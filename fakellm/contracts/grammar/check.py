@@ -6,7 +6,7 @@ grammar of the API, rule by rule. The rules are data, `GRAMMARS[api].rules`; eac
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
@@ -123,8 +123,10 @@ def _profile(profile: str | Profile | MessagesProfile | None, api: str) -> Any:
         return None
     if profile is None or profile == STRICT.name:
         return STRICT if profile else OPENAI
-    kind, profiles = (MessagesProfile, MESSAGES) if api == "anthropic_messages" else (Profile, PROFILES)
-    if not (api.startswith("openai_") or profiles is MESSAGES):
+    of_messages = api == "anthropic_messages"
+    kind = MessagesProfile if of_messages else Profile
+    profiles: Mapping[Any, Any] = MESSAGES if of_messages else PROFILES
+    if not (api.startswith("openai_") or of_messages):
         msg = (
             f"{api} has no profile {profile!r}: profiles are for OpenAI's APIs and for Messages; give none, or {ANY!r}"
         )

@@ -23,9 +23,6 @@ from fakellm.contracts.grammar.rules import (
 from fakellm.wire.openai.profiles import Profile
 
 _UNDONE = "[DONE]"
-_OF_MANY_BODIES = ("huggingface", "gpustack")
-_OF_ANY_TIME = ("groq", "perplexity", "avian", *_OF_MANY_BODIES)
-"""Services whose chunks have not one id, or not one time."""
 
 
 def chunk_rules(prefix: str, kind: str, source: str) -> dict[str, Rule]:
@@ -44,9 +41,10 @@ def chunk_rules(prefix: str, kind: str, source: str) -> dict[str, Rule]:
          lambda p: p.name == "llama.cpp"),
         ("same_id", "all chunks have the same id, which is not empty",
          "clients key the answer, logs and traces by it",
-         lambda p: p.id_varies or p.name in ("groq", *_OF_MANY_BODIES)),
+         lambda p: p.id_varies or p.name == "groq"),
         ("same_created", "all chunks have the same created, in whole seconds",
-         "the answer as a whole has one time", lambda p: p.created_drifts or p.created_runs or p.name in _OF_ANY_TIME),
+         "the answer as a whole has one time",
+         lambda p: p.created_drifts or p.created_runs or p.name in ("groq", "perplexity", "avian")),
         ("same_model", "all chunks have the same model, which is not empty",
          "usage is priced by the answer's model", others),
         ("choice_index", "each choice has its index, an integer from 0",

@@ -47,7 +47,9 @@ class Rule:
 
     def holds(self, profile: Profile | None) -> bool:
         """Tell whether the rule holds for a profile; None is any service at all."""
-        return self.waiver is None or (profile is not None and not self.waiver(profile))
+        if self.waiver is None or profile is None:
+            return self.waiver is None
+        return not (getattr(profile, "varies", False) or self.waiver(profile))
 
 
 def others(_: Profile) -> bool:

@@ -88,7 +88,7 @@ class ServerEncoder(Encoder):
         if self._is_begun:
             return []
         self._is_begun = True
-        message = {
+        message: dict[str, Any] = {
             "id": self._profile.id.format(number=self._number),
             "type": "message",
             "role": "assistant",
@@ -148,7 +148,7 @@ class ServerEncoder(Encoder):
 
     def _tool_call(self, piece: ToolCall) -> list[bytes]:
         call = piece.index or 0
-        start = {"type": "tool_use", "id": piece.id or f"call_{call}", "name": piece.name or ""}
+        start: dict[str, Any] = {"type": "tool_use", "id": piece.id or f"call_{call}", "name": piece.name or ""}
         if self._profile.tool_input:
             start |= {"input": {}}
         is_new = piece.name is not None or not any(block.call == call for block in self._blocks)
@@ -181,7 +181,8 @@ class ServerEncoder(Encoder):
         finish = self._tally.finish()
         reason = {"stop_reason": REASONS.get(finish.reason, finish.reason), "stop_sequence": None}
         delta, usage = merged(reason, finish.extra), self._usage(self._profile.end_usage)
-        last = [self._event("message_delta", delta=delta, usage=usage), self._event("message_stop")]
+        fields = merged({"delta": delta, "usage": usage}, finish.beside)
+        last = [self._event("message_delta", **fields), self._event("message_stop")]
         return [*self._start(), *self._close(), *last]
 
     def error(self, fault: provider_error) -> Sequence[bytes]:

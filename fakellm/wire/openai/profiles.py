@@ -54,7 +54,8 @@ class Profile:
     empty text, or nothing. `after_finish`: an empty delta follows the finish chunk. `reasoning`: the field that
     reasoning comes in. `id_varies`, `created_drifts`: from chunk to chunk. `counts_reasoning`: the total counts
     reasoning tokens beside the output, not in it. `beside`: fields that the service has beside the choices, in its last
-    chunk and in documents, where a `Finish.extra` has them.
+    chunk and in documents, where a `Finish.extra` has them. `varies`: it passes on the streams of several servers, so
+    that another answer of it may break what this one keeps; no grammar holds it to more than any service keeps.
 
     Self-hosted servers go further; what follows is theirs, and is in force where there is a `layout`. `named_layout` is
     that of an answer which a named tool was asked for. `usage` may also be on a chunk of its own for each `choice`, or
@@ -90,6 +91,7 @@ class Profile:
     created_drifts: bool = False
     counts_reasoning: bool = False
     beside: tuple[str, ...] = ()
+    varies: bool = False
     layout: Layout | None = None
     named_layout: Layout | None = None
     text_usage: Literal["", "asked", "finish", "never"] = ""
@@ -246,9 +248,9 @@ PROFILES: dict[str, Profile] = {
         Profile("cerebras", done=False, usage="finish"),
         Profile("deepseek", usage="finish"),
         Profile("github-models", prelude=True, beside=("prompt_filter_results",)),
-        Profile("gpustack", done=False, tool_index=False),
+        Profile("gpustack", done=False, tool_index=False, varies=True),
         Profile("groq", usage="finish", whole_tool_calls=True, reasoning="reasoning", beside=("x_groq",)),
-        Profile("huggingface", done=False, whole_tool_calls=True),
+        Profile("huggingface", done=False, whole_tool_calls=True, varies=True),
         LLAMA_CPP,
         LLAMA_CPP_PYTHON,
         MLX_LM,

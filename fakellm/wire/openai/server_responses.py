@@ -288,7 +288,8 @@ class LlamaEncoder(Encoder):
         }
         layout = self._profile.layout
         timings = {name: layout.values[name] for name in layout.last} if layout is not None else {}
-        response = merged(response, self._tally.finish().extra)
+        finish = self._tally.finish()
+        response = merged(merged(response, finish.extra), finish.beside)
         return [b"".join([*self._start(), *last, self._sse("response.completed", response=response, **timings)])]
 
     def error(self, fault: provider_error) -> Sequence[bytes]:

@@ -58,7 +58,8 @@ class ServerEncoder(Encoder):
         self._tally = Tally(request, usage)
         self._counts: dict[int, int] = {}
         self._reasoning = 0
-        self._silences = Silences(profile, request.options.get("sse_ping_interval"))
+        seconds = request.options.get("sse_ping_interval") if profile.error == "llama.cpp" else None
+        self._silences = Silences(profile, float(seconds) if isinstance(seconds, (int, float)) else None)
         wanted = request.options.get("stream_options")
         self._asked = isinstance(wanted, Mapping) and bool(wanted.get("include_usage"))
         if self._asked and profile.error == "vllm" and cast("Any", wanted).get("continuous_usage_stats"):
@@ -79,7 +80,13 @@ class ServerEncoder(Encoder):
     # -- chunks -----------------------------------------------------------------------------------
 
     def _chunk(
-        self, choices: list[dict[str, Any]], usage: Usage | None = None, more: Iterable[str] = (), **fields: Any
+        self,
+        choices: list[dict[str, Any]],
+        usage: Usage | None = None,
+        more: Iterable[str] = (),
+        *,
+        top: str | None = None,
+        **fields: Any,
     ) -> bytes:
         layout, profile = self._layout, self._profile
         names = layout.text_chunk if self._is_text and layout.text_chunk else layout.chunk
@@ -91,7 +98,7 @@ class ServerEncoder(Encoder):
             usage = Usage(self._tally.usage.input_tokens, sum(self._counts.values()), None, reasoning)
         if usage is not None:
             have["usage"] = self._usage(usage)
-        return b"data: " + WRITERS[profile.json](arranged(names, have)) + b"\n\n"
+        return b"data: " + WRITERS[profile.json](merged(arranged(names, have), top)) + b"\n\n"
 
     def _usage(self, usage: Usage) -> dict[str, Any]:
         cached, reasoning = usage.cached_tokens, usage.reasoning_tokens
@@ -113,7 +120,8 @@ class ServerEncoder(Encoder):
         self, index: int, said: dict[str, Any], *, logprobs: Any = None, extra: str | None = None, **fields: Any
     ) -> dict[str, Any]:
         """Return the choice of a chunk; what it says is a delta, or the text of a legacy completion."""
-        unfinished = {"null": {"finish_reason": None}, '""': {"finish_reason": ""}}.get(self._profile.unfinished, {})
+        forms: dict[str, dict[str, Any]] = {"null": {"finish_reason": None}, '""': {"finish_reason": ""}}
+        unfinished = forms.get(self._profile.unfinished, {})
         have = {"index": index, "logprobs": logprobs, **unfinished, **fields}
         if self._is_text:
             have["text"] = said.get("content", "")
@@ -242,6 +250,8 @@ class ServerEncoder(Encoder):
 
     def _tool_call(self, piece: ToolCall) -> list[bytes]:
         choice, profile = piece.choice, self._profile
+        if self.verbatim:
+            return self._call_piece(piece, piece.arguments, is_first=piece.name is not None)
         call = self._calls.get(choice)
         is_new = call is None or call.index != piece.index or piece.name is not None
         chunks = self._close_call(choice) if is_new else []
@@ -290,7 +300,8 @@ class ServerEncoder(Encoder):
         if self._profile.whole_tool_calls and finish.reason == "length":
             self._calls.pop(choice, None)  # what was cut off inside a call shows nothing of it
         before = self._close_call(choice)
-        said, logprobs = {}, None
+        said: dict[str, Any] = {}
+        logprobs = None
         extra = cast("str | None", finish.extra)
         is_cut = finish.reason == "length" or (extra is not None and bool(json.loads(extra).get("stop_reason")))
         if self._held and self._held[0] == choice and is_cut:
@@ -305,7 +316,7 @@ class ServerEncoder(Encoder):
         )  # fmt: skip
         usage = self._used_by(choice) if on_each else None
         last = self._layout.last if on_each or (is_last and self._usage_mode != "every") else ()
-        chunks = [*before, self._chunk([document], usage, last)]
+        chunks = [*before, self._chunk([document], usage, last, top=cast("str | None", finish.beside))]
         if self._usage_mode == "choice" and self._asked:
             chunks.append(self._usage_chunk(self._used_by(choice)))
         return chunks
