@@ -101,6 +101,7 @@ class Encoder(ABC):
     """
 
     verbatim = False
+    until_close = False  # whether the body ends with its connection, so that a broken one looks complete
 
     def begin(self) -> Sequence[bytes]:
         """Return what precedes the first piece."""
@@ -109,9 +110,6 @@ class Encoder(ABC):
     @abstractmethod
     def event(self, event: Event) -> Sequence[bytes]:
         """Return the pieces that an event of the answer becomes; none for what the API does not have."""
-
-    until_close = False
-    """Whether the end of the connection is the end of the body, so that a broken one looks complete."""
 
     def flush(self) -> Sequence[bytes]:
         """Return what was held back until the next event, since a silence comes first."""
@@ -292,12 +290,9 @@ def _failed(encoder: Encoder, fault: provider_error, run: list[bytes]) -> Iterat
     """Yield what is left of a stream in which the provider reports an error, or is cut off by it."""
     run += encoder.error(fault)
     end = encoder.breaks(fault)
-    if end is None:
-        yield Ending(run)
-        return
-    if run:
-        yield run
-    yield from _broken(encoder, end)
+    yield Ending(run) if end is None else run
+    if end is not None:
+        yield from _broken(encoder, end)
 
 
 def _broken(encoder: Encoder, fault: Fault) -> Iterator[Run]:

@@ -121,6 +121,13 @@ def test_a_fake_writes_what_the_server_wrote(name):
     assert mine - {"x-request-id"} == tape.headers.keys() - {"date", "connection", "x-request-id"}
 
 
+WAYS = [
+    *((name, api) for name in ("vllm", "llama.cpp", "transformers") for api in ("chat/completions", "completions", "responses")),
+    *((name, api) for name in ("mlx-lm", "llama-cpp-python") for api in ("chat/completions", "completions")),
+    *((name, "messages") for name in ("vllm", "llama.cpp")),
+]  # fmt: skip
+
+
 # -- habits that no recording shows by itself -----------------------------------------------------------------
 
 
@@ -218,18 +225,20 @@ def test_blocks_and_items_of_llama_stay_open_to_the_end():
     assert (events[-1][0], events[-1][1]["response"]["status"]) == ("response.completed", "completed")
 
 
+@pytest.mark.parametrize(("name", "api"), [(name, api) for name, api in WAYS if api != "responses"])
+def test_what_a_finish_reason_says_beside_itself_is_there(name, api):
+    events, _ = asked(name, "a", Finish("stop", extra={"own": 1}, beside={"top": 2}), api=api)
+    (last,) = [data for _, data in events if isinstance(data, dict) and "top" in data]
+
+    assert last["top"] == 2
+    assert (last["delta"] if api == "messages" else last["choices"][0])["own"] == 1
+
+
 def test_a_profile_is_that_of_the_provider():
     with pytest.raises(TypeError, match="anthropic is spoken in the habits of a MessagesProfile"):
         FakeProvider("anthropic").imitate(Profile("mine"))
     with pytest.raises(ValueError, match=re.escape("there is no profile 'mlx-lm'; there are llama.cpp, vllm")):
         FakeProvider("anthropic").imitate("mlx-lm")
-
-
-WAYS = [
-    *((name, api) for name in ("vllm", "llama.cpp", "transformers") for api in ("chat/completions", "completions", "responses")),
-    *((name, api) for name in ("mlx-lm", "llama-cpp-python") for api in ("chat/completions", "completions")),
-    *((name, "messages") for name in ("vllm", "llama.cpp")),
-]  # fmt: skip
 
 
 @given(st.sampled_from(WAYS), strategies.small_wild_scripts | strategies.scripts, st.booleans())
