@@ -17,15 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from fakellm.cassette.deltas import find_in_deltas
-from fakellm.cassette.hunting import Edit, find
-from fakellm.cassette.secrets import (
-    AUTHORIZATIONS,
-    environment_secrets,
-    has_shape,
-    is_secret_header,
-    is_worth_hunting,
-    spellings,
-)
+from fakellm.secrets.hunting import Edit, find
+from fakellm.secrets.names import AUTHORIZATIONS, environment_secrets, is_secret_header, spellings
+from fakellm.secrets.shapes import has_shape, is_worth_hunting
 
 _HEAD = 8192
 _SHOWN = 4

@@ -21,7 +21,7 @@ from itertools import accumulate
 from typing import Any, NamedTuple
 
 from fakellm.cassette.frames import frames_of
-from fakellm.cassette.hunting import Edit, apply, find, merged
+from fakellm.secrets.hunting import Edit, apply, find, merged
 
 Path = tuple[str | int, ...]
 

@@ -10,8 +10,8 @@ from operator import attrgetter
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from fakellm.cassette.secrets import PLACEHOLDER
 from fakellm.errors import clip
+from fakellm.secrets.shapes import PLACEHOLDER
 
 MATCH_ON = ("method", "url", "json")
 """What two requests have in common to be the same, by default; `url` and `json` are ours, others are vcrpy's."""

@@ -24,23 +24,19 @@ another. What was learned stays: an echo of a credential may come in a later ans
 
 from __future__ import annotations
 
-import base64
 import copy
 import json
 import os
-import re
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
-from urllib.parse import unquote, unquote_plus
 
 from vcr.filters import decode_response
 from vcr.request import Request
 
 from fakellm.cassette.deltas import find_in_deltas
 from fakellm.cassette.frames import reframed
-from fakellm.cassette.headers import is_harmless
 from fakellm.cassette.held import (
     as_bytes,
     body_of,
@@ -52,27 +48,20 @@ from fakellm.cassette.held import (
     set_body,
     unzipped,
 )
-from fakellm.cassette.hunting import Edit, apply, find, named, resized
-from fakellm.cassette.secrets import (
-    ACCOUNTS,
-    AUTHORIZATIONS,
-    LOOSE_PARAMETERS,
-    PARAMETERS,
-    PLACEHOLDER,
-    environment_secrets,
-    has_shape,
-    is_random,
-    is_secret_header,
-    is_worth_hunting,
-    spellings,
-    url_credentials,
+from fakellm.secrets.headers import is_harmless
+from fakellm.secrets.hunting import Edit, apply, find, named, resized
+from fakellm.secrets.names import AUTHORIZATIONS, environment_secrets, spellings
+from fakellm.secrets.places import (
+    of_cookies,
+    of_form,
+    of_header,
+    of_url,
+    redacted_header,
+    redacted_url,
+    without_parameters,
 )
+from fakellm.secrets.shapes import PLACEHOLDER, is_random, is_worth_hunting
 
-_SCHEME = re.compile(r"\s*([A-Za-z][\w-]*)\s+(\S.*)", re.DOTALL)
-_PARAMETER = re.compile(rf"(?i)(^|[?&;#])({'|'.join(PARAMETERS)})=([^&;#\s]+)")
-_USERINFO = re.compile(r"^([a-z][a-z0-9+.-]*://)([^/@?#]*)@", re.IGNORECASE)
-_COOKIE = re.compile(r"([^=;,\s]+)=(\"[^\"]*\"|[^;]*)")
-_SIGNED = re.compile(r"(?i)(?:Credential|Signature|username|response|nonce)=\"?([^,/\"\s]+)")
 _LARGE, _KEPT = 8192, 8
 _LEAST = 4
 
@@ -126,7 +115,7 @@ class Redactor:
         """Return the pair as it is stored: vcrpy's `before_save_interaction`. What is given is not changed."""
         redacted = self.request(request)
         cookies = [value for name, value in headers_of(response) if name == "set-cookie"]
-        self._remember("a cookie", (text for value in cookies for text in _cookies(value.partition(";")[0])))
+        self._remember("a cookie", (text for value in cookies for text in of_cookies(value.partition(";")[0])))
         return redacted, self.response(response)
 
     def response(self, response: dict[str, Any]) -> dict[str, Any]:
@@ -191,26 +180,18 @@ class Redactor:
         """Return a header's value: its scheme, cookie names and attributes stay."""
         if isinstance(value, bytes):
             return self._header(name, value.decode("latin-1")).encode("latin-1", "replace")
-        if not isinstance(value, str) or not value.strip():
+        if not isinstance(value, str):
             return value
-        name = latin(name).lower()
-        if name in AUTHORIZATIONS:
-            return _without_credentials(value)
-        if name in {"cookie", "set-cookie"}:
-            return _without_cookies(value, every=name == "cookie")
-        if name in ACCOUNTS or is_secret_header(name, value):
-            return PLACEHOLDER
-        return self.text(_without_parameters(value) if "://" in value else value)
+        return redacted_header(latin(name), value, self.text)
 
     def _uri(self, uri: str) -> str:
-        uri = _USERINFO.sub(lambda match: f"{match[1]}{PLACEHOLDER}@", _without_parameters(uri))
-        return self.text(uri)
+        return redacted_url(uri, self.text)
 
     def _request_body(self, request: Request, body: bytes | None) -> bytes | None:
         if not body:
             return body
         if content_type(request).startswith("application/x-www-form-urlencoded"):
-            body = _without_parameters(body.decode("latin-1")).encode("latin-1")
+            body = without_parameters(body.decode("latin-1")).encode("latin-1")
         plain = unzipped(request, body)
         edits = self._find(plain)
         return apply(plain, edits) if edits else body
@@ -258,20 +239,19 @@ def _credentials(request: Request, kept: frozenset[str] = frozenset()) -> Iterat
         plain, text = latin(name).lower(), latin(value)
         if plain in kept:
             continue
-        yield from filter(is_worth_hunting, _credentials_of_header(plain, text))
+        yield from filter(is_worth_hunting, of_header(plain, text))
         if not is_harmless(plain) and is_random(text):
             yield text.strip()
     uri = request.uri if isinstance(request.uri, str) else ""
-    yield from url_credentials(uri)
-    yield from _credentials_of_form(uri)
+    yield from of_url(uri)
     body = body_of(request) or b""
     if content_type(request).startswith("application/x-www-form-urlencoded"):
-        yield from _credentials_of_form(body.decode("latin-1"))
+        yield from of_form(body.decode("latin-1"))
     elif body:
         for edit in named(body):
             if edit.kind.startswith(("field", "form field")):
                 text = _said(body, edit)
-                yield from filter(is_worth_hunting, {text, *_credentials_of_header("authorization", text)})
+                yield from filter(is_worth_hunting, {text, *of_header("authorization", text)})
 
 
 def _said(body: bytes, edit: Edit) -> str:
@@ -281,65 +261,3 @@ def _said(body: bytes, edit: Edit) -> str:
         return str(json.loads(f'"{text}"'))
     except ValueError:
         return text
-
-
-def _credentials_of_form(text: str) -> Iterator[str]:
-    for match in _PARAMETER.finditer(text):
-        if has_shape(value := unquote_plus(match[3])) or (is_worth_hunting(value) and not _is_loose(match)):
-            yield value
-
-
-def _credentials_of_header(name: str, value: str) -> Iterator[str]:
-    if name in AUTHORIZATIONS:
-        scheme = _SCHEME.fullmatch(value)
-        rest = scheme[2].strip() if scheme else value.strip()
-        if "=" in rest.rstrip("="):
-            yield from _SIGNED.findall(rest)
-        else:
-            yield rest
-        if scheme and scheme[1].lower() == "basic":
-            yield from _of_basic(rest)
-    elif name == "cookie":
-        yield from _cookies(value)
-    elif name in ACCOUNTS or is_secret_header(name, value):
-        yield (value.removeprefix("Bearer ")).strip()
-
-
-def _of_basic(text: str) -> Iterator[str]:
-    try:
-        user, _, password = base64.b64decode(text + "=" * (-len(text) % 4)).decode("utf-8", "replace").partition(":")
-    except ValueError:
-        return
-    yield password
-    if has_shape(user):
-        yield user
-
-
-def _cookies(value: str) -> Iterator[str]:
-    """Yield the values of cookies that look random: others say `theme=dark`."""
-    yield from (found.strip('"') for _, found in _COOKIE.findall(value) if has_shape(unquote(found.strip('"'))))
-
-
-def _without_credentials(value: str) -> str:
-    scheme = _SCHEME.fullmatch(value)
-    return f"{scheme[1]} {PLACEHOLDER}" if scheme else PLACEHOLDER
-
-
-def _without_cookies(value: str, *, every: bool) -> str:
-    """Return cookies without their values; the attributes of a `set-cookie` stay."""
-    if "=" not in value.partition(";")[0]:
-        return PLACEHOLDER
-    return _COOKIE.sub(rf"\1={PLACEHOLDER}", value, count=0 if every else 1)
-
-
-def _without_parameters(text: str) -> str:
-    """Return a URL or a form without the parameters that hold credentials."""
-
-    def replaced(match: re.Match[str]) -> str:
-        return match[0] if _is_loose(match) and match[3].isdigit() else f"{match[1]}{match[2]}={PLACEHOLDER}"
-
-    return _PARAMETER.sub(replaced, text)
-
-
-def _is_loose(match: re.Match[str]) -> bool:
-    return match[2].lower() in LOOSE_PARAMETERS

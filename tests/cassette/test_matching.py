@@ -23,10 +23,10 @@ from fakellm import FakeProvider
 from fakellm.cassette.document import CassetteError
 from fakellm.cassette.matching import MATCH_ON, json_matcher, key_of, url_matcher
 from fakellm.cassette.recorder import ERRORS
-from fakellm.cassette.secrets import PLACEHOLDER
 from fakellm.clock.clock import InstantClock
 from fakellm.errors import UnexpectedRequestError
 from fakellm.http.interception import Interception
+from fakellm.secrets.shapes import PLACEHOLDER
 
 JSON = {"content-type": "application/json"}
 FORM = {"content-type": "application/x-www-form-urlencoded"}

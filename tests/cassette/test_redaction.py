@@ -22,10 +22,11 @@ from hypothesis import strategies as st
 from vcr.request import Request
 from vectors import each
 
-from fakellm.cassette.headers import is_harmless
-from fakellm.cassette.hunting import find
 from fakellm.cassette.redaction import Redactor
-from fakellm.cassette.secrets import PLACEHOLDER, environment_secrets
+from fakellm.secrets.headers import is_harmless
+from fakellm.secrets.hunting import find
+from fakellm.secrets.names import environment_secrets
+from fakellm.secrets.shapes import PLACEHOLDER
 
 URL = "https://api.example.com/v1/chat/completions"
 HEX, LOWER, UPPER = (

@@ -30,7 +30,9 @@ from functools import cache
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
-from fakellm.cassette.secrets import FIELDS, LOOSE_PARAMETERS, PARAMETERS, PLACEHOLDER, forms, has_shape, is_random
+from fakellm.secrets.forms import forms
+from fakellm.secrets.names import FIELDS, LOOSE_PARAMETERS, PARAMETERS
+from fakellm.secrets.shapes import PLACEHOLDER, has_shape, is_random
 
 DEPTH = 3
 """How many encodings may lie over each other: JSON in JSON in base64."""
