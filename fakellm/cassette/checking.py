@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from fakellm.cassette.deltas import find_in_deltas
-from fakellm.secrets.hunting import Edit, find
+from fakellm.secrets.edits import Edit
+from fakellm.secrets.hunting import find
 from fakellm.secrets.names import AUTHORIZATIONS, environment_secrets, is_secret_header, spellings
 from fakellm.secrets.shapes import has_shape, is_worth_hunting
 

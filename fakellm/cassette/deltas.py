@@ -1,27 +1,35 @@
-"""Secrets that a model says token by token: no range of bytes holds them, the joined text of the deltas does.
+"""Secrets that are said in pieces: no range of bytes holds them, the joined text of the pieces does.
 
-The documents of a stream are its `data:` lines (or the lines of newline-delimited JSON, or the items of a
-JSON array). Strings at the same place of consecutive documents, with the same `index` and `type` around
-them, are one text. A secret in it is replaced in the delta where it began, and left out of the others.
+The documents of a stream are its `data:` lines (or the lines of newline-delimited JSON, or the items of a JSON array,
+or the frames of an event stream); any other JSON is one document. Strings at the same place of consecutive documents,
+with the same `index` and `type` around them, are one text, and so are the strings of one list at the same path: the
+tokens of `logprobs`, the parts of an answer. Integers that are bytes are a text as well. A secret in it is replaced in
+the piece where it began, and left out of the others.
 
-Why the documents are not written anew. The string literals that a secret lies over are replaced, each in its place
-and as narrowly as its text allows: the first keeps what came before the secret and gets the word in its place, those
-inside become empty, the last keeps what follows. An empty delta is legal everywhere, while a delta less would be a
-chunk less, and the sizes and silences of the tape belong to chunks. Why by place and `index`: two answers, or two
-calls, that come in turns are two texts, and joined they would hide what each says, and say what neither does.
+Why the documents are not written anew. The literals that a secret lies over are replaced, each in its place and as
+narrowly as its text allows: the first keeps what came before the secret and gets the word in its place, those inside
+become empty, the last keeps what follows. An empty delta is legal everywhere, while a delta less would be a chunk less,
+and the sizes and silences of the tape belong to chunks. Why by place and `index`: two answers, or two calls, that come
+in turns are two texts, and joined they would hide what each says, and say what neither does.
+
+Which lists are one text? In `content[3].top_logprobs[0].token` the text runs over the first index, in
+`candidates[0].content.parts[2].text` over the second, in `content[3].token` of several documents over both. So all
+three readings are tried, where they differ from the plain one.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import accumulate
 from typing import Any, NamedTuple
 
 from fakellm.cassette.frames import frames_of
-from fakellm.secrets.hunting import Edit, apply, find, merged
+from fakellm.secrets.edits import Edit, apply, merged
+from fakellm.secrets.hunting import find
 
 Path = tuple[str | int, ...]
 
@@ -31,50 +39,71 @@ _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\]:,]|[^\s{}\[\]:,"]+')
 _GAP = re.compile(r"[\s,]*")
 _DECODER = json.JSONDecoder()
 _INDICES = ("index", "output_index", "content_index", "summary_index", "item_id", "type")
+_KEY = "\0key"
+"""What the way to a key of a mapping ends with, before the key."""
+_BYTE = 256
 
 
-class _Leaf(NamedTuple):
-    """A string of a document: where the document is, the way to the string (None: it is no JSON), its bytes."""
+class _Document(NamedTuple):
+    """Where a document is, and what it says; `inner` is where it is in base64 in a document around it."""
 
     start: int
     end: int
+    text: bytes
+    inner: bool = False
+
+
+class _Leaf(NamedTuple):
+    """A string of a document, or bytes: its number, the document, the way to it (None: it is no JSON), its bytes."""
+
+    number: int
+    document: int
     path: Path | None
     text: bytes
+    are_integers: bool = False
 
 
-def find_in_deltas(body: bytes, values: Mapping[bytes, str]) -> list[Edit]:
-    """Return what to replace of the secrets that lie over several strings of a stream."""
-    edits: list[Edit] = []
-    changes: dict[tuple[int, int], dict[Path, tuple[bytes, str]]] = {}
-    for leaves in _texts(body):
-        for leaf, text, kind in _changed(leaves, find(b"".join(leaf.text for leaf in leaves), values)):
-            if leaf.path is None:
-                edits.append(_narrow(body, Edit(leaf.start, leaf.end, text, kind)))
-            else:
-                changes.setdefault((leaf.start, leaf.end), {})[leaf.path] = (text, kind)
-    for (start, end), texts in changes.items():
-        edits += _literals(body, start, end, texts)
-    return merged(edits)
+_Key = tuple[tuple[object, ...], Path]
 
 
-def _texts(body: bytes) -> Iterator[list[_Leaf]]:
-    """Yield the strings that are one text: two and more, that are not one constant over and over."""
-    groups: dict[object, list[_Leaf]] = {}
-    for start, end in _documents(body):
-        for key, leaf in _leaves(body, start, end):
-            groups.setdefault(key, []).append(leaf)
-    yield from (leaves for leaves in groups.values() if len({leaf.text for leaf in leaves}) > 1)
+def find_in_deltas(body: bytes, values: Mapping[bytes, str], *, is_answer: bool = True) -> list[Edit]:
+    """Return what to replace of the secrets that lie over several strings of a stream or a list."""
+    documents = _documents(body)
+    changes: dict[int, dict[Path | None, tuple[bytes, str]]] = {}
+    for leaves, may_end in _texts(documents):
+        edits = find(b"".join(leaf.text for leaf in leaves), values, is_answer=is_answer)
+        for leaf, text, kind in _changed(leaves, edits, may_end=may_end):
+            changes.setdefault(leaf.document, {}).setdefault(leaf.path, (text, kind))
+    return merged([edit for number, texts in changes.items() for edit in _rewritten(documents[number], texts)])
 
 
-def _documents(body: bytes) -> list[tuple[int, int]]:
-    """Return where the documents of a stream are."""
+# ---- Documents ------------------------------------------------------------------------------------------------------
+
+
+def _documents(body: bytes) -> list[_Document]:
+    """Return the documents of a body."""
     if frames := frames_of(body):
-        return [payload for _, payload in frames]
+        return [_unwrapped(body, *payload) for _, payload in frames]
     for regex in (_DATA, _LINE):
         found = [match.span(1) for match in regex.finditer(body)]
         if len(found) > 1:
-            return found
-    return _items(body) if body[:1] == b"[" else []
+            return [_Document(start, end, body[start:end]) for start, end in found]
+    if body[:1] == b"[" and len(items := _items(body)) > 1:
+        return [_Document(start, end, body[start:end]) for start, end in items]
+    return [_Document(0, len(body), body)] if body.lstrip()[:1] in (b"{", b"[") else []
+
+
+_WRAPPED = re.compile(rb'"bytes"\s*:\s*"([A-Za-z0-9+/]+={0,2})"')
+
+
+def _unwrapped(body: bytes, start: int, end: int) -> _Document:
+    """Return the document of a frame: Bedrock's `InvokeModelWithResponseStream` has it in base64 in another one."""
+    if wrapped := _WRAPPED.search(body, start, end):
+        try:
+            return _Document(*wrapped.span(1), base64.b64decode(wrapped[1]), inner=True)
+        except ValueError:
+            pass
+    return _Document(start, end, body[start:end])
 
 
 def _items(body: bytes) -> list[tuple[int, int]]:
@@ -89,38 +118,108 @@ def _items(body: bytes) -> list[tuple[int, int]]:
     return found
 
 
-def _leaves(body: bytes, start: int, end: int) -> Iterator[tuple[object, _Leaf]]:
+# ---- Texts ----------------------------------------------------------------------------------------------------------
+
+
+def _texts(documents: list[_Document]) -> Iterator[tuple[list[_Leaf], bool]]:
+    """Yield strings that are one text, and whether it ends where the stream does."""
+    groups: dict[_Key, list[_Leaf]] = {}
+    number = 0
+    for place, document in enumerate(documents):
+        for key, path, text, are_integers in _leaves(document.text):
+            groups.setdefault(key, []).append(_Leaf(number, place, path, text, are_integers))
+            number += 1
+    is_stream = len(documents) > 1
+    for leaves in groups.values():
+        if _is_text(leaves):
+            yield leaves, is_stream
+    for leaves in _over_lists(groups):
+        if _is_text(leaves):
+            yield leaves, False
+
+
+def _is_text(leaves: list[_Leaf]) -> bool:
+    """Tell whether pieces can hold what none of them does: several, that are not one constant over and over."""
+    return leaves[0].are_integers or any(leaf.text != leaves[0].text for leaf in leaves)
+
+
+def _over_lists(groups: Mapping[_Key, list[_Leaf]]) -> Iterator[list[_Leaf]]:
+    """Yield the pieces of texts that run over the items of lists."""
+    wider: dict[_Key, list[_Key]] = {}
+    for key in groups:
+        for path in _readings(key[1]):
+            wider.setdefault((key[0], path), []).append(key)
+    done: set[tuple[_Key, ...]] = set()
+    for keys in map(tuple, wider.values()):
+        if len(keys) > 1 and keys not in done:
+            done.add(keys)
+            yield sorted(leaf for key in keys for leaf in groups[key])
+
+
+def _readings(path: Path) -> Iterator[Path]:
+    """Yield a way with the indices of lists left out: all, all but the last, only the last."""
+    places = [place for place, part in enumerate(path) if isinstance(part, int)]
+    for left_out in dict.fromkeys((tuple(places), tuple(places[:-1]), tuple(places[-1:]))):
+        if left_out:
+            marker = f"\0{left_out}"
+            yield (*(part for place, part in enumerate(path) if place not in left_out), marker)
+
+
+_Found = tuple[_Key, Path | None, bytes, bool]
+
+
+def _leaves(document: bytes) -> Iterator[_Found]:
     """Yield the strings of a document, each with what it has in common with those that continue it."""
-    document = body[start:end]
     try:
         value = json.loads(document.decode())
     except (ValueError, RecursionError):
-        yield None, _Leaf(start, end, None, document)
+        yield ((), ()), None, document, False
         return
-    for key, path, text in _strings(value, (), ()):
-        yield key, _Leaf(start, end, path, text.encode("utf-8", "surrogatepass"))
+    yield from _strings(value, (), ())
 
 
-def _strings(value: Any, path: Path, key: tuple[object, ...]) -> Iterator[tuple[tuple[object, ...], Path, str]]:
+def _strings(value: Any, path: Path, key: tuple[object, ...]) -> Iterator[_Found]:
     if isinstance(value, str):
-        yield (*key, path), path, value
+        yield (key, path), path, value.encode("utf-8", "surrogatepass"), False
     elif isinstance(value, dict):
         key = (*key, *(value[name] for name in _INDICES if isinstance(value.get(name), (str, int))))
         for name, inner in value.items():
-            if name not in _INDICES:
+            if name == "top_logprobs" and isinstance(value.get("tokens"), list):
+                yield from _tokens_of_keys(value["tokens"], inner, (*path, name), key)
+            elif name not in _INDICES:
                 yield from _strings(inner, (*path, name), key)
     elif isinstance(value, list):
+        if value and isinstance(value[0], (int, float)):
+            if _are_bytes(value):
+                yield (key, path), path, bytes(value), True
+            return
         for index, inner in enumerate(value):
             yield from _strings(inner, (*path, index), key)
 
 
-def _changed(leaves: list[_Leaf], edits: list[Edit]) -> Iterator[tuple[_Leaf, bytes, str]]:
+def _are_bytes(value: list[Any]) -> bool:
+    return all(type(item) is int and 0 <= item < _BYTE for item in value)
+
+
+def _tokens_of_keys(tokens: list[Any], values: Any, path: Path, key: tuple[object, ...]) -> Iterator[_Found]:
+    """Yield the tokens that legacy completions have as keys: `{"top_logprobs": [{"Hel": -0.1, "Hi": -2.3}]}`."""
+    for index, (token, likely) in enumerate(zip(tokens, values, strict=False)) if isinstance(values, list) else ():
+        if isinstance(token, str) and isinstance(likely, dict) and token in likely:
+            way = (*path, index, _KEY)
+            yield (key, way), (*way, token), token.encode("utf-8", "surrogatepass"), False
+
+
+# ---- Edits ----------------------------------------------------------------------------------------------------------
+
+
+def _changed(leaves: list[_Leaf], edits: Iterable[Edit], *, may_end: bool) -> Iterator[tuple[_Leaf, bytes, str]]:
     """Yield the strings that a secret lies over together with others, with their new text and the kind."""
     starts = list(accumulate((len(leaf.text) for leaf in leaves), initial=0))
     inner: dict[int, list[Edit]] = {}
     for edit in edits:
         first, last = bisect_right(starts, edit.start) - 1, bisect_right(starts, edit.end - 1) - 1
-        if first == last and edit.end < starts[-1]:  # of one delta only, and not what the end of the stream cut off
+        is_cut = may_end and edit.end == starts[-1]  # what the end of the stream cut off is found nowhere else
+        if first == last and not (is_cut or leaves[first].are_integers):
             continue
         for index in range(first, last + 1):
             start, end = max(edit.start, starts[index]), min(edit.end, starts[index + 1])
@@ -130,31 +229,51 @@ def _changed(leaves: list[_Leaf], edits: list[Edit]) -> Iterator[tuple[_Leaf, by
         yield leaves[index], apply(leaves[index].text, parts), f"{parts[0].kind} over several deltas"
 
 
-def _literals(body: bytes, start: int, end: int, texts: Mapping[Path, tuple[bytes, str]]) -> Iterator[Edit]:
+def _rewritten(document: _Document, texts: Mapping[Path | None, tuple[bytes, str]]) -> Iterator[Edit]:
     """Yield the edits of a document that give some of its strings another text."""
-    spans = _spans(body[start:end])
+    start, end, text, is_inner = document
+    edits = list(_literals(text, texts))
+    if is_inner:
+        yield Edit(start, end, base64.b64encode(apply(text, merged(edits))), edits[0].kind)
+    else:
+        yield from (edit._replace(start=start + edit.start, end=start + edit.end) for edit in edits)
+
+
+def _literals(document: bytes, texts: Mapping[Path | None, tuple[bytes, str]]) -> Iterator[Edit]:
+    spans = _spans(document) if None not in texts else {}
     for path, (text, kind) in texts.items():
-        first, last = (start + at for at in spans[path])
-        ascii_only = body[first:last].isascii()
-        literal = json.dumps(text.decode("utf-8", "surrogatepass"), ensure_ascii=ascii_only)
-        yield _narrow(body, Edit(first, last, literal.encode("utf-8", "surrogatepass"), kind))
+        first, last = spans[path] if path is not None else (0, len(document))
+        if path is None:
+            new = text
+        elif document[first : first + 1] == b"[":
+            new = json.dumps(list(text)).encode()
+        else:
+            ascii_only = document[first:last].isascii()
+            literal = json.dumps(text.decode("utf-8", "surrogatepass"), ensure_ascii=ascii_only)
+            new = literal.encode("utf-8", "surrogatepass")
+        yield _narrow(document, Edit(first, last, new, kind))
 
 
 def _spans(document: bytes) -> dict[Path, tuple[int, int]]:
-    """Return where the strings of a JSON document are, by the way to each."""
+    """Return where the strings, keys and lists of a JSON document are, by the way to each."""
     spans: dict[Path, tuple[int, int]] = {}
     path: list[str | int | None] = []
+    begins: list[int] = []
     for token in _TOKEN.finditer(document):
         mark = token[0][:1]
         if mark in b"{[":
+            begins.append(token.start())
             path.append(0 if mark == b"[" else None)
         elif mark in b"}]":
             path.pop()
+            spans[tuple(part for part in path if part is not None)] = (begins.pop(), token.end())
         elif mark == b"," and path:
             at = path[-1]
             path[-1] = at + 1 if isinstance(at, int) else None
         elif mark == b'"' and path and path[-1] is None:
-            path[-1] = json.loads(token[0].decode())
+            name = json.loads(token[0].decode())
+            spans[(*(part for part in path if part is not None), _KEY, name)] = token.span()
+            path[-1] = name
         elif mark == b'"':
             spans[tuple(part for part in path if part is not None)] = token.span()
     return spans

@@ -12,7 +12,7 @@ import zlib
 from bisect import bisect_right
 from collections.abc import Sequence
 
-from fakellm.secrets.hunting import Edit, apply, merged
+from fakellm.secrets.edits import Edit, apply, merged
 
 _PRELUDE = struct.Struct(">III")
 _CHECK = 4

@@ -28,7 +28,7 @@ import copy
 import json
 import os
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -48,8 +48,10 @@ from fakellm.cassette.held import (
     set_body,
     unzipped,
 )
+from fakellm.secrets.beside import named
+from fakellm.secrets.edits import Edit, apply, resized
 from fakellm.secrets.headers import is_harmless
-from fakellm.secrets.hunting import Edit, apply, find, named, resized
+from fakellm.secrets.hunting import find
 from fakellm.secrets.names import AUTHORIZATIONS, environment_secrets, spellings
 from fakellm.secrets.places import (
     of_cookies,
@@ -61,7 +63,12 @@ from fakellm.secrets.places import (
     without_parameters,
 )
 from fakellm.secrets.shapes import PLACEHOLDER, is_random, is_worth_hunting
+from fakellm.secrets.values import is_ordinary
 
+Counts = Counter[tuple[str, str]]
+"""How many values of which kind were replaced where."""
+
+_COUNTS = "_counts"
 _LARGE, _KEPT = 8192, 8
 _LEAST = 4
 
@@ -69,10 +76,11 @@ _LEAST = 4
 class Redactor:
     """Replaces secrets in requests and responses; may be used by several threads.
 
-    `secrets` are values that are never to be stored, whatever they look like. `environ` is searched for more;
-    it is read once. Every credential that a request carries is remembered, so that an echo of it is found. Of the
-    headers of a request the value is stored where the name is known to be harmless, or is among `keep_headers`: those
-    are stored whole. Raises `ValueError` for a named secret of fewer than four characters.
+    `secrets` are values that are never to be stored, whatever they look like; an ordinary word is one where it stands
+    by itself. `environ` is searched for more; it is read once. Every credential that a request carries is remembered,
+    so that an echo of it is found. Of the headers of a request the value is stored where the name is known to be
+    harmless, or is among `keep_headers`: those are stored whole. `counts` has how many values of which kind were
+    replaced where, in all that was stored. Raises `ValueError` for a named secret of fewer than four characters.
     """
 
     def __init__(
@@ -85,121 +93,157 @@ class Redactor:
         if isinstance(keep_headers, str):
             msg = f"keep_headers is a list of names of headers, such as [{keep_headers!r}], not {keep_headers!r}"
             raise TypeError(msg)
+        self.counts: Counts = Counter()
         self._kept = frozenset(name.lower() for name in keep_headers)
         self._lock = threading.Lock()
         self._values: dict[bytes, str] = {}
-        self._cache: OrderedDict[tuple[int, bytes], list[Edit]] = OrderedDict()
-        self._remember("a secret that was named", map(_named, secrets))
+        self._rare: dict[bytes, str] = {}
+        self._cache: OrderedDict[tuple[int, bytes], list[list[Edit]]] = OrderedDict()
+        self._remember("secret that was named", map(_named, secrets))
         environ = os.environ if environ is None else environ
-        self._remember("a secret of the environment", environment_secrets(environ))
+        self._remember("secret of the environment", environment_secrets(environ))
 
     def learn(self, request: Request) -> None:
         """Remember the credentials that a request carries. `request` and `interaction` do so by themselves."""
-        self._remember("a credential of the client", _credentials(request, self._kept))
+        self._remember("credential of the client", _credentials(request, self._kept))
 
     def request(self, request: Request) -> Request:
         """Return the request as it is stored and matched: vcrpy's `before_record_request`."""
         self.learn(request)
-        headers = {name: self._asked_header(name, value) for name, value in request.headers.items()}
+        counts = Counter(getattr(request, _COUNTS, {}))
+        headers = {name: self._asked_header(name, value, counts) for name, value in request.headers.items()}
         old = body_of(request)
-        body = self._request_body(request, old)
+        body = self._request_body(request, old, counts)
         redacted = copy.copy(request)
-        redacted.uri = self._uri(request.uri)
+        redacted.uri = self._uri(request.uri, counts, "the URL of a request")
         if body != old:
             correct_length(headers, body)
             set_body(redacted, body)
         redacted.headers = headers
+        setattr(redacted, _COUNTS, counts)
         return redacted
 
     def interaction(self, request: Request, response: dict[str, Any]) -> tuple[Request, dict[str, Any]]:
         """Return the pair as it is stored: vcrpy's `before_save_interaction`. What is given is not changed."""
         redacted = self.request(request)
         cookies = [value for name, value in headers_of(response) if name == "set-cookie"]
-        self._remember("a cookie", (text for value in cookies for text in of_cookies(value.partition(";")[0])))
-        return redacted, self.response(response)
+        self._remember("cookie", (text for value in cookies for text in of_cookies(value.partition(";")[0])))
+        counts = Counter(vars(redacted).pop(_COUNTS))
+        stored = self._response(response, counts)
+        with self._lock:
+            self.counts.update(counts)
+        return redacted, stored
 
     def response(self, response: dict[str, Any]) -> dict[str, Any]:
         """Return a response as it is stored: headers, status message, body, and the sizes of its chunks."""
+        return self._response(response, Counter())
+
+    def text(self, text: str) -> str:
+        """Return a text without its secrets: the message of an exception, a line of a log."""
+        return self._text(text, Counter(), "")
+
+    def _response(self, response: dict[str, Any], counts: Counts) -> dict[str, Any]:
         response = self._readable(response)
         body = as_bytes((response.get("body") or {}).get("string"))
-        new, sizes = self._response_body(body, (response.get("stream") or {}).get("sizes"))
-        headers = {
-            name: each_value(value, name, self._header) for name, value in (response.get("headers") or {}).items()
-        }
-        result = {name: self._uri(value) if isinstance(value, str) else value for name, value in response.items()}
+        new, sizes = self._response_body(body, (response.get("stream") or {}).get("sizes"), counts)
+
+        def header(name: str, value: Any) -> Any:
+            return self._header(name, value, counts, "the headers of an answer")
+
+        def url(value: Any) -> Any:
+            return self._uri(value, counts, "the URL of an answer") if isinstance(value, str) else value
+
+        headers = {name: each_value(value, name, header) for name, value in (response.get("headers") or {}).items()}
+        result = {name: url(value) for name, value in response.items()}
         result["headers"] = headers
         if new != body:
             correct_length(headers, new)
             result["body"] = {**response["body"], "string": new}
         if response.get("stream"):
-            result["stream"] = self._stream(response["stream"], sizes)
+            result["stream"] = self._stream(response["stream"], sizes, counts)
         if wire := (response.get("wire") or {}).get("headers"):
-            told = {name: each_value(value, name, self._header) for name, value in wire.items()}
+            told = {name: each_value(value, name, header) for name, value in wire.items()}
             result["wire"] = {**response["wire"], "headers": told}
         if isinstance(message := response.get("status", {}).get("message"), str):
-            result["status"] = {**response["status"], "message": self.text(message)}
+            result["status"] = {**response["status"], "message": self._text(message, counts, "the status of an answer")}
         return result
 
-    def text(self, text: str) -> str:
-        """Return a text without its secrets: the message of an exception, a line of a log."""
+    def _text(self, text: str, counts: Counts, where: str, *, rare: bool = False) -> str:
         data = text.encode("utf-8", "surrogatepass")
-        return apply(data, self._find(data)).decode("utf-8", "surrogatepass")
+        edits = find(data, self._rare if rare else self._values)
+        _count(edits, counts, where)
+        return apply(data, edits).decode("utf-8", "surrogatepass")
 
     def _remember(self, kind: str, texts: Iterable[str]) -> None:
         new = {form: kind for text in texts if text not in PLACEHOLDER for form in spellings(text)}
         with self._lock:
             if not new.keys() <= self._values.keys():
                 self._values = {**self._values, **new}  # those who read the old one keep it
+                self._rare = {value: kind for value, kind in self._values.items() if not is_ordinary(value)}
 
-    def _find(self, data: bytes) -> list[Edit]:
-        """Return the edits of a text, from the last ones where possible: vcrpy asks for a request many times."""
-        values = self._values
-        if len(data) < _LARGE:
-            return find(data, values)
-        key = (len(values), data)
-        with self._lock:
-            if (known := self._cache.get(key)) is not None:
-                return known
-        edits = find(data, values)
-        with self._lock:
-            self._cache[key] = edits
-            while len(self._cache) > _KEPT:
-                self._cache.popitem(last=False)
-        return edits
-
-    def _asked_header(self, name: str, value: Any) -> Any:
+    def _asked_header(self, name: str, value: Any, counts: Counts) -> Any:
         """Return a header's value in a request: of one that is not known, nothing."""
         plain = latin(name).lower()
         if plain in self._kept:
             return value
+        where = "the headers of a request"
         if plain in AUTHORIZATIONS or plain == "cookie" or is_harmless(plain) or not latin(value).strip():
-            return self._header(name, value)
+            return self._header(name, value, counts, where)
+        counts[f"header {plain}", where] += latin(value) != PLACEHOLDER
         return PLACEHOLDER.encode() if isinstance(value, bytes) else PLACEHOLDER
 
-    def _header(self, name: str, value: Any) -> Any:
+    def _header(self, name: str, value: Any, counts: Counts, where: str) -> Any:
         """Return a header's value: its scheme, cookie names and attributes stay."""
         if isinstance(value, bytes):
-            return self._header(name, value.decode("latin-1")).encode("latin-1", "replace")
+            return self._header(name, value.decode("latin-1"), counts, where).encode("latin-1", "replace")
         if not isinstance(value, str):
             return value
-        return redacted_header(latin(name), value, self.text)
+        found: Counts = Counter()
+        new = redacted_header(latin(name), value, lambda text: self._text(text, found, where, rare=True))
+        counts.update(found or {(f"header {latin(name).lower()}", where): int(new != value)})
+        return new
 
-    def _uri(self, uri: str) -> str:
-        return redacted_url(uri, self.text)
+    def _uri(self, uri: str, counts: Counts, where: str) -> str:
+        new = redacted_url(uri, lambda text: self._text(text, counts, where, rare=True))
+        counts["parameter or password", where] += new.count(PLACEHOLDER) - uri.count(PLACEHOLDER)
+        return new
 
-    def _request_body(self, request: Request, body: bytes | None) -> bytes | None:
+    def _request_body(self, request: Request, body: bytes | None, counts: Counts) -> bytes | None:
         if not body:
             return body
         if content_type(request).startswith("application/x-www-form-urlencoded"):
             body = without_parameters(body.decode("latin-1")).encode("latin-1")
-        plain = unzipped(request, body)
-        edits = self._find(plain)
-        return apply(plain, edits) if edits else body
+        plain = new = unzipped(request, body)
+        for edits in self._found(plain):
+            _count(edits, counts, "the body of a request")
+            new = apply(new, edits)
+        return body if new == plain else new
 
-    def _response_body(self, body: bytes, sizes: list[int] | None) -> tuple[bytes, list[int] | None]:
+    def _found(self, body: bytes) -> list[list[Edit]]:
+        """Return the edits of a request's body, first those over several strings, then the rest.
+
+        From the last ones where possible: vcrpy asks for a request many times.
+        """
+        values = self._values
+        key = (len(values), body)
+        with self._lock:
+            if (known := self._cache.get(key)) is not None:
+                return known
+        first = find_in_deltas(body, values, is_answer=False)
+        found = [first, find(apply(body, first), values)]
+        if len(body) >= _LARGE:
+            with self._lock:
+                self._cache[key] = found
+                while len(self._cache) > _KEPT:
+                    self._cache.popitem(last=False)
+        return found
+
+    def _response_body(self, body: bytes, sizes: list[int] | None, counts: Counts) -> tuple[bytes, list[int] | None]:
         """Return body and sizes: first without the secrets that lie over several deltas, then without the rest."""
         for search in (find_in_deltas, find):
-            edits = reframed(body, search(body, self._values))
+            found = search(body, self._values, is_answer=True)
+            _count(found, counts, "the body of an answer")
+            edits = reframed(body, found)
             body, sizes = apply(body, edits), sizes if sizes is None else resized(sizes, edits)
         return body, sizes
 
@@ -210,17 +254,24 @@ class Redactor:
             return response
         decoded: dict[str, Any] = decode_response(response)
         body = as_bytes(decoded["body"]["string"])
-        if self._response_body(body, None)[0] == body:
+        if self._response_body(body, None, Counter())[0] == body:
             return response
         headers = response["headers"].items()
         changed = {name: values for name, values in headers if name.lower() in ("content-encoding", "content-length")}
         return {**decoded, "wire": {**(response.get("wire") or {}), "headers": changed}}
 
-    def _stream(self, stream: dict[str, Any], sizes: list[int] | None) -> dict[str, Any]:
+    def _stream(self, stream: dict[str, Any], sizes: list[int] | None, counts: Counts) -> dict[str, Any]:
         stream = stream if sizes is None else {**stream, "sizes": sizes}
         if isinstance(stream.get("error"), str):
-            stream = {**stream, "error": self.text(stream["error"])}
+            stream = {**stream, "error": self._text(stream["error"], counts, "the error that ended an answer")}
         return stream
+
+
+def _count(edits: Iterable[Edit], counts: Counts, where: str) -> None:
+    """Count what was replaced; what lies over several pieces counts once, in that where it began."""
+    for edit in edits:
+        if PLACEHOLDER.encode() in edit.new or not edit.new:
+            counts[edit.kind, where] += bool(edit.new)
 
 
 def _named(secret: str) -> str:
@@ -248,10 +299,33 @@ def _credentials(request: Request, kept: frozenset[str] = frozenset()) -> Iterat
     if content_type(request).startswith("application/x-www-form-urlencoded"):
         yield from of_form(body.decode("latin-1"))
     elif body:
-        for edit in named(body):
-            if edit.kind.startswith(("field", "form field")):
-                text = _said(body, edit)
+        told = [_said(body, edit) for edit in named(body) if edit.kind.startswith(("field", "form field"))]
+        said = _said_in_conversation(body) if told else frozenset()
+        for text in told:
+            if text not in said:
                 yield from filter(is_worth_hunting, {text, *of_header("authorization", text)})
+
+
+_CONVERSATION = frozenset(("messages", "contents", "input", "history", "prompt", "arguments", "args"))
+
+
+def _said_in_conversation(body: bytes) -> frozenset[str]:
+    """Return the strings of what was said before: what a model gave as a tool's `password` is no credential of ours."""
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        return frozenset()
+    found: set[str] = set()
+    rest: list[tuple[Any, bool]] = [(document, False)]
+    while rest:
+        value, is_said = rest.pop()
+        if isinstance(value, str) and is_said:
+            found.add(value)
+        elif isinstance(value, dict):
+            rest += [(inner, is_said or name in _CONVERSATION) for name, inner in value.items()]
+        elif isinstance(value, list):
+            rest += [(inner, is_said) for inner in value]
+    return frozenset(found)
 
 
 def _said(body: bytes, edit: Edit) -> str:

@@ -1,28 +1,206 @@
-"""The forms of keys: the vendors' (their documents on authentication), cross-read with public rules.
+"""The forms of keys, as expressions: those of the table of kinds, and those that no row of a table could say.
 
-Those are gitleaks' (`config/gitleaks.toml`) and GitHub's secret scanning; lengths are lower bounds, so that a longer
-key of the same form is met too. A rule that would also meet ordinary words asks for the shape of a secret.
+Where does a key begin? Not only where a word does: a terminal's colours (`ESC[32m`), Markdown's emphasis, the minus of
+a removed line, a name that is glued to it are right before keys in what agents say and read. So most are found wherever
+they stand. Two things stay: a prefix that is short, or a word, has to begin a word (`task-` is not `sk-`), and what
+lies in a long random run, a picture in base64, a signature, is a part of that and no key, though it looks like one.
+
+Where does it end? Where its alphabet does, but not before a bit more than half of it: a stream that broke off, or that
+a limit of tokens cut, leaves most of a key. At the very end of a text four of its characters are enough.
+
+What has to be searched? The literals of all forms are looked for in the runs of a text that are long enough for a key,
+not in the text, and of a run without an end in its begin: all else is in the middle of a blob.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from math import ceil
 
-from fakellm.secrets.shapes import PLACEHOLDER, has_shape, is_dummy
+from fakellm.secrets.edits import Edit
+from fakellm.secrets.kinds import ALPHABETS, KINDS, WORDS
+from fakellm.secrets.shapes import DOCUMENTED, PLACEHOLDER, has_shape, is_dummy, is_random, is_wordy
+
+_MARK = PLACEHOLDER.encode()
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """The form of a key: where `literal` occurs, `regex` is matched `back` bytes before it; its group 1 is secret."""
+    """The form of a key: where `literal` occurs, `regex` is matched; its group 1 is secret.
+
+    `cut` is matched there too: what is left of the key at the end of a text. `back` is how many bytes before the
+    literal a key may begin. Where `is_free`, a word may go before it.
+    """
 
     kind: str
     literal: bytes
     regex: re.Pattern[bytes]
-    accepts: Callable[[str], bool] | None = None
+    accepts: Callable[[str], bool]
+    cut: re.Pattern[bytes] | None = None
     back: int = 0
+    is_free: bool = True
+
+    def at(self, data: bytes, at: int) -> re.Match[bytes] | None:
+        """Return the key whose literal is at a place of the bytes."""
+        for match in self._matches(data, at):
+            text = match[1].decode("utf-8", "surrogateescape")
+            is_key = _MARK not in match[1] and self.accepts(text)
+            if is_key and _may_begin(data, match.start(1), is_free=self.is_free):
+                return match
+        return None
+
+    def _matches(self, data: bytes, at: int) -> Iterator[re.Match[bytes]]:
+        if self.back:
+            found = self.regex.finditer(data, max(at - self.back, 0), at + self.back + 100)
+            yield from (match for match in found if match.start(1) <= at < match.end(1))
+            return
+        for regex in (self.regex, self.cut):
+            if regex is not None and (match := regex.match(data, at)):
+                yield match
+
+
+def formed(data: bytes) -> Iterator[Edit]:
+    """Find what has the form of a key."""
+    runs = data if len(data) <= _ENDS else _runs(data)
+    for form in _candidates(data, runs):
+        at = data.find(form.literal)
+        while at >= 0:
+            match = form.at(data, at)
+            if match:
+                yield Edit(*match.span(1), _MARK, form.kind)
+            at = data.find(form.literal, max(match.end(1) if match else 0, at + 1))
+    for sign, kind, regex in _loose():
+        if sign in runs and regex.search(runs):
+            found = (match for match in regex.finditer(data) if has_shape(_text(match[1])))
+            yield from (Edit(*match.span(1), _MARK, kind) for match in found)
+
+
+_GRAM = 3
+
+
+def _candidates(data: bytes, runs: bytes) -> Iterable[Form]:
+    """Return the forms whose literals occur; in a short text they are known by what its triples of bytes begin."""
+    if len(data) > _ENDS:
+        return [form for form in forms() if form.literal in (data if form.literal in _SPACED else runs)]
+    by_gram = _by_gram()
+    found = by_gram.keys() & {data[at : at + _GRAM] for at in range(len(data) - _GRAM + 1)}
+    return [form for gram in (b"", *sorted(found)) for form in by_gram[gram] if form.literal in data]
+
+
+@cache
+def _by_gram() -> dict[bytes, list[Form]]:
+    """Return the forms by the first three bytes of their literals; those of shorter ones under none."""
+    grams: dict[bytes, list[Form]] = {b"": []}
+    for form in forms():
+        gram = form.literal[:_GRAM]
+        grams.setdefault(gram if len(gram) == _GRAM else b"", []).append(form)
+    return grams
+
+
+_RUN = re.compile(rb"[^\s\"'\\,{}\[\]<>()\x80-\xff]{12,}")
+_BLOB_RUN = re.compile(rb"[A-Za-z0-9_+/=-]{4096,}")
+_ENDS = 512
+
+
+def _runs(data: bytes) -> bytes:
+    """Return the runs of the bytes that could hold a key, of an endless one its ends, and the end of the bytes."""
+    runs = [
+        run[:_ENDS] + b"\n" + run[-_ENDS:] if len(run) > 2 * _ENDS and _BLOB_RUN.fullmatch(run) else run
+        for run in _RUN.findall(data)
+    ]
+    return b"\n".join([*runs, data[-_ENDS:]])
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")
+
+
+# ---- Where a key may begin ------------------------------------------------------------------------------------------
+
+_GLUED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-+/")
+_ESCAPED = re.compile(
+    rb"(?:\[[0-9;]{0,12}m|(?<!\\)(?:\\\\)*\\[nrtbfve0]|\\u[0-9a-fA-F]{4}|\\x[0-9a-fA-F]{2}|%[0-9a-fA-F]{2})\Z"
+)
+_BLOB = re.compile(rb"[A-Za-z0-9_+/-]{32}\Z")
+_BLOB_SIGNS = (re.compile(rb"[a-z]"), re.compile(rb"[A-Z]"), re.compile(rb"\d"))
+
+
+def _may_begin(data: bytes, at: int, *, is_free: bool) -> bool:
+    """Tell whether a key may begin at a place, after what is before it."""
+    before = data[max(at - 40, 0) : at]
+    if not before or before[-1] not in _GLUED or _ESCAPED.search(before):
+        return True
+    if (blob := _BLOB.search(before)) and all(sign.search(blob[0]) for sign in _BLOB_SIGNS):
+        return False
+    return is_free or before[-1:] in b"_+/" or (before[-1:] == b"-" and not before[-2:-1].isalnum())
+
+
+# ---- Rows of the table ----------------------------------------------------------------------------------------------
+
+_EDGE = r"(?:(?<![A-Za-z0-9])|(?<=[\d;\[]m))"
+"""Where a key may begin that has no literal at its begin: where a word does, and after a terminal's colour."""
+_PART = re.compile(r"<([A-Z])(\d+)(?:-(\d+))?>")
+_CUT_LEAST = 4
+_DIFFERENT = 5
+
+
+def _row(kind: str, form: str) -> Form:
+    """Return what finds the keys of a row."""
+    end = "(?![A-Za-z0-9=]|[+/][A-Za-z0-9+/]{16})" if form.endswith("$") else ""
+    form = form.removesuffix("$")
+    parts = [(match[1], int(match[2]), int(match[3] or match[2])) for match in _PART.finditer(form)]
+    fixed = _PART.split(form)[::4]
+    regex = re.escape(fixed[0])
+    for number, (part, text) in enumerate(zip(parts, fixed[1:], strict=True)):
+        is_last = number == len(parts) - 1 and not text
+        regex += _expression(*part, is_last=is_last, is_exact=bool(end)) + re.escape(text)
+    if not fixed[0]:
+        literal = next(text for text in fixed if text)
+        back = sum(2 * most for _, _, most in parts[: fixed.index(literal)])
+        compiled = re.compile(rf"{_EDGE}({regex}){end}".encode())
+        return Form(kind, literal.encode(), compiled, has_shape, back=back, is_free=False)
+    inside = "".join(ALPHABETS[letter] for letter, *_ in parts) + re.escape("".join(fixed[1:]))
+    is_free = fixed[0] not in WORDS
+    return Form(
+        kind, fixed[0].encode(), re.compile(rf"({regex}){end}".encode()), _looks_random_after(len(fixed[0])),
+        cut=_cut(fixed[0], inside, is_free=is_free), is_free=is_free,
+    )  # fmt: skip
+
+
+def _expression(letter: str, low: int, high: int, *, is_last: bool, is_exact: bool) -> str:
+    inside = f"[{ALPHABETS[letter]}]"
+    if is_last and is_exact:
+        return f"{inside}{{{low},{high}}}"
+    if is_last:
+        return f"{inside}{{{low if high > low else ceil(low * 0.6)},}}" + ("={0,2}" if letter == "B" else "")
+    return f"{inside}{{{max(1, low // 2)},{2 * high}}}"
+
+
+def _cut(literal: str, inside: str, *, is_free: bool) -> re.Pattern[bytes]:
+    """Return what finds the begin of a key at the end of a text; of a sure one, at the end of a string of JSON too."""
+    end = rf"(?:\Z|(?<=[{inside}]{{{2 * _CUT_LEAST}}})(?=\\*\"))" if is_free else r"\Z"
+    return re.compile(rf"({re.escape(literal)}[{inside}]{{{_CUT_LEAST},}}){end}".encode())
+
+
+def _looks_random_after(start: int) -> Callable[[str], bool]:
+    def accepts(text: str) -> bool:
+        rest = text[start:]
+        if DOCUMENTED in text or len(set(rest.lower())) < min(_DIFFERENT, len(rest)):
+            return False
+        is_named = rest.isalpha() or any(sign in rest for sign in "-_.")
+        return not (is_named and (is_wordy(rest) or is_dummy(rest))) and not (rest.isalpha() and rest.islower())
+
+    return accepts
+
+
+# ---- What no row could say ------------------------------------------------------------------------------------------
+
+
+def _any(_: str) -> bool:
+    return True
 
 
 def _basic(text: str) -> bool:
@@ -41,115 +219,82 @@ def _userinfo(text: str) -> bool:
     return PLACEHOLDER not in password and not is_dummy(password) and "$" not in password and "{" not in password
 
 
-_W = r"[A-Za-z0-9_-]"
-_PREFIXED = (  # kind, prefix, what follows: not inside of a word
-    ("OpenAI key", "sk-proj-", rf"{_W}{{20,}}"),
-    ("OpenAI key", "sk-svcacct-", rf"{_W}{{20,}}"),
-    ("OpenAI key", "sk-admin-", rf"{_W}{{20,}}"),
-    ("Anthropic key", "sk-ant-", rf"{_W}{{20,}}"),
-    ("OpenRouter key", "sk-or-", rf"{_W}{{20,}}"),
-    ("Langfuse key", "sk-lf-", rf"{_W}{{20,}}"),
-    ("GitHub token", "ghp_", r"[A-Za-z0-9]{30,}"),
-    ("GitHub token", "gho_", r"[A-Za-z0-9]{30,}"),
-    ("GitHub token", "ghu_", r"[A-Za-z0-9]{30,}"),
-    ("GitHub token", "ghs_", r"[A-Za-z0-9]{30,}"),
-    ("GitHub token", "ghr_", r"[A-Za-z0-9]{30,}"),
-    ("GitHub token", "github_pat_", r"\w{22,}"),
-    ("GitLab token", "glpat-", r"[A-Za-z0-9_.-]{20,}"),
-    ("GitLab token", "gldt-", rf"{_W}{{20,}}"),
-    ("GitLab token", "glrt-", rf"{_W}{{20,}}"),
-    ("Slack token", "xox", r"[abeoprs](?:\.xox[bp])?-[A-Za-z0-9-]{10,}"),
-    ("Slack token", "xapp-", r"[A-Za-z0-9-]{20,}"),
-    ("Hugging Face token", "hf_", r"[A-Za-z0-9]{30,}"),
-    ("Hugging Face token", "api_org_", r"[A-Za-z0-9]{30,}"),
-    ("Groq key", "gsk_", r"[A-Za-z0-9]{30,}"),
-    ("xAI key", "xai-", r"[A-Za-z0-9]{40,}"),
-    ("Perplexity key", "pplx-", r"[A-Za-z0-9]{40,}"),
-    ("Replicate token", "r8_", r"[A-Za-z0-9]{30,}"),
-    ("NVIDIA key", "nvapi-", rf"{_W}{{40,}}"),
-    ("Tavily key", "tvly-", r"[A-Za-z0-9-]{20,}"),
-    ("Cerebras key", "csk-", r"[A-Za-z0-9]{30,}"),
-    ("Together key", "tgp_v1_", rf"{_W}{{30,}}"),
-    ("Fireworks key", "fw_", r"[A-Za-z0-9]{20,}"),
-    ("LangSmith key", "lsv2_", r"(?:pt|sk)_\w{30,}"),
-    ("Pinecone key", "pcsk_", r"\w{40,}"),
-    ("Jina key", "jina_", rf"{_W}{{40,}}"),
-    ("Voyage key", "pa-", rf"{_W}{{40,}}"),
-    ("Vercel key", "vck_", r"[A-Za-z0-9]{40,}"),
-    ("E2B key", "e2b_", r"[0-9a-f]{40}"),
-    ("Firecrawl key", "fc-", r"[0-9a-f]{32}"),
-    ("Databricks token", "dapi", r"[0-9a-f]{32}(?:-\d)?"),
-    ("Bedrock key", "ABSK", r"[A-Za-z0-9+/]{80,}={0,2}"),
-    ("Bedrock key", "bedrock-api-key-", r"[A-Za-z0-9+/=_-]{40,}"),
-    ("Stripe key", "sk_live_", r"[A-Za-z0-9]{10,}"),
-    ("Stripe key", "sk_test_", r"[A-Za-z0-9]{10,}"),
-    ("Stripe key", "rk_live_", r"[A-Za-z0-9]{10,}"),
-    ("Stripe key", "rk_test_", r"[A-Za-z0-9]{10,}"),
-    ("webhook secret", "whsec_", r"[A-Za-z0-9+/=]{24,}"),
-    ("ElevenLabs key", "sk_", r"[0-9a-f]{48}"),
-    ("npm token", "npm_", r"[A-Za-z0-9]{36}"),
-    ("PyPI token", "pypi-AgE", rf"{_W}{{50,}}"),
-    ("SendGrid key", "SG.", rf"{_W}{{16,32}}\.{_W}{{16,64}}"),
-    ("DigitalOcean token", "dop_v1_", r"[0-9a-f]{64}"),
-    ("Shopify token", "shpat_", r"[0-9a-fA-F]{32}"),
-    ("Vault token", "hvs.", rf"{_W}{{24,}}"),
-    ("Doppler token", "dp.pt.", r"[A-Za-z0-9]{40,}"),
-    ("Linear key", "lin_api_", r"[A-Za-z0-9]{32,}"),
-    ("Notion token", "ntn_", r"[A-Za-z0-9]{40,}"),
-    ("Notion token", "secret_", r"[A-Za-z0-9]{43}"),
-    ("Atlassian token", "ATATT3", r"[A-Za-z0-9_=-]{60,}"),
-    ("Postman key", "PMAK-", r"[0-9a-f]{24}-[0-9a-f]{34}"),
-    ("age key", "AGE-SECRET-KEY-1", r"[0-9A-Z]{58}"),
-    ("Grafana token", "glsa_", r"\w{32,}"),
-    ("New Relic key", "NRAK-", r"[A-Z0-9]{27}"),
-    ("Figma token", "figd_", rf"{_W}{{40,}}"),
-    ("Supabase token", "sbp_", r"[0-9a-f]{40}"),
-    ("Supabase token", "sb_secret_", rf"{_W}{{20,}}"),
-    ("Sentry token", "sntrys_", r"[A-Za-z0-9+/=_]{40,}"),
-    ("Mailgun key", "key-", r"[0-9a-f]{32}"),
-    ("Twilio key", "SK", r"[0-9a-f]{32}"),
-    ("Google client secret", "GOCSPX-", rf"{_W}{{20,}}"),
-    ("AWS access key", "AKIA", r"[A-Z0-9]{16}"),
-    ("AWS access key", "ASIA", r"[A-Z0-9]{16}"),
-    ("AWS access key", "ABIA", r"[A-Z0-9]{16}"),
-    ("Google API key", "AIza", rf"{_W}{{35}}"),
-    ("Google API key", "AQ.Ab", rf"{_W}{{40,}}"),
-    ("Google token", "ya29.", r"[A-Za-z0-9_.-]{20,}"),
-    ("Google token", "1//0", rf"{_W}{{30,}}"),
+def _login(text: str) -> bool:
+    return has_shape(text.partition(":")[2])
+
+
+def _holds_random(text: str) -> bool:
+    return any(is_random(part) for part in re.split(r"[\s;,=]+", text))
+
+
+_W = "[A-Za-z0-9_-]"
+_AWS_PAIR = r"[A-Z0-9]{16}[^A-Za-z0-9]{1,8}([A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=])|[A-Za-z0-9/+]{12,39}\Z)"
+_JWT = rf"(eyJ{_W}{{10,4096}}\.(?:eyJ{_W}{{6,}}\.{_W}*|{_W}*(?:\.{_W}+){{3}}))"  # RFC 7515 and 7516
+_JWT_CUT = rf"(eyJ(?:hbGci|0eXAi|raWQi|jdHki|lbmMi){_W}{{4,4096}}(?:\.{_W}*)?)\Z"
+_PEM_END = r"(?:[A-Z0-9]{1,20}[ +]){0,4}PRIVATE[ +]KEY(?:[ +]BLOCK)?-----"
+_PEM = rf"-----BEGIN[ +]{_PEM_END}"
+_PEM_LINES = r"(?:[A-Za-z0-9+/=\s:,.>|#*]|-(?!-{4})|\\+[nrt])*+"
+_BETWEEN = r"(?:[\s>|#*-]|\\+[nrt])*+"
+_PEM_HEADERS = rf"(?:{_BETWEEN}[A-Z][A-Za-z-]{{2,20}}: [A-Za-z0-9,. +-]{{1,80}}(?=\s|\\)){{0,4}}"
+_PEM_RUN = "[A-Za-z0-9+/=]"
+_PEM_CUT = rf"{_PEM_HEADERS}(?:(?:{_BETWEEN}{_PEM_RUN}{{16,}})+(?:{_BETWEEN}{_PEM_RUN}*\Z)?|{_BETWEEN}{_PEM_RUN}+\Z)"
+_SSH2 = "---- BEGIN SSH2 [A-Z ]{0,20}PRIVATE KEY ----"
+_USERINFO = r"[^/\s@\"'<>\\?#,;(){}]{1,300}"
+_LOGIN = r"[\"']?([^\s\"':]{1,80}:[^\s\"'\\]{8,200})"
+_PLACED = (  # kind, literal, regex with the secret in group 1, what to ask of it, bytes before the literal, is it free
+    ("API key", "sk-", rf"(sk-{_W}{{16,}})", has_shape, 0, False),
+    ("OpenAI key", "T3BlbkFJ", rf"(sk-{_W}{{4,90}}?T3BlbkFJ{_W}{{4,}})", _any, 96, True),
+    ("AWS secret key", "AKIA", "AKIA" + _AWS_PAIR, has_shape, 0, True),
+    ("AWS secret key", "ASIA", "ASIA" + _AWS_PAIR, has_shape, 0, True),
+    ("JSON Web Token", "eyJ", _JWT, _any, 0, False),
+    ("JSON Web Token", "eyJ", _JWT_CUT, _any, 0, False),
+    ("Azure key", "JQQJ99", r"([A-Za-z0-9]{52}JQQJ99[A-Za-z0-9]{10,26})", _any, 52, True),
+    ("Azure client secret", "Q~", _EDGE + r"([\w~.]{3}\dQ~[\w~.-]{20,34})", has_shape, 4, True),
+    ("Azure storage key", "AccountKey=", r"AccountKey=([A-Za-z0-9+/]{40,}={0,2})", _any, 0, True),
+    ("Azure access key", "SharedAccessKey=", r"SharedAccessKey=([A-Za-z0-9+/]{40,}={0,2})", _any, 0, True),
+    ("Slack webhook", "hooks.slack.com/", r"hooks\.slack\.com/[a-z]{8,9}/([A-Za-z0-9/]{20,})", _any, 0, True),
+    ("Discord webhook", "/api/webhooks/", rf"/api/webhooks/\d+/({_W}{{40,}})", _any, 0, True),
+    ("Teams webhook", "/IncomingWebhook/", r"/IncomingWebhook/([0-9a-f]{20,}/[0-9a-f-]{20,})", _any, 0, True),
+    ("Zapier webhook", "hooks.zapier.com/", r"hooks\.zapier\.com/hooks/catch/([A-Za-z0-9/]{10,})", _any, 0, True),
+    ("Firebase key", ":APA91b", rf"(:APA91b{_W}{{60,}})", _any, 0, True),
+    ("bearer token", "earer", r"(?<=[Bb])earer[ +]{1,4}([A-Za-z0-9._~+/=-]{16,})", has_shape, 0, True),
+    ("bearer token", "EARER", r"(?<=B)EARER[ +]{1,4}([A-Za-z0-9._~+/=-]{16,})", has_shape, 0, True),
+    ("basic credentials", "asic", r"(?<=[Bb])asic[ +]{1,4}([A-Za-z0-9+/]{12,}={0,2})", _basic, 0, True),
+    ("cookie", "ookie: ", r"(?<=[Cc])ookie: ([^\r\n\\\"'<>]{8,4096})", _holds_random, 0, True),
+    ("password", "assword ", r"(?<=[Pp])assword[ \t]{1,8}([\w.~+/=-]{12,})", is_random, 0, True),
+    ("login", "-u ", rf"(?<=[\s\"'])-u {_LOGIN}", _login, 0, True),
+    ("login", "--user ", rf"--user {_LOGIN}", _login, 0, True),
+    ("private key", "-----BEGIN", rf"({_PEM}{_PEM_LINES}-{{5,6}}END[ +]{_PEM_END}|{_PEM}{_PEM_CUT})", _any, 0, True),
+    ("private key", "---- BEGIN ", rf"({_SSH2}[^-]*(?:-{{4}} END [A-Z0-9 ]{{1,40}}-{{4}})?)", _any, 0, True),
+    ("private key", "Private-Lines: ", r"Private-Lines: \d+((?:(?:\s|\\+[nr])+[A-Za-z0-9+/=]{16,})+)", _any, 0, True),
+    ("password in a URL", "://", rf"(?<=[a-z0-9])://({_USERINFO})@(?=[A-Za-z0-9\[])", _userinfo, 0, True),
 )  # fmt: skip
-_AWS_PAIR = r"[A-Z0-9]{16}[^A-Za-z0-9]{1,8}([A-Za-z0-9/+]{40})(?![A-Za-z0-9/+=])"
-_PEM_NAME = "[A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----"
-_PEM_LINES = r"(?:[A-Za-z0-9+/=\s:,-]|\\+[nr])*"
-_PEM_CUT = r"(?:(?:\s|\\+[nr])*[A-Za-z0-9+/=]{16,})+"
-_JWT = rf"(?<!{_W})(eyJ{_W}{{10,}}\.(?:eyJ{_W}{{6,}}\.{_W}*|{_W}*(?:\.{_W}+){{3}}))"  # RFC 7515 and 7516
-_PLACED = (  # kind, literal, regex with the secret in group 1, what to ask of it, bytes before the literal
-    ("API key", "sk-", rf"(?<!{_W})(sk-{_W}{{16,}})", has_shape, 0),
-    ("AWS secret key", "AKIA", "AKIA" + _AWS_PAIR, has_shape, 0),
-    ("AWS secret key", "ASIA", "ASIA" + _AWS_PAIR, has_shape, 0),
-    ("JSON Web Token", "eyJ", _JWT, None, 0),
-    ("Azure key", "JQQJ99", r"(?<![A-Za-z0-9])([A-Za-z0-9]{52}JQQJ99[A-Za-z0-9]{26})(?![A-Za-z0-9])", None, 52),
-    ("Azure storage key", "AccountKey=", r"AccountKey=([A-Za-z0-9+/]{40,}={0,2})", None, 0),
-    ("Azure access key", "SharedAccessKey=", r"SharedAccessKey=([A-Za-z0-9+/]{40,}={0,2})", None, 0),
-    ("Telegram token", ":AA", rf"(?<=\d{{8}})(:AA{_W}{{33}})(?!{_W})", None, 0),
-    ("Slack webhook", "hooks.slack.com/", r"hooks\.slack\.com/(?:services|workflows)/([A-Za-z0-9/]{20,})", None, 0),
-    ("Discord webhook", "/api/webhooks/", rf"/api/webhooks/\d+/({_W}{{40,}})", None, 0),
-    ("bearer token", "earer ", r"(?<=[Bb])earer +([A-Za-z0-9._~+/=-]{16,})", has_shape, 0),
-    ("basic credentials", "asic ", r"(?<=[Bb])asic +([A-Za-z0-9+/]{12,}={0,2})", _basic, 0),
-    ("private key", "-----BEGIN ",
-     rf"(-----BEGIN {_PEM_NAME}{_PEM_LINES}?-----END {_PEM_NAME}|-----BEGIN {_PEM_NAME}{_PEM_CUT})", None, 0),
-    ("password in a URL", "://", r"(?<=[a-z0-9])://([^/\s@\"'<>\\?#,;(){}]{1,300})@(?=[A-Za-z0-9\[])", _userinfo, 0),
-)  # fmt: skip
+_SPACED = frozenset(
+    (b"earer", b"EARER", b"asic", b"-----BEGIN", *(row[1].encode() for row in _PLACED if " " in row[1]))
+)
+"""The literals that are no part of a run without blanks."""
+
+_CASK = "AzSe|AzFu|AzCa|ACDb|AIoT|AZEG|AZDO|[+]A(?:St|Ba|CR|MC|Eh|Sb|Rm)"
+
+
+@cache
+def _loose() -> tuple[tuple[bytes, str, re.Pattern[bytes]], ...]:
+    """Return the forms that have no literal that could be looked for, each with a sign that is in it."""
+    rows = (
+        ("Discord token", _EDGE + r"([MNO][\w-]{23,27}\.[\w-]{6}\.[\w-]{27,38})(?![A-Za-z0-9])"),
+        ("Zhipu key", _EDGE + r"([0-9a-f]{32}\.[A-Za-z0-9]{16})(?![A-Za-z0-9])"),
+        ("Ollama key", _EDGE + r"([0-9a-f]{32}\.[\w-]{24})(?![A-Za-z0-9])"),
+        ("Baseten key", _EDGE + r"([A-Za-z0-9]{8}\.[A-Za-z0-9]{32})(?![A-Za-z0-9])"),
+        ("fal key", _EDGE + r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}:[0-9a-f]{32})(?![A-Za-z0-9])"),
+    )
+    return tuple((b":" if kind == "fal key" else b".", kind, re.compile(regex.encode())) for kind, regex in rows)
 
 
 @cache
 def forms() -> tuple[Form, ...]:
     """Return the known forms of keys."""
-    prefixed = [
-        Form(kind, prefix.encode(), re.compile(rf"(?<![A-Za-z0-9_-])({re.escape(prefix)}{rest})".encode()))
-        for kind, prefix, rest in _PREFIXED
-    ]
     placed = [
-        Form(kind, literal.encode(), re.compile(regex.encode()), accepts, back)
-        for kind, literal, regex, accepts, back in _PLACED
+        Form(kind, literal.encode(), re.compile(regex.encode()), accepts, back=back, is_free=is_free)
+        for kind, literal, regex, accepts, back, is_free in _PLACED
     ]
-    return (*prefixed, *placed)
+    return (*(_row(kind, form) for kind, form, _ in KINDS), *placed)

@@ -54,6 +54,9 @@ PARAMETERS = _words(
 LOOSE_PARAMETERS = frozenset(("key", "token", "auth", "code", "signature", "hmac", "assertion", "secret"))
 """Those that mean something else as often: in a body, they count where the value has the shape of a secret."""
 
+RANDOM_PARAMETERS = frozenset(("code",))
+"""Those that are a secret where they look random only: `?code=summer2026sale` is none."""
+
 FIELDS = _words(
     """(?:[a-z0-9]+[_-])*api[_-]?key (?:[a-z0-9]+[_-])*secret[_-]?(?:access[_-]?)?key
     access[_-]?token
@@ -63,6 +66,28 @@ FIELDS = _words(
     secret(?:access|string)[_-]?(?:key)? cookie set-cookie"""
 )
 """Fields of JSON whose text is a credential. Not `signature` or `encrypted_content`, which providers stream."""
+
+HUMAN_FIELDS = frozenset(
+    _words("password passwd passphrase pwd cookie set-cookie authorization proxy-authorization token secret auth")
+)
+"""Fields that are data in an answer: what a tool is called with, what a page says."""
+
+_SECRET_NAMES = frozenset(
+    _words("""secret password passwd passphrase pwd credential credentials authorization apikey authtoken accesstoken
+    privatekey secretkey accesskey pat""")
+)
+_KEY_OF = frozenset(
+    _words("""api access auth account admin app application client encryption license licence master private service
+    shared signing storage subscription webhook org team deploy session functions secret""")
+)
+_NO_TOKEN_OF = frozenset(
+    _words("""page next prev previous sync cursor pagination continuation resume device mask pad eos bos special start
+    end stop change max min num text first last top output input prompt completion snapshot""")
+)
+_ABOUT = frozenset(
+    _words("name length len size count type field file path url uri arn version algorithm policy hint reset")
+)
+_NAME_WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 
 _ENVIRONMENT = re.compile(
     r"(?i)(?:KEYS?|TOKENS?|SECRETS?|PASSW(?:OR)?DS?|PASSPHRASE|CREDENTIALS?|(?:^|_)(?:AUTH|COOKIE|DSN|PAT|PASS))"
@@ -82,6 +107,16 @@ def is_secret_header(name: str, value: str) -> bool:
         return has_shape(value)
     sounds = _SECRET_WORDS.intersection(words) or ("key" in words and {"api", "access", "subscription"} & {*words})
     return bool(sounds) and not NOT_SECRET.fullmatch(value.strip())
+
+
+def is_secret_name(name: str) -> bool:
+    """Tell whether a variable holds a secret, by its name: `GROQ_API_KEY`, `dropboxToken`, not `cache_key`."""
+    words = [word.lower() for word in _NAME_WORDS.findall(name)]
+    if not words or words[-1] in _ABOUT:
+        return False
+    if _SECRET_NAMES.intersection(words) or ("key" in words and _KEY_OF.intersection(words)):
+        return True
+    return "token" in words and not _NO_TOKEN_OF.intersection(words)
 
 
 def spellings(text: str) -> Iterator[bytes]:

@@ -12,10 +12,11 @@ from fakellm.secrets.names import (
     AUTHORIZATIONS,
     LOOSE_PARAMETERS,
     PARAMETERS,
+    RANDOM_PARAMETERS,
     is_secret_header,
     url_credentials,
 )
-from fakellm.secrets.shapes import PLACEHOLDER, has_shape, is_worth_hunting
+from fakellm.secrets.shapes import PLACEHOLDER, has_shape, is_random, is_worth_hunting
 
 _SCHEME = re.compile(r"\s*([A-Za-z][\w-]*)\s+(\S.*)", re.DOTALL)
 _PARAMETER = re.compile(rf"(?i)(^|[?&;#])({'|'.join(PARAMETERS)})=([^&;#\s]+)")
@@ -33,7 +34,8 @@ def of_url(url: str) -> Iterator[str]:
 def of_form(text: str) -> Iterator[str]:
     """Yield the credentials of a query or a form that are worth looking for elsewhere."""
     for match in _PARAMETER.finditer(text):
-        if has_shape(value := unquote_plus(match[3])) or (is_worth_hunting(value) and not _is_loose(match)):
+        value = unquote_plus(match[3])
+        if _is_secret(match, value) and (has_shape(value) or (is_worth_hunting(value) and not _is_loose(match))):
             yield value
 
 
@@ -85,7 +87,10 @@ def without_parameters(text: str) -> str:
     """Return a URL or a form without the parameters that hold credentials."""
 
     def replaced(match: re.Match[str]) -> str:
-        return match[0] if _is_loose(match) and match[3].isdigit() else f"{match[1]}{match[2]}={PLACEHOLDER}"
+        value = unquote_plus(match[3])
+        if (_is_loose(match) and value.isdigit()) or not _is_secret(match, value):
+            return match[0]
+        return f"{match[1]}{match[2]}={PLACEHOLDER}"
 
     return _PARAMETER.sub(replaced, text)
 
@@ -116,3 +121,7 @@ def redacted_header(name: str, value: str, text: Callable[[str], str]) -> str:
     if name in ACCOUNTS or is_secret_header(name, value):
         return PLACEHOLDER
     return text(without_parameters(value) if "://" in value else value)
+
+
+def _is_secret(match: re.Match[str], value: str) -> bool:
+    return match[2].lower() not in RANDOM_PARAMETERS or is_random(value)

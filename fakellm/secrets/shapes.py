@@ -1,4 +1,8 @@
-"""What looks like a secret, and what only stands where one would: words, numbers, dates, paths, `sk-test-123`."""
+"""What looks like a secret, and what only stands where one would: words, numbers, dates, paths, `sk-test-123`.
+
+A random text of letters and digits changes between them every second or third character; words, and words with a
+number at their end, do not. That difference is all there is between `sk-spinner-double-bounce2` and a key.
+"""
 
 from __future__ import annotations
 
@@ -18,19 +22,24 @@ _DUMMY = re.compile(
     insert|change|me|this|lm|studio|ollama|local(?:host)?|vllm|llama|cpp|any(?:thing)?|some(?:thing)?|value|valid|
     invalid|wrong|bad|foo|bar|baz|qux|openai|anthropic|gemini|google|azure|x++|\d++|[\x00-/:-@\[-`{-\x7f]++)+"""
 )
+DOCUMENTED = "EXAMPLE"
+"""What AWS's documents, and those of others, write into the keys that they show."""
 _LONG = 200
-_WORD = re.compile(r"[a-z]{1,16}|[A-Z][a-z]{0,15}|[A-Z]{1,16}|\d+|[A-Za-z0-9]{1,3}")
+_SEGMENT = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
+_SMALL, _MEDIUM, _LONGEST_WORD, _WORDY = 3, 16, 20, 3
 _PARTS = re.compile(r"[^A-Za-z0-9]+")
+_LETTERS = re.compile(r"[A-Za-z]+|[A-Za-z]+(?:[-_. ][A-Za-z]+)*")
 NOT_SECRET = re.compile(
     r"(?:[-+]?[\d.,_]+(?:[eE][-+]?\d+)?|(?i:true|false|yes|no|on|off|none|null)"
     r"|\d{4}-\d\d-\d\d(?:[T ][\d:.]+(?:Z|[-+]\d\d:?\d\d)?)?"
     r"|(?:~|\.{1,2})?/(?:[\w.@+ -]+/)*[\w.@+ -]*|[A-Za-z]:\\.*)"
 )
+_RUN = re.compile(r"[A-Za-z0-9+/]{12,}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def is_dummy(text: str) -> bool:
     """Tell whether a text is made of words, digits and signs that stand where a credential would: `sk-test-123`."""
-    return len(text) < _LONG and bool(_DUMMY.fullmatch(text))
+    return DOCUMENTED in text or (len(text) < _LONG and bool(_DUMMY.fullmatch(text)))
 
 
 def is_worth_hunting(text: str) -> bool:
@@ -42,12 +51,26 @@ def is_worth_hunting(text: str) -> bool:
 
 def has_shape(text: str) -> bool:
     """Tell whether a text looks random: not words, numbers, dates, versions or a path, nor a stand-in."""
-    if not is_worth_hunting(text):
-        return False
-    return not all(_WORD.fullmatch(part) for part in _PARTS.split(text) if part)
+    return is_worth_hunting(text) and not is_wordy(text)
+
+
+def is_wordy(text: str) -> bool:
+    """Tell whether a text is made of words and numbers, as names are: `getAccessToken2`, `spinner-double-bounce2`."""
+    return all(_is_word(part) for part in _PARTS.split(text) if part)
+
+
+def _is_word(part: str) -> bool:
+    if len(part) <= _SMALL:
+        return True
+    segments = _SEGMENT.findall(part)
+    numbers = sum(segment.isdigit() for segment in segments)
+    if numbers > (1 if len(part) >= _MEDIUM else 2) or max(map(len, segments), default=0) > _LONGEST_WORD:
+        return part.isdigit()
+    return len(part) >= _WORDY * len(segments)
 
 
 def is_random(text: str) -> bool:
     """Tell whether a text looks random where code may stand as well: a long run of letters with digits in it."""
-    runs = re.findall(r"[A-Za-z0-9+/]{12,}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", text)
-    return has_shape(text) and any(len(re.findall(r"\d", run)) > 1 and not run.isdigit() for run in runs)
+    return has_shape(text) and any(
+        sum(map(str.isdigit, run)) > 1 and not run.isdigit() and not _is_word(run) for run in _RUN.findall(text)
+    )

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 
+from fakellm.secrets.edits import apply
 from fakellm.secrets.headers import is_harmless
-from fakellm.secrets.hunting import apply, find
+from fakellm.secrets.hunting import find
 from fakellm.secrets.names import environment_secrets, spellings
 from fakellm.secrets.places import of_header, of_url, redacted_header, redacted_url
 from fakellm.secrets.shapes import is_random, is_worth_hunting

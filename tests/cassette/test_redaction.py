@@ -631,7 +631,7 @@ passwords = st.text(st.characters(codec="ascii", categories=["L", "N", "P", "S"]
 def planted(draw):
     by_form = draw(st.booleans())
     secret = draw(st.sampled_from(["sk-pr" + "oj-", "sk-a" + "nt-", "gs" + "k_", "gh" + "p_"])) + draw(
-        st.text(ALNUM, min_size=36, max_size=60)
+        st.text(ALNUM, min_size=36, max_size=60).filter(lambda text: len(set(text.lower())) > 8)
     ) if by_form else "Zq7" + draw(passwords)  # fmt: skip
     place = draw(st.sampled_from(sorted(PLACES)))
     request, response = PLACES[place](secret)
