@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from fakellm.cassette.deltas import find_in_deltas
+from fakellm.secrets.beside import named
 from fakellm.secrets.edits import Edit
 from fakellm.secrets.hunting import find
 from fakellm.secrets.names import AUTHORIZATIONS, environment_secrets, is_secret_header, spellings
@@ -27,6 +28,7 @@ _SHOWN = 4
 _INFLATED = 64 * 2**20
 _SKIPPED = {"__pycache__", "node_modules"}
 _KEY = re.compile(rb"""^([ \t]*(?:- )*)["']?([\w.-]{1,60})["']?[ \t]*:(?:[ \t\r]|$)""")
+_TAPE = re.compile(rb"(?m)^[ \t{]*[\"']?(?:http_)?interactions[\"']?[ \t]*:")
 _COOKIE = re.compile(r"(?:^|;\s*)[^=;\s]+=\"?([^;\"]*)")
 
 
@@ -53,8 +55,8 @@ def check(
     text are passed over. Raises `FileNotFoundError` for a path that does not exist.
     """
     known = environment_secrets(os.environ if environ is None else environ)
-    values = {form: "a secret of the environment" for text in known for form in spellings(text)}
-    values |= {form: "a secret that was named" for text in secrets if text for form in spellings(text)}
+    values = {form: "secret of the environment" for text in known for form in spellings(text)}
+    values |= {form: "secret that was named" for text in secrets if text for form in spellings(text)}
     return sorted({finding for path in _files(paths) for finding in _check(path, values)})
 
 
@@ -73,7 +75,7 @@ def _check(path: Path, values: Mapping[bytes, str]) -> Iterator[Finding]:
         return
     seen: dict[int, list[str]] = {}
     lines = data.split(b"\n")
-    for edit in find(data, values):
+    for edit in find(data, values, is_answer=bool(_TAPE.search(data))):  # fields of requests are looked for in the tree
         text = data[edit.start : edit.end].decode("utf-8", "replace")
         if _counts(edit, text):
             line = data.count(b"\n", 0, edit.start) + 1
@@ -83,7 +85,7 @@ def _check(path: Path, values: Mapping[bytes, str]) -> Iterator[Finding]:
         if not any(text in known or known in text for known in seen.get(line, ())):
             yield Finding(str(path), line, kind, where, mask(text))
     if path.suffix not in {".yaml", ".yml", ".json"}:
-        for edit in find_in_deltas(data, values):
+        for edit in find_in_deltas(data, values, is_answer=True):
             line = data.count(b"\n", 0, edit.start) + 1
             yield Finding(str(path), line, edit.kind, _where(lines, line - 1), mask(_old(data, edit)))
 
@@ -169,15 +171,23 @@ def _credentials(name: str, value: str) -> Iterator[str]:
 
 
 def _in_scalar(node: Any, path: tuple[str, ...], values: Mapping[bytes, str]) -> Iterator[_Found]:
-    """Yield the secrets that lie over several deltas of a stream, and those of a compressed body."""
+    """Yield the secrets that the text of a file does not show: in several pieces, in bytes, in fields of a request."""
     line, where = node.start_mark.line + 1, ".".join(path) or "text"
+    is_request = "request" in path
     body = _bytes(node)
-    if body[:2] == b"\x1f\x8b":
+    is_packed = body[:2] == b"\x1f\x8b"
+    if is_packed:
         body = _inflated(body)
-        for edit in find(body, values):
-            yield line, f"{edit.kind}, compressed", where, _old(body, edit)
-    for edit in find_in_deltas(body, values):
-        yield line, edit.kind, where, _old(body, edit)
+    pieces = find_in_deltas(body, values, is_answer=not is_request)
+    yield from ((line, edit.kind, where, _old(body, edit)) for edit in pieces)
+    if is_packed or b"\0" in body:  # base64 of a text was found in the file's own
+        found = find(body, values, is_answer=not is_request)
+    else:
+        found = list(named(body)) if is_request else []
+    for edit in found:
+        text = _old(body, edit)
+        if _counts(edit, text):
+            yield line, f"{edit.kind}, compressed" if is_packed else edit.kind, where, text
 
 
 def _bytes(node: Any) -> bytes:

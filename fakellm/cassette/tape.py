@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -86,6 +87,7 @@ class Tape:
             raise ValueError(msg)
         self._redactor = redactor or Redactor(keep_headers=keep_headers)
         self._command = command or "run it again with mode='new_episodes'"
+        self._counted: Counter[tuple[str, str]] = Counter()
         self._now = now
         self._options = options
         self._overlays: replay.Overlays = {}
@@ -108,6 +110,7 @@ class Tape:
         with self._engine(saving) as cassette:
             self._cassette, self._loaded, self._recorded = cassette, len(cassette), 0
             self.calls, self.misses, self._sent = [], [], []
+            self._counted = Counter(self._redactor.counts)
             self._state = misses.state_of(self.path, len(cassette))
             replay.check_errors(cassette.responses, str(self.path))
             if not self.may_record:
@@ -205,6 +208,11 @@ class Tape:
             return self._recorded
         waiting = sum(sent.recording is not None for sent in self._sent)
         return waiting + len(self._cassette.data) - self._loaded
+
+    @property
+    def redacted(self) -> dict[tuple[str, str], int]:
+        """How many values of which kind were replaced where, in what was recorded; known once the tape is closed."""
+        return {name: count for name, count in (self._redactor.counts - self._counted).items() if count}
 
     @property
     def unplayed(self) -> list[str]:

@@ -32,7 +32,8 @@ class Form:
     """The form of a key: where `literal` occurs, `regex` is matched; its group 1 is secret.
 
     `cut` is matched there too: what is left of the key at the end of a text. `back` is how many bytes before the
-    literal a key may begin. Where `is_free`, a word may go before it.
+    literal a key may begin. One that `begins` with the literal is none inside of a blob, and where it `is_free`, a word
+    may go before it.
     """
 
     kind: str
@@ -42,15 +43,24 @@ class Form:
     cut: re.Pattern[bytes] | None = None
     back: int = 0
     is_free: bool = True
+    begins: bool = False
 
-    def at(self, data: bytes, at: int) -> re.Match[bytes] | None:
-        """Return the key whose literal is at a place of the bytes."""
-        for match in self._matches(data, at):
-            text = match[1].decode("utf-8", "surrogateescape")
-            is_key = _MARK not in match[1] and self.accepts(text)
-            if is_key and _may_begin(data, match.start(1), is_free=self.is_free):
-                return match
-        return None
+    def spans(self, data: bytes) -> Iterator[tuple[int, int]]:
+        """Yield where keys of this form are.
+
+        What has the form and is none is passed over whole: to look for another at each place inside of it would read a
+        long run as often as it has places.
+        """
+        at = data.find(self.literal)
+        while at >= 0:
+            after = at + 1
+            if not self.begins or _may_begin(data, at, is_free=self.is_free):
+                for match in self._matches(data, at):
+                    after = max(after, match.end(1))
+                    if _MARK not in match[1] and self.accepts(_text(match[1])):
+                        yield match.span(1)
+                        break
+            at = data.find(self.literal, after)
 
     def _matches(self, data: bytes, at: int) -> Iterator[re.Match[bytes]]:
         if self.back:
@@ -66,12 +76,7 @@ def formed(data: bytes) -> Iterator[Edit]:
     """Find what has the form of a key."""
     runs = data if len(data) <= _ENDS else _runs(data)
     for form in _candidates(data, runs):
-        at = data.find(form.literal)
-        while at >= 0:
-            match = form.at(data, at)
-            if match:
-                yield Edit(*match.span(1), _MARK, form.kind)
-            at = data.find(form.literal, max(match.end(1) if match else 0, at + 1))
+        yield from (Edit(*span, _MARK, form.kind) for span in form.spans(data))
     for sign, kind, regex in _loose():
         if sign in runs and regex.search(runs):
             found = (match for match in regex.finditer(data) if has_shape(_text(match[1])))
@@ -143,8 +148,7 @@ def _may_begin(data: bytes, at: int, *, is_free: bool) -> bool:
 _EDGE = r"(?:(?<![A-Za-z0-9])|(?<=[\d;\[]m))"
 """Where a key may begin that has no literal at its begin: where a word does, and after a terminal's colour."""
 _PART = re.compile(r"<([A-Z])(\d+)(?:-(\d+))?>")
-_CUT_LEAST = 4
-_DIFFERENT = 5
+_CUT_LEAST, _CUT_MOST = 4, 400
 
 
 def _row(kind: str, form: str) -> Form:
@@ -166,7 +170,7 @@ def _row(kind: str, form: str) -> Form:
     is_free = fixed[0] not in WORDS
     return Form(
         kind, fixed[0].encode(), re.compile(rf"({regex}){end}".encode()), _looks_random_after(len(fixed[0])),
-        cut=_cut(fixed[0], inside, is_free=is_free), is_free=is_free,
+        cut=_cut(fixed[0], inside, is_free=is_free), is_free=is_free, begins=True,
     )  # fmt: skip
 
 
@@ -182,13 +186,18 @@ def _expression(letter: str, low: int, high: int, *, is_last: bool, is_exact: bo
 def _cut(literal: str, inside: str, *, is_free: bool) -> re.Pattern[bytes]:
     """Return what finds the begin of a key at the end of a text; of a sure one, at the end of a string of JSON too."""
     end = rf"(?:\Z|(?<=[{inside}]{{{2 * _CUT_LEAST}}})(?=\\*\"))" if is_free else r"\Z"
-    return re.compile(rf"({re.escape(literal)}[{inside}]{{{_CUT_LEAST},}}){end}".encode())
+    return re.compile(rf"({re.escape(literal)}[{inside}]{{{_CUT_LEAST},{_CUT_MOST}}}+){end}".encode())
+
+
+def _is_filled(rest: str) -> bool:
+    """Tell whether a text is one sign for the most part, as `xxxxxxxx` is where a key would be."""
+    return max(map(rest.count, set(rest)), default=0) * 2 > len(rest)
 
 
 def _looks_random_after(start: int) -> Callable[[str], bool]:
     def accepts(text: str) -> bool:
         rest = text[start:]
-        if DOCUMENTED in text or len(set(rest.lower())) < min(_DIFFERENT, len(rest)):
+        if DOCUMENTED in text or _is_filled(rest.lower()):
             return False
         is_named = rest.isalpha() or any(sign in rest for sign in "-_.")
         return not (is_named and (is_wordy(rest) or is_dummy(rest))) and not (rest.isalpha() and rest.islower())
@@ -201,6 +210,10 @@ def _looks_random_after(start: int) -> Callable[[str], bool]:
 
 def _any(_: str) -> bool:
     return True
+
+
+def _api_key(text: str) -> bool:
+    return has_shape(text) and _looks_random_after(len("sk-"))(text)
 
 
 def _basic(text: str) -> bool:
@@ -229,8 +242,8 @@ def _holds_random(text: str) -> bool:
 
 _W = "[A-Za-z0-9_-]"
 _AWS_PAIR = r"[A-Z0-9]{16}[^A-Za-z0-9]{1,8}([A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=])|[A-Za-z0-9/+]{12,39}\Z)"
-_JWT = rf"(eyJ{_W}{{10,4096}}\.(?:eyJ{_W}{{6,}}\.{_W}*|{_W}*(?:\.{_W}+){{3}}))"  # RFC 7515 and 7516
-_JWT_CUT = rf"(eyJ(?:hbGci|0eXAi|raWQi|jdHki|lbmMi){_W}{{4,4096}}(?:\.{_W}*)?)\Z"
+_JWT = rf"(eyJ{_W}{{10,2048}}\.(?:eyJ{_W}{{6,}}\.{_W}*|{_W}*(?:\.{_W}+){{3}}))"  # RFC 7515 and 7516
+_JWT_CUT = rf"(eyJ(?:hbGci|0eXAi|raWQi|jdHki|lbmMi){_W}{{4,2048}}(?:\.{_W}*)?)\Z"
 _PEM_END = r"(?:[A-Z0-9]{1,20}[ +]){0,4}PRIVATE[ +]KEY(?:[ +]BLOCK)?-----"
 _PEM = rf"-----BEGIN[ +]{_PEM_END}"
 _PEM_LINES = r"(?:[A-Za-z0-9+/=\s:,.>|#*]|-(?!-{4})|\\+[nrt])*+"
@@ -242,7 +255,7 @@ _SSH2 = "---- BEGIN SSH2 [A-Z ]{0,20}PRIVATE KEY ----"
 _USERINFO = r"[^/\s@\"'<>\\?#,;(){}]{1,300}"
 _LOGIN = r"[\"']?([^\s\"':]{1,80}:[^\s\"'\\]{8,200})"
 _PLACED = (  # kind, literal, regex with the secret in group 1, what to ask of it, bytes before the literal, is it free
-    ("API key", "sk-", rf"(sk-{_W}{{16,}})", has_shape, 0, False),
+    ("API key", "sk-", rf"(sk-{_W}{{16,}})", _api_key, 0, False),
     ("OpenAI key", "T3BlbkFJ", rf"(sk-{_W}{{4,90}}?T3BlbkFJ{_W}{{4,}})", _any, 96, True),
     ("AWS secret key", "AKIA", "AKIA" + _AWS_PAIR, has_shape, 0, True),
     ("AWS secret key", "ASIA", "ASIA" + _AWS_PAIR, has_shape, 0, True),
@@ -294,7 +307,7 @@ def _loose() -> tuple[tuple[bytes, str, re.Pattern[bytes]], ...]:
 def forms() -> tuple[Form, ...]:
     """Return the known forms of keys."""
     placed = [
-        Form(kind, literal.encode(), re.compile(regex.encode()), accepts, back=back, is_free=is_free)
-        for kind, literal, regex, accepts, back, is_free in _PLACED
+        Form(kind, literal.encode(), re.compile(text.encode()), accepts, back=back, is_free=is_free, begins=not is_free)
+        for kind, literal, text, accepts, back, is_free in _PLACED
     ]
     return (*(_row(kind, form) for kind, form, _ in KINDS), *placed)

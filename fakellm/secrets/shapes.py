@@ -60,9 +60,9 @@ def is_wordy(text: str) -> bool:
 
 
 def _is_word(part: str) -> bool:
-    if len(part) <= _SMALL:
-        return True
     segments = _SEGMENT.findall(part)
+    if len(part) <= _SMALL or (len(part) <= 2 * _SMALL and len(segments) <= 2):  # noqa: PLR2004 - `api03`
+        return True
     numbers = sum(segment.isdigit() for segment in segments)
     if numbers > (1 if len(part) >= _MEDIUM else 2) or max(map(len, segments), default=0) > _LONGEST_WORD:
         return part.isdigit()

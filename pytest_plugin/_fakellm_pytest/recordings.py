@@ -232,7 +232,7 @@ class Recordings:
             uses = [use for use in self._used if use["path"] == path and use["recorded"]]
             why = f", and not kept: {self._left[path]}" if path in self._left else ""
             if kept := [use for use in uses if use["is_kept"]]:
-                found.append(f"{_noted(path, kept)}{why}")
+                found += [f"{_noted(path, kept)}{why}", *_redacted(kept)]
             for use in uses:
                 if not use["is_kept"]:
                     how = "failed" if use["outcome"] == "failed" else "did not pass"
@@ -249,6 +249,7 @@ def _use(item: pytest.Item, tape: Tape, outcome: str) -> dict[str, Any]:
         "recorded": tape.recorded,
         "is_kept": False,
         "statuses": [call.status for call in tape.calls if call.status is not None and call.status >= 400],  # noqa: PLR2004
+        "redacted": [[*name, count] for name, count in tape.redacted.items()],
         "held": len(tape),
         "asked": tape.asked,
     }
@@ -258,3 +259,12 @@ def _noted(path: str, uses: list[dict[str, Any]]) -> str:
     statuses = [status for use in uses for status in use["statuses"]]
     errors = f", with HTTP {', '.join(map(str, statuses))}" if statuses else ""
     return f"{unused.shown(path)}: {sum(use['recorded'] for use in uses)} recorded{errors}"
+
+
+def _redacted(uses: list[dict[str, Any]]) -> list[str]:
+    """Word how many values of which kind were replaced where, so that one that is no secret is seen."""
+    counts: dict[tuple[str, str], int] = {}
+    for use in uses:
+        for kind, where, count in use["redacted"]:
+            counts[kind, where] = counts.get((kind, where), 0) + count
+    return [f"  {count} x {kind} in {where}: REDACTED" for (kind, where), count in sorted(counts.items())]

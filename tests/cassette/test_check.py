@@ -125,9 +125,9 @@ def test_named_secrets_and_those_of_the_environment_are_looked_for(tmp_path):
     text = yaml.safe_dump(vcrpy(f"I know {NAMELESS}"))
 
     assert found(tmp_path, text) == []
-    assert [kind for _, kind, *_ in found(tmp_path, text, secrets=[NAMELESS])] == ["a secret that was named"]
+    assert [kind for _, kind, *_ in found(tmp_path, text, secrets=[NAMELESS])] == ["secret that was named"]
     assert [kind for _, kind, *_ in found(tmp_path, text, environ={"MY_TOKEN": NAMELESS})] == [
-        "a secret of the environment"
+        "secret of the environment"
     ]
 
 

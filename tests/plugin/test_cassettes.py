@@ -599,10 +599,12 @@ def test_a_run_that_recorded_says_so_and_shows_error_statuses(pytester, monkeypa
 
             @pytest.mark.cassette("t.yaml")
             def test_it():
-                assert httpx.post("{server.url}").status_code == 503
+                url, key = "{server.url}", "q7" * 20
+                assert httpx.post(url, headers={{"authorization": "Bearer " + key}}).status_code == 503
             """
         )
         first = pytester.runpytest("-p", "no:cacheprovider", "-p", "no:langsmith_plugin", "--llm-record=once")
         second = pytester.runpytest("-p", "no:cacheprovider", "-p", "no:langsmith_plugin")
-    first.stdout.fnmatch_lines(["*= cassettes =*", "*t.yaml: 1 recorded, with HTTP 503"])
+    counted = "  1 x header authorization in the headers of a request: REDACTED"
+    first.stdout.fnmatch_lines(["*= cassettes =*", "*t.yaml: 1 recorded, with HTTP 503", counted])
     second.stdout.no_fnmatch_line("*= cassettes =*")
