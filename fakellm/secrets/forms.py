@@ -77,13 +77,15 @@ def formed(data: bytes) -> Iterator[Edit]:
     runs = data if len(data) <= _ENDS else _runs(data)
     for form in _candidates(data, runs):
         yield from (Edit(*span, _MARK, form.kind) for span in form.spans(data))
-    for sign, kind, regex in _loose():
-        if sign in runs and regex.search(runs):
+    long = b"\n".join([run for run in runs.split(b"\n") if len(run) > _LONG and (b"." in run or b":" in run)])
+    for kind, regex in _loose() if long else ():
+        if regex.search(long):
             found = (match for match in regex.finditer(data) if has_shape(_text(match[1])))
             yield from (Edit(*match.span(1), _MARK, kind) for match in found)
 
 
 _GRAM = 3
+_LONG = 40
 
 
 def _candidates(data: bytes, runs: bytes) -> Iterable[Form]:
@@ -105,7 +107,9 @@ def _by_gram() -> dict[bytes, list[Form]]:
     return grams
 
 
-_RUN = re.compile(rb"[^\s\"'\\,{}\[\]<>()\x80-\xff]{12,}")
+_OF_RUN = rb"\s\"'\\,{}\[\]<>()\x80-\xff"
+_RUN = re.compile(rb"(?<![^%s])[-+.\d]*+[^-+.\d%s][^%s]{11,}" % (_OF_RUN, _OF_RUN, _OF_RUN))
+"""What could hold a key; no numbers, of which embeddings are full."""
 _BLOB_RUN = re.compile(rb"[A-Za-z0-9_+/=-]{4096,}")
 _ENDS = 512
 
@@ -114,7 +118,7 @@ def _runs(data: bytes) -> bytes:
     """Return the runs of the bytes that could hold a key, of an endless one its ends, and the end of the bytes."""
     runs = [
         run[:_ENDS] + b"\n" + run[-_ENDS:] if len(run) > 2 * _ENDS and _BLOB_RUN.fullmatch(run) else run
-        for run in _RUN.findall(data)
+        for run in dict.fromkeys(_RUN.findall(data))
     ]
     return b"\n".join([*runs, data[-_ENDS:]])
 
@@ -162,8 +166,8 @@ def _row(kind: str, form: str) -> Form:
         is_last = number == len(parts) - 1 and not text
         regex += _expression(*part, is_last=is_last, is_exact=bool(end)) + re.escape(text)
     if not fixed[0]:
-        literal = next(text for text in fixed if text)
-        back = sum(2 * most for _, _, most in parts[: fixed.index(literal)])
+        literal = max(fixed, key=len)
+        back = sum(2 * most + 1 for _, _, most in parts[: fixed.index(literal)])
         compiled = re.compile(rf"{_EDGE}({regex}){end}".encode())
         return Form(kind, literal.encode(), compiled, has_shape, back=back, is_free=False)
     inside = "".join(ALPHABETS[letter] for letter, *_ in parts) + re.escape("".join(fixed[1:]))
@@ -291,8 +295,8 @@ _CASK = "AzSe|AzFu|AzCa|ACDb|AIoT|AZEG|AZDO|[+]A(?:St|Ba|CR|MC|Eh|Sb|Rm)"
 
 
 @cache
-def _loose() -> tuple[tuple[bytes, str, re.Pattern[bytes]], ...]:
-    """Return the forms that have no literal that could be looked for, each with a sign that is in it."""
+def _loose() -> tuple[tuple[str, re.Pattern[bytes]], ...]:
+    """Return the forms that have no literal that could be looked for: two long parts with a dot or colon between."""
     rows = (
         ("Discord token", _EDGE + r"([MNO][\w-]{23,27}\.[\w-]{6}\.[\w-]{27,38})(?![A-Za-z0-9])"),
         ("Zhipu key", _EDGE + r"([0-9a-f]{32}\.[A-Za-z0-9]{16})(?![A-Za-z0-9])"),
@@ -300,7 +304,7 @@ def _loose() -> tuple[tuple[bytes, str, re.Pattern[bytes]], ...]:
         ("Baseten key", _EDGE + r"([A-Za-z0-9]{8}\.[A-Za-z0-9]{32})(?![A-Za-z0-9])"),
         ("fal key", _EDGE + r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}:[0-9a-f]{32})(?![A-Za-z0-9])"),
     )
-    return tuple((b":" if kind == "fal key" else b".", kind, re.compile(regex.encode())) for kind, regex in rows)
+    return tuple((kind, re.compile(regex.encode())) for kind, regex in rows)
 
 
 @cache
