@@ -7,6 +7,7 @@ import random
 from copy import deepcopy
 from itertools import cycle
 
+import harmless
 import pytest
 import yaml
 from planting import GLUED, LINES_ONLY, PLACES, SURROUNDINGS, is_said, request_of, response_of, said, secrets, sse
@@ -109,6 +110,22 @@ def test_every_row_of_the_table_has_a_source_and_a_form_that_finds_it():
 
 
 # ---- What stays -----------------------------------------------------------------------------------------------------
+
+
+def test_what_only_looks_secret_stays_in_every_form_of_an_answer():
+    environ = {"POSTGRES_PASSWORD": "swordfish", "DB_PASSWORD": "assistant", "SECRET_BACKEND": "kubernetes"}
+    changed = [
+        document
+        for document in harmless.documents(random.Random(5))
+        for body in (
+            json.dumps(document).encode(),
+            sse(document, {**document, "n": 2}),
+            json.dumps([document] * 2).encode(),
+        )
+        if Redactor((), environ).response(response_of(body))["body"]["string"] != body
+    ]
+
+    assert changed == []
 
 
 @pytest.mark.parametrize(
