@@ -67,7 +67,7 @@ def _counts(kind: str, name: str, value: str, *, asks: bool, is_answer: bool) ->
 
 
 _ASSIGNED = re.compile(rb"[=:>][=>]?[ \t]{0,3}[\"'`]?([\w.~+/-]{16,}={0,2})(?![\w(\[.])")
-_NAME_REVERSED = re.compile(rb"[ \t]{0,3}([\"'`]?)([\w.-]{2,50})")
+_NAME_REVERSED = re.compile(rb"[ \t]{0,3}([\"'`]?)([\w.-]{2,50}(?: [\w-]{2,20}){0,2})")
 
 
 def assigned(data: bytes, *, is_answer: bool = False) -> Iterator[Edit]:

@@ -77,7 +77,7 @@ def formed(data: bytes) -> Iterator[Edit]:
     runs = data if len(data) <= _ENDS else _runs(data)
     for form in _candidates(data, runs):
         yield from (Edit(*span, _MARK, form.kind) for span in form.spans(data))
-    long = b"\n".join([run for run in runs.split(b"\n") if len(run) > _LONG and (b"." in run or b":" in run)])
+    long = b"\n".join([run for run in runs.split(b"\n") if len(run) > _LONG and re.search(rb"[.:|]", run)])
     for kind, regex in _loose() if long else ():
         if regex.search(long):
             found = (match for match in regex.finditer(data) if has_shape(_text(match[1])))
@@ -193,6 +193,9 @@ def _cut(literal: str, inside: str, *, is_free: bool) -> re.Pattern[bytes]:
     return re.compile(rf"({re.escape(literal)}[{inside}]{{{_CUT_LEAST},{_CUT_MOST}}}+){end}".encode())
 
 
+_NAMES = re.compile(r"[A-Za-z]+|(?:(?:[A-Za-z]+\d{0,4}|\d{1,4})(?:[-_.]+|$)){2,}")
+
+
 def _is_filled(rest: str) -> bool:
     """Tell whether a text is one sign for the most part, as `xxxxxxxx` is where a key would be."""
     return max(map(rest.count, set(rest)), default=0) * 2 > len(rest)
@@ -203,8 +206,8 @@ def _looks_random_after(start: int) -> Callable[[str], bool]:
         rest = text[start:]
         if DOCUMENTED in text or _is_filled(rest.lower()):
             return False
-        is_named = rest.isalpha() or any(sign in rest for sign in "-_.")
-        return not (is_named and (is_wordy(rest) or is_dummy(rest))) and not (rest.isalpha() and rest.islower())
+        are_words = bool(_NAMES.fullmatch(rest)) and (is_wordy(rest) or is_dummy(rest))
+        return not are_words and not (rest.isalpha() and rest.islower())
 
     return accepts
 
@@ -255,6 +258,7 @@ _BETWEEN = r"(?:[\s>|#*-]|\\+[nrt])*+"
 _PEM_HEADERS = rf"(?:{_BETWEEN}[A-Z][A-Za-z-]{{2,20}}: [A-Za-z0-9,. +-]{{1,80}}(?=\s|\\)){{0,4}}"
 _PEM_RUN = "[A-Za-z0-9+/=]"
 _PEM_CUT = rf"{_PEM_HEADERS}(?:(?:{_BETWEEN}{_PEM_RUN}{{16,}})+(?:{_BETWEEN}{_PEM_RUN}*\Z)?|{_BETWEEN}{_PEM_RUN}+\Z)"
+_SCHEME = r"uthorization[\"'`]?\s{0,3}[:=]\s{0,3}[\"'`]?(?:[A-Za-z][\w-]{1,20}[ +]{1,2})?([\w.~+/=-]{16,})"
 _SSH2 = "---- BEGIN SSH2 [A-Z ]{0,20}PRIVATE KEY ----"
 _USERINFO = r"[^/\s@\"'<>\\?#,;(){}]{1,300}"
 _LOGIN = r"[\"']?([^\s\"':]{1,80}:[^\s\"'\\]{8,200})"
@@ -277,6 +281,8 @@ _PLACED = (  # kind, literal, regex with the secret in group 1, what to ask of i
     ("bearer token", "earer", r"(?<=[Bb])earer[ +]{1,4}([A-Za-z0-9._~+/=-]{16,})", has_shape, 0, True),
     ("bearer token", "EARER", r"(?<=B)EARER[ +]{1,4}([A-Za-z0-9._~+/=-]{16,})", has_shape, 0, True),
     ("basic credentials", "asic", r"(?<=[Bb])asic[ +]{1,4}([A-Za-z0-9+/]{12,}={0,2})", _basic, 0, True),
+    ("authorization", "uthorization", _SCHEME, is_random, 0, True),
+    ("Okta token", "SSWS ", rf"SSWS (00{_W}{{30,}})", _any, 0, True),
     ("cookie", "ookie: ", r"(?<=[Cc])ookie: ([^\r\n\\\"'<>]{8,4096})", _holds_random, 0, True),
     ("password", "assword ", r"(?<=[Pp])assword[ \t]{1,8}([\w.~+/=-]{12,})", is_random, 0, True),
     ("login", "-u ", rf"(?<=[\s\"'])-u {_LOGIN}", _login, 0, True),
@@ -296,12 +302,13 @@ _CASK = "AzSe|AzFu|AzCa|ACDb|AIoT|AZEG|AZDO|[+]A(?:St|Ba|CR|MC|Eh|Sb|Rm)"
 
 @cache
 def _loose() -> tuple[tuple[str, re.Pattern[bytes]], ...]:
-    """Return the forms that have no literal that could be looked for: two long parts with a dot or colon between."""
+    """Return the forms that have no literal that could be looked for: two long parts with a sign between."""
     rows = (
         ("Discord token", _EDGE + r"([MNO][\w-]{23,27}\.[\w-]{6}\.[\w-]{27,38})(?![A-Za-z0-9])"),
         ("Zhipu key", _EDGE + r"([0-9a-f]{32}\.[A-Za-z0-9]{16})(?![A-Za-z0-9])"),
         ("Ollama key", _EDGE + r"([0-9a-f]{32}\.[\w-]{24})(?![A-Za-z0-9])"),
         ("Baseten key", _EDGE + r"([A-Za-z0-9]{8}\.[A-Za-z0-9]{32})(?![A-Za-z0-9])"),
+        ("Meta token", _EDGE + r"(\d{15,16}\|[\w-]{27,40})(?![A-Za-z0-9])"),
         ("fal key", _EDGE + r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}:[0-9a-f]{32})(?![A-Za-z0-9])"),
     )
     return tuple((kind, re.compile(regex.encode())) for kind, regex in rows)

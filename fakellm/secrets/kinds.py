@@ -61,6 +61,10 @@ KINDS = (  # kind, form, source
     ("HeyGen key", "sk_V2_<V44>", "trufflehog"),
     ("Runway key", "key_<X128>", "trufflehog"),
     ("Cursor key", "crsr_<X64>", "vendor"),
+    ("Cursor key", "key_<X64>", "vendor"),
+    ("Coze token", "pat_<A64>", "vendor"),
+    ("Featherless key", "rc_<X64>", "vendor"),
+    ("API key", "sk_<W32>", "vendor: Novita, Clerk, Knock"),
     ("Weights & Biases key", "wandb_v1_<V77>", "vendor"),
     ("RunPod key", "rpa_<A46>", "vendor"),
     ("Modal token", "ak-<A22>", "vendor"),
@@ -315,6 +319,8 @@ KINDS = (  # kind, form, source
     ("Mapbox token", "tk.eyJ<A60>.<W22>", "github"),
     ("MaxMind key", "<A6>_<A29>_mmk$", "gitleaks, github"),
     ("Zoho token", "1000.<X32>.<X32>", "github"),
+    ("Twitch token", "oauth:<L30>", "vendor, trufflehog"),
+    *(("PASETO", f"v{number}.{use}.<W90>", "vendor: paseto.io") for number in "1234" for use in ("local", "public")),
     ("VK token", "vk1.a.<W80>", "trufflehog"),
     ("Defined Networking token", "dnkey-<W26>-<W52>", "gitleaks, github"),
     ("Intra 42 secret", "s-s4t2ud-<X64>", "gitleaks"),
@@ -325,9 +331,9 @@ KINDS = (  # kind, form, source
 )  # fmt: skip
 
 _SHORT = """sess- ek_ r8_ fw_ hf_ pa- sk_ key_ rpa_ ak- as- up_ pb_ fc- bu_ m0- ak_ ck- nk- pnu_ pnb_ rnd_ xau_ y0_ 4b1d
-dapi dkea dose st. pat. sat. API- ico- pul- cio oy2 squ_ sqp_ sqa_ sdk- api- p.eyJ key- md- re_ mfa. SG. SK live_
-secret_ pat 1/ 2/ pk_ sl. 00D AQ.Ab 1//0 4/0A EAAA EAAC EAAM AKCp cmVmd A3- v1.0- glc_ standard_ 1000. sk.eyJ tk.eyJ
-aio_ ls__ jina_ eyJrIjoi access-production- access-sandbox-"""
+dapi dkea dose st. pat. sat. API- ico- pul- cio oy2 squ_ sqp_ sqa_ sdk- api- p.eyJ key- md- pat_ rc_ oauth: re_ mfa. SG.
+SK live_ secret_ pat 1/ 2/ pk_ sl. 00D AQ.Ab 1//0 4/0A EAAA EAAC EAAM AKCp cmVmd A3- v1.0- glc_ standard_ 1000. sk.eyJ
+tk.eyJ aio_ ls__ jina_ eyJrIjoi access-production- access-sandbox-"""
 WORDS = frozenset(_SHORT.split())
 """What is too short to be a sign by itself, is a word, or may occur in base64: inside of a word it is none. All else is
 found wherever it stands."""

@@ -83,7 +83,7 @@ def test_most_of_a_key_is_a_key_where_a_text_ends():
 def test_check_finds_what_would_not_have_been_stored(tmp_path):
     missed, left = [], []
     for number, (kind, secret, place, name) in enumerate(sampled(random.Random(13), 1)):
-        if number % 4:
+        if number % 12:
             continue
         pair = PLACES[place](SURROUNDINGS[name].format(secret))
         for is_clean, (request, response) in ((False, pair), (True, stored(pair))):
@@ -208,6 +208,6 @@ def test_what_was_replaced_is_counted_by_kind_and_place():
 )  # fmt: skip
 def test_no_search_reads_the_rest_of_a_body_again_and_again(unit):
     """A regex that does would need minutes for a body of this size; the clock of the run is what would tell."""
-    body = unit * (60_000 // len(unit))
+    body = unit * (20_000 // len(unit))
 
     find(body, {}, is_answer=True)
