@@ -8,7 +8,7 @@ of a test that the test itself is wrong.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 
 class ScriptError(ValueError):
@@ -118,7 +118,10 @@ class UnexpectedRequestError(UnexpectedCallError):
     """A request reached a fake provider that has no reply for it, or would have left this machine.
 
     Not an `Exception` either: an SDK's retries must not ask again, nor the app take it for a network error.
+    `credentials` are what the request carried that nobody is to be shown; the message has none of them.
     """
+
+    credentials: Collection[str] = ()
 
 
 class BrokenReplyError(UnexpectedRequestError):
@@ -165,7 +168,7 @@ def explain(
     difference: Sequence[str] = (),
     remedy: Sequence[str] = (),
 ) -> str:
-    """Word a mismatch: where it is, what was sent, what was expected, the difference, and what to do."""
+    """Word a mismatch: where it is, what was sent, what was expected, the difference, what to do; nothing secret."""
     lines = [headline]
     columns = (
         ("raised at:", place),
@@ -179,12 +182,30 @@ def explain(
             first, *more = text.split("\n")
             lines.append(f"  {'' if number else label:<11}{first}")
             lines.extend(" " * 13 + line for line in more)
-    return "\n".join(lines)
+    return discreet("\n".join(lines))
+
+
+def discreet(text: str, secrets: Iterable[str] = ()) -> str:
+    """Return a text as people may see it: without those secrets, and others that `fakellm.secrets` knows."""
+    from fakellm.secrets import knowing
+
+    with knowing.knowing(secrets):
+        return knowing.discreet(text)
+
+
+_AROUND = 8192
+"""Characters around what is shown of a text that secrets are looked for in: most are shorter."""
 
 
 def clip(text: str, limit: int = 300) -> str:
-    """Return `text`, with its middle left out where it is longer than `limit` characters."""
+    """Return `text`, with its middle left out where it is longer than `limit` characters.
+
+    What is secret goes first: half a key would not be known as one.
+    """
     if len(text) <= limit:
         return text
     half = (limit - 5) // 2
-    return f"{text[:half]} ... {text[-half:]}"
+    if len(text) > 4 * _AROUND:
+        return f"{discreet(text[: half + _AROUND])[:half]} ... {discreet(text[-half - _AROUND :])[-half:]}"
+    text = discreet(text)
+    return text if len(text) <= limit else f"{text[:half]} ... {text[-half:]}"

@@ -8,8 +8,14 @@ from typing import Any
 
 from fakellm.cassette.matching import bytes_of, nearest
 from fakellm.errors import clip, explain
+from fakellm.secrets.knowing import discreet_url
 
 CHOSEN_BY_CI = ", which is the default where the environment has CI"
+
+
+def address_of(request: Any) -> str:
+    """Return the method and the URL of a request of vcrpy's, as they may be shown."""
+    return f"{request.method} {discreet_url(request.uri)}"
 
 
 def state_of(path: Path, count: int) -> str:
@@ -28,14 +34,14 @@ def headline(path: Path, state: str, mode: str, why: str) -> str:
     return f"{what}, and nothing is recorded in mode {mode!r}{why}"
 
 
-def miss(told: str, request: Any, sent: Any, stored: Sequence[Any], ignore: Sequence[str], command: str) -> str:
+def miss(told: str, sent: Any, stored: Sequence[Any], ignore: Sequence[str], command: str) -> str:
     """Word a miss under its headline; `sent` is the request without its secrets."""
     near = []
     if (found := nearest(stored, sent, ignore)) is not None:
         place, lines = found
         if not lines:
             lines = ["nothing differs: it was played already; the app asks once more than it did when recorded"]
-        near = ["\n".join([f"interaction {place}: {stored[place].method} {stored[place].uri}", *lines])]
+        near = ["\n".join([f"interaction {place}: {address_of(stored[place])}", *lines])]
     remedy = [f"record it: {command}"]
     if CHOSEN_BY_CI in told:
         remedy.append("then commit the file, since nothing is recorded where CI is set unless a mode is named")
@@ -43,8 +49,8 @@ def miss(told: str, request: Any, sent: Any, stored: Sequence[Any], ignore: Sequ
         remedy.append("or name what may differ: ignore=[...], match_on=[...]")
     return explain(
         told,
-        sent=[f"{request.method} {sent.uri}\n{clip(bytes_of(sent).decode('utf-8', 'replace'), 300)}"],
-        expected=[f"{recorded.method} {recorded.uri}" for recorded in stored] or ["nothing"],
+        sent=[f"{address_of(sent)}\n{clip(bytes_of(sent).decode('utf-8', 'replace'), 300)}"],
+        expected=[address_of(recorded) for recorded in stored] or ["nothing"],
         difference=near,
         remedy=remedy,
     )

@@ -30,6 +30,7 @@ import os
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 from vcr.filters import decode_response
@@ -52,6 +53,7 @@ from fakellm.secrets.beside import named
 from fakellm.secrets.edits import Edit, apply, resized
 from fakellm.secrets.headers import is_harmless
 from fakellm.secrets.hunting import find
+from fakellm.secrets.knowing import knowing
 from fakellm.secrets.names import AUTHORIZATIONS, environment_secrets, spellings
 from fakellm.secrets.places import (
     of_cookies,
@@ -106,6 +108,15 @@ class Redactor:
     def learn(self, request: Request) -> None:
         """Remember the credentials that a request carries. `request` and `interaction` do so by themselves."""
         self._remember("credential of the client", _credentials(request, self._kept))
+
+    def knowing(self) -> AbstractContextManager[None]:
+        """Let what is worded inside of the block be without the secrets that this knows."""
+        return knowing(self.known)
+
+    @property
+    def known(self) -> frozenset[str]:
+        """The secrets that were named, and that requests have carried."""
+        return frozenset(value.decode("utf-8", "surrogatepass") for value in self._values)
 
     def request(self, request: Request) -> Request:
         """Return the request as it is stored and matched: vcrpy's `before_record_request`."""

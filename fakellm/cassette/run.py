@@ -35,6 +35,7 @@ from fakellm.cassette.format import JSON
 from fakellm.cassette.keeping import Entry, Recorded, Same, put_in_place
 from fakellm.cassette.locking import lock
 from fakellm.cassette.pairs import Pair
+from fakellm.secrets.knowing import discreet_url
 
 Outcome = Literal["passed", "failed", "skipped"]
 _PATIENCE = 60
@@ -250,5 +251,5 @@ def unasked(path: str | Path, asked: Mapping[str, int]) -> list[str]:
     for at, (request, _) in enumerate(_loaded(Files(), str(path))):
         left[digest(request)] -= 1
         if left[digest(request)] < 0:
-            found.append(f"interaction {at}, {request.method} {request.uri}")
+            found.append(f"interaction {at}, {request.method} {discreet_url(request.uri)}")
     return found

@@ -165,10 +165,12 @@ class Tape:
 
         def filter_request(request: Any) -> Any:
             found = filtered(request)
-            if found and self.is_open and not self.may_record:
-                with self._lock:
-                    raise self._miss(request)
-            return found
+            if not (found and self.is_open and not self.may_record):
+                return found
+            with self._lock:
+                miss = self._miss(request)
+            del request, found  # pytest shows what a function that raises was called with
+            raise miss
 
         return filter_request
 
@@ -219,7 +221,7 @@ class Tape:
         """The interactions that were on the tape and that nobody asked for, worded."""
         counts, loaded = self._cassette.play_counts, self._cassette.data[: self._loaded]
         left = [request for place, (request, _) in enumerate(loaded) if not counts[place]]
-        return [f"{request.method} {request.uri}" for request in left]
+        return [misses.address_of(request) for request in left]
 
     @property
     def asked(self) -> dict[str, int]:
@@ -228,13 +230,17 @@ class Tape:
 
     def problem(self, *, strict: bool = False) -> str | None:
         """Word what a test that used the tape did wrong: it missed, it never came by, or, if strict, it left a rest."""
+        with self._redactor.knowing():
+            return self._problem(strict=strict)
+
+    def _problem(self, *, strict: bool) -> str | None:
         if self.misses:
             return f"the app asked for what is not on the tape, and the error was caught:\n{self.misses[0]}"
         if not self.play_count and not self.recorded:
             if failed := [sent.call for sent in self._sent if sent.call.error is not None]:
                 return explain(
                     f"nothing was recorded on the tape {self.path}: no request got an answer",
-                    sent=[f"{call.method} {call.url}\n{call.error!r}" for call in failed],
+                    sent=[f"{call.address}\n{call.error!r}" for call in failed],
                     remedy=[
                         "look whether the server can be reached",
                         "or fake the fault: fake_openai.reply(disconnect('refused'))",
@@ -259,7 +265,7 @@ class Tape:
         request, response = self._cassette.data[at]
         found = scripted_endpoint(request.method, urlsplit(request.uri).path)
         if found is None:
-            msg = f"interaction {at}, {request.method} {request.uri}, is of no API that has a codec"
+            msg = f"interaction {at}, {misses.address_of(request)}, is of no API that has a codec"
             raise LookupError(msg)
         return replay.script_of(response, codec_of(found[1]), timed=timed)
 
@@ -344,7 +350,8 @@ class Tape:
 
     def report(self) -> str:
         """Word the requests that httpx and httpx2 sent, and how far their answers went."""
-        return "\n".join(shown_calls(self.calls)) or f"no request touched the tape {self.path}"
+        with self._redactor.knowing():
+            return "\n".join(shown_calls(self.calls)) or f"no request touched the tape {self.path}"
 
     # -- misses -----------------------------------------------------------------------------------
 
@@ -361,8 +368,11 @@ class Tape:
     def _miss(self, request: Any) -> UnexpectedRequestError:
         stored = [recorded for recorded, _ in self._cassette.data]
         told = misses.headline(self.path, self._state, self.mode, self._why)
-        text = misses.miss(told, request, self._redactor.request(request), stored, self._ignore, self._command)
+        sent = self._redactor.request(request)
+        with self._redactor.knowing():
+            text = misses.miss(told, sent, stored, self._ignore, self._command)
         miss = UnexpectedRequestError(text)
+        miss.credentials = self._redactor.known
         self.misses.append(miss)
         return miss
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from threading import Lock
 from typing import Protocol, Self, runtime_checkable
@@ -236,7 +237,7 @@ class VirtualClock(_Shared):
         return f"<VirtualClock {self._now:g} s>"
 
 
-def timed_stream(clock: Clock, name: str) -> TimedStream | None:
-    """Begin a stream in the log of the clock, if it keeps one."""
+def timed_stream(clock: Clock, name: str, secrets: Iterable[str] = ()) -> TimedStream | None:
+    """Begin a stream in the log of the clock, if it keeps one; `secrets` are what nobody is to be shown of it."""
     timeline = getattr(clock, "timeline", None)
-    return timeline.stream(name) if timeline is not None else None
+    return timeline.stream(name, secrets) if timeline is not None else None

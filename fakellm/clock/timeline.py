@@ -1,15 +1,28 @@
-"""What happened when, on a virtual clock: a log, the times of each stream, and where two logs part."""
+"""What happened when, on a virtual clock: a log, the times of each stream, and where two logs part.
+
+Secrets are looked for where the log is worded, not where it is written, since there may be thousands of chunks. So a
+chunk is cut where a word ends: half a key would not be known as one. What a request itself carries is taken out at
+once, as it is known there.
+"""
 
 from __future__ import annotations
 
+import re
+from ast import literal_eval
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise, zip_longest
 from typing import NamedTuple, TypeVar
 
 from fakellm.errors import clip
+from fakellm.secrets.knowing import discreet, pieces
+from fakellm.secrets.shapes import PLACEHOLDER
 
 T = TypeVar("T")
 _SHOWN = 60
+_LONG = 80
+_BEGUN = re.compile(r"[\w+/=.~-]*\Z")
+_ENDED = re.compile(r"[\w+/=.~-]*")
+_SAID = re.compile(r"(\[\d+\] )('[^']*'|\"[^\"]*\")")
 _KEPT = 200_000
 
 
@@ -47,7 +60,7 @@ class StreamTimes:
         return [round(after - before, 9) for before, after in pairwise(self.chunks)]
 
     def __repr__(self) -> str:
-        return f"<StreamTimes {self.name} asked={self.asked:g} chunks={self.chunks!r}>"
+        return f"<StreamTimes {discreet(self.name)} asked={self.asked:g} chunks={self.chunks!r}>"
 
 
 class Timeline:
@@ -68,28 +81,53 @@ class Timeline:
         """What happened, and the second at which it was over."""
         return [*self.moments, Moment(self._now(), "over", "")]
 
-    def stream(self, name: str) -> TimedStream:
-        """Begin a stream, which was asked for now."""
+    def stream(self, name: str, secrets: Iterable[str] = ()) -> TimedStream:
+        """Begin a stream, which was asked for now; `secrets` are what nobody is to be shown of it."""
         times = StreamTimes(name, self._now())
         self.streams.append(times)
-        return TimedStream(self, times, len(self.streams))
+        return TimedStream(self, times, len(self.streams), secrets)
 
     def report(self) -> str:
         """Word the log, one line a moment; the middle of a long one is left out."""
-        lines = [str(moment) for moment in self.moments]
-        if len(lines) > _SHOWN:
-            half = _SHOWN // 2
-            lines[half:-half] = [f"      ... {len(lines) - _SHOWN} moments more ..."]
-        return "\n".join(lines) or "nothing happened on this clock"
+        shown, half = self.moments, _SHOWN // 2
+        if len(shown) > _SHOWN:
+            shown = [*shown[:half], *shown[-half:]]
+        lines = [str(moment) for moment in _without_secrets(shown)]
+        if len(shown) < len(self.moments):
+            lines.insert(half, f"      ... {len(self.moments) - _SHOWN} moments more ...")
+        return discreet("\n".join(lines)) or "nothing happened on this clock"
+
+
+def _without_secrets(moments: Sequence[Moment]) -> list[Moment]:
+    """Return what happened without what is secret in the texts that the chunks of a stream add up to."""
+    shown = list(moments)
+    streams: dict[str, list[tuple[int, str]]] = {}
+    for place, moment in enumerate(moments):
+        if moment.kind == "chunk" and (said := _SAID.fullmatch(moment.text)):
+            streams.setdefault(said[1], []).append((place, literal_eval(said[2])))
+    for name, found in streams.items():
+        for (place, old), new in zip(found, pieces([text for _, text in found]), strict=True):
+            if new != old:
+                shown[place] = shown[place]._replace(text=f"{name}{new!r}")
+    return shown
+
+
+def _short(text: str) -> str:
+    """Return a text, with its middle left out where it is long, and no part of a word beside that."""
+    if len(text) <= _LONG:
+        return text
+    half = (_LONG - 5) // 2
+    return f"{_BEGUN.sub('', text[:half])} ... {_ENDED.sub('', text[-half:], count=1)}"
 
 
 class TimedStream:
     """Notes what one stream does."""
 
-    def __init__(self, timeline: Timeline, times: StreamTimes, number: int) -> None:
+    def __init__(self, timeline: Timeline, times: StreamTimes, number: int, secrets: Iterable[str]) -> None:
         self._timeline = timeline
         self._times = times
         self._number = number
+        self._secrets = tuple(secrets)
         self.note("asked", times.name)
 
     def note(self, kind: str, text: str = "") -> None:
@@ -99,7 +137,10 @@ class TimedStream:
     def chunk(self, chunk: object) -> None:
         """Note that its reader takes a chunk."""
         self._times.chunks.append(self._timeline._now())  # noqa: SLF001 - one room
-        self.note("chunk", clip(repr(chunk), 80))
+        text = repr(chunk)
+        for secret in self._secrets:
+            text = text.replace(secret, PLACEHOLDER)
+        self.note("chunk", _short(text))
 
     def end(self, error: BaseException | None = None) -> None:
         """Note that it ended, and how."""
@@ -128,7 +169,7 @@ def compare(first: Sequence[Moment], second: Sequence[Moment]) -> None:
     for place, (one, other) in enumerate(zip_longest(first, second)):
         if one == other:
             continue
-        before = "\n".join(f"  both    {moment}" for moment in first[max(place - 5, 0) : place])
+        before = "\n".join(f"  both    {moment}" for moment in _without_secrets(first[max(place - 5, 0) : place]))
         lines = [
             f"two runs in virtual time part at moment {place + 1}: the code depends on more than its inputs",
             *([before] if before else []),
@@ -136,4 +177,4 @@ def compare(first: Sequence[Moment], second: Sequence[Moment]) -> None:
             f"  second  {other if other is not None else 'ended'}",
             _REMEDY,
         ]
-        raise TwoRunsDifferError("\n".join(lines))
+        raise TwoRunsDifferError(discreet("\n".join(lines)))

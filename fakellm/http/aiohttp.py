@@ -58,7 +58,7 @@ def replace(module: ModuleType, desk: Desk, stack: ExitStack) -> None:
             protocol.connection_made(_Wire(module, protocol, provider, req, timeout))
             return protocol
         if refuses(req):
-            raise desk.guard.refusal(f"{req.method} {req.url}", req.url.host)
+            raise desk.guard.refusal_of(req)
         return await create(self, req, traces, timeout)
 
     put(connector, "connect", connect_anew, stack)

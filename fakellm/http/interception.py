@@ -21,7 +21,7 @@ from weakref import WeakKeyDictionary
 from fakellm.http.certificates import wait_for_use
 from fakellm.http.children import kept_by
 from fakellm.http.keys import keys_for
-from fakellm.http.network import Guard, before_sending, put
+from fakellm.http.network import Guard, address_of, before_sending, credentials_of, put
 from fakellm.http.pool import Reading, limit_of
 from fakellm.http.transports import aanswer, answer, cut
 from fakellm.provider.provider import FakeProvider
@@ -97,11 +97,11 @@ class Interception:
     def _refuse_outsider(self, request: Any) -> None:
         """Raise `UnexpectedRequestError` for a request that would land on a tape that is not its sender's."""
         if self.outsider and self.tape is not None and self.tape.is_open:
-            asked = f"{request.method} {request.url}"
+            asked = address_of(request)
             own = (
                 "`with fakellm.http.playing(fakellm.cassette.Tape(path)):` around what sends it, inside of the fixture"
             )
-            raise self.guard.missed(
+            miss = self.guard.missed(
                 f"{asked} was sent by {self.outsider}, and the tape that is open is that of one test: {self.tape.path}",
                 sent=[asked],
                 expected=["requests of the test, and of fixtures that are set up for it alone"],
@@ -110,6 +110,9 @@ class Interception:
                     "or give the fixture the scope of a function: then each test has it on its own tape",
                 ],
             )
+            miss.credentials = credentials_of(request)
+            del request  # pytest shows what a function that raises was called with
+            raise miss
 
     def _stop(self) -> None:
         self.is_on = False

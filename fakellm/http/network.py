@@ -31,6 +31,8 @@ from urllib.parse import urlsplit
 from fakellm.errors import UnexpectedRequestError, explain
 from fakellm.provider.hosts import LOOPBACK, is_provider
 from fakellm.provider.provider import FakeProvider
+from fakellm.secrets.knowing import discreet_url, knowing
+from fakellm.secrets.shown import credentials
 from fakellm.wire.providers import PROVIDERS, services
 
 _ABOUT_TO_SEND = ("connect_tcp.started", "connect_unix_socket.started", "send_request_headers.started")
@@ -74,6 +76,12 @@ class Guard:
         headline = f"{what} would have left this machine: {host} {why}"
         return self.missed(headline, sent=[what], expected=["nothing"], remedy=remedy)
 
+    def refusal_of(self, request: Any) -> UnexpectedRequestError:
+        """Return the error for a request of a client that would have left this machine."""
+        miss = self.refusal(address_of(request), request.url.host or "")
+        miss.credentials = credentials_of(request)
+        return miss
+
     def missed(self, headline: str, **columns: Sequence[str]) -> UnexpectedRequestError:
         """Return the error, worded by `fakellm.errors.explain`, and keep it."""
         miss = UnexpectedRequestError(explain(headline, **columns))
@@ -99,9 +107,8 @@ class Guard:
 
     def watch(self, request: Any, *, is_async: bool) -> None:
         """Let a request of httpx or httpx2 be answered by other mocks, but not leave this machine."""
-        host = request.url.host
-        if self.refuses(host):
-            before_sending(request, lambda: self.refusal(f"{request.method} {request.url}", host), is_async=is_async)
+        if self.refuses(request.url.host):
+            before_sending(request, lambda: self.refusal_of(request), is_async=is_async)
 
     @contextmanager
     def on_sockets(self) -> Iterator[None]:
@@ -179,6 +186,17 @@ def _tunnel_of(_: socket.socket, data: Any, *__: Any) -> bytes | None:
     """Return the host to which a proxy is asked for a tunnel, or for a request in full (RFC 9112, 3.2.2 and 3.2.3)."""
     asked = _TO_A_PROXY.match(data)
     return bytes(asked[1]) if asked else None
+
+
+def address_of(request: Any) -> str:
+    """Return the method and the URL of a client's request, as they may be shown."""
+    with knowing(credentials_of(request)):
+        return f"{request.method} {discreet_url(str(request.url))}"
+
+
+def credentials_of(request: Any) -> frozenset[str]:
+    """Return what a client's request carries that nobody is to be shown."""
+    return frozenset(credentials(str(request.url), request.headers))
 
 
 # An attribute that is inherited, as most of a socket's methods are, is deleted afterwards, not set back: a copy of it

@@ -12,7 +12,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-from fakellm.clock.clock import Clock, timed_stream
+from fakellm.clock.clock import Clock
 from fakellm.concurrency import checkpoint, checkpointer
 from fakellm.http.pool import Connection, Reading
 from fakellm.provider.exchange import Exchange, Failure, Timeouts
@@ -61,7 +61,7 @@ class Player:
         self._is_cut = False
         self._reading: Reading | None = None
         self._connection: Connection | None = None
-        self._log = timed_stream(clock, f"{request.method} {request.url}")
+        self._log = exchange.timed(clock)
         timeout = request.extensions.get("timeout") or {}
         self._timeouts = Timeouts(timeout.get("connect"), timeout.get("read"))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeVar
 
@@ -11,6 +12,7 @@ from fakellm.concurrency import Stepper, is_cancellation
 from fakellm.errors import clip, explain
 from fakellm.script.messages import Message, as_messages
 from fakellm.script.script import Script
+from fakellm.secrets.knowing import discreet, pieces
 
 if TYPE_CHECKING:
     from fakellm.runnable.config import RunnableConfig
@@ -113,7 +115,7 @@ class Call:
     def __repr__(self) -> str:
         ended = f", {self.error!r}" if self.error is not None else ""
         asked = f"{self.method}({clip(repr(self.input), 60)})"
-        return f"<Call {self.number}: {asked} {self.state}, {self.delivered} delivered{ended}>"
+        return discreet(f"<Call {self.number}: {asked} {self.state}, {self.delivered} delivered{ended}>")
 
     # -- what the model reports -------------------------------------------------------------------
 
@@ -168,11 +170,23 @@ class Call:
         """Word the call for a test report."""
         lines = [repr(self)[1:-1]]
         if shown := self.chunks:
-            lines.append("  chunks: " + clip(" ".join(map(repr, shown)), 600))
+            lines.append("  chunks: " + clip(" ".join(map(repr, _without_secrets(shown))), 600))
         if self.stepped_by:
             names = (f"{s.thread}/{s.task}" if s.task else s.thread for s in self.stepped_by)
             lines.append("  stepped by: " + ", ".join(names))
-        return "\n".join(lines)
+        return discreet("\n".join(lines))
+
+
+def _without_secrets(chunks: list[Any]) -> list[Any]:
+    """Return chunks as people may see them: a secret may be told in pieces."""
+    texts = [getattr(chunk, "content", chunk) for chunk in chunks]
+    if not all(isinstance(text, str) for text in texts):
+        return chunks
+    changed = zip(chunks, texts, pieces(texts), strict=True)
+    return [
+        chunk if old == new else replace(chunk, content=new) if isinstance(chunk, Message) else new
+        for chunk, old, new in changed
+    ]
 
 
 def shown_calls(calls: list[Call]) -> str:

@@ -22,7 +22,7 @@ from fakellm.runnable.shown import LONG, call, named, shown, unusual
 from fakellm.script.events import Fault, Pause
 from fakellm.script.messages import role_of
 from fakellm.script.script import Script
-from fakellm.script.written import written
+from fakellm.script.written import without_secrets, written
 
 Matcher = str | re.Pattern[str] | Callable[[Any], object] | None
 Content = Script | Callable[[Any], Any] | BaseException | type[BaseException]
@@ -209,6 +209,8 @@ class Reply:
 
     def __str__(self) -> str:
         content = self.content
+        if isinstance(content, Script):
+            content = Script(*without_secrets(content), allow_illegal=content.allow_illegal)
         said = repr(content) if isinstance(content, (Script, BaseException)) else getattr(content, "__name__", content)
         numbers = ", ".join(str(number) for number in self.calls if number)
         used = f"answered call {numbers}" if numbers else self.last_use() if self.calls else "unused"

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from fakellm.provider.documents import OwnDocument
 from fakellm.provider.hosts import LOOPBACK, checked_hosts
+from fakellm.secrets.knowing import discreet
 from fakellm.wire.service import Service
 
 _PASSED = 10
@@ -61,7 +62,8 @@ class Claiming:
         endpoint = self.service.endpoint(method, parts.path)
         is_for_it = (endpoint is not None and endpoint.is_codec) or self._own(method, parts.path) is not None
         if is_for_it and len(self._passed) < _PASSED:
-            self._passed[f"{method} {parts.scheme}://{parts.netloc}{parts.path}"] = None
+            place = parts.netloc.rpartition("@")[2]
+            self._passed[f"{method} {parts.scheme}://{place}{parts.path}"] = None
 
     def _is_guest(self, url: str) -> bool:
         parts, guest = urlsplit(url), self.service.guest
@@ -83,8 +85,8 @@ class Claiming:
     def _astray(self) -> Iterator[str]:
         """Word the requests that went past this fake to this machine."""
         for asked in self._passed:
-            host = urlsplit(asked.partition(" ")[2]).netloc.rpartition("@")[2]
-            yield (
+            host = urlsplit(asked.partition(" ")[2]).netloc
+            yield discreet(
                 f"{asked} went past the fake {self.name}, to this machine\n"
                 f"  to do:     if it is meant for the fake: fake.hosts = [{host!r}], or hosts= where it is made"
             )

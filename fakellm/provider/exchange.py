@@ -13,10 +13,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, cast
 from urllib.parse import urlsplit
 
+from fakellm.clock.clock import Clock, timed_stream
+from fakellm.clock.timeline import TimedStream
 from fakellm.concurrency import is_cancellation
 from fakellm.errors import WireError, clip
 from fakellm.provider.routes import Route
 from fakellm.script.events import Fault, Pause, disconnect, stall
+from fakellm.secrets.knowing import discreet, discreet_url, knowing
+from fakellm.secrets.shown import credentials
 from fakellm.wire.codec import Ending, Request, Run
 from fakellm.wire.objects import parse
 from fakellm.wire.providers import scripted_endpoint
@@ -51,7 +55,7 @@ class ProviderCall:
     without a prompt where the endpoint takes none, or the body could not be read.
     `status` is the HTTP status of the answer, `delivered` the bytes of its body that the client took. `state` says how
     far it is: `running`, or how it ended: `complete`, `closed` (by the client, before the end), `cancelled`, or
-    `failed` with an `error`.
+    `failed` with an `error`. What it is shown as has none of its `credentials`, nor anything else that is secret.
     """
 
     def __init__(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> None:
@@ -87,6 +91,17 @@ class ProviderCall:
     @request.setter
     def request(self, request: Request) -> None:
         self._request = request
+
+    @property
+    def credentials(self) -> frozenset[str]:
+        """What the URL and the headers carry that nobody is to be shown."""
+        return frozenset(credentials(self.url, self.headers))
+
+    @property
+    def address(self) -> str:
+        """The method and the URL, as they may be shown."""
+        with knowing(self.credentials):
+            return f"{self.method} {discreet_url(self.url)}"
 
     @property
     def closed(self) -> bool:
@@ -143,19 +158,21 @@ class ProviderCall:
 
     def asked(self) -> str:
         """Word the request in a few lines."""
-        lines = [f"{self.method} {self.url}"]
-        if (request := self._request) is not None:
-            tools = f" tools={', '.join(request.tools)}" if request.tools else ""
-            lines.append(f"model={request.model!r} stream={request.stream}{tools}")
-            lines += [f"{message.role}: {clip(message.content, 300)!r}" for message in request.messages[-3:]]
-        elif self.body:
-            lines.append(clip(self.body.decode("utf-8", "replace"), 300))
-        return "\n".join(lines)
+        lines = [self.address]
+        with knowing(self.credentials):
+            if (request := self._request) is not None:
+                tools = f" tools={', '.join(request.tools)}" if request.tools else ""
+                lines.append(f"model={request.model!r} stream={request.stream}{tools}")
+                lines += [f"{message.role}: {clip(message.content, 300)!r}" for message in request.messages[-3:]]
+            elif self.body:
+                lines.append(clip(self.body.decode("utf-8", "replace"), 300))
+            return discreet("\n".join(lines))
 
     def __repr__(self) -> str:
-        ended = f", {clip(repr(self.error), 160)}" if self.error is not None else ""
         answer = f"{self.status or 'no status'}, {self.delivered} bytes in {self.pieces} pieces"
-        return f"<ProviderCall {self.number}: {self.method} {self.url} {self.state}, {answer}{ended}>"
+        with knowing(self.credentials):
+            ended = f", {clip(repr(self.error), 160)}" if self.error is not None else ""
+            return discreet(f"<ProviderCall {self.number}: {self.address} {self.state}, {answer}{ended}>")
 
 
 def _read(call: ProviderCall) -> Request | None:
@@ -209,6 +226,12 @@ class Exchange:
     def raw_headers(self) -> list[tuple[bytes, bytes]]:
         """The headers as they are sent: text is UTF-8, and a surrogate the byte that it stands for (PEP 383)."""
         return [(name.encode(), value.encode("utf-8", "surrogateescape")) for name, value in self.headers]
+
+    def timed(self, clock: Clock) -> TimedStream | None:
+        """Begin a stream in the log of the clock, if it keeps one."""
+        if not hasattr(clock, "timeline"):
+            return None
+        return timed_stream(clock, self.call.address, self.call.credentials)
 
     def opening(self, timeouts: Timeouts) -> Iterator[float | Failure]:
         """Return what happens before the headers: silences, then the failure that keeps them from coming."""

@@ -16,6 +16,7 @@ from traceback import format_exception_only, walk_tb
 
 from fakellm.errors import BrokenReplyError, LLMError, UnexpectedCallError, clip, explain, is_failure
 from fakellm.provider.exchange import ProviderCall
+from fakellm.secrets.knowing import knowing
 
 _TRANSPORTS = {"httpx", "httpx2", "httpcore", "httpcore2", "aiohttp", "socket", "ssl"}
 """The modules whose exceptions say that a network failed."""
@@ -47,15 +48,17 @@ def mistake(call: ProviderCall, name: str, error: BaseException) -> BrokenReplyE
         remedy = "correct it; " + _AS_IT_IS
     else:
         remedy = "script what the API can say; a stream can hold some of what a document cannot"
-    return BrokenReplyError(
-        explain(
+    with knowing(call.credentials):
+        text = explain(
             f"request {call.number} to the fake {name} could not be answered: {_worded(error)}",
             place=[place] if place else [],
             sent=[call.asked()],
             expected=[] if call.reply is None else [f"{call.reply}\nat {call.reply.place}"],
             remedy=[remedy],
         )
-    )
+    broken = BrokenReplyError(text)
+    broken.credentials = call.credentials
+    return broken
 
 
 def _worded(error: BaseException) -> str:

@@ -26,12 +26,13 @@ from fakellm.provider.claims import Claiming
 from fakellm.provider.documents import OwnDocument
 from fakellm.provider.exchange import Exchange, ProviderCall
 from fakellm.provider.mistakes import is_scripted, mistake
-from fakellm.provider.reports import shown_calls
+from fakellm.provider.reports import knowing_all, shown_calls
 from fakellm.provider.routes import Route
 from fakellm.runnable.functions import is_async_function
 from fakellm.runnable.shown import call, named, unusual
 from fakellm.script.events import http_error
 from fakellm.script.script import Script
+from fakellm.secrets.knowing import knowing
 from fakellm.wire.anthropic.profiles import MessagesProfile
 from fakellm.wire.codec import Codec, Ending
 from fakellm.wire.objects import dump, parse
@@ -210,6 +211,10 @@ class FakeProvider(Claiming, Copyable):
 
         A reply that could not be made (`BrokenReplyError`) is a mistake of the test, which nothing allows.
         """
+        with knowing_all(self.calls):
+            self._verify(allow_unused=allow_unused, allow_misses=allow_misses)
+
+    def _verify(self, *, allow_unused: bool, allow_misses: bool) -> None:
         first = next((m for m in self.misses if not allow_misses or isinstance(m, BrokenReplyError)), None)
         if isinstance(first, BrokenReplyError):
             msg = f"this was raised, and caught by the code under test or by the test:\n{first}"
@@ -306,7 +311,8 @@ class FakeProvider(Claiming, Copyable):
         with self._lock:
             self._replies.claim(logged, fitting)
         if call.reply is None:
-            raise self._no_reply(call)
+            with knowing(call.credentials):
+                raise self._no_reply(call)
         return call.reply
 
     # -- misses -----------------------------------------------------------------------------------
@@ -340,14 +346,16 @@ class FakeProvider(Claiming, Copyable):
         self, call: ProviderCall, why: str, remedy: Sequence[str], nearest: Sequence[str] = ()
     ) -> UnexpectedRequestError:
         told = sorted(cast("list[Route]", self._replies.all), key=lambda route: bool(route.calls))
-        text = explain(
-            f"request {call.number} to the fake {self.name} {why}" if why.startswith("has") else why,
-            sent=[call.asked()],
-            expected=[str(route) for route in told] or ["nothing"],
-            difference=nearest,
-            remedy=remedy,
-        )
+        with knowing(call.credentials):
+            text = explain(
+                f"request {call.number} to the fake {self.name} {why}" if why.startswith("has") else why,
+                sent=[call.asked()],
+                expected=[str(route) for route in told] or ["nothing"],
+                difference=nearest,
+                remedy=remedy,
+            )
         miss = UnexpectedRequestError(text)
+        miss.credentials = call.credentials
         self.misses.append(miss)
         return miss
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from urllib.parse import urlsplit
 
 from fakellm.errors import WireError, clip
 from fakellm.provider.exchange import ProviderCall
-from fakellm.script.written import written
+from fakellm.script.written import without_secrets, written
+from fakellm.secrets.knowing import discreet, knowing
 from fakellm.wire.codec import Codec
 from fakellm.wire.providers import scripted_endpoint
 from fakellm.wire.service import codec_of
@@ -25,22 +27,33 @@ def usual_codec(call: ProviderCall) -> Codec | None:
 def shown_calls(
     calls: Sequence[ProviderCall], codec: Callable[[ProviderCall], Codec | None] = usual_codec
 ) -> list[str]:
-    """Word requests, of many the first and the last."""
-    if len(calls) <= 2 * _ENDS:
-        return [shown_call(call, codec(call)) for call in calls]
-    ends = [shown_call(call, codec(call)) for call in (*calls[:_ENDS], *calls[-_ENDS:])]
-    return [*ends[:_ENDS], f"... {len(calls) - 2 * _ENDS} requests ...", *ends[_ENDS:]]
+    """Word requests, of many the first and the last, without the credentials of any of them."""
+    with knowing_all(calls):
+        lines = [shown_call(call, codec(call)) for call in _ends(calls)]
+    if len(lines) < len(calls):
+        lines.insert(_ENDS, f"... {len(calls) - 2 * _ENDS} requests ...")
+    return lines
+
+
+def knowing_all(calls: Sequence[ProviderCall]) -> AbstractContextManager[None]:
+    """Let what is worded inside of the block be without the credentials of the requests that are shown."""
+    return knowing(secret for call in _ends(calls) for secret in call.credentials)
+
+
+def _ends(calls: Sequence[ProviderCall]) -> Sequence[ProviderCall]:
+    return calls if len(calls) <= 2 * _ENDS else [*calls[:_ENDS], *calls[-_ENDS:]]
 
 
 def shown_call(call: ProviderCall, codec: Codec | None) -> str:
     """Word a request: how far it came, the prompt, the reply that was chosen, and what of it the client took."""
     request = call.request  # if nobody has read it yet, it is read now
     lines = [repr(call)[1:-1], *call.asked().split("\n")[1:]]
-    if call.reply is not None:
-        lines.append(str(call.reply))
-    if call.taken:
-        lines.append(_taken(call, codec, stream=request.stream))
-    return "\n  ".join(lines)
+    with knowing(call.credentials):
+        if call.reply is not None:
+            lines.append(str(call.reply))
+        if call.taken:
+            lines.append(_taken(call, codec, stream=request.stream))
+        return discreet("\n  ".join(lines))
 
 
 def _taken(call: ProviderCall, codec: Codec | None, *, stream: bool) -> str:
@@ -53,5 +66,5 @@ def _taken(call: ProviderCall, codec: Codec | None, *, stream: bool) -> str:
         except WireError:
             events = []
         if events:
-            return f"chunks: {clip(' '.join(written(events)), 600)}{more}"
+            return f"chunks: {clip(' '.join(written(without_secrets(events))), 600)}{more}"
     return f"body: {clip(b''.join(call.taken).decode('utf-8', 'replace').strip(), 600)}{more}"

@@ -21,6 +21,7 @@ class Shown:
     """Redacts what is shown of one request: its credentials are looked for in all texts, and the environment's.
 
     `secrets` are values that are never to be shown, whatever they look like. `environ` is read once.
+    `values` are all that is looked for, as bytes, with their kinds.
     """
 
     def __init__(
@@ -32,13 +33,13 @@ class Shown:
         environ: Mapping[str, str] | None = None,
     ) -> None:
         known = {*secrets, *environment_secrets(os.environ if environ is None else environ)}
-        known.update(_credentials(url, headers or {}))
-        self._values = {form: "known" for text in known if text for form in spellings(text)}
+        known.update(credentials(url, headers or {}))
+        self.values = {form: "known" for text in known if text for form in spellings(text)}
 
     def text(self, text: str) -> str:
         """Return a text without its secrets."""
         data = text.encode("utf-8", "surrogatepass")
-        return apply(data, find(data, self._values)).decode("utf-8", "surrogatepass")
+        return apply(data, find(data, self.values)).decode("utf-8", "surrogatepass")
 
     def url(self, url: str) -> str:
         """Return a URL without user, password, and the parameters that hold credentials."""
@@ -54,7 +55,8 @@ def redacted_text(text: str, *, environ: Mapping[str, str] | None = None) -> str
     return Shown(environ=environ).text(text)
 
 
-def _credentials(url: str, headers: Mapping[str, str]) -> Iterator[str]:
+def credentials(url: str, headers: Mapping[str, str]) -> Iterator[str]:
+    """Yield what a request carries that is worth looking for elsewhere."""
     yield from of_url(url)
     for name, value in headers.items():
         yield from filter(is_worth_hunting, of_header(name.lower(), value))

@@ -18,6 +18,7 @@ import pytest
 from _fakellm_pytest.cassettes import MARKER as CASSETTE_MARKER
 from _fakellm_pytest.cassettes import add_options, use_fixture
 from _fakellm_pytest.cassettes import cassette as cassette
+from _fakellm_pytest.discretion import redact
 from _fakellm_pytest.guard import NETWORK, guard_session, is_blocked, named_outsider
 from _fakellm_pytest.keys import advise, give_keys
 from _fakellm_pytest.recordings import PASSED, Recordings, recordings_of
@@ -157,8 +158,10 @@ def pytest_make_collect_report(
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Show the calls and the chunks of the fakes in the report of a test that failed."""
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[Any]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show the calls and the chunks of the fakes in the report of a test that failed, and no secrets."""
     report = yield
     advise(report, item.config)
     recordings_of(item.config).hear(item, report)
@@ -166,6 +169,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
         for name, fake in item.stash.get(_fakes, {}).items():
             what = "what happened when" if name == "virtual_clock" else "calls and chunks"
             report.sections.append((f"{name}: {what}", fake.report()))
+    redact(report, item.stash.get(_fakes, {}).values(), call.excinfo.value if call.excinfo else None)
     return report
 
 

@@ -469,3 +469,23 @@ def test_the_guard_costs_no_import():
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 
     assert out.split() == []
+
+
+# -- what is told -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("library", ["httpx", "httpx2", "aiohttp"])
+def test_a_refusal_tells_no_credential(library):
+    key, password = "a1B2" + "k7Q9x" * 7, "pw7Kx93mQ2zz"
+    url = f"https://me:{password}@api.anthropic.com/v1/messages?key={key}"
+
+    async def post():
+        async with aiohttp.ClientSession() as session:
+            await session.post(url)
+
+    with intercept(FakeProvider("openai")), pytest.raises(UnexpectedRequestError) as refusal:
+        asyncio.run(post()) if library == "aiohttp" else send(library, False, url)
+
+    assert "key=REDACTED would have left this machine: api.anthropic.com" in str(refusal.value)
+    assert not any(secret in str(refusal.value) for secret in (key, password))
+    assert key in refusal.value.credentials
