@@ -13,7 +13,7 @@ from places import ROOT
 from fakellm import FakeChatModel, FakeLLM, FakeProvider
 from fakellm.cassette import Tape
 from fakellm.clock import VirtualClock, compare
-from fakellm.errors import UnexpectedCallError, UnexpectedRequestError
+from fakellm.errors import BrokenReplyError, UnexpectedCallError, UnexpectedRequestError
 from fakellm.http import playing, transport
 from fakellm.provider.exchange import Timeouts
 from fakellm.wire.objects import dump
@@ -80,6 +80,17 @@ def test_a_miss_tells_no_credentials():
     with pytest.raises(AssertionError) as left:
         fake.verify(allow_misses=True)
     hidden(str(left.value))
+
+
+def test_a_reply_that_breaks_tells_no_credentials():
+    def broken(request):
+        raise KeyError(f"{request.text} {'.' * 1000} {KEY}")
+
+    fake = FakeProvider("gemini").reply(broken)
+    with pytest.raises(BrokenReplyError, match="could not be answered: KeyError") as error:
+        fake.handle("POST", GEMINI, {}, asked(OWN))
+    hidden(str(error.value))
+    hidden(fake.report())
 
 
 def test_what_a_model_is_asked_and_answers_is_shown_without_keys():
