@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import cache
 from io import BytesIO
-from threading import Lock
+from threading import RLock
 from types import ModuleType
 from typing import Any, Literal, cast
 
@@ -71,7 +71,7 @@ class Recording:
         self._now = now
         self._last = now()
         self._done = done
-        self._lock = Lock()  # a tape may be closed while another thread still reads
+        self._lock = RLock()  # a tape may be closed while another thread still reads, or while garbage is collected
         self.sizes: list[int] = []
         self.delays: list[float] = []
         self.end: End | None = None
@@ -104,7 +104,7 @@ class Recording:
         if decoded:
             now = self._now()
             self.sizes.append(len(decoded))
-            self.delays.append(round((now - self._last) * 1000, 1))
+            self.delays.append(max(0.0, round((now - self._last) * 1000, 1)))  # a clock may be set back
             self._last = now
             self._keep(decoded)
 
@@ -204,6 +204,14 @@ def _tee_class(module: ModuleType) -> Any:
                 await self._stream.aclose()
             finally:
                 self._recording.finish("cancelled")
+
+        def cut(self) -> None:
+            """Take that the client closed its connections."""
+            self._recording.finish("cancelled")
+
+        def __del__(self) -> None:
+            """Take that nobody has the response any more."""
+            self._recording.finish("cancelled")
 
     return Tee
 

@@ -172,6 +172,12 @@ class Player:
         self._exchange.close()
         self._release()
 
+    def __del__(self) -> None:
+        """Take that nobody has the response any more; its connection is free by itself (`fakellm.http.pool`)."""
+        exchange = getattr(self, "_exchange", None)
+        if exchange is not None and exchange.call.state == "running":
+            exchange.close()
+
     def _release(self) -> None:
         if self._reading is not None:
             self._reading.release(self._connection)

@@ -20,7 +20,7 @@ def through(tape: Tape, module: ModuleType, request: Any, reading: Reading, send
     if isinstance(answer, Exchange):
         return play(module, answer, tape.clock, request, reading).open()
     with answer:
-        return answer.record(send(request))
+        return _read_over(reading, answer.record(send(request)))
 
 
 async def athrough(
@@ -33,4 +33,11 @@ async def athrough(
     if isinstance(answer, Exchange):
         return await play(module, answer, tape.clock, request, reading).aopen()
     with answer:
-        return answer.record(await send(request))
+        return _read_over(reading, answer.record(await send(request)))
+
+
+def _read_over(reading: Reading, response: Any) -> Any:
+    """Let a client that closes its connections end what is recorded of the response."""
+    if hasattr(response.stream, "cut"):
+        reading.add(response.stream)
+    return response

@@ -104,6 +104,16 @@ def test_silences_are_recorded_and_waited_for_on_the_clock_that_is_given(tmp_pat
         assert instant.clock.now == 0
 
 
+def test_a_clock_that_is_set_back_loses_nothing(tmp_path):
+    path, seconds = tmp_path / "tape.yaml", iter([100, 101, 40, 39.99999, 40.5, 41])
+    with loopback.Pieces(CUTS[:4], headers=CHUNKED) as server, On(tape(path, now=lambda: next(seconds))):
+        fetch("httpx", False, server.url)
+        url = server.url
+    assert stored(path)[0]["response"]["stream"]["delays"] == "1000.0 0.0 0.0 500.0"
+    with On(tape(path, mode="none")):
+        assert fetch("httpx", False, url) == (CUTS[:4], None)
+
+
 def test_a_timeout_plays_as_a_timeout(tmp_path):
     path = tmp_path / "tape.yaml"
     provider = FakeProvider("openai", hosts=["127.0.0.1"]).reply("Hel", stall())
