@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fakellm.cassette.document import CassetteError
+from fakellm.cassette.place import check_file
 from fakellm.cassette.reading import as_str
 from fakellm.errors import explain
 from fakellm.script.script import Script
@@ -45,6 +46,7 @@ def script_of(path: str | Path, *, api: str | None = None) -> Script:
     the codec's name, such as `"openai.chat"`; by default it is the one that the first chunks are of. Such a file
     keeps no silences. Raises `CassetteError` for a body of no API that is known, and `OSError` for no file.
     """
+    check_file(Path(path), str(path))
     data = Path(path).read_bytes()
     events = list(_events(data))
     codec = _codec(api, events, str(path))

@@ -8,6 +8,7 @@ tape says is executed: only nodes are read, no objects are made of them.
 from __future__ import annotations
 
 import base64
+import errno
 import os
 import re
 import zlib
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from fakellm.cassette.deltas import find_in_deltas
+from fakellm.script.disk import what_stands_at
 from fakellm.secrets.beside import named
 from fakellm.secrets.edits import Edit
 from fakellm.secrets.hunting import find
@@ -52,7 +54,8 @@ def check(
     """Return what is secret in the files, and in the files of the folders, in order of file and line.
 
     `secrets` are values to look for beside those of the environment and the known forms. Files that are not
-    text are passed over. Raises `FileNotFoundError` for a path that does not exist.
+    text are passed over, and so is what is no file in a folder. Raises `OSError` for a path that does not exist, or is
+    named and no file.
     """
     known = environment_secrets(os.environ if environ is None else environ)
     values = {form: "secret of the environment" for text in known for form in spellings(text)}
@@ -61,11 +64,28 @@ def check(
 
 
 def _files(paths: Iterable[str | Path]) -> Iterator[Path]:
+    """Yield the files that are named, and those of folders, each folder once, whatever links lead to it."""
+    seen: set[str] = set()
     for path in map(Path, paths):
         if path.is_dir():
-            inside = sorted(path.iterdir())
-            yield from _files(one for one in inside if not one.name.startswith(".") and one.name not in _SKIPPED)
+            yield from _inside(path, seen)
+        elif what := what_stands_at(path):
+            raise OSError(errno.EINVAL, f"what is there is {what}, not a file", str(path))
         else:
+            yield path
+
+
+def _inside(folder: Path, seen: set[str]) -> Iterator[Path]:
+    real = os.path.realpath(folder)
+    if real in seen:
+        return
+    seen.add(real)
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or path.name in _SKIPPED:
+            continue
+        if path.is_dir():
+            yield from _inside(path, seen)
+        elif path.is_file():  # a FIFO, a device, a link to nothing
             yield path
 
 

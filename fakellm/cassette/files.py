@@ -40,8 +40,9 @@ from fakellm.cassette.format import JSON, YAML, body_bytes
 from fakellm.cassette.locking import lock
 from fakellm.cassette.matching import body_of
 from fakellm.cassette.pairs import Pair
-from fakellm.errors import explain
-from fakellm.script.files import write_atomically
+from fakellm.cassette.place import check_file
+from fakellm.cassette.place import failed as _failed
+from fakellm.script.disk import beside, write_atomically
 
 
 def same_request(request: Request) -> Hashable:
@@ -62,12 +63,15 @@ class Files:
     """A persister for one cassette: `vcr.register_persister(Files())`. `.json` is JSON, any other suffix YAML.
 
     `.gz` after that compresses the file. `key` says which requests are the same; `patience` is how many seconds a save
-    waits for other writers.
+    waits for other writers, `name` what errors call the file, by default its path.
     """
 
-    def __init__(self, key: Callable[[Request], Hashable] = same_request, *, patience: float = 60) -> None:
+    def __init__(
+        self, key: Callable[[Request], Hashable] = same_request, *, patience: float = 60, name: str = ""
+    ) -> None:
         self._key = key
         self._patience = patience
+        self._name = name
         self._loaded: dict[Path, _Loaded] = {}
 
     def load_cassette(self, cassette_path: str | Path, serializer: object = None) -> tuple[Any, ...]:  # noqa: ARG002
@@ -75,7 +79,7 @@ class Files:
 
         Raises `CassetteNotFoundError` for no file or an empty one, which vcrpy records, and `CassetteError`.
         """
-        path, name = _real(cassette_path), str(cassette_path)
+        path, name = _real(cassette_path), self._name or str(cassette_path)
         self._loaded.pop(path, None)
         data, file = _bytes(path, name)
         tape = _parse(data, name)
@@ -95,11 +99,11 @@ class Files:
 
         Raises `CassetteError` for a tape that is broken by now, or of another tool; that is never written over.
         """
-        path, name = _real(cassette_path), str(cassette_path)
+        path, name = _real(cassette_path), self._name or str(cassette_path)
         pairs = list(zip(cassette_dict["requests"], cassette_dict["responses"], strict=True))
         metadata = cassette_dict.get("metadata") or {}
         _make_folder(path.parent, name)
-        with lock(path.with_name(f".{path.name}.lock"), self._patience, name):
+        with lock(path.with_name(f"{beside(path)}.lock"), self._patience, name):
             _remove_litter(path)
             (data, file), loaded = _bytes(path, name), self._loaded.get(path, _Loaded())
             if file != loaded.file and (there := _parse(data, name)):
@@ -118,9 +122,9 @@ class Files:
 
         Raises `CassetteError` as `save_cassette` does.
         """
-        path, name = _real(cassette_path), str(cassette_path)
+        path, name = _real(cassette_path), self._name or str(cassette_path)
         _make_folder(path.parent, name)
-        with lock(path.with_name(f".{path.name}.lock"), self._patience, name):
+        with lock(path.with_name(f"{beside(path)}.lock"), self._patience, name):
             _remove_litter(path)
             data, _ = _bytes(path, name)
             there = _parse(data, name)
@@ -198,6 +202,7 @@ def _real(path: str | Path) -> Path:
 
 def _bytes(path: Path, name: str) -> tuple[bytes, tuple[int, ...]]:
     """Return what a file holds, and what it is told from others by; nothing of no file."""
+    check_file(path, name)
     try:
         with path.open("rb") as file:
             found = os.fstat(file.fileno())
@@ -268,11 +273,7 @@ def _make_folder(folder: Path, name: str) -> None:
 
 def _remove_litter(path: Path) -> None:
     """Remove the temporary files of writers of this tape that were killed; who has the lock is the only one alive."""
-    left = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{8}}\.tmp")
+    left = re.compile(rf"{re.escape(beside(path))}\.[0-9a-f]{{8}}\.tmp")
     for entry in os.scandir(path.parent):
         if left.fullmatch(entry.name):
             Path(entry.path).unlink(missing_ok=True)
-
-
-def _failed(headline: str, remedy: str) -> CassetteError:
-    return CassetteError(explain(headline, remedy=[remedy]))

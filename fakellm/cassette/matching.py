@@ -24,6 +24,11 @@ _BOUNDARY = re.compile(r'multipart/form-data.*boundary="?([^";,\s]+)', re.IGNORE
 _NAME, _FILENAME = (re.compile(rb"(?i)[;\s]" + name + rb'="([^"]*)"') for name in (b"name", b"filename"))
 
 
+def name_of(matcher: str | Callable[[Any, Any], Any]) -> str:
+    """Return the name of a matcher, which may be a function."""
+    return matcher if isinstance(matcher, str) else matcher.__name__
+
+
 def json_matcher(ignore: Sequence[str] = ()) -> Callable[[Any, Any], None]:
     """Return a matcher of bodies: as JSON or as forms where both are, without the named fields, else byte for byte.
 

@@ -54,3 +54,12 @@ def miss(told: str, sent: Any, stored: Sequence[Any], ignore: Sequence[str], com
         difference=near,
         remedy=remedy,
     )
+
+
+def ended(path: Path, place: int, count: int) -> str:
+    """Word that an app reads past the end of what was recorded."""
+    return explain(
+        f"the tape ends here: {path}, interaction {place}, holds {count} chunks, and the app that was recorded stopped "
+        "reading then; this one reads on",
+        remedy=["record it again, with an app that reads to the end", "or let this app stop where that one did"],
+    )

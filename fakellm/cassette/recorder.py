@@ -164,11 +164,25 @@ class Recording:
             return kept
 
 
+class _Left:
+    """The body of a response that is being recorded, and that nobody reads to its end."""
+
+    _recording: Recording
+
+    def cut(self) -> None:
+        """Take that the client closed its connections."""
+        self._recording.finish("cancelled")
+
+    def __del__(self) -> None:
+        """Take that nobody has the response any more."""
+        self._recording.finish("cancelled")
+
+
 @cache
 def _tee_class(module: ModuleType) -> Any:
     """Return the body of a response that is being recorded, made of the library's own kind."""
 
-    class Tee(module.SyncByteStream, module.AsyncByteStream):  # type: ignore[misc, name-defined]
+    class Tee(_Left, module.SyncByteStream, module.AsyncByteStream):  # type: ignore[misc, name-defined]
         def __init__(self, stream: Any, recording: Recording) -> None:
             self._stream = stream
             self._recording = recording
@@ -204,14 +218,6 @@ def _tee_class(module: ModuleType) -> Any:
                 await self._stream.aclose()
             finally:
                 self._recording.finish("cancelled")
-
-        def cut(self) -> None:
-            """Take that the client closed its connections."""
-            self._recording.finish("cancelled")
-
-        def __del__(self) -> None:
-            """Take that nobody has the response any more."""
-            self._recording.finish("cancelled")
 
     return Tee
 

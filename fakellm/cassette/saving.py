@@ -10,21 +10,30 @@ from typing import Any
 from vcr.matchers import requests_match
 from vcr.record_mode import RecordMode
 
+from fakellm.cassette.document import CassetteError
 from fakellm.cassette.files import Files, digest
 from fakellm.cassette.keeping import Held, record_anew
+from fakellm.cassette.place import check_file, check_place
 from fakellm.cassette.run import Ended, Run
+from fakellm.errors import UnexpectedRequestError
 
 
 class Saving:
-    """One use of a tape, from before vcrpy loads it until what was recorded is kept or dropped."""
+    """One use of a tape, from before vcrpy loads it until what was recorded is kept or dropped.
+
+    `path` is where the tape is, whatever folder the app goes into meanwhile.
+    """
 
     def __init__(self, path: Path, mode: str, key: Callable[[Any], Hashable], run: Run | None) -> None:
-        self._path = path
+        self._name = str(path)
+        self.path = path.absolute()
+        check_file(self.path, self._name)
         self._mode = mode
         self._run = run
-        self._files = Files(key)
-        staged = run.begun(path) if run is not None and mode == "once" else None
-        self._is_begun = staged is not None or not _is_there(path)
+        self._files = Files(key, name=self._name)
+        staged = run.begun(self.path) if run is not None and mode == "once" else None
+        self._is_begun = staged is not None or not _is_there(self.path)
+        self._is_checked = False
         self.persister = Held(self._files, staged)
         self.engine_mode = RecordMode("all" if self.is_anew else "new_episodes" if staged is not None else mode)
         self._cassette: Any = None
@@ -34,6 +43,31 @@ class Saving:
     def is_anew(self) -> bool:
         """Whether all is recorded, whatever is on the tape."""
         return self._mode in ("all", "rewrite")
+
+    def check(self, *, is_sure: bool) -> None:
+        """Raise `CassetteError`, once, where what is recorded could not be saved; only if it is sure to be recorded."""
+        if (is_sure or self.is_anew or self._is_begun) and not self._is_checked:
+            self._is_checked = True
+            check_place(self.path, self._name)
+
+    def before(
+        self, can_play: Callable[[Any], Any], goes_out: Callable[[Any], bool], misses: list[Any]
+    ) -> Callable[[Any], Any]:
+        """Return what vcrpy asks before a request of any client: one goes out only if its answer could be saved."""
+
+        def can_play_response_for(request: Any) -> Any:
+            found = can_play(request)
+            if found or not goes_out(request):
+                return found
+            try:
+                self.check(is_sure=True)
+            except CassetteError as error:
+                misses.append(miss := UnexpectedRequestError(str(error)))
+                del request  # pytest shows what a function that raises was called with
+                raise miss from None
+            return found
+
+        return can_play_response_for
 
     def take(self, cassette: Any, loaded: int) -> None:
         """Take from vcrpy's cassette, redacted, what is beyond what was loaded, and leave vcrpy nothing to save."""
@@ -52,11 +86,11 @@ class Saving:
             return
         if self.is_anew:
             drop = self._mode == "rewrite" or self._cassette.drop_unused_requests
-            record_anew(self._files, self._path, recorded, self._is_same, drop=drop)
+            record_anew(self._files, self.path, recorded, self._is_same, drop=drop)
         else:
             requests, responses = [request for request, _ in recorded.pairs], [answer for _, answer in recorded.pairs]
             saved = {"requests": requests, "responses": responses, "metadata": recorded.metadata}
-            self._files.save_cassette(self._path, saved)
+            self._files.save_cassette(self.path, saved)
 
     def end(self, ended: Ended, *, always: bool) -> bool:
         """Keep what was recorded if the test has passed, or always, and tell whether it is kept."""
@@ -65,7 +99,7 @@ class Saving:
         waits = self.is_anew or (self._mode == "once" and self._is_begun)
         if self._run is not None and (waits or ended.is_awaited):
             how: Any = {"same": self._is_same, "files": self._files, "at_once": always}
-            self._run.end(self._path, self._mode, ended, recorded if waits else None, played=self.asked(), **how)
+            self._run.end(self.path, self._mode, ended, recorded if waits else None, played=self.asked(), **how)
         if recorded is not None and not waits:
             self.save()
         return is_kept

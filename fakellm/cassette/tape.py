@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from fakellm.cassette import misses, replay
 from fakellm.cassette.clients import patches
-from fakellm.cassette.matching import MATCH_ON, bytes_of, json_matcher, key_of, url_matcher
+from fakellm.cassette.matching import MATCH_ON, bytes_of, json_matcher, key_of, name_of, url_matcher
 from fakellm.cassette.recorder import Now, Recording, tee
 from fakellm.cassette.redaction import Redactor
 from fakellm.cassette.run import Ended, Run
@@ -79,8 +79,8 @@ class Tape:
         self.calls: list[ProviderCall] = []
         self.misses: list[UnexpectedCallError] = []
         self.leaves: Callable[[str, str], bool] = lambda method, url: False  # noqa: ARG005
-        self._matchers = {_name_of(on): on for on in match_on if callable(on)}
-        self._match_on = tuple(map(_name_of, match_on))
+        self._matchers = {name_of(on): on for on in match_on if callable(on)}
+        self._match_on = tuple(map(name_of, match_on))
         self._ignore = tuple(ignore)
         if redactor and keep_headers:
             msg = "keep_headers belongs to the redactor that is given: Redactor(..., keep_headers=[...])"
@@ -115,7 +115,11 @@ class Tape:
             replay.check_errors(cassette.responses, str(self.path))
             if not self.may_record:
                 replay.check_overlays(self._overlays, cassette.responses)
+            if self.may_record:
+                saving.check(is_sure=False)
             cassette.filter_request = self._watching(cassette.filter_request)
+            can_play = saving.before(cassette.can_play_response_for, self._goes_out, self.misses)
+            cassette.can_play_response_for = can_play
             self.is_open = True
             is_whole = False
             try:
@@ -147,7 +151,7 @@ class Tape:
         engine.register_matcher("json", json_matcher(self._ignore))
         engine.register_matcher("url", url_matcher)
         engine.register_persister(saving.persister)
-        return engine.use_cassette(str(self.path))
+        return engine.use_cassette(str(saving.path))
 
     def _asked(self, request: Any) -> Any:
         """Keep off the tape what is answered by somebody else: vcrpy's `before_record_request`.
@@ -173,6 +177,10 @@ class Tape:
             raise miss
 
         return filter_request
+
+    def _goes_out(self, request: Any) -> bool:
+        """Tell whether a request that is not on the tape is recorded."""
+        return self.is_open and self.may_record and self._cassette.filter_request(request) is not None
 
     def _close(self) -> None:
         """Hand what was recorded to vcrpy, in the order in which the requests were sent, and take it back redacted."""
@@ -356,12 +364,7 @@ class Tape:
     # -- misses -----------------------------------------------------------------------------------
 
     def _ended(self, place: int, count: int) -> BaseException:
-        text = explain(
-            f"the tape ends here: {self.path}, interaction {place}, holds {count} chunks, and the app that was "
-            "recorded stopped reading then; this one reads on",
-            remedy=["record it again, with an app that reads to the end", "or let this app stop where that one did"],
-        )
-        miss = replay.TapeEndedError(text)
+        miss = replay.TapeEndedError(misses.ended(self.path, place, count))
         self.misses.append(miss)
         return miss
 
@@ -397,10 +400,6 @@ class Outgoing:
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if error is not None:
             self.call.fail(error)
-
-
-def _name_of(matcher: str | Callable[[Any, Any], Any]) -> str:
-    return matcher if isinstance(matcher, str) else matcher.__name__
 
 
 def _as_list(hooks: Any) -> list[Any]:

@@ -8,12 +8,8 @@ in it is named with its line and field. Reading executes nothing: YAML is read b
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 import re
-import secrets
-import shutil
 from dataclasses import MISSING, fields
 from functools import cache, cached_property
 from pathlib import Path
@@ -23,6 +19,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from fakellm.errors import ScriptError, ScriptFileError
+from fakellm.script.disk import what_stands_at, write_atomically
 from fakellm.script.events import EVENT_TYPES, Event
 from fakellm.script.order import OrderChecker
 from fakellm.script.script import EventReader, Script
@@ -262,6 +259,9 @@ def load(path: str | Path) -> Script:
     read = {".json": from_json, ".yaml": from_yaml, ".yml": from_yaml}.get(path.suffix)
     if read is None:
         raise _unknown_suffix(path)
+    if what := what_stands_at(path):
+        msg = f"{path}: a script is read from a file, and what is there is {what}"
+        raise ScriptFileError(msg)
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -276,29 +276,11 @@ def save(script: Script, path: str | Path) -> None:
     write = {".json": to_json, ".yaml": to_yaml, ".yml": to_yaml}.get(path.suffix)
     if write is None:
         raise _unknown_suffix(path)
+    if what := what_stands_at(path):
+        msg = f"{path}: a script is saved to a file, and what is there is {what}"
+        raise ScriptFileError(msg)
     write_atomically(path, write(script))
 
 
 def _unknown_suffix(path: Path) -> ScriptFileError:
     return ScriptFileError(f"{path}: a script file ends in .json, .yaml or .yml, not {path.suffix!r}")
-
-
-def write_atomically(path: Path, text: str | bytes) -> None:
-    """Write the file by way of a temporary one beside it, so that no crash leaves half of it.
-
-    A file that is replaced keeps its mode. `FileNotFoundError` names a folder that is not there.
-    """
-    if not path.parent.is_dir():
-        raise FileNotFoundError(errno.ENOENT, "the folder to save into is not there", str(path))
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            file.write(text if isinstance(text, bytes) else text.encode())
-            file.flush()
-            os.fsync(file.fileno())
-        if path.exists():
-            shutil.copymode(path, temporary)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

@@ -196,7 +196,7 @@ def test_what_stands_in_the_way_of_a_folder_is_named(tmp_path):
         f"{tmp_path / 'file'} is a file"
     )
     (tmp_path / "t.yaml").mkdir()
-    assert "cannot be read" in refusal(load, tmp_path / "t.yaml")
+    assert "a tape is a file, and what is there is a folder" in refusal(load, tmp_path / "t.yaml")
 
 
 # -- several writers ----------------------------------------------------------------------------------
