@@ -20,7 +20,12 @@ class ScriptFileError(ScriptError):
 
 
 class WireError(ValueError):
-    """Bytes that are not of the format that they should be, or that no stream of it could carry."""
+    """Bytes that are not of the format that they should be, or that no stream of it could carry.
+
+    `code` is the provider's word for what is wrong with a request, where it has one.
+    """
+
+    code: str | None = None
 
 
 class MissingExtraError(ImportError):

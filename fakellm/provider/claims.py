@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from urllib.parse import urlsplit
 
 from fakellm.provider.documents import OwnDocument
-from fakellm.provider.hosts import LOOPBACK, checked_hosts
+from fakellm.provider.hosts import LOOPBACK, checked_hosts, parts_of
 from fakellm.secrets.knowing import discreet
 from fakellm.wire.service import Service
 
@@ -39,7 +38,7 @@ class Claiming:
         """
         if self.owns(url):
             return True
-        parts = urlsplit(url)
+        parts = parts_of(url)
         host = parts.hostname or ""
         if LOOPBACK.match(host):
             return False
@@ -50,7 +49,7 @@ class Claiming:
 
     def owns(self, url: str) -> bool:
         """Tell whether the host is the provider's, or one of `hosts`, or the place its own on the host of another."""
-        parts = urlsplit(url)
+        parts = parts_of(url)
         host = parts.hostname or ""
         place = parts.netloc.rpartition("@")[2].lower()
         is_its_own = bool(self.service.hosts.match(host)) or host in self.hosts or place in self.hosts
@@ -58,7 +57,7 @@ class Claiming:
 
     def note_passed(self, method: str, url: str) -> None:
         """Note that a request which nobody claims goes on, if only its host, this machine, keeps it from the fake."""
-        parts = urlsplit(url)
+        parts = parts_of(url)
         endpoint = self.service.endpoint(method, parts.path)
         is_for_it = (endpoint is not None and endpoint.is_codec) or self._own(method, parts.path) is not None
         if is_for_it and len(self._passed) < _PASSED:
@@ -66,12 +65,12 @@ class Claiming:
             self._passed[f"{method} {parts.scheme}://{place}{parts.path}"] = None
 
     def _is_guest(self, url: str) -> bool:
-        parts, guest = urlsplit(url), self.service.guest
+        parts, guest = parts_of(url), self.service.guest
         return guest is not None and guest.search(f"{parts.hostname}{parts.path}") is not None
 
     def knows(self, method: str, url: str) -> bool:
         """Tell whether it has an answer to requests of that kind: a script, or a document."""
-        path = urlsplit(url).path
+        path = parts_of(url).path
         return self._own(method, path) is not None or self.service.endpoint(method, path) is not None
 
     def nearness(self, method: str, url: str) -> tuple[bool, bool, bool]:
@@ -85,7 +84,7 @@ class Claiming:
     def _astray(self) -> Iterator[str]:
         """Word the requests that went past this fake to this machine."""
         for asked in self._passed:
-            host = urlsplit(asked.partition(" ")[2]).netloc
+            host = parts_of(asked.partition(" ")[2]).netloc
             yield discreet(
                 f"{asked} went past the fake {self.name}, to this machine\n"
                 f"  to do:     if it is meant for the fake: fake.hosts = [{host!r}], or hosts= where it is made"

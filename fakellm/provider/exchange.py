@@ -11,12 +11,12 @@ import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, cast
-from urllib.parse import urlsplit
 
 from fakellm.clock.clock import Clock, timed_stream
 from fakellm.clock.timeline import TimedStream
 from fakellm.concurrency import is_cancellation
 from fakellm.errors import WireError, clip
+from fakellm.provider.hosts import parts_of
 from fakellm.provider.routes import Route
 from fakellm.script.events import Fault, Pause, disconnect, stall
 from fakellm.secrets.knowing import discreet, discreet_url, knowing
@@ -177,7 +177,7 @@ class ProviderCall:
 
 def _read(call: ProviderCall) -> Request | None:
     """Return what a request asks that no fake has read, such as one to a tape; None if no script could answer it."""
-    parts = urlsplit(call.url)
+    parts = parts_of(call.url)
     found = scripted_endpoint(call.method, parts.path)
     if found is None:
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from urllib.parse import SplitResult, urlsplit
 
 from fakellm.wire.providers import services
 
@@ -18,7 +19,27 @@ KNOWN_HOSTS = re.compile(
 )
 """Hosts of providers of language models: a test that reaches one by accident spends money, or fails elsewhere."""
 
+_PLACE = re.compile(r"(?:[^@]*@)?(?:\[[0-9A-Fa-f:.]+(?:%\w+)?\]|[^\s\[\]<>\"^`{|}\\]*?)(?::\d*)?")
+
 LOOPBACK = re.compile(r"^(localhost|.*\.localhost|127(\.\d+){3}|\[?::1\]?|0\.0\.0\.0|testserver)$", re.IGNORECASE)
+
+
+def parts_of(url: str) -> SplitResult:
+    """Return the parts of a URL; of one that is none, such as `http://[/v1`, nothing but empty ones."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return SplitResult("", "", "", "", "")
+
+
+def is_malformed(url: str) -> bool:
+    """Tell whether the host or the port of a URL is none: a server refuses such a request before it looks at it."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return True
+    return _PLACE.fullmatch(parts.netloc) is None
 
 
 def is_provider(host: str) -> bool:

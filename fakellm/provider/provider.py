@@ -7,7 +7,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Self, cast
-from urllib.parse import urlsplit
 
 from fakellm.clock.clock import Clock, checked, unless_instant
 from fakellm.errors import (
@@ -25,6 +24,7 @@ from fakellm.provider.answering import Answering, error_exchange, whole_headers
 from fakellm.provider.claims import Claiming
 from fakellm.provider.documents import OwnDocument
 from fakellm.provider.exchange import Exchange, ProviderCall
+from fakellm.provider.hosts import is_malformed, parts_of
 from fakellm.provider.mistakes import is_scripted, mistake
 from fakellm.provider.reports import knowing_all, shown_calls
 from fakellm.provider.routes import Route
@@ -230,7 +230,7 @@ class FakeProvider(Claiming, Copyable):
         return "\n".join([*asked, *self._astray()])
 
     def _codec_of(self, call: ProviderCall) -> Codec | None:
-        endpoint = self.service.endpoint(call.method, urlsplit(call.url).path)
+        endpoint = self.service.endpoint(call.method, parts_of(call.url).path)
         is_scripted = endpoint is not None and endpoint.is_codec and call.api == endpoint.api
         return codec_of(endpoint, self.profile) if endpoint is not None and is_scripted else None
 
@@ -276,7 +276,10 @@ class FakeProvider(Claiming, Copyable):
         return broken
 
     def _answer(self, call: ProviderCall) -> Exchange:
-        parts = urlsplit(call.url)
+        if is_malformed(call.url):
+            codec = codec_of(self.service.endpoints[0], self.profile)
+            return error_exchange(call, codec, http_error(400, "Bad Request: the host is malformed"))
+        parts = parts_of(call.url)
         path = f"{parts.path}?{parts.query}" if parts.query else parts.path
         if own := self._own(call.method, parts.path):
             call.api = f"{self.name}.document"
@@ -292,7 +295,7 @@ class FakeProvider(Claiming, Copyable):
             call.json = parse(call.body, "the body of the request")
             request = call.request = codec.request(call.json, path=path)
         except WireError as error:
-            return error_exchange(call, codec, http_error(400, str(error)))
+            return error_exchange(call, codec, http_error(400, str(error), code=error.code))
         route = self._claim(call)
         return Answering(call, codec, request, route).exchange()
 
@@ -302,7 +305,7 @@ class FakeProvider(Claiming, Copyable):
             body = dump(document_of(endpoint)(call.json, path))
         except WireError as error:
             codec = codec_of(self.service.endpoints[0], self.profile)
-            return error_exchange(call, codec, http_error(400, str(error)))
+            return error_exchange(call, codec, http_error(400, str(error), code=error.code))
         return Exchange(call, 200, whole_headers(body), [Ending([body])])
 
     def _claim(self, call: ProviderCall) -> Route:
@@ -360,7 +363,7 @@ class FakeProvider(Claiming, Copyable):
         return miss
 
     def _unknown(self, call: ProviderCall) -> UnexpectedRequestError:
-        path = urlsplit(call.url).path
+        path = parts_of(call.url).path
         others = [s.name for s in services() if s is not self.service and s.endpoint(call.method, path)]
         known = ", ".join(dict.fromkeys(f"{e.method} …{e.shown}" for e in self.service.endpoints))
         remedy = [

@@ -42,6 +42,7 @@ from fakellm.wire.objects import get, objects, quote, text_field
 _KNOWN = ("contents", "systemInstruction", "system_instruction", "tools")
 _METHOD = re.compile(r"([^/:]+):(\w+)$")
 
+_CANDIDATES = 8
 _STATUS = {
     408: "DEADLINE_EXCEEDED",
     413: "INVALID_ARGUMENT",
@@ -98,7 +99,7 @@ class GeminiCodec(Codec):
             method == "streamGenerateContent",
             {**rest, "alt": alt},
             body,
-            max(_either(_either(body, "generationConfig", dict), "candidateCount", int), 1),
+            _candidates(body),
         )
 
     def content_type_of(self, request: Request) -> str:
@@ -140,6 +141,18 @@ class GeminiCodec(Codec):
     def decoder(self) -> Decoder:
         """Return what reads a stream, in either form."""
         return GeminiDecoder()
+
+
+def _candidates(body: Mapping[str, Any]) -> int:
+    """Return how many answers are wanted; 0, as protobuf has it, is not said."""
+    count: int = _either(_either(body, "generationConfig", dict), "candidateCount", int)
+    if not 0 <= count <= _CANDIDATES:
+        msg = (
+            f"Unable to submit request because it has a candidateCount value of {count} but the supported range is "
+            f"from 1 (inclusive) to {_CANDIDATES + 1} (exclusive). Update the value and try again."
+        )
+        raise WireError(msg)
+    return max(count, 1)
 
 
 def _address(path: str) -> tuple[str, str, str]:

@@ -61,16 +61,20 @@ class ChatCodec(Codec):
         if "messages" not in body:
             msg = "Missing required parameter: 'messages'."
             raise WireError(msg)
-        tools = [get(tool, tool.get("type") or "function", dict) for tool in objects(body, "tools")]
+        tools = [
+            get(tool, openai.string(tool, "type", f"tools[{at}]") or "function", dict)
+            for at, tool in enumerate(objects(body, "tools"))
+        ]
+        openai.whole(body, "top_logprobs", 0, 0, openai.TOP)
         return Request(
             API,
             text_field(body, "model"),
-            tuple(message_of(message) for message in objects(body, "messages")),
+            tuple(message_of(message, f"messages[{at}]") for at, message in enumerate(objects(body, "messages"))),
             tuple(text_field(tool, "name") for tool in [*tools, *objects(body, "functions")]),
             get(body, "stream", bool),
             {key: value for key, value in body.items() if key not in _KNOWN},
             body,
-            max(get(body, "n", int, 1), 1),
+            openai.whole(body, "n", 1, 1, openai.CHOICES),
         )
 
     def encoder(self, request: Request, number: int, usage: Usage | None = None) -> Encoder:

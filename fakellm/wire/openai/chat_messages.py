@@ -23,15 +23,18 @@ _SAID_ONCE = ("id", "type", "role", "index")
 """Fields of deltas whose texts are not joined: a later one replaces an earlier one."""
 
 
-def message_of(found: dict[str, Any]) -> Message:
-    """Read a message of a request."""
+def message_of(found: dict[str, Any], place: str = "message") -> Message:
+    """Read a message of a request, which errors call by its place. Raises `WireError` for what is none."""
     content = found.get("content")
     parts = content if isinstance(content, list) else [content]
     texts = (part if isinstance(part, str) else part.get("text") for part in parts if isinstance(part, (str, dict)))
     calls = []
     for index, call in enumerate(objects(found, "tool_calls")):
-        function = get(call, call.get("type") or "function", dict)
-        arguments = function.get("arguments") or function.get("input") or ""
+        at = f"{place}.tool_calls[{index}]"
+        kind = openai.string(call, "type", at) or "function"
+        function = get(call, kind, dict)
+        said = [openai.string(function, key, f"{at}.{kind}") for key in ("arguments", "input")]
+        arguments = said[0] or said[1]
         name = text_field(function, "name") or None
         calls.append(ToolCall(name, arguments, id=text_field(call, "id") or None, index=index))
     role = text_field(found, "role")

@@ -7,14 +7,18 @@ recorded errors.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+from fakellm.errors import WireError
 from fakellm.script.events import Finish, Text, Usage, http_error, provider_error
 from fakellm.wire.codec import Headers
 from fakellm.wire.objects import beyond, counted, dump, get, merged, sound
 
 FINGERPRINT = "fp_fakellm"
+CHOICES, TOP = 128, 20
+"""How many answers may be wanted at most, and how many alternatives of each token."""
 
 _ERRORS: dict[int, tuple[str, str | None]] = {
     400: ("invalid_request_error", None),
@@ -28,6 +32,11 @@ _ERRORS: dict[int, tuple[str, str | None]] = {
     429: ("requests", "rate_limit_exceeded"),
 }
 """Status -> type and code of OpenAI's error object; other statuses are `server_error`."""
+
+
+_ABOUT_PARAMETERS = ("integer_above_max_value", "integer_below_min_value", "invalid_type")
+_NAMED = re.compile(r"Invalid (?:type for )?'([^']+)':")
+_TYPES = {dict: "an object", list: "an array", bool: "a boolean", int: "an integer", float: "a decimal"}
 
 
 def headers(number: int) -> Headers:
@@ -46,8 +55,41 @@ def error(fault: http_error, number: int) -> tuple[Headers, bytes]:
     if fault.retry_after is not None:
         extra.append(("retry-after", decimal(fault.retry_after)))
     document = _error_object(fault.message, fault.kind or kind, fault.code or (None if fault.kind else code))
+    if fault.code in _ABOUT_PARAMETERS and (named := _NAMED.match(fault.message)):
+        document["param"] = named[1]
     body = dump({"error": document}) if fault.body is None else fault.body.encode()
     return (*headers(number), *extra), body
+
+
+# What OpenAI says of a parameter that is none, in public reports of its errors. The message names the parameter, which
+# is also `param` in the error object.
+
+
+def _wrong(message: str, code: str) -> WireError:
+    error = WireError(message)
+    error.code = code
+    return error
+
+
+def whole(body: Mapping[str, Any], name: str, default: int, least: int, most: int) -> int:
+    """Return a parameter that is a whole number within bounds. Raises `WireError` for another."""
+    found = get(body, name, int, default)
+    if body.get(name) is None or least <= found <= most:
+        return found
+    if found > most:
+        bound, code = f"above maximum value. Expected a value <= {most}", "integer_above_max_value"
+    else:
+        bound, code = f"below minimum value. Expected a value >= {least}", "integer_below_min_value"
+    raise _wrong(f"Invalid '{name}': integer {bound}, but got {found} instead.", code)
+
+
+def string(found: Mapping[str, Any], name: str, place: str) -> str:
+    """Return a parameter that is text, empty where it is absent or null. Raises `WireError` that names its place."""
+    value = found.get(name)
+    if value is None or isinstance(value, str):
+        return sound(value or "")
+    kind = next((word for kind, word in _TYPES.items() if isinstance(value, kind)), "null")
+    raise _wrong(f"Invalid type for '{place}.{name}': expected a string, but got {kind} instead.", "invalid_type")
 
 
 def decimal(seconds: float) -> str:

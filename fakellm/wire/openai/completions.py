@@ -56,7 +56,7 @@ class CompletionsCodec(Codec):
             stream=get(body, "stream", bool),
             options={key: value for key, value in body.items() if key not in _KNOWN},
             json=body,
-            choices=max(get(body, "n", int, 1), 1) * max(len(prompts), 1),
+            choices=openai.whole(body, "n", 1, 1, openai.CHOICES) * max(len(prompts), 1),
         )
 
     def encoder(self, request: Request, number: int, usage: Usage | None = None) -> Encoder:

@@ -95,6 +95,7 @@ class ResponsesCodec(Codec):
             msg = "Missing required parameter: 'input'."
             raise WireError(msg)
         tools = objects(body, "tools")
+        openai.whole(body, "top_logprobs", 0, 0, openai.TOP)
         return Request(
             API,
             text_field(body, "model"),
