@@ -25,8 +25,8 @@ from fakellm.cassette import forms
 from fakellm.cassette.bodies import kind_of
 from fakellm.cassette.document import CassetteError, Document, check_version
 from fakellm.cassette.pairs import Pair, decoded, header_of, request_of, status_of, unparsed
-from fakellm.cassette.reading import Place
 from fakellm.errors import explain
+from fakellm.script.lines import Place
 
 _FIELDS = {
     "tape": ("version", "interactions", "metadata", "recorded_with", "recorded_at"),

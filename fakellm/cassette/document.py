@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 
 from fakellm.cassette.emit import raw
 from fakellm.cassette.numbers import Delays, Numbers, counts, is_plain
-from fakellm.cassette.reading import Place, UnreadableError, as_str, from_base64, from_json, from_yaml, line_finder
+from fakellm.cassette.reading import UnreadableError, as_str, from_base64, from_json, from_yaml, line_finder
 from fakellm.errors import clip, explain
+from fakellm.script.lines import Place
 
 T = TypeVar("T")
 
@@ -192,9 +193,10 @@ class Document:
         parts = found if isinstance(found, list) else str(found).split()
         try:
             numbers = Numbers(map(kind, parts))
-        except (ValueError, TypeError):
-            numbers = Numbers([-1])
-        if numbers and not (min(numbers) >= 0 and math.isfinite(sum(numbers))):
+            is_sound = not numbers or (min(numbers) >= 0 and math.isfinite(sum(numbers)))
+        except (ValueError, TypeError, OverflowError):
+            is_sound = False
+        if not is_sound:
             raise self.refuse(place, f"numbers of {unit} belong here, with spaces between them, not {_shown(found)}")
         return numbers
 

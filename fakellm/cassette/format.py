@@ -25,7 +25,7 @@ import yaml
 
 from fakellm.cassette.document import ENDS, HEADING, VERSION, CassetteError, Document, check_version, sent_as, sound
 from fakellm.cassette.emit import Block, Plain, raw, to_yaml
-from fakellm.cassette.reading import Place
+from fakellm.script.lines import Place
 
 END_MARK = "...\n"
 

@@ -17,7 +17,7 @@ from vcr.request import Request
 from fakellm.cassette.bodies import kind_of_chunks
 from fakellm.cassette.document import CassetteError, Document
 from fakellm.cassette.pairs import Pair, decoded, header_of, request_of, status_of, unparsed
-from fakellm.cassette.reading import Place
+from fakellm.script.lines import Place
 
 _PORTS = {"http": 80, "https": 443}
 

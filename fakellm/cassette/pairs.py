@@ -10,7 +10,7 @@ from vcr.request import Request
 
 from fakellm.cassette.decoding import Decompressor, readable
 from fakellm.cassette.document import Document
-from fakellm.cassette.reading import Place
+from fakellm.script.lines import Place
 
 Pair: TypeAlias = tuple[Request, dict[str, Any]]
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 import binascii
 import json
 import re
-from collections.abc import Callable, Iterator
-from typing import Any, TypeAlias, cast
+from collections.abc import Callable
+from typing import Any, cast
 
 import yaml
 
-Place: TypeAlias = tuple[str | int, ...]
+from fakellm.script.lines import Place, json_line, unreadable
 
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _CONFLICT = re.compile(r"^(?:<{7}|={7}|>{7})(?: |$)", re.MULTILINE)
@@ -152,14 +152,11 @@ def _unreadable(text: str, problem: str, line: int) -> UnreadableError:
     return UnreadableError(f"this is not YAML that a cassette is made of: {problem}", line, remedy)
 
 
-class _TwiceError(ValueError):
-    pass
-
-
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     mapping = dict(pairs)
     if len(mapping) < len(pairs):
-        raise _TwiceError
+        msg = "a key comes twice"
+        raise ValueError(msg)
     return mapping
 
 
@@ -172,53 +169,10 @@ def from_json(text: str) -> Any:
         if conflict:
             raise _unreadable(text, "", error.lineno) from None
         raise UnreadableError(f"this is not JSON: {error.msg}", error.lineno) from None
-    except _TwiceError:
-        seen: set[Place] = set()
-        for place, start in _json_places(text):
-            if place in seen:
-                line = text.count("\n", 0, start) + 1
-                raise UnreadableError(f"the key {place[-1]!r} comes twice", line) from None
-            seen.add(place)
-        raise UnreadableError("a key comes twice", 1) from None
+    except ValueError:
+        raise UnreadableError(*unreadable(text)) from None
     except RecursionError as error:
         raise UnreadableError(f"this JSON is not a cassette: {error}", 1) from None
-
-
-_JSON_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+')
-
-
-def _json_places(text: str) -> Iterator[tuple[Place, int]]:
-    """Yield each place of a JSON document, and where its key, or the value of a list, begins."""
-    path: list[str | int] = []
-    is_key = False
-    for token in _JSON_TOKEN.finditer(text):
-        mark = token[0]
-        if path and isinstance(path[-1], int) and is_key and mark != "]":
-            yield tuple(path), token.start()
-            is_key = False
-        if mark == "{":
-            path.append("")
-            is_key = True
-        elif mark == "[":
-            path.append(0)
-            is_key = True
-        elif mark in "}]":
-            path.pop()
-            is_key = False
-        elif mark == ",":
-            last = path[-1]
-            path[-1] = last + 1 if isinstance(last, int) else ""
-            is_key = True
-        elif is_key:
-            path[-1] = json.loads(mark)
-            yield tuple(path), token.start()
-            is_key = False
-
-
-def _json_line(text: str, place: Place) -> int:
-    starts = dict(_json_places(text))
-    deepest = next((starts[place[:depth]] for depth in range(len(place), 0, -1) if place[:depth] in starts), 0)
-    return text.count("\n", 0, deepest) + 1
 
 
 def _yaml_line(text: str, place: Place) -> int:
@@ -243,5 +197,5 @@ def _name(key: yaml.Node) -> object:
 
 def line_finder(source: str | bytes, *, is_json: bool) -> Callable[[Place], int]:
     """Return what finds the line of the deepest part of a place that the document has."""
-    find = _json_line if is_json else _yaml_line
+    find = json_line if is_json else _yaml_line
     return lambda place: find(as_str(source), place)

@@ -9,18 +9,18 @@ in it is named with its line and field. Reading executes nothing: YAML is read b
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import MISSING, fields
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, cast, get_type_hints
+from typing import Any, get_type_hints
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
-from fakellm.errors import ScriptError, ScriptFileError
+from fakellm.errors import ScriptError, ScriptFileError, clip
 from fakellm.script.disk import what_stands_at, write_atomically
 from fakellm.script.events import EVENT_TYPES, Event
+from fakellm.script.lines import json_line, unreadable
 from fakellm.script.order import OrderChecker
 from fakellm.script.script import EventReader, Script
 
@@ -81,7 +81,7 @@ class _Loader(yaml.SafeLoader):
         try:
             return super().construct_object(node, deep=deep)
         except (ValueError, LookupError, AttributeError) as error:
-            problem = f"{node.value!r} is no {node.tag.rpartition(':')[2]}"
+            problem = f"{clip(repr(node.value), 80)} is no {node.tag.rpartition(':')[2]}"
             raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark) from error
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002
@@ -120,10 +120,14 @@ def from_json(document: str, *, name: str = "<json>") -> Script:
     except json.JSONDecodeError as error:
         msg = f"{name}, line {error.lineno}, column {error.colno}: this is not JSON: {error.msg}"
         raise ScriptFileError(msg) from None
-    except (ValueError, RecursionError) as error:
-        msg = f"{name}{_line_of_unreadable(document)}: this JSON is not a script: {error}"
+    except RecursionError as error:
+        msg = f"{name}: this JSON is not a script: {error}"
         raise ScriptFileError(msg) from None
-    return _Reader(name, document).script(data)
+    except ValueError:
+        problem, line = unreadable(document)
+        msg = f"{name}, line {line}: this JSON is not a script: {problem}"
+        raise ScriptFileError(msg) from None
+    return _Reader(name, document, is_json=True).script(data)
 
 
 def from_yaml(document: str, *, name: str = "<yaml>") -> Script:
@@ -145,32 +149,13 @@ def from_yaml(document: str, *, name: str = "<yaml>") -> Script:
     return _Reader(name, document).script(data)
 
 
-def _line_of_unreadable(document: str) -> str:
-    """Return where YAML's reader, which reads JSON too, finds what the JSON reader could not take."""
-    try:
-        yaml.load(_plain(document), Loader=_Loader)  # noqa: S506 - a safe loader's subclass
-    except yaml.constructor.ConstructorError as error:
-        return f", line {cast('yaml.Mark', error.problem_mark).line + 1}"
-    except RecursionError:
-        pass
-    return ""
-
-
-_NOT_IN_YAML = re.compile(f"[\t\x85\u2028\u2029]|{yaml.reader.Reader.NON_PRINTABLE.pattern}")
-_LONG_STRING = re.compile(r'"(?:[^"\\\n]|\\.){1000,}"')
-
-
-def _plain(document: str) -> str:
-    """Return the document with what YAML refuses, or takes for a line end, replaced: the lines stay."""
-    return _LONG_STRING.sub('"..."', _NOT_IN_YAML.sub(" ", document))
-
-
 class _Reader:
     """Checks one document, and says where in the text a problem is."""
 
-    def __init__(self, name: str, text: str) -> None:
+    def __init__(self, name: str, text: str, *, is_json: bool = False) -> None:
         self.name = name
         self.text = text
+        self.is_json = is_json
 
     def script(self, data: object) -> Script:
         if not isinstance(data, dict):
@@ -235,11 +220,13 @@ class _Reader:
 
     @cached_property
     def nodes(self) -> yaml.Node | None:
-        """The document with its line numbers; JSON is YAML once it is plain."""
-        return yaml.compose(_plain(self.text), Loader=yaml.SafeLoader)
+        """The document with its line numbers."""
+        return yaml.compose(self.text, Loader=yaml.SafeLoader)
 
     def line(self, path: tuple[str | int, ...]) -> int:
         """Return the line of the deepest part of the path that the document has."""
+        if self.is_json:
+            return json_line(self.text, path)
         node, line = self.nodes, 1
         for part in path:
             if isinstance(node, yaml.MappingNode):
