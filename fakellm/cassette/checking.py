@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from fakellm.cassette.deltas import find_in_deltas
+from fakellm.cassette.trees import STEPS, TooManyAliasesError, walk
 from fakellm.script.disk import what_stands_at
 from fakellm.secrets.beside import named
 from fakellm.secrets.edits import Edit
@@ -153,22 +154,14 @@ def _in_tree(data: bytes, values: Mapping[bytes, str]) -> Iterator[_Found]:
     loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
         for document in yaml.compose_all(data, loader):
-            yield from _in_node(document, (), values)
+            for visit in walk(document, STEPS + len(data)):
+                yield from _in_header(visit.name, visit.node, visit.around)
+                if visit.is_new and isinstance(visit.node.value, str):
+                    yield from _in_scalar(visit.node, visit.path, values)
+    except TooManyAliasesError as error:
+        yield error.line, "more aliases than are followed, so there may be more", "text", "*aliases"
     except (yaml.YAMLError, RecursionError, UnicodeDecodeError):
         return
-
-
-def _in_node(node: Any, path: tuple[str, ...], values: Mapping[bytes, str]) -> Iterator[_Found]:
-    if isinstance(node.value, str):
-        yield from _in_scalar(node, path, values)
-        return
-    pairs = node.value if node.id == "mapping" else [(None, item) for item in node.value]
-    before = ""
-    for key, value in pairs:
-        name = str(key.value) if key is not None else before
-        yield from _in_header(name, value, path)
-        yield from _in_node(value, path if key is None else (*path, name), values)
-        before = value.value if isinstance(value.value, str) else ""
 
 
 def _in_header(name: str, node: Any, path: tuple[str, ...]) -> Iterator[_Found]:

@@ -14,6 +14,7 @@ import yaml
 from corpus import CORPUS, needs_corpus
 
 from fakellm.cassette.checking import Finding, check, mask
+from fakellm.cassette.trees import walk
 
 ALNUM = string.digits + string.ascii_letters
 SECRET = "gs" + "k_" + "".join(random.Random(1).choices(ALNUM, k=52))
@@ -187,3 +188,40 @@ def test_the_corpus_holds_cookies_and_a_test_signature_and_no_keys():
     kinds = {finding.kind for finding in check([Path(CORPUS) / "streams"], environ={})}
 
     assert kinds == {"header set-cookie", "header cookie", "field set-cookie", "field authorization"}
+
+
+# -- aliases ------------------------------------------------------------------------------------------
+
+
+def doubled(levels, first="&a0 [x]"):
+    """Return YAML in which each line says twice what the one before says: text of a few bytes that says much."""
+    lines = [f"a0: {first}", *(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]" for n in range(1, levels))]
+    return "\n".join(lines) + "\n"
+
+
+def visits(text):
+    (document,) = yaml.compose_all(text, yaml.SafeLoader)
+    return sum(1 for _ in walk(document, 10_000))
+
+
+def test_aliases_cost_what_a_file_is_long_and_not_what_it_says():
+    assert visits(doubled(6)) < 40
+    assert visits(doubled(12)) - visits(doubled(11)) == visits(doubled(6)) - visits(doubled(5))
+    assert visits("&a [*a, {b: *a}]") == 4
+
+
+def test_what_aliases_lead_to_is_found_once_and_under_each_name(tmp_path):
+    key, token = "gs" + "k_" + "a1B2c3D4" * 6, "Qx7" + "k9Zw2" * 6
+    text = f"{doubled(8, '&a0 [' + key + ']')}headers:\n  x-one-token: &t [{token}]\n  x-two: *t\n  x-api-key: *t\n"
+    (tmp_path / "tape.yaml").write_text(text)
+    found = [(finding.line, finding.kind) for finding in check([tmp_path], environ={})]
+    assert [kind for line, kind in found if line == 1] == ["Groq key"]
+    assert {kind for line, kind in found if line == 10} == {"header x-one-token", "header x-api-key"}
+
+
+def test_more_aliases_than_are_followed_are_told(tmp_path, monkeypatch):
+    monkeypatch.setattr("fakellm.cassette.checking.STEPS", 0)
+    many = ", ".join(["x"] * 200)
+    (tmp_path / "tape.yaml").write_text(f"a: &a [{many}]\nb: [{', '.join(['*a'] * 20)}]\n")
+    (finding,) = check([tmp_path], environ={})
+    assert str(finding).endswith("tape.yaml:1: more aliases than are followed, so there may be more in text: *a…")
