@@ -191,14 +191,15 @@ class Document:
         if kind is int and isinstance(found, str) and (numbers := counts(found)) is not None:
             return numbers
         parts = found if isinstance(found, list) else str(found).split()
+        listed: list[Any] = []
         try:
-            numbers = Numbers(map(kind, parts))
-            is_sound = not numbers or (min(numbers) >= 0 and math.isfinite(sum(numbers)))
+            listed = Numbers(map(kind, parts))
+            is_sound = not listed or (min(listed) >= 0 and math.isfinite(sum(listed)))
         except (ValueError, TypeError, OverflowError):
             is_sound = False
         if not is_sound:
             raise self.refuse(place, f"numbers of {unit} belong here, with spaces between them, not {_shown(found)}")
-        return numbers
+        return listed
 
 
 def _parsed(source: str | bytes, *, is_json: bool) -> tuple[Any, bool]:

@@ -26,5 +26,5 @@ def without_secrets(events: Sequence[Event]) -> list[Event]:
         said = [getattr(shown[place], name) for place in places]
         for place, old, new in zip(places, said, pieces(said) if places else (), strict=True):
             if new != old:
-                shown[place] = replace(shown[place], **{name: new})  # type: ignore[type-var]
+                shown[place] = replace(shown[place], **{name: new})
     return shown
