@@ -63,3 +63,15 @@ def ended(path: Path, place: int, count: int) -> str:
         "reading then; this one reads on",
         remedy=["record it again, with an app that reads to the end", "or let this app stop where that one did"],
     )
+
+
+def unanswered(path: Path, asked: Sequence[str]) -> str:
+    """Word that nothing was recorded, since no request got an answer."""
+    return explain(
+        f"nothing was recorded on the tape {path}: no request got an answer",
+        sent=asked,
+        remedy=[
+            "look whether the server can be reached",
+            "or fake the fault: fake_openai.reply(disconnect('refused'))",
+        ],
+    )

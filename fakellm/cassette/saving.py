@@ -50,10 +50,9 @@ class Saving:
             self._is_checked = True
             check_place(self.path, self._name)
 
-    def before(
-        self, can_play: Callable[[Any], Any], goes_out: Callable[[Any], bool], misses: list[Any]
-    ) -> Callable[[Any], Any]:
-        """Return what vcrpy asks before a request of any client: one goes out only if its answer could be saved."""
+    def before(self, cassette: Any, goes_out: Callable[[Any], bool], misses: list[Any]) -> None:
+        """Let a request of any client go out only if its answer could be saved; vcrpy asks before that."""
+        can_play = cassette.can_play_response_for
 
         def can_play_response_for(request: Any) -> Any:
             found = can_play(request)
@@ -67,7 +66,7 @@ class Saving:
                 raise miss from None
             return found
 
-        return can_play_response_for
+        cassette.can_play_response_for = can_play_response_for
 
     def take(self, cassette: Any, loaded: int) -> None:
         """Take from vcrpy's cassette, redacted, what is beyond what was loaded, and leave vcrpy nothing to save."""

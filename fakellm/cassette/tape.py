@@ -118,8 +118,7 @@ class Tape:
             if self.may_record:
                 saving.check(is_sure=False)
             cassette.filter_request = self._watching(cassette.filter_request)
-            can_play = saving.before(cassette.can_play_response_for, self._goes_out, self.misses)
-            cassette.can_play_response_for = can_play
+            saving.before(cassette, self._goes_out, self.misses)
             self.is_open = True
             is_whole = False
             try:
@@ -246,14 +245,7 @@ class Tape:
             return f"the app asked for what is not on the tape, and the error was caught:\n{self.misses[0]}"
         if not self.play_count and not self.recorded:
             if failed := [sent.call for sent in self._sent if sent.call.error is not None]:
-                return explain(
-                    f"nothing was recorded on the tape {self.path}: no request got an answer",
-                    sent=[f"{call.address}\n{call.error!r}" for call in failed],
-                    remedy=[
-                        "look whether the server can be reached",
-                        "or fake the fault: fake_openai.reply(disconnect('refused'))",
-                    ],
-                )
+                return misses.unanswered(self.path, [f"{call.address}\n{call.error!r}" for call in failed])
             return explain(
                 f"no request touched the tape {self.path}: your app did not come this way",
                 expected=self.unplayed or ["an empty tape"],
