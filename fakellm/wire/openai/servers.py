@@ -29,7 +29,7 @@ from fakellm.script.events import (
     provider_error,
 )
 from fakellm.wire.codec import CREATED, Encoder, Request, Run, Tally
-from fakellm.wire.objects import merged
+from fakellm.wire.objects import is_object, merged
 from fakellm.wire.openai.habits import WRITERS, Silences, arranged, error_document, status_of
 from fakellm.wire.openai.profiles import Layout, Profile
 
@@ -40,7 +40,8 @@ _LOGPROB = {"logprob": -0.25}
 # What is held back. With `cut_with_text` the last piece of an answer, since a finish reason that cuts it off comes on
 # it; with `arguments="begun"` the begin of a call, until its first arguments; with `whole_tool_calls` a whole call.
 # The first goes out before a silence. The others have no form in halves and wait. Nothing is sent before the first
-# event, but for the progress of a prompt where the request wants it.
+# event, but for the progress of a prompt where the request wants it. Bytes of the script's own come after what was said
+# before them, so they let go what can be let go, and wait behind the begin of a call that cannot.
 
 
 class ServerEncoder(Encoder):
@@ -74,6 +75,8 @@ class ServerEncoder(Encoder):
         self._opened: set[int] = set()
         self._held: tuple[int, dict[str, Any], Any] | None = None
         self._calls: dict[int, ToolCall] = {}
+        self._raws: list[bytes] = []
+        self._said_usage: Usage | None = None
         self._begun = False
         self._progress = bool(request.options.get("return_progress")) and profile.error == "llama.cpp" and not is_text
 
@@ -223,7 +226,7 @@ class ServerEncoder(Encoder):
         """Return a piece of an answer, or the piece before it, if this one may be its last."""
         if not self._profile.cut_with_text:
             return [self._piece(choice, said, logprobs)]
-        before = self.flush()
+        before = self._let_go()
         self._held = choice, said, logprobs
         return before
 
@@ -231,9 +234,30 @@ class ServerEncoder(Encoder):
         return self._chunk([self._choice(choice, said, logprobs=logprobs, **self._values(self._layout.each))])
 
     def flush(self) -> list[bytes]:
-        """Return the piece that was held back in case a finish reason comes with it."""
+        """Return the piece that was held back in case a finish reason comes with it, and bytes that wait for a call."""
+        return [*self._let_go(), *self._behind()]
+
+    def _let_go(self) -> list[bytes]:
         held, self._held = self._held, None
         return [] if held is None else [self._piece(*held)]
+
+    def _behind(self) -> list[bytes]:
+        raws, self._raws = self._raws, []
+        return raws
+
+    def raw(self, text: str) -> Sequence[bytes]:
+        """Return bytes of the script's own, after what waits; where the begin of a call does, they wait behind it."""
+        before = self._let_go()
+        for choice, call in [*self._calls.items()]:
+            if self._profile.whole_tool_calls and is_object(call.arguments):
+                before += [*self._close_call(choice), *self._let_go()]
+        is_begun = self._profile.arguments == "begun"  # then a call waits for its first arguments
+        if any(self._profile.whole_tool_calls or (is_begun and not call.arguments) for call in self._calls.values()):
+            self._raws.append(text.encode())
+            return before
+        if self._tally.has_usage and self._usage_mode == "asked" and not self._tally.unfinished:
+            before += self._last_usage()
+        return [*before, text.encode()]
 
     def _logprobs(self, event: Text) -> Any:
         """Return the log probabilities of a piece: those scripted, or made up if the request wants some."""
@@ -267,7 +291,12 @@ class ServerEncoder(Encoder):
         if piece.arguments:
             self._calls[choice] = call + ToolCall(arguments="-", index=piece.index, choice=choice)
             chunks += self._call_piece(call, piece.arguments, is_first=not is_begun)
+            chunks += self._after_call()
         return chunks
+
+    def _after_call(self) -> list[bytes]:
+        """Return the bytes that waited behind the begin of a call, with what of it is still held back."""
+        return [*self._let_go(), *self._behind()] if self._raws else []
 
     def _call_piece(self, call: ToolCall, arguments: str | None, *, is_first: bool) -> list[bytes]:
         function: dict[str, Any] = {} if arguments is None else {"arguments": arguments}
@@ -288,10 +317,12 @@ class ServerEncoder(Encoder):
         if call is None:
             return []
         if self._profile.whole_tool_calls:
-            return self._call_piece(call, call.arguments or "{}", is_first=True)
+            return [*self._call_piece(call, call.arguments or "{}", is_first=True), *self._after_call()]
         is_first = self._profile.arguments == "begun"
         chunks = [] if call.arguments else self._call_piece(call, "{}", is_first=is_first)
-        return chunks + self._call_piece(call, "", is_first=False) if self._profile.names_repeated else chunks
+        if self._profile.names_repeated:
+            chunks += self._call_piece(call, "", is_first=False)
+        return [*chunks, *self._after_call()]
 
     # -- the end ----------------------------------------------------------------------------------
 
@@ -340,7 +371,10 @@ class ServerEncoder(Encoder):
 
     def _last_usage(self) -> list[bytes]:
         is_due = self._usage_mode == "every" or (self._usage_mode == "asked" and self._asked)
-        return [self._usage_chunk(self._tally.usage)] if is_due else []
+        if not is_due or self._said_usage == self._tally.usage:
+            return []
+        self._said_usage = self._tally.usage
+        return [self._usage_chunk(self._tally.usage)]
 
     def end(self) -> Sequence[bytes]:
         """Return the finish reasons that are missing, the usage, and `[DONE]`."""
