@@ -16,6 +16,7 @@ from fakellm.script.script import Script
 from fakellm.wire.codec import Codec
 from fakellm.wire.providers import services
 from fakellm.wire.service import codec_of
+from fakellm.wire.sse import encode_ndjson
 
 _FIELD = re.compile(r"(?:data|event|id|retry)?:")
 _SAYS = re.compile(r"(?:data|event):")
@@ -50,7 +51,9 @@ def script_of(path: str | Path, *, api: str | None = None) -> Script:
     data = Path(path).read_bytes()
     events = list(_events(data))
     codec = _codec(api, events, str(path))
-    return codec.decode(data if kind_of(data).startswith("an event") else b"".join(map(_sse, events)))
+    is_framed = kind_of(data).startswith("an event")
+    framed = encode_ndjson if "ndjson" in codec.content_type else _sse
+    return codec.decode(data if is_framed else b"".join(map(framed, events)))
 
 
 def _events(data: bytes) -> Iterator[dict[str, Any]]:
@@ -98,6 +101,8 @@ def _api_of(event: dict[str, Any]) -> str:
         return "anthropic.messages"
     if "candidates" in event or "usageMetadata" in event:
         return "gemini"
+    if isinstance(event.get("done"), bool):
+        return "ollama.chat" if "message" in event else "ollama.generate" if "response" in event else ""
     choices = event.get("choices")
     if event.get("object") == "text_completion" or _has(choices, "text"):
         return "openai.completions"

@@ -134,6 +134,10 @@ CATALOGUE: dict[str, Contract] = dict((
          "each rule, broken by itself"),
     _row("gemini_grammar", "a streamGenerateContent stream is what Google's clients expect",
          "each rule, broken by itself"),
+    _row("ollama_chat_grammar", "a stream of Ollama's chat is what its clients expect",
+         "each rule, broken by itself"),
+    _row("ollama_generate_grammar", "a stream of Ollama's generate is what its clients expect",
+         "each rule, broken by itself"),
 ))  # fmt: skip
 """Every contract by its name."""
 

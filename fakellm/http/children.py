@@ -38,14 +38,28 @@ def refusals(guard: Guard, environment: Mapping[str, Any]) -> dict[str, str]:
     """Return what to add to the environment of a child so that it cannot ask what the guard refuses."""
     added: dict[str, str] = {}
     if guard.block_network or not guard.allows_providers:
-        usual = {service.base_url for service in services()} - {""} | {*_CLOUDS}
+        usual = {service.base_url for service in services() if service.port is None} - {""} | {*_CLOUDS}
         given = {name for name in environment if name.endswith(_PLACES) and guard.refuses(_host(environment[name]))}
         added = {name: _BASE_URL for name in usual | given if not _is_here(environment.get(name))}
+        added |= dict.fromkeys(_of_servers(guard, environment), _BASE_URL)
     if guard.block_network:
         for name in _PROXIES:
             added |= {name: _CLOSED, name.lower(): _CLOSED}
         added |= {"NO_PROXY": _LOCAL, "no_proxy": _LOCAL}
     return added
+
+
+def _of_servers(guard: Guard, environment: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the variables that point SDKs to a server of one's own, if that is refused.
+
+    Such an SDK asks this machine by itself, as is allowed, but for a server that is faked: then the real one, which may
+    run there, is not to be asked instead.
+    """
+    for service in services():
+        if service.port is not None:
+            host = _host(f"//{service.place_of(os.fsdecode(environment.get(service.base_url, '')))}")
+            if guard.refuses(host) or any(provider.service is service for provider in guard.faked):
+                yield service.base_url
 
 
 def _host(url: Any) -> str:

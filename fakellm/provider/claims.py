@@ -48,12 +48,12 @@ class Claiming:
         return endpoint is not None and (endpoint.is_codec or (alike is not None and alike.match(host) is not None))
 
     def owns(self, url: str) -> bool:
-        """Tell whether the host is the provider's, or one of `hosts`, or the place its own on the host of another."""
+        """Tell whether host or port is the provider's, or one of `hosts`, or the place its own on another's host."""
         parts = parts_of(url)
         host = parts.hostname or ""
         place = parts.netloc.rpartition("@")[2].lower()
         is_its_own = bool(self.service.hosts.match(host)) or host in self.hosts or place in self.hosts
-        return is_its_own or self._is_guest(url)
+        return is_its_own or self.service.has(place) or self._is_guest(url)
 
     def note_passed(self, method: str, url: str) -> None:
         """Note that a request which nobody claims goes on, if only its host, this machine, keeps it from the fake."""

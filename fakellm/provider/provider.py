@@ -296,6 +296,8 @@ class FakeProvider(Claiming, Copyable):
             request = call.request = codec.request(call.json, path=path)
         except WireError as error:
             return error_exchange(call, codec, http_error(400, str(error), code=error.code))
+        if (unasked := codec.by_itself(request, call.number)) is not None:
+            return Exchange(call, 200, whole_headers(unasked), [Ending([unasked])])
         route = self._claim(call)
         return Answering(call, codec, request, route).exchange()
 

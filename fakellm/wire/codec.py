@@ -168,6 +168,10 @@ class Codec(ABC):
     def request(self, body: Any, *, path: str = "") -> Request:
         """Read the JSON of a request. Raises `WireError`, worded as a provider would, for what is none."""
 
+    def by_itself(self, request: Request, number: int) -> bytes | None:  # noqa: ARG002 - few APIs have such requests
+        """Return the document that answers a request which asks the model nothing; None for one that asks."""
+        return None
+
     @abstractmethod
     def encoder(self, request: Request, number: int, usage: Usage | None = None) -> Encoder:
         """Return what writes the stream that answers the request.

@@ -31,6 +31,11 @@ _DIMENSIONS = {
     "text-embedding-004": 768,
     "embedding-001": 768,
     "gemini-embedding-001": 3072,
+    "nomic-embed-text": 768,
+    "embeddinggemma": 768,
+    "mxbai-embed-large": 1024,
+    "bge-m3": 1024,
+    "all-minilm": 384,
 }
 """The usual length of a model's vectors; that of others is 1536."""
 

@@ -13,6 +13,7 @@ PROVIDERS = (
     "openai",
     "anthropic",
     "gemini",
+    "ollama",
 )
 """The folders; `fakellm.wire.NAME.service` has the `SERVICE` of each."""
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 from fakellm.wire.codec import Codec
 
@@ -64,8 +65,10 @@ class Service:
     `keys` are the environment variables, any of which its SDK takes a key from, and `base_url` is the one that points
     the SDK elsewhere. `profiles` are habits of services that speak its APIs in ways of their own, or where those are.
     `error_events` are the forms that an error inside a stream comes in: in an event with a name (True), without one
-    (False), or as its codec writes it (None). `guest` are places on the hosts of others where its APIs are answered, a
-    pattern of `host/path`; `alike` are hosts of other services whose small endpoints have the same paths.
+    (False), or as its codec writes it (None). `guest` are places on the hosts of others where its APIs are answered,
+    a pattern of `host/path`; `alike` are hosts of other services whose small endpoints have the same paths. `port` is
+    that of a provider that is a server of one's own: what is asked there is its own on any host, this machine too,
+    which its SDK asks by itself, and `base_url` may name a host alone.
     """
 
     name: str
@@ -77,6 +80,22 @@ class Service:
     error_events: tuple[bool | None, ...] = (None,)
     guest: re.Pattern[str] | None = None
     alike: re.Pattern[str] | None = None
+    port: int | None = None
+
+    def has(self, place: str) -> bool:
+        """Tell whether a place, `host:port`, is its own on whatever host it is."""
+        return self.port is not None and place.endswith(f":{self.port}")
+
+    def place_of(self, url: str) -> str:
+        """Return the `host:port` or the host that its SDK asks where its environment says this, or nothing."""
+        if not url or self.port is None or "://" in url:
+            return urlsplit(url).netloc.rpartition("@")[2]
+        try:
+            parts = urlsplit(f"//{url}")
+            host, port = parts.hostname or "127.0.0.1", parts.port or self.port
+        except ValueError:  # of no URL, which the SDK refuses too
+            return ""
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     def endpoint(self, method: str, path: str) -> Endpoint | None:
         """Return the endpoint of a request, if it is one that can be faked."""

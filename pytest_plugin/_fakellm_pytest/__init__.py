@@ -1,7 +1,7 @@
 """The pytest plugin of fakellm: fixtures of fake models and of fake providers.
 
-`fake_llm` and `fake_chat_model` are models; `fake_openai`, `fake_anthropic` and `fake_gemini` answer the app's own
-clients.
+`fake_llm` and `fake_chat_model` are models; `fake_openai`, `fake_anthropic`, `fake_gemini` and `fake_ollama` answer
+the app's own clients.
 
 Every pytest run pays for importing this module, so it imports pytest and the standard library only;
 fakellm itself is imported by the first test that asks for a fixture.
@@ -215,6 +215,16 @@ def fake_gemini(request: pytest.FixtureRequest, _llm_network: Interception) -> I
 
 
 @pytest.fixture
+def fake_ollama(request: pytest.FixtureRequest, _llm_network: Interception) -> Iterator[FakeProvider]:
+    """Ollama, answered by a script: chat, generate, and by itself embeddings, models; all else is as in `fake_openai`.
+
+    It answers on port 11434 of this machine and of others, at the environment's `OLLAMA_HOST`, and for ollama.com, so
+    a server that runs here is not asked.
+    """
+    yield from _provider(request, _llm_network, "ollama")
+
+
+@pytest.fixture
 def stream_contract() -> Callable[..., Report]:
     """Check the contracts of a stream: `stream_contract(make)` takes what `fakellm.contracts.check_stream` takes.
 
@@ -254,11 +264,9 @@ def _provider(request: pytest.FixtureRequest, network: Interception, name: str) 
 
     Where the environment points its SDK, be it to this machine, is answered too.
     """
-    from urllib.parse import urlsplit
-
     provider = _kind("FakeProvider")(name, clock=clock_for(request))
     service = provider.service
-    host = urlsplit(os.environ.get(service.base_url, "")).netloc.rpartition("@")[2]
+    host = service.place_of(os.environ.get(service.base_url, ""))
     provider.hosts = (host,) if host else ()
     network.providers.append(provider)
     with _kind("dummy_keys", "http")(name):

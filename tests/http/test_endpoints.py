@@ -357,7 +357,7 @@ def test_claude_in_foundry():
         (
             [],
             "https://api.cohere.com/v2/chat",
-            "add the fixture fake_openai, fake_anthropic or fake_gemini",
+            "add the fixture fake_openai, fake_anthropic, ",
             "document(",
         ),
     ],

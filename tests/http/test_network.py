@@ -392,7 +392,8 @@ def test_it_says_what_was_sent_and_what_to_do():
         f"POST {CLAUDE} would have left this machine: api.anthropic.com is a provider of models\n"
         f"  sent:      POST {CLAUDE}\n"
         "  scripted:  nothing\n"
-        "  to do:     answer it: add the fixture fake_openai, fake_anthropic or fake_gemini to the test, or a mock of yours"
+        "  to do:     answer it: add the fixture fake_openai, fake_anthropic, fake_gemini or fake_ollama to the test, or a mock of "
+        "yours"
     )
 
 

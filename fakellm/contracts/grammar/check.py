@@ -15,6 +15,7 @@ from fakellm.contracts.catalogue import checks
 from fakellm.contracts.grammar.anthropic_messages import MessagesGrammar
 from fakellm.contracts.grammar.frames import EventFrames
 from fakellm.contracts.grammar.gemini import GeminiGrammar
+from fakellm.contracts.grammar.ollama import OllamaChatGrammar, OllamaGenerateGrammar
 from fakellm.contracts.grammar.openai_chat import ChatGrammar
 from fakellm.contracts.grammar.openai_completions import CompletionsGrammar
 from fakellm.contracts.grammar.openai_responses import ResponsesGrammar
@@ -35,6 +36,8 @@ GRAMMARS: dict[str, type[Grammar]] = {
     "openai_responses": ResponsesGrammar,
     "anthropic_messages": MessagesGrammar,
     "gemini": GeminiGrammar,
+    "ollama_chat": OllamaChatGrammar,
+    "ollama_generate": OllamaGenerateGrammar,
 }
 """The grammars by the names of their APIs; `GRAMMARS[api].rules` are its rules by their short names."""
 
@@ -42,7 +45,7 @@ _BODY = "give the bytes of the body, or an iterable of its pieces"
 
 
 def rules_of(api: str) -> tuple[Rule, ...]:
-    """Return the rules of an API's grammar. Raises `ContractUsageError` for a name that is none of the five."""
+    """Return the rules of an API's grammar. Raises `ContractUsageError` for a name that is none of them."""
     return tuple(_grammar(api).rules.values())
 
 
@@ -81,12 +84,12 @@ def check_wire(
     """Check a whole streamed body against the grammar of its API; return a report, `verify` of which raises.
 
     `body` is the response's body as its client gets it, after any decompression, whole or in pieces. `api` is
-    `openai_chat`, `openai_completions`, `openai_responses`, `anthropic_messages` or `gemini` (server-sent events, or
-    the JSON array), or that of an endpoint that was added with a grammar. `profile` is for OpenAI's APIs and Messages:
-    the name of a service or server, or a `Profile` or `MessagesProfile`, whose habits break no rule; by default those
-    of the API's own provider. For every API, "any" leaves the rules that no service breaks by habit, self-hosted
-    servers among them, and "strict" allows no habit at all. `status` (HTTP) and `content_type` are checked if they are
-    given. `ignore` names rules, as problems do, that are not to be judged.
+    `openai_chat`, `openai_completions`, `openai_responses`, `anthropic_messages`, `gemini` (server-sent events, or the
+    JSON array), `ollama_chat` or `ollama_generate`, or that of an endpoint that was added with a grammar. `profile` is
+    for OpenAI's APIs and Messages: the name of a service or server, or a `Profile` or `MessagesProfile`, whose habits
+    break no rule; by default those of the API's own provider. For every API, "any" leaves the rules that no service
+    breaks by habit, self-hosted servers among them, and "strict" allows no habit at all. `status` (HTTP) and
+    `content_type` are checked if they are given. `ignore` names rules, as problems do, that are not to be judged.
 
     A body is never too broken: what it says becomes problems. An error of the provider that ends the stream is legal.
     Raises `ContractUsageError` for arguments that do not exist, and for a body that is not bytes.
@@ -219,3 +222,21 @@ def gemini(body: bytes | Iterable[bytes], **options: Any) -> None:
     """The official SDK takes the end of the body for the end of the answer: only a finishReason tells them apart."""
     __tracebackhide__ = True
     check_wire(body, api="gemini", **options).verify()
+
+
+@checks("ollama_chat_grammar", on="wire")
+def ollama_chat(body: bytes | Iterable[bytes], **options: Any) -> None:
+    """The official SDK parses each line by itself, and takes the end of the body for the end of the answer.
+
+    So a proxy that flushes half a line or adds a blank one breaks it, and one that loses the last line is not
+    noticed.
+    """
+    __tracebackhide__ = True
+    check_wire(body, api="ollama_chat", **options).verify()
+
+
+@checks("ollama_generate_grammar", on="wire")
+def ollama_generate(body: bytes | Iterable[bytes], **options: Any) -> None:
+    """Many small clients of local models read these lines by hand, and rely on each of them being whole."""
+    __tracebackhide__ = True
+    check_wire(body, api="ollama_generate", **options).verify()

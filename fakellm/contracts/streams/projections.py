@@ -1,7 +1,7 @@
 """What a chunk or an answer says, whatever library made it: its text, its usage, its finish reason.
 
 Known are str, our `Message`, LangChain's messages, the objects that the official SDKs of OpenAI (chat, completions,
-Responses), Anthropic and Gemini stream, and the same as mappings. Nothing is imported: shapes are looked at.
+Responses), Anthropic, Gemini and Ollama stream, and the same as mappings. Nothing is imported: shapes are looked at.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def text_of(chunk: Any) -> Any:
         return ""
     if isinstance(chunk, str):
         return chunk
-    for read in (_typed_event, _choices, _candidates, _content, _responses):
+    for read in (_typed_event, _choices, _candidates, _line, _content, _responses):
         if (text := read(chunk)) is not UNKNOWN:
             return text
     return UNKNOWN
@@ -66,6 +66,14 @@ def _candidates(chunk: Any) -> Any:
     return "".join(get(part, "text") or "" for part in parts or () if not get(part, "thought"))
 
 
+def _line(line: Any) -> Any:
+    """Read a line or an answer of Ollama's chat or generate."""
+    if not isinstance(get(line, "done"), bool):
+        return UNKNOWN
+    message = get(line, "message")
+    return (get(line, "response") if message is None else get(message, "content")) or ""
+
+
 def _content(message: Any) -> Any:
     """Read a message: our own, LangChain's, Anthropic's."""
     content = get(message, "content")
@@ -87,6 +95,8 @@ def finish_of(chunk: Any) -> Any:  # noqa: PLR0911 - one return for each shape
         return next((get(choice, "finish_reason") for choice in choices[:1]), None)
     if isinstance(candidates := get(chunk, "candidates"), Sequence):
         return next((get(candidate, "finish_reason") for candidate in candidates[:1]), None)
+    if isinstance(get(chunk, "done"), bool):
+        return get(chunk, "done_reason")
     if isinstance(metadata := get(chunk, "response_metadata"), Mapping):
         return metadata.get("finish_reason") or metadata.get("stop_reason")
     if hasattr(chunk, "finish_reason"):
@@ -103,6 +113,9 @@ def usage_of(chunk: Any) -> Any:
     """Return `(input tokens, output tokens)` as this chunk says, None where it does not, `UNKNOWN` for a str."""
     if isinstance(chunk, str):
         return UNKNOWN
+    if isinstance(get(chunk, "done"), bool):
+        counts = get(chunk, "prompt_eval_count"), get(chunk, "eval_count")
+        return None if counts == (None, None) else tuple(count or 0 for count in counts)
     for name in ("usage", "usage_metadata"):
         usage = get(chunk, name)
         if usage is not None:
