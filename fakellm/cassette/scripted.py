@@ -32,7 +32,7 @@ _HEADERS = {"content-type": "application/json", "accept": "application/json"}
 def interaction_of(script: Script, url: str, asked: Mapping[str, Any]) -> Interaction:
     """Return the request and the response, as vcrpy keeps them, of a script that answers a request.
 
-    `url` is that of an endpoint of OpenAI's, Anthropic's or Gemini's API on any host, and `asked` the request's JSON.
+    `url` is that of an endpoint of a provider's API that a script answers, on any host, and `asked` the request's JSON.
     Pauses become the delays of the chunks, and the fault of the script the end of the stream. Raises `LookupError` for
     a URL of no such endpoint, and `ScriptError` for a fault that keeps an answer from beginning: no tape can hold that.
     """

@@ -1,4 +1,4 @@
-"""A fake provider: the app's own client of OpenAI, Anthropic or Gemini asks, a script answers. Sans-IO."""
+"""A fake provider: the app's own client of OpenAI, Anthropic, Gemini or Ollama asks, a script answers. Sans-IO."""
 
 from __future__ import annotations
 
@@ -45,7 +45,8 @@ class FakeProvider(Claiming, Copyable):
     """A provider that says what it was told to, in its own wire format, to whatever client asks.
 
     `FakeProvider("openai")` answers chat completions, legacy completions and Responses, and by itself embeddings and
-    model lists; `"anthropic"` answers Messages and token counts; `"gemini"` generateContent, embeddings, token counts.
+    model lists; `"anthropic"` answers Messages and token counts; `"gemini"` generateContent, embeddings, token counts;
+    `"ollama"` chat and generate, embeddings, models.
     `fakellm.wire.add_provider` adds others.
     `profile` imitates a service that speaks OpenAI's APIs or Messages in its own way: `"azure"`, `"vllm"` and so on.
     `hosts` are hosts that are its own beside the provider's, loopback ones included (`"localhost:11434"`).

@@ -28,7 +28,7 @@ from fakellm import (
     provider_error,
 )
 from fakellm.contracts.catalogue import CATALOGUE
-from fakellm.contracts.grammar.check import GRAMMARS, check_wire, rules_of
+from fakellm.contracts.grammar.check import check_wire, rules_of
 from fakellm.contracts.grammar.rules import STRICT
 from fakellm.errors import BrokenContractError, ContractUsageError
 from fakellm.script.events import Native, Raw
@@ -600,7 +600,7 @@ def test_a_response_that_is_resumed_is_judged_from_there():
 def test_an_answer_that_was_cut_off_may_end_inside_its_arguments():
     script = Script(ToolCall("f", '{"a":'), Finish("length"))
 
-    for api in GRAMMARS:
+    for api in CODECS:
         assert found(encoded(api, script), api) == []
     assert [found(encoded(api, Script(ToolCall("f", '{"a":'))), api)[0][0] for api in ("openai_chat", "anthropic_messages")] == [
         "openai_chat.tool_arguments", "anthropic_messages.input_json",

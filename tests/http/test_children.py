@@ -166,3 +166,20 @@ def test_while_a_tape_records_a_child_may_ask(tmp_path):
     with pytest.raises(Exception, match="a.yaml"), playing(Tape(tmp_path / "a.yaml", mode="none")):
         assert run() == [REFUSED]
         raise ValueError("a.yaml")
+
+
+@each(
+    ("faked", "host", "refused"),
+    [
+        (["openai"], None, False),  # a server of one's own, which is no provider that is reached by accident
+        (["openai"], "localhost:11434", False),
+        (["openai"], "https://ollama.com", True),
+        (["ollama"], None, True),  # the real one, which may run here, is not asked instead of the fake
+        (["ollama"], "127.0.0.1", True),
+    ],
+)
+def test_a_child_does_not_ask_the_server_of_ollama_that_is_faked(faked, host, refused):
+    guard = Guard()
+    guard.faked = list(map(FakeProvider, faked))
+    added = refusals(guard, {} if host is None else {"OLLAMA_HOST": host})
+    assert added.get("OLLAMA_HOST") == (REFUSED if refused else None)

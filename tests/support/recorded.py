@@ -14,6 +14,8 @@ CODECS = {
     "openai.responses": "openai:ResponsesCodec",
     "anthropic.messages": "anthropic:MessagesCodec",
     "google.generateContent": "gemini:GeminiCodec",
+    "ollama.chat": "ollama:ChatCodec",
+    "ollama.generate": "ollama:GenerateCodec",
 }
 
 
@@ -31,7 +33,7 @@ def streams():
 
 def body(row, stream):
     """Return the bytes of a stream; of files that hold its chunks as lines of JSON, as the provider would send them."""
-    if stream["framing"] != "json-lines":
+    if stream["framing"] != "json-lines" or stream["provider"] == "ollama":  # whose streams are such lines
         return corpus.body(row["file"], stream["idx"])
     lines = (Path(corpus.CORPUS) / "streams" / row["file"]).read_text().splitlines()
     events = []

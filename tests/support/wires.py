@@ -27,7 +27,7 @@ NOT_WHOLE = {  # what is said of recordings that are no whole stream, or not as 
 def streams_of(row, stream):
     """Yield the bodies of a recording; a file of JSON lines can hold several, and has lost what is no JSON."""
     body = recordings.body(row, stream)
-    if stream["framing"] != "json-lines":
+    if stream["framing"] != "json-lines" or stream["provider"] == "ollama":  # whose streams are such lines
         yield body
         return
     done = b"data: [DONE]\n\n" if stream["api"] in ("openai.chat", "openai.completions") else b""

@@ -68,10 +68,16 @@ def _candidates(chunk: Any) -> Any:
 
 def _line(line: Any) -> Any:
     """Read a line or an answer of Ollama's chat or generate."""
-    if not isinstance(get(line, "done"), bool):
+    if not _is_line(line):
         return UNKNOWN
     message = get(line, "message")
     return (get(line, "response") if message is None else get(message, "content")) or ""
+
+
+def _is_line(chunk: Any) -> bool:
+    """Tell Ollama's lines from chunks of others that say whether they are the last."""
+    says = get(get(chunk, "message"), "role") is not None or isinstance(get(chunk, "response"), str)
+    return says and isinstance(get(chunk, "done"), bool) and get(chunk, "created_at") is not None
 
 
 def _content(message: Any) -> Any:
@@ -95,7 +101,7 @@ def finish_of(chunk: Any) -> Any:  # noqa: PLR0911 - one return for each shape
         return next((get(choice, "finish_reason") for choice in choices[:1]), None)
     if isinstance(candidates := get(chunk, "candidates"), Sequence):
         return next((get(candidate, "finish_reason") for candidate in candidates[:1]), None)
-    if isinstance(get(chunk, "done"), bool):
+    if _is_line(chunk):
         return get(chunk, "done_reason")
     if isinstance(metadata := get(chunk, "response_metadata"), Mapping):
         return metadata.get("finish_reason") or metadata.get("stop_reason")
@@ -113,7 +119,7 @@ def usage_of(chunk: Any) -> Any:
     """Return `(input tokens, output tokens)` as this chunk says, None where it does not, `UNKNOWN` for a str."""
     if isinstance(chunk, str):
         return UNKNOWN
-    if isinstance(get(chunk, "done"), bool):
+    if _is_line(chunk):
         counts = get(chunk, "prompt_eval_count"), get(chunk, "eval_count")
         return None if counts == (None, None) else tuple(count or 0 for count in counts)
     for name in ("usage", "usage_metadata"):

@@ -8,15 +8,18 @@ import corpus
 import httpx
 import pytest
 import sdks
+import strategies
+from hypothesis import assume, given
 from loopback import Loopback
 from vectors import each
 
 from fakellm import (
     FakeProvider,
-    Finish,
     Pause,
     Reasoning,
+    Refusal,
     Script,
+    Text,
     ToolCall,
     Usage,
     disconnect,
@@ -45,13 +48,13 @@ both = pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "asyn
 apis = pytest.mark.parametrize("api", ASKED)
 
 
-def ask(api, asynchronous, *, chunks=None, host=None, **options):
+def ask(api, asynchronous, *, chunks=None, host=None, timeout=None, **options):
     """Return the SDK's chunks, or its answer without `stream`."""
     seen = [] if chunks is None else chunks
     asked = {**ASKED[api], **options}
 
     async def main():
-        async with ollama.AsyncClient(host) as client:
+        async with ollama.AsyncClient(host, timeout=timeout) as client:
             answer = await getattr(client, api)(**asked)
             if not asked.get("stream"):
                 return answer
@@ -61,12 +64,12 @@ def ask(api, asynchronous, *, chunks=None, host=None, **options):
 
     if asynchronous:
         return sdks.run(main())
-    with ollama.Client(host) as client:
+    with ollama.Client(host, timeout=timeout) as client:
         answer = getattr(client, api)(**asked)
         if not asked.get("stream"):
             return answer
         for chunk in answer:
-            seen.append(chunk)  # noqa: PERF402 - what came before an error stays
+            seen.append(chunk)
     return seen
 
 
@@ -256,22 +259,15 @@ def test_the_connection_drops_at_the_third_chunk(api, asynchronous):
             stream(api, asynchronous, chunks=chunks)
         assert said(chunks) == "abc"
     with faked("a", "b", "c", disconnect("end")):
-        assert said(chunks := stream(api, asynchronous)) == "abc"
-    assert not chunks[-1].done
+        chunks = stream(api, asynchronous)
+    assert (said(chunks), chunks[-1].done) == ("abc", False)
 
 
 @both
 def test_silence_and_no_connection(asynchronous):
     clock = InstantClock()
     with faked("a", stall(), clock=clock), pytest.raises(httpx.ReadTimeout):
-        if asynchronous:
-            async def main():
-                async for _ in await ollama.AsyncClient(timeout=7).chat("m", HI, stream=True):
-                    pass
-
-            sdks.run(main())
-        else:
-            list(ollama.Client(timeout=7).chat("m", HI, stream=True))
+        stream("chat", asynchronous, timeout=7)
     assert clock.now == 7
     with faked(disconnect("refused")), pytest.raises(ConnectionError, match="Failed to connect to Ollama"):
         ask("chat", asynchronous)
@@ -310,8 +306,9 @@ def test_the_contracts_of_a_stream():
 
 @every_fault(Script("Hel", "lo", Usage(3, 2)))
 def test_every_fault_is_noticed(faulty):
-    with intercept(FakeProvider("ollama").otherwise(faulty)):
-        "".join(chunk.message.content for chunk in Answer().stream("?"))
+    broken = (ollama.ResponseError, httpx.HTTPError, ConnectionError, ValueError, EOFError)  # ValueError: broken JSON
+    with intercept(FakeProvider("ollama").otherwise(faulty)), pytest.raises(broken):
+        list(Answer().stream("?"))
 
 
 # -- tapes --------------------------------------------------------------------------------------------
@@ -357,21 +354,38 @@ def recordings():
                 yield pytest.param(row["file"], one, id=row["file"])
 
 
+def read(api, data):
+    """Return what the SDK makes of a stream."""
+    mock = httpx.MockTransport(lambda _: httpx.Response(200, content=data))
+    client = ollama.Client(transport=mock)
+    return list(getattr(client, api)(**ASKED[api], stream=True))
+
+
+def encoded(api, script):
+    request = CODECS[api].request(ASKED[api])
+    return b"".join(s for s in pieces(CODECS[api].encoder(request, 1, script.usage), script) if isinstance(s, bytes))
+
+
+@apis
+@given(strategies.small_scripts | strategies.scripts)
+def test_any_answer_is_read_as_it_was_scripted(api, script):
+    assume(script.fault is None)
+    chunks = read(api, encoded(api, script))
+    text = "".join(event.text for event in script if isinstance(event, (Text, Refusal)))
+
+    assert said(chunks) == text
+    assert [chunk.done for chunk in chunks].count(True) == chunks[-1].done == 1
+    assert script.usage is None or (chunks[-1].eval_count or 0) == script.usage.output_tokens
+
+
 @corpus.needs_corpus
 @each(("file", "one"), list(recordings()))
 def test_the_sdk_reads_the_same_of_a_recording_and_of_what_is_written_again(file, one):
     api = one["api"].partition(".")[2]
     body = corpus.body(file, one["idx"])
-    script = CODECS[api].decode(body)
-    request = CODECS[api].request(ASKED[api])
-    again = b"".join(pieces(CODECS[api].encoder(request, 1, script.usage), script))
+    written, recorded = (read(api, data) for data in (encoded(api, CODECS[api].decode(body)), body))
 
-    def read(data):
-        mock = httpx.MockTransport(lambda _: httpx.Response(200, content=data))
-        client = ollama.Client(transport=mock)
-        return [
-            chunk.model_dump(exclude={"created_at", "model"})
-            for chunk in getattr(client, api)(**ASKED[api], stream=True)
-        ]
-
-    assert read(again) == read(body)
+    assert len(recorded) > 40
+    assert [chunk.model_dump(exclude={"created_at", "model"}) for chunk in written] == [
+        chunk.model_dump(exclude={"created_at", "model"}) for chunk in recorded
+    ]
