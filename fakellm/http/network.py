@@ -118,7 +118,7 @@ class Guard:
                 put(socket, name, self._before(getattr(socket, name), lambda host, *_: host), stack)
             put(socket, "getnameinfo", self._before(socket.getnameinfo, _looked_up), stack)
             for name in ("connect", "connect_ex", "sendto"):
-                put(socket.socket, name, self._before(getattr(socket.socket, name), _host_of), stack)
+                put(socket.socket, name, self._before(getattr(socket.socket, name), self._asked_at), stack)
             if hasattr(socket.socket, "sendmsg"):
                 put(socket.socket, "sendmsg", self._before_parts(socket.socket.sendmsg), stack)
             for name in ("send", "sendall"):
@@ -144,6 +144,22 @@ class Guard:
             return original(sock, parts, *rest)
 
         return guarded
+
+    def _asked_at(self, sock: socket.socket, *args: Any) -> Any:
+        """Return the host of an address. Raises for a server of this machine that is faked: it is not asked instead."""
+        host = _host_of(sock, *args)
+        place = None if host is None else f"[{host}]:{args[-1][1]}" if ":" in str(host) else f"{host}:{args[-1][1]}"
+        for provider in self.faked if place is not None else ():
+            service = provider.service
+            if service.port is not None and place is not None and (service.has(place) or place in provider.hosts):
+                sock.close()  # those who made it close it for an error of the network, and this is none
+                raise self.missed(
+                    f"{place} is a server of {provider.name}, which is faked",
+                    sent=[f"a connection to {place}"],
+                    expected=["requests of httpx, httpx2 or aiohttp, which the fake answers"],
+                    remedy=["ask by one of those; what other libraries ask is not answered yet"],
+                )
+        return host
 
     def _check(self, host: Any) -> None:
         name = host.decode("ascii", "replace") if isinstance(host, bytes) else host

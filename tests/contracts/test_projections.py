@@ -36,6 +36,7 @@ COUNTED = Object(content="Hi", usage_metadata={"input_tokens": 1, "output_tokens
         (DELTA, "Hi"), (STOP, ""), ({"type": "ping"}, ""), (RESPONSES, "Hi"), (COMPLETED, ""), (GEMINI, "Hi"),
         (THOUGHT, ""), (Object(candidates=[]), ""), (LANGCHAIN, "Hi"), (Message(content="Hi"), "Hi"),
         (Object(output_text="Hi"), "Hi"), ({"type": "odd"}, UNKNOWN), ({"said": "Hi"}, UNKNOWN), (7, UNKNOWN),
+        ({"content": "Hi", "done": False}, "Hi"), ({"message": "Hi", "done": True}, UNKNOWN),
     ],
 )  # fmt: skip
 def test_text(chunk, text):

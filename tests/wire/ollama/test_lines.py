@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import socket
 
 import corpus
 import httpx2
 import pytest
+import requests
 import strategies
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,7 +30,7 @@ from fakellm import (
 from fakellm.cassette.bodies import kind_of_chunks, script_of
 from fakellm.contracts.grammar.check import check_wire, rules_of
 from fakellm.contracts.streams.projections import finish_of, text_of, usage_of
-from fakellm.errors import WireError
+from fakellm.errors import UnexpectedRequestError, WireError
 from fakellm.http import intercept
 from fakellm.script.events import Content, Native, Raw
 from fakellm.wire.codec import legal_or_not, pieces
@@ -351,6 +353,26 @@ def test_a_request_without_a_prompt_loads_the_model_and_needs_no_reply(keep_aliv
 def test_it_answers_at_its_port_and_by_the_path_but_not_for_other_servers_of_this_machine(url, is_its):
     method = "POST" if url.endswith("chat") else "GET"
     assert FakeProvider("ollama").claims(method, url) is is_its
+
+
+def by_hand():
+    with socket.socket() as sock:
+        sock.connect_ex(("127.0.0.1", 9999))
+
+
+def by_name():
+    socket.create_connection(("localhost", 11434))
+
+
+def by_requests():
+    requests.post(f"{HERE}/api/generate", json=ASKED["generate"])
+
+
+@each("connect", [by_requests, by_name, by_hand])
+def test_a_server_that_runs_here_is_not_asked_by_a_library_that_the_fake_does_not_answer(connect):
+    with intercept(FakeProvider("ollama", hosts=["127.0.0.1:9999"])), pytest.raises(UnexpectedRequestError) as miss:
+        connect()
+    assert "is a server of ollama, which is faked" in str(miss.value)
 
 
 @each(

@@ -297,6 +297,7 @@ class Answer:
             raise EOFError
 
 
+@pytest.mark.exhaustive
 def test_the_contracts_of_a_stream():
     report = check_stream(Answer, api="ollama")
 
