@@ -6,6 +6,7 @@ knows is passed over, and a value of another type is refused with the words of G
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -43,6 +44,7 @@ _MESSAGE: Fields = {
 }
 _CALL: Fields = {"id": _TEXT, "function": ((dict,), "api.ToolCallFunction")}
 _FUNCTION: Fields = {"name": _TEXT, "arguments": ((dict, str), "api.ToolCallFunctionArguments")}
+_DURATION = re.compile(r"[-+]?(0|((\d+(\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h))+)")
 _ZERO = re.compile(r"0*(\.0*)?(ns|us|µs|ms|s|m|h)?")
 _MOST_LOGPROBS = 20
 
@@ -52,6 +54,7 @@ def checked(body: Any, struct: str, fields: Fields, at: str = "") -> dict[str, A
 
     `struct` is the name that Go has for it, `at` the way to it from the request, if it is a part of one.
     """
+    body = {} if body is None else body
     if not isinstance(body, dict):
         where = f"Go struct field {at}" if at else "Go value"
         msg = f"json: cannot unmarshal {_kind(body)} into {where} of type api.{struct}"
@@ -75,6 +78,10 @@ def asked(body: Any, struct: str, fields: Fields) -> dict[str, Any]:
     found = checked(body, struct, {**SHARED, **fields})
     if not 0 <= (found.get("top_logprobs") or 0) <= _MOST_LOGPROBS:
         msg = f"top_logprobs must be between 0 and {_MOST_LOGPROBS}"
+        raise WireError(msg)
+    kept = found.get("keep_alive")
+    if isinstance(kept, str) and not _DURATION.fullmatch(kept):
+        msg = f"time: invalid duration {json.dumps(kept)}"
         raise WireError(msg)
     if not found.get("model"):
         msg = "model is required"

@@ -296,6 +296,8 @@ BAD = [
     ("chat", {"tools": {}}, "object into Go struct field ChatRequest.tools of type api.Tools"),
     ("chat", {"options": []}, "array into Go struct field ChatRequest.options"),
     ("chat", {"top_logprobs": 21}, "top_logprobs must be between 0 and 20"),
+    ("chat", {"keep_alive": "soon"}, 'time: invalid duration "soon"'),
+    ("chat", {"keep_alive": "5"}, 'time: invalid duration "5"'),
     ("chat", {"think": 1}, "number into Go struct field ChatRequest.think"),
     (
         "chat", {"messages": [{"tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]}]},
@@ -316,7 +318,7 @@ def test_bad_input_gets_ollamas_own_error(api, fields, words):
     assert words in answer.json()["error"]
 
 
-@each("body", [b"", b"{", b"[]", b'"x"'])
+@each("body", [b"", b"{", b"[]", b'"x"', b"null", b'{"messages":[null]}', b'{"prompt":null}', b"[" * 100_000])
 def test_a_body_that_is_no_object(body):
     with intercept(FakeProvider("ollama")):
         for api in ASKED:
@@ -324,7 +326,18 @@ def test_a_body_that_is_no_object(body):
             assert (answer.status_code, list(answer.json())) == (400, ["error"])
 
 
-@each(("keep_alive", "reason"), [(None, "load"), ("5m", "load"), (0, "unload"), ("0s", "unload"), (-1, "load")])
+@each(
+    ("keep_alive", "reason"),
+    [
+        (None, "load"),
+        ("5m", "load"),
+        (0, "unload"),
+        ("0s", "unload"),
+        ("0", "unload"),
+        ("1m0.5s", "load"),
+        (-1, "load"),
+    ],
+)
 def test_a_request_without_a_prompt_loads_the_model_and_needs_no_reply(keep_alive, reason):
     with intercept(FakeProvider("ollama")) as interception:
         for api, empty in (("chat", {"messages": []}), ("generate", {"prompt": ""})):
