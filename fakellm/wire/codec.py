@@ -78,19 +78,16 @@ class Request:
 # Gemini's function call is whole. So an encoder may keep something until the next event, under three promises:
 #
 # - Nothing that could be sent is late. Before a silence or a fault comes `flush`, so whatever the script says before
-#   a pause is in the client's hands before the pause. Otherwise a test of a stall would see a chunk less than the
-#   script has, and a client that gives up would lose what it was promised. What has no form in halves waits on.
+#   a pause is in the client's hands before it: a test of a stall sees each chunk. What has no form in halves waits on.
 # - Nothing is lost where a stream stops in order without its end (`disconnect("end")`): `stop` gives what was noted
-#   and had no place yet, such as a usage. No finish reason and no terminal marker: their lack is what such a stream
-#   is for.
+#   and had no place yet, such as a usage. No finish reason and no terminal marker: that they lack is the point.
 # - Nothing is said twice: `end` completes what the script left out, also after a `flush`.
 #
 # Bytes of the script's own (`Raw`) keep their place: `raw` gives what was said before them first, a usage that would
 # wait for the end among it. Where that has no form yet, such as half a call of an API that sends calls whole, the bytes
 # wait too: behind the call if it turns out to be complete, before it if more of it comes, or a silence.
 #
-# `begin` waits for the first event too: a script may begin with silence, and a server that is silent has sent no
-# byte.
+# `begin` waits for the first event too: a script may begin with silence, and a silent server has sent no byte.
 
 
 class Encoder(ABC):

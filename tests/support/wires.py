@@ -13,6 +13,8 @@ NAMES = {
     "openai.responses": "openai_responses",
     "anthropic.messages": "anthropic_messages",
     "google.generateContent": "gemini",
+    "ollama.chat": "ollama_chat",
+    "ollama.generate": "ollama_generate",
 }
 NOT_WHOLE = {  # what is said of recordings that are no whole stream, or not as it was sent
     "evroc.openai-chat.pydantic-ai.test_clean_eof_without_finish": ["openai_chat.finish"],

@@ -13,6 +13,8 @@ COUNTED: dict[str, int] = {
     "gemini": 11,
     "anthropic_messages": 26,
     "openai_completions": 12,
+    "ollama_generate": 2,
+    "ollama_chat": 2,
 }
 """The API of a grammar -> how many recorded streams were counted."""
 
