@@ -80,6 +80,7 @@ def unquoted(data: bytes) -> View | None:
 
 _ENTITY = re.compile(rb"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|quot|apos|amp|lt|gt);")
 _WIDE = re.compile(rb"(?:[\t\n\r -~]\0){8,}|(?:\0[\t\n\r -~]){8,}")
+_WIDE_UNIT = re.compile(rb"(?s)..")
 _WIDE_LITTLE = re.compile(rb"[\t\n\r -~]\0")
 _WIDE_BIG = re.compile(rb"\0[\t\n\r -~]")
 
@@ -95,9 +96,11 @@ def unwidened(data: bytes) -> View | None:
     """Return a view of text in UTF-16 without the zeros; an edit of it is written in UTF-16 again."""
     if b"\0" not in data or not (found := _WIDE.search(data)):
         return None
-    is_big = found[0][:1] == b"\0"
-    view = View(data, lambda match: match[0].strip(b"\0"), _WIDE_BIG if is_big else _WIDE_LITTLE)
-    view.encoding = "utf-16-be" if is_big else "utf-16-le"
+    encoding = "utf-16-be" if found[0][:1] == b"\0" else "utf-16-le"
+    plain = _WIDE_BIG if encoding == "utf-16-be" else _WIDE_LITTLE
+    every = plain if found.start() % 2 else _WIDE_UNIT  # in the middle of other bytes: only what is ASCII
+    view = View(data, lambda match: match[0].decode(encoding, "replace").encode(), every)
+    view.encoding = encoding
     return view
 
 
