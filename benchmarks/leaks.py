@@ -3,8 +3,8 @@
     PYTHONPATH=tests/support python benchmarks/leaks.py [--seed N] [--show N]
 
 It exits with 1 if one stays. A secret stays if it is among the bytes of what is stored, decoded in any of the ways in
-which it was encoded, or in the joined pieces of a text. `check()` is asked about what was stored before: it has to find
-the secret there. Not a part of the suite, which samples it: tests/cassette/test_leaks.py.
+which it was encoded, or in the joined pieces of a text. Not a part of the suite, which samples it, and asks `check()`
+too: tests/cassette/test_leaks.py.
 """
 
 from __future__ import annotations
