@@ -22,10 +22,12 @@ class ScriptFileError(ScriptError):
 class WireError(ValueError):
     """Bytes that are not of the format that they should be, or that no stream of it could carry.
 
-    `code` is the provider's word for what is wrong with a request, where it has one.
+    `code` is the provider's word for what is wrong with a request, where it has one; `status` the HTTP status that it
+    refuses such a request with.
     """
 
     code: str | None = None
+    status: int = 400
 
 
 class MissingExtraError(ImportError):

@@ -99,6 +99,8 @@ def _api_of(event: dict[str, Any]) -> str:
         return "openai.responses"
     if kind in ("message_start", "content_block_start", "content_block_delta"):
         return "anthropic.messages"
+    if kind.startswith(("message-", "content-", "tool-call-", "tool-plan-", "citation-")):
+        return "cohere.chat"
     if "candidates" in event or "usageMetadata" in event:
         return "gemini"
     if isinstance(event.get("done"), bool):

@@ -138,6 +138,8 @@ CATALOGUE: dict[str, Contract] = dict((
          "each rule, broken by itself"),
     _row("ollama_generate_grammar", "a stream of Ollama's generate is what its clients expect",
          "each rule, broken by itself"),
+    _row("cohere_chat_grammar", "a Chat stream is what Cohere's clients expect",
+         "each rule, broken by itself"),
 ))  # fmt: skip
 """Every contract by its name."""
 

@@ -47,6 +47,7 @@ class FakeProvider(Claiming, Copyable):
     `FakeProvider("openai")` answers chat completions, legacy completions and Responses, and by itself embeddings and
     model lists; `"anthropic"` answers Messages and token counts; `"gemini"` generateContent, embeddings, token counts;
     `"ollama"` chat and generate, embeddings, models.
+    `"cohere"` Chat, embeddings, rankings.
     `fakellm.wire.add_provider` adds others.
     `profile` imitates a service that speaks OpenAI's APIs or Messages in its own way: `"azure"`, `"vllm"` and so on.
     `hosts` are hosts that are its own beside the provider's, loopback ones included (`"localhost:11434"`).
@@ -296,7 +297,7 @@ class FakeProvider(Claiming, Copyable):
             call.json = parse(call.body, "the body of the request")
             request = call.request = codec.request(call.json, path=path)
         except WireError as error:
-            return error_exchange(call, codec, http_error(400, str(error), code=error.code))
+            return error_exchange(call, codec, http_error(error.status, str(error), code=error.code))
         if (unasked := codec.by_itself(request, call.number)) is not None:
             return Exchange(call, 200, whole_headers(unasked), [Ending([unasked])])
         route = self._claim(call)
@@ -308,7 +309,7 @@ class FakeProvider(Claiming, Copyable):
             body = dump(document_of(endpoint)(call.json, path))
         except WireError as error:
             codec = codec_of(self.service.endpoints[0], self.profile)
-            return error_exchange(call, codec, http_error(400, str(error), code=error.code))
+            return error_exchange(call, codec, http_error(error.status, str(error), code=error.code))
         return Exchange(call, 200, whole_headers(body), [Ending([body])])
 
     def _claim(self, call: ProviderCall) -> Route:

@@ -39,5 +39,5 @@ __getattr__, __dir__, __all__ = lazily(
         "service": ("Endpoint", "Service", "document", "endpoint"),
         "sse": ("SSE", "NDJSONDecoder", "SSEDecoder", "encode_ndjson", "encode_sse"),
     },
-    also=("anthropic", "gemini", "ollama", "openai"),
+    also=("anthropic", "cohere", "gemini", "ollama", "openai"),
 )

@@ -14,6 +14,7 @@ PROVIDERS = (
     "anthropic",
     "gemini",
     "ollama",
+    "cohere",
 )
 """The folders; `fakellm.wire.NAME.service` has the `SERVICE` of each."""
 

@@ -1,7 +1,7 @@
 """The pytest plugin of fakellm: fixtures of fake models and of fake providers.
 
-`fake_llm` and `fake_chat_model` are models; `fake_openai`, `fake_anthropic`, `fake_gemini` and `fake_ollama` answer
-the app's own clients.
+`fake_llm` and `fake_chat_model` are models; `fake_openai`, `fake_anthropic`, `fake_gemini`, `fake_ollama` and
+`fake_cohere` answer the app's own clients.
 
 Every pytest run pays for importing this module, so it imports pytest and the standard library only;
 fakellm itself is imported by the first test that asks for a fixture.
@@ -222,6 +222,12 @@ def fake_ollama(request: pytest.FixtureRequest, _llm_network: Interception) -> I
     a server that runs here is not asked.
     """
     yield from _provider(request, _llm_network, "ollama")
+
+
+@pytest.fixture
+def fake_cohere(request: pytest.FixtureRequest, _llm_network: Interception) -> Iterator[FakeProvider]:
+    """Cohere, answered by a script: Chat, embeddings, rankings, models; all else is as in `fake_openai`."""
+    yield from _provider(request, _llm_network, "cohere")
 
 
 @pytest.fixture

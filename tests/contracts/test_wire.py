@@ -44,6 +44,7 @@ CODECS = {
         {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "x"}]},
     ),
     "gemini": ("gemini:GeminiCodec", {"contents": [{"role": "user", "parts": [{"text": "x"}]}]}),
+    "cohere_chat": ("cohere:ChatCodec", {"model": "m", "messages": [{"role": "user", "content": "x"}]}),
 }
 apis = pytest.mark.parametrize("api", CODECS)
 
@@ -118,7 +119,7 @@ def test_any_stream_of_our_own_breaks_no_rule(api, alt, script):
         assert problems == [] or (script.fault.named is False and problems[0][0] == "anthropic_messages.event_name")
     elif script.finish_reason is None:
         assert [name.partition(".")[2] for name, *_ in problems] in [
-            [name] for name in ("finish", "message_start", "message_stop", "terminal", "stream", "whole", "array")
+            [name] for name in ("finish", "message_start", "message_stop", "message_end", "terminal", "stream", "whole", "array")
         ]  # fmt: skip
 
 
@@ -274,6 +275,11 @@ STREAMS = {
     "anthropic_messages": Script(Reasoning("hm"), "Hel", ToolCall("f", '{"a":1}'), Usage(3, 4)),
     # 1 "Hel", 2 call, 3 finish
     "gemini": Script("Hel", ToolCall("f", {"a": 1}), Usage(3, 4)),
+    # 1 message-start, 2 block 0, 3 "hm", 4 end, 5 block 1, 6 "Hel", 7 end, 8 call 0, 9 `{"a":`, 10 `1}`, 11 end,
+    # 12 call 1, 13 end, 14 message-end, 15 [DONE]
+    "cohere_chat": Script(
+        Reasoning("hm"), "Hel", ToolCall("f", '{"a":'), ToolCall(arguments="1}"), ToolCall("g"), Usage(3, 4)
+    ),
 }
 
 CHUNK = {"id": "x", "object": "o", "created": 1, "model": "m"}
@@ -441,6 +447,46 @@ BROKEN = {
         ("finish", drop(-1), 2, "candidates[0].finishReason"),
         ("done", add(4, None, "[DONE]"), 4, ""),
         ("error", add(1, None, ERROR), 2, ""),
+    ],
+    "cohere_chat": [
+        ("shape", put(6, "delta.message.content", None), 6, "delta.message.content"),
+        ("shape", put(6, "delta.message.content.text", 5), 6, "delta.message.content.text"),
+        ("shape", less(1, "id"), 1, "id"),
+        ("shape", put(1, "delta.message.role", "user"), 1, "delta.message.role"),
+        ("shape", put(9, "delta.message.tool_calls.function.arguments", {}), 9, "delta.message.tool_calls.function.arguments"),
+        ("type", less(6, "type"), 6, "type"),
+        ("type", put(6, "", {"text": "lost"}), 6, "type"),
+        ("event_name", name(6, None), 6, ""),
+        ("event_name", name(6, "message"), 6, ""),
+        ("message_start", drop(1), 1, "type"),
+        ("message_start", copy(1, 2), 2, "type"),
+        ("message_start", lambda _: [[None, "[DONE]"]], None, ""),
+        ("block_index", both(*(put(number, "index", 2) for number in (5, 6, 7))), 5, "index"),
+        ("block_index", put(6, "index", None), 6, "index"),
+        ("block_order", drop(5), 5, "type"),
+        ("block_order", drop(7), 7, "type"),
+        ("block_order", copy(6, 8), 8, "type"),
+        ("block_order", put(6, "index", 0), 6, "index"),
+        ("delta_fits", put(6, "delta.message.content", {"thinking": "Hel"}), 6, "delta.message.content"),
+        ("call_index", both(*(put(number, "index", 2) for number in (12, 13))), 12, "index"),
+        ("call_order", drop(11), 11, "type"),
+        ("call_order", drop(13), 13, "type"),
+        ("call_order", copy(10, 12), 12, "type"),
+        ("call_order", put(9, "index", 1), 9, "index"),
+        ("call_start", less(8, "delta.message.tool_calls.id"), 8, "delta.message.tool_calls.id"),
+        ("call_start", put(8, "delta.message.tool_calls.function.name", ""), 8, "delta.message.tool_calls.function.name"),
+        ("arguments", drop(10), 9, "delta.message.tool_calls.function.arguments"),
+        ("message_end", drop(14), 14, ""),
+        ("message_end", drop(14, 15), None, ""),
+        ("message_end", put(14, "delta.finish_reason", None), 14, "delta.finish_reason"),
+        ("message_end", copy(14, 15), 15, ""),
+        ("message_end", copy(6, 15), 15, ""),
+        ("tool_call", put(14, "delta.finish_reason", "COMPLETE"), 14, "delta.finish_reason"),
+        ("tool_call", drop(*range(8, 14)), 8, "delta.finish_reason"),
+        ("usage", put(14, "delta.usage.tokens.input_tokens", "3"), 14, "delta.usage.tokens.input_tokens"),
+        ("error", add(6, "error", {"type": "error", "message": "no"}), 7, ""),
+        ("done", drop(15), None, ""),
+        ("done", copy(6, 16), 16, ""),
     ],
 }  # fmt: skip
 

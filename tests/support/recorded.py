@@ -16,6 +16,7 @@ CODECS = {
     "google.generateContent": "gemini:GeminiCodec",
     "ollama.chat": "ollama:ChatCodec",
     "ollama.generate": "ollama:GenerateCodec",
+    "cohere.v2": "cohere:ChatCodec",
 }
 
 

@@ -15,6 +15,7 @@ NAMES = {
     "google.generateContent": "gemini",
     "ollama.chat": "ollama_chat",
     "ollama.generate": "ollama_generate",
+    "cohere.v2": "cohere_chat",
 }
 NOT_WHOLE = {  # what is said of recordings that are no whole stream, or not as it was sent
     "evroc.openai-chat.pydantic-ai.test_clean_eof_without_finish": ["openai_chat.finish"],
@@ -32,7 +33,7 @@ def streams_of(row, stream):
     if stream["framing"] != "json-lines" or stream["provider"] == "ollama":  # whose streams are such lines
         yield body
         return
-    done = b"data: [DONE]\n\n" if stream["api"] in ("openai.chat", "openai.completions") else b""
+    done = b"data: [DONE]\n\n" if stream["api"] in ("openai.chat", "openai.completions", "cohere.v2") else b""
     bodies, last = [b""], None
     for event in body.split(b"\n\n")[:-1]:
         document = json.loads(event[event.index(b"data: ") + 6 :])

@@ -20,7 +20,6 @@ NO_CODEC = {
     "bedrock.converse-stream": "a binary event stream of AWS",
     "bedrock.converse-stream(json)": "another API",
     "bedrock.invoke-stream": "a binary event stream of AWS",
-    "cohere.v2": "another API",
     "error-only": "one JSON document, not a stream",
     "google.interactions": "another API",
     "openai.assistants": "another API",

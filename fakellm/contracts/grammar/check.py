@@ -13,6 +13,7 @@ from typing import Any
 
 from fakellm.contracts.catalogue import checks
 from fakellm.contracts.grammar.anthropic_messages import MessagesGrammar
+from fakellm.contracts.grammar.cohere_chat import CohereChatGrammar
 from fakellm.contracts.grammar.frames import EventFrames
 from fakellm.contracts.grammar.gemini import GeminiGrammar
 from fakellm.contracts.grammar.ollama import OllamaChatGrammar, OllamaGenerateGrammar
@@ -38,6 +39,7 @@ GRAMMARS: dict[str, type[Grammar]] = {
     "gemini": GeminiGrammar,
     "ollama_chat": OllamaChatGrammar,
     "ollama_generate": OllamaGenerateGrammar,
+    "cohere_chat": CohereChatGrammar,
 }
 """The grammars by the names of their APIs; `GRAMMARS[api].rules` are its rules by their short names."""
 
@@ -85,8 +87,8 @@ def check_wire(
 
     `body` is the response's body as its client gets it, after any decompression, whole or in pieces. `api` is
     `openai_chat`, `openai_completions`, `openai_responses`, `anthropic_messages`, `gemini` (server-sent events, or the
-    JSON array), `ollama_chat` or `ollama_generate`, or that of an endpoint that was added with a grammar. `profile` is
-    for OpenAI's APIs and Messages: the name of a service or server, or a `Profile` or `MessagesProfile`, whose habits
+    JSON array), `ollama_chat`, `ollama_generate`, `cohere_chat`, or that of an endpoint that was added with a grammar.
+    `profile` is for OpenAI's APIs and Messages: the name of a service or server, or a `Profile` or `MessagesProfile`, whose habits
     break no rule; by default those of the API's own provider. For every API, "any" leaves the rules that no service
     breaks by habit, self-hosted servers among them, and "strict" allows no habit at all. `status` (HTTP) and
     `content_type` are checked if they are given. `ignore` names rules, as problems do, that are not to be judged.
@@ -240,3 +242,13 @@ def ollama_generate(body: bytes | Iterable[bytes], **options: Any) -> None:
     """Many small clients of local models read these lines by hand, and rely on each of them being whole."""
     __tracebackhide__ = True
     check_wire(body, api="ollama_generate", **options).verify()
+
+
+@checks("cohere_chat_grammar", on="wire")
+def cohere_chat(body: bytes | Iterable[bytes], **options: Any) -> None:
+    """The official SDK checks nothing and raises nothing: it hands on half an answer as if it were a whole one.
+
+    What it cannot read it logs and leaves out, so only the rules of the stream tell that something is missing.
+    """
+    __tracebackhide__ = True
+    check_wire(body, api="cohere_chat", **options).verify()

@@ -37,9 +37,9 @@ def check_stream(
     does not have is skipped), or a function of the input that returns a stream: an iterator or iterable, an
     asynchronous one, a context manager around either, or an awaitable of them. If `make` has to be given an argument,
     or has one that is called `source` or `llm`, that is the source to read from: a `FakeLLM` (with `chat`, a
-    `FakeChatModel`), scripted by each check; `source.script` is what it says. With `api="openai"`, `"anthropic"`,
-    `"gemini"` or `"ollama"` the source is the provider, and what `make` makes asks it through its own client. Without a
-    source only what can be seen from outside is checked.
+    `FakeChatModel`), scripted by each check; `source.script` is what it says. With `api="openai"` or the name of
+    another provider the source is that provider, and what `make` makes asks it through its own client. Without a source
+    only what can be seen from outside is checked.
 
     `input` is what it is asked, `text` reads the text of a chunk or answer of a kind that we do not know; `is_error`
     tells whether a chunk says that the stream failed, for endpoints that cannot raise. `contracts` are the names of

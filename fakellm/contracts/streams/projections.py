@@ -1,7 +1,7 @@
 """What a chunk or an answer says, whatever library made it: its text, its usage, its finish reason.
 
 Known are str, our `Message`, LangChain's messages, the objects that the official SDKs of OpenAI (chat, completions,
-Responses), Anthropic, Gemini and Ollama stream, and the same as mappings. Nothing is imported: shapes are looked at.
+Responses), Anthropic, Gemini, Ollama and Cohere stream, and the same as mappings. Nothing is imported: shapes are looked at.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from typing import Any
 UNKNOWN: Any = object()
 """Stands for a chunk that says nothing which we can read."""
 
-_TEXT_EVENTS = ("content_block_delta", "response.output_text.delta")
+_COHERE = ("message-", "content-", "tool-", "citation-", "debug")
+"""What the types of Cohere's events begin with."""
 
 
 def get(thing: Any, name: str) -> Any:
@@ -33,7 +34,7 @@ def text_of(chunk: Any) -> Any:
 
 
 def _typed_event(event: Any) -> Any:
-    """Read an event of Anthropic's Messages or OpenAI's Responses."""
+    """Read an event of Anthropic's Messages, OpenAI's Responses or Cohere's Chat."""
     kind = get(event, "type")
     if not isinstance(kind, str) or get(event, "content") is not None or get(event, "choices") is not None:
         return UNKNOWN
@@ -41,6 +42,10 @@ def _typed_event(event: Any) -> Any:
         return get(get(event, "delta"), "text") or ""
     if kind == "response.output_text.delta":
         return get(event, "delta") or ""
+    if kind == "content-delta":
+        return get(get(get(get(event, "delta"), "message"), "content"), "text") or ""
+    if kind.startswith(_COHERE):
+        return ""
     known = kind.startswith(("message_", "content_block_", "response.")) or kind == "ping"
     return "" if known else UNKNOWN
 
@@ -81,8 +86,10 @@ def _is_line(chunk: Any) -> bool:
 
 
 def _content(message: Any) -> Any:
-    """Read a message: our own, LangChain's, Anthropic's."""
+    """Read a message: our own, LangChain's, Anthropic's, and that in Cohere's answer."""
     content = get(message, "content")
+    if content is None:
+        content = get(get(message, "message"), "content")
     if isinstance(content, str):
         return content
     if isinstance(content, Sequence):
@@ -108,6 +115,8 @@ def finish_of(chunk: Any) -> Any:  # noqa: PLR0911 - one return for each shape
     if hasattr(chunk, "finish_reason"):
         return chunk.finish_reason
     kind = get(chunk, "type")
+    if isinstance(kind, str) and kind.startswith(_COHERE):
+        return get(get(chunk, "delta"), "finish_reason")
     if isinstance(kind, str) and kind.startswith(("message_", "content_block_")):
         return get(get(chunk, "delta"), "stop_reason")
     if isinstance(kind, str) and kind.startswith("response."):
@@ -123,9 +132,9 @@ def usage_of(chunk: Any) -> Any:
         counts = get(chunk, "prompt_eval_count"), get(chunk, "eval_count")
         return None if counts == (None, None) else tuple(count or 0 for count in counts)
     for name in ("usage", "usage_metadata"):
-        usage = get(chunk, name)
+        usage = get(chunk, name) if get(chunk, "type") != "message-end" else get(get(chunk, "delta"), name)
         if usage is not None:
-            return _tokens(usage)
+            return _tokens(get(usage, "tokens") or usage)
     has_place = any(hasattr(chunk, name) for name in ("usage", "usage_metadata"))
     return None if has_place else UNKNOWN
 
