@@ -26,6 +26,11 @@ THOUGHT = Object(candidates=[Object(content=Object(parts=[Object(text="Hm", thou
 LANGCHAIN = Object(
     content=[{"type": "text", "text": "Hi"}], response_metadata={"stop_reason": "end"}, usage_metadata=None
 )
+COHERE = {"type": "content-delta", "index": 0, "delta": {"message": {"content": {"text": "Hi"}}}}
+THINKS = Object(type="content-delta", delta=Object(message=Object(content=Object(text=None, thinking="Hm"))))
+COUNTS = {"tokens": {"input_tokens": 1, "output_tokens": 2}, "billed_units": {"input_tokens": 0, "output_tokens": 0}}
+ENDED = {"type": "message-end", "delta": {"finish_reason": "COMPLETE", "usage": COUNTS}}
+COHERES = Object(finish_reason="COMPLETE", message=Object(content=[Object(type="text", text="Hi")]), usage=COUNTS)
 COUNTED = Object(content="Hi", usage_metadata={"input_tokens": 1, "output_tokens": 2})
 
 
@@ -35,6 +40,7 @@ COUNTED = Object(content="Hi", usage_metadata={"input_tokens": 1, "output_tokens
         (None, ""), ("Hi", "Hi"), (CHAT, "Hi"), (LAST, ""), (ANSWER, "Hi"), (LEGACY, "Hi"), ({"choices": []}, ""),
         (DELTA, "Hi"), (STOP, ""), ({"type": "ping"}, ""), (RESPONSES, "Hi"), (COMPLETED, ""), (GEMINI, "Hi"),
         (THOUGHT, ""), (Object(candidates=[]), ""), (LANGCHAIN, "Hi"), (Message(content="Hi"), "Hi"),
+        (COHERE, "Hi"), (THINKS, ""), (ENDED, ""), (COHERES, "Hi"), ({"type": "tool-plan-delta"}, ""),
         (Object(output_text="Hi"), "Hi"), ({"type": "odd"}, UNKNOWN), ({"said": "Hi"}, UNKNOWN), (7, UNKNOWN),
         ({"content": "Hi", "done": False}, "Hi"), ({"message": "Hi", "done": True}, UNKNOWN),
     ],
@@ -48,7 +54,7 @@ def test_text(chunk, text):
     [
         ("Hi", UNKNOWN), (CHAT, None), (LAST, "stop"), ({"choices": []}, None), (STOP, "end_turn"), (DELTA, None),
         (RESPONSES, None), (COMPLETED, "response.completed"), (GEMINI, "STOP"), (LANGCHAIN, "end"),
-        (Message(finish_reason="stop"), "stop"), ({"type": "odd"}, UNKNOWN),
+        (COHERE, None), (ENDED, "COMPLETE"), (COHERES, "COMPLETE"), (Message(finish_reason="stop"), "stop"), ({"type": "odd"}, UNKNOWN),
     ],
 )  # fmt: skip
 def test_finish(chunk, reason):
@@ -59,7 +65,7 @@ def test_finish(chunk, reason):
     ("chunk", "usage"),
     [
         ("Hi", UNKNOWN), (LAST, (1, 2)), (STOP, (None, 2)), (COUNTED, (1, 2)), (LANGCHAIN, None), (CHAT, UNKNOWN),
-        (Message(usage=Usage(1, 2)), (1, 2)), (Message(content="Hi"), None), (7, UNKNOWN),
+        (ENDED, (1, 2)), (COHERES, (1, 2)), (Message(usage=Usage(1, 2)), (1, 2)), (Message(content="Hi"), None), (7, UNKNOWN),
     ],
 )  # fmt: skip
 def test_usage(chunk, usage):

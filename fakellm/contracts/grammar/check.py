@@ -88,9 +88,9 @@ def check_wire(
     `body` is the response's body as its client gets it, after any decompression, whole or in pieces. `api` is
     `openai_chat`, `openai_completions`, `openai_responses`, `anthropic_messages`, `gemini` (server-sent events, or the
     JSON array), `ollama_chat`, `ollama_generate`, `cohere_chat`, or that of an endpoint that was added with a grammar.
-    `profile` is for OpenAI's APIs and Messages: the name of a service or server, or a `Profile` or `MessagesProfile`, whose habits
-    break no rule; by default those of the API's own provider. For every API, "any" leaves the rules that no service
-    breaks by habit, self-hosted servers among them, and "strict" allows no habit at all. `status` (HTTP) and
+    `profile` is for OpenAI's APIs and Messages: the name of a service or server, or a `Profile` or `MessagesProfile`,
+    whose habits break no rule; by default those of the API's own provider. For every API, "any" leaves the rules that
+    no service breaks by habit, self-hosted servers among them, and "strict" allows no habit at all. `status` (HTTP) and
     `content_type` are checked if they are given. `ignore` names rules, as problems do, that are not to be judged.
 
     A body is never too broken: what it says becomes problems. An error of the provider that ends the stream is legal.

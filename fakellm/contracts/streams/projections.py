@@ -1,7 +1,8 @@
 """What a chunk or an answer says, whatever library made it: its text, its usage, its finish reason.
 
 Known are str, our `Message`, LangChain's messages, the objects that the official SDKs of OpenAI (chat, completions,
-Responses), Anthropic, Gemini, Ollama and Cohere stream, and the same as mappings. Nothing is imported: shapes are looked at.
+Responses), Anthropic, Gemini, Ollama and Cohere stream, and the same as mappings. Nothing is imported: shapes are
+looked at.
 """
 
 from __future__ import annotations

@@ -125,11 +125,14 @@ class ChatDecoder(SSEReader):
         try:
             document = self.json(sse)
             kind = text_field(document, "type") or sse.event or ""
-            if kind == "error" or sse.event == "error":
-                return self._fail(_named_error(document))
+            if "error" in (kind, sse.event) or (not kind and not document.keys().isdisjoint(("error", "message"))):
+                return self._fail(_gateways_error(document, is_named=sse.event == "error"))
+            if not kind:
+                msg = f"event {self._count} of the stream has no type"
+                raise WireError(msg)
             if self._ended and kind != "message-end":
                 return []
-            return self._read(kind, document)
+            return self._read(kind, {"type": kind, **document})
         except (ScriptError, RecursionError) as error:
             msg = f"event {self._count} of the stream says what no event can: {error}"
             raise WireError(msg) from None
@@ -235,8 +238,8 @@ class ChatDecoder(SSEReader):
         return [] if self._ended or self._done else [*self._untold(), disconnect("end")]
 
 
-def _named_error(document: Mapping[str, Any]) -> provider_error:
-    """Read an event that is named `error`, as gateways send it."""
+def _gateways_error(document: Mapping[str, Any], *, is_named: bool) -> provider_error:
+    """Read an event that is named `error`, or has an error instead of a type, as gateways send it."""
     found = document.get("error")
     message = found.get("message") if isinstance(found, dict) else found
-    return provider_error(sound(str(message or document.get("message") or "")), named=True)
+    return provider_error(sound(str(message or document.get("message") or "")), named=is_named or None)

@@ -38,8 +38,6 @@ _FIELDS: dict[str, tuple[str, ...]] = {
     "tool_choice": ("string",),
     "thinking": ("object",),
     "priority": ("integer",),
-    "raw_prompting": ("boolean",),
-    "return_prompt": ("boolean",),
 }
 """The fields of a request, and the types that each may have."""
 _MESSAGE = {

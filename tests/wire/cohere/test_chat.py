@@ -359,6 +359,7 @@ def test_errors_in_all_their_forms_are_read(error):
 )
 def test_errors_of_gateways_are_read(data):
     assert CODEC.decode(f"event: error\ndata: {data}\n\n".encode()) == Script(provider_error("boom", named=True))
+    assert CODEC.decode(f"data: {data}\n\n".encode()) == Script(provider_error("boom"))
 
 
 def test_an_http_error_has_an_id_and_a_message():
@@ -384,6 +385,15 @@ def test_a_stream_that_lacks_its_end_says_so(end):
 def test_what_is_no_event_is_refused(data):
     with pytest.raises(WireError):
         CODEC.decode(f"event: x\ndata: {data}\n\n".encode())
+    with pytest.raises(WireError, match="has no type"):
+        CODEC.decode(b'data: {"x":1}\n\n')
+
+
+def test_an_event_is_of_the_type_that_its_name_says_where_it_has_none():
+    body = (
+        b'event: content-delta\ndata: {"delta":{"message":{"content":{"text":"a"}}}}\n\nevent: later\ndata: {"x":1}\n\n'
+    )
+    assert CODEC.decode(body) == Script("a", native("later", x=1), disconnect("end"))
 
 
 # -- documents ------------------------------------------------------------------------------------------

@@ -6,6 +6,8 @@ import json
 import math
 import struct
 from base64 import b64decode
+from inspect import signature
+from typing import get_args
 
 import corpus
 import pytest
@@ -21,7 +23,7 @@ from fakellm.http import intercept, playing, transport
 from fakellm.provider.provider import FakeProvider
 from fakellm.script.events import Native
 from fakellm.wire.codec import pieces
-from fakellm.wire.cohere import ChatCodec
+from fakellm.wire.cohere import ChatCodec, documents, requests
 
 cohere = pytest.importorskip("cohere", reason="Cohere's SDK is in the group provider-sdks")
 httpx = pytest.importorskip("httpx")
@@ -257,6 +259,32 @@ def test_the_sdk_reads_the_same_from_a_recording_and_from_what_is_written_again(
     again = pieces(CODEC.encoder(CODEC.request({**ASKED, "stream": True}), 1, script.usage), script)
 
     assert read(b"".join(again)) == read(body)
+
+
+RICH = Script(
+    Native("cohere.chat", {"type": "debug", "prompt": "<BOS>"}),
+    Native("cohere.chat", {"type": "tool-plan-delta", "delta": {"message": {"tool_plan": "I will."}}}),
+    ToolCall("f"), ToolCall(arguments="{}"), "Hel",
+    Native("cohere.chat", {"type": "citation-start", "index": 0, "delta": {"message": {"citations": {"start": 0, "end": 3}}}}),
+    Native("cohere.chat", {"type": "citation-end", "index": 0}),
+    Finish("tool_calls"), Usage(1, 1),
+)  # fmt: skip
+
+
+def test_every_event_that_the_sdk_knows_is_written_and_read_again():
+    union = get_args(cohere.v2.types.v2chat_stream_response.V2ChatStreamResponse)[0]
+    known = {member.model_fields["type"].default for member in get_args(union)}
+    body = b"".join(pieces(CODEC.encoder(CODEC.request({**ASKED, "stream": True}), 1, RICH.usage), RICH))
+
+    assert {event["type"] for event in read(body)} == known
+    assert CODEC.decode(body) == RICH
+
+
+@each("method, fields", [("chat_stream", requests._FIELDS), ("embed", documents._EMBED), ("rerank", documents._RERANK)])
+def test_every_field_that_the_sdk_can_send_is_known(method, fields):
+    sent = signature(getattr(cohere.v2.client.V2Client, method)).parameters.keys() - {"self", "request_options"}
+
+    assert sent - fields.keys() == set()
 
 
 # -- contracts ------------------------------------------------------------------------------------------------
