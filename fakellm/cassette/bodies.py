@@ -92,15 +92,20 @@ def _codec(api: str | None, events: list[dict[str, Any]], name: str) -> Codec:
     raise CassetteError(explain(f"{name}: {problem}", remedy=[remedy]))
 
 
+_KINDS = {
+    ("response.",): "openai.responses",
+    ("message_start", "content_block_start", "content_block_delta"): "anthropic.messages",
+    ("message-", "content-", "tool-call-", "tool-plan-", "citation-"): "cohere.chat",
+}
+"""What the type of a chunk begins with -> the API that it is of."""
+
+
 def _api_of(event: dict[str, Any]) -> str:
     """Return the API that a chunk is of, by what no other's has."""
     kind = str(event.get("type", ""))
-    if kind.startswith("response."):
-        return "openai.responses"
-    if kind in ("message_start", "content_block_start", "content_block_delta"):
-        return "anthropic.messages"
-    if kind.startswith(("message-", "content-", "tool-call-", "tool-plan-", "citation-")):
-        return "cohere.chat"
+    named = next((api for begins, api in _KINDS.items() if kind.startswith(begins)), None)
+    if named is not None:
+        return named
     if "candidates" in event or "usageMetadata" in event:
         return "gemini"
     if isinstance(event.get("done"), bool):

@@ -350,13 +350,13 @@ def test_claude_in_foundry():
         ),
         (
             ["openai", "gemini"],
-            "https://api.voyageai.com/v2/chat",
-            "fake_openai.document('POST', '/v2/chat', {...})",
+            "https://api.voyageai.com/v9/talk",
+            "fake_openai.document('POST', '/v9/talk', {...})",
             "add the fixture",
         ),
         (
             [],
-            "https://api.voyageai.com/v2/chat",
+            "https://api.voyageai.com/v9/talk",
             "add the fixture fake_openai, fake_anthropic, ",
             "document(",
         ),

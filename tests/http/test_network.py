@@ -27,6 +27,7 @@ from fakellm import FakeProvider
 from fakellm.errors import UnexpectedRequestError
 from fakellm.http.interception import intercept
 from fakellm.http.network import Guard
+from fakellm.wire import provider_names
 
 CLAUDE = "https://api.anthropic.com/v1/messages"
 REMOTE = "192.0.2.1"  # RFC 5737: for documentation, so nobody is there
@@ -388,12 +389,12 @@ def test_it_says_what_was_sent_and_what_to_do():
     with intercept() as interception, pytest.raises(UnexpectedRequestError):
         send("httpx", False, CLAUDE)
 
+    *most, last = (f"fake_{name}" for name in provider_names())
     assert str(interception.guard.misses[0]) == (
         f"POST {CLAUDE} would have left this machine: api.anthropic.com is a provider of models\n"
         f"  sent:      POST {CLAUDE}\n"
         "  scripted:  nothing\n"
-        "  to do:     answer it: add the fixture fake_openai, fake_anthropic, fake_gemini or fake_ollama to the test, or a mock of "
-        "yours"
+        f"  to do:     answer it: add the fixture {', '.join(most)} or {last} to the test, or a mock of yours"
     )
 
 
