@@ -108,9 +108,10 @@ def _grouped(pairs: Sequence[Pair], same: Same) -> list[list[Pair]]:
 
 def record_anew(files: Files, path: Path, recorded: Recorded, same: Same, *, drop: bool) -> None:
     """Write what was recorded anew; with `drop` the tape keeps nothing else."""
+    files.change(path, lambda there: made_anew(there, recorded.pairs, same, drop=drop), recorded.metadata)
 
-    def change(there: list[Pair]) -> list[Pair]:
-        entries = put_in_place([Entry(pair, is_new=False) for pair in there], recorded.pairs, same)
-        return [entry.pair for entry in entries if entry.is_new or not (drop and recorded.pairs)]
 
-    files.change(path, change, recorded.metadata)
+def made_anew(there: Sequence[Pair], pairs: Sequence[Pair], same: Same, *, drop: bool) -> list[Pair]:
+    """Return a tape with what was recorded anew; with `drop` it keeps nothing else."""
+    entries = put_in_place([Entry(pair, is_new=False) for pair in there], pairs, same)
+    return [entry.pair for entry in entries if entry.is_new or not (drop and pairs)]

@@ -39,7 +39,8 @@ _BODILESS = (204, 304)
 class Recording:
     """What one response has been so far. `done` is called once, when its end is known.
 
-    `accepts` is the `accept-encoding` of the request: what its client does not decode is kept as it came.
+    `accepts` is the `accept-encoding` of the request: what its client does not decode is kept as it came. `took` is
+    given each chunk.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Recording:
         accepts: str,
         now: Now = time.perf_counter,
         method: str = "",
+        took: Callable[[bytes], object] = lambda data: None,  # noqa: ARG005
     ) -> None:
         headers: dict[str, list[str]] = {}
         for name, value in response.headers.raw:
@@ -71,6 +73,7 @@ class Recording:
         self._now = now
         self._last = now()
         self._done = done
+        self._took = took
         self._lock = RLock()  # a tape may be closed while another thread still reads, or while garbage is collected
         self.sizes: list[int] = []
         self.delays: list[float] = []
@@ -109,6 +112,7 @@ class Recording:
             self._keep(decoded)
 
     def _keep(self, decoded: bytes) -> None:
+        self._took(decoded)
         self._body.write(decoded)
         self._tail = (self._tail + decoded)[-32:] if len(decoded) < 32 else decoded[-32:]  # noqa: PLR2004
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from vcr.record_mode import RecordMode
 
 from fakellm.cassette.document import CassetteError
 from fakellm.cassette.files import Files, digest
-from fakellm.cassette.keeping import Held, record_anew
+from fakellm.cassette.keeping import Held, made_anew, record_anew
+from fakellm.cassette.pairs import Pair
 from fakellm.cassette.place import check_file, check_place
 from fakellm.cassette.run import Ended, Run
 from fakellm.errors import UnexpectedRequestError
@@ -68,6 +70,20 @@ class Saving:
 
         cassette.can_play_response_for = can_play_response_for
 
+    def pairs(self, cassette: Any, loaded: int, waiting: Sequence[Pair]) -> list[Pair]:
+        """Return the tape as it is with what was recorded so far; `waiting` is what vcrpy's cassette has not got."""
+        there, recorded = cassette.data[:loaded], cassette.data[loaded:]
+        for request, response in waiting:
+            if filtered := cassette.filter_request(request):
+                recorded.append((filtered, response))
+        if not self.is_anew:
+            return [*there, *recorded]
+        return made_anew(there, recorded, partial(self._is_same, cassette), drop=self._drops(cassette))
+
+    def _drops(self, cassette: Any) -> bool:
+        """Tell whether a tape that is recorded anew keeps nothing else."""
+        return bool(self._mode == "rewrite" or cassette.drop_unused_requests)
+
     def take(self, cassette: Any, loaded: int) -> None:
         """Take from vcrpy's cassette, redacted, what is beyond what was loaded, and leave vcrpy nothing to save."""
         self._cassette, self._loaded = cassette, loaded
@@ -84,8 +100,8 @@ class Saving:
         if (recorded := self.persister.recorded) is None:
             return
         if self.is_anew:
-            drop = self._mode == "rewrite" or self._cassette.drop_unused_requests
-            record_anew(self._files, self.path, recorded, self._is_same, drop=drop)
+            drop, same = self._drops(self._cassette), partial(self._is_same, self._cassette)
+            record_anew(self._files, self.path, recorded, same, drop=drop)
         else:
             requests, responses = [request for request, _ in recorded.pairs], [answer for _, answer in recorded.pairs]
             saved = {"requests": requests, "responses": responses, "metadata": recorded.metadata}
@@ -97,7 +113,7 @@ class Saving:
         recorded = self.persister.recorded if is_kept else None
         waits = self.is_anew or (self._mode == "once" and self._is_begun)
         if self._run is not None and (waits or ended.is_awaited):
-            how: Any = {"same": self._is_same, "files": self._files, "at_once": always}
+            how: Any = {"same": partial(self._is_same, self._cassette), "files": self._files, "at_once": always}
             self._run.end(self.path, self._mode, ended, recorded if waits else None, played=self.asked(), **how)
         if recorded is not None and not waits:
             self.save()
@@ -113,8 +129,8 @@ class Saving:
         recorded = [request for request, _ in (saved if self.is_anew else saved[self._loaded :])]
         return dict(Counter(map(digest, [*played, *recorded])))
 
-    def _is_same(self, one: Any, other: Any) -> bool:
-        return bool(requests_match(one, other, self._cassette._match_on))  # noqa: SLF001
+    def _is_same(self, cassette: Any, one: Any, other: Any) -> bool:
+        return bool(requests_match(one, other, cassette._match_on))  # noqa: SLF001
 
 
 def _is_there(path: Path) -> bool:

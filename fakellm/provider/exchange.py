@@ -140,6 +140,10 @@ class ProviderCall:
         self._run, self._cursor = run, iter(run)
         return self._cursor
 
+    def took(self, piece: bytes) -> None:
+        """Count a piece of an answer that somebody else delivers."""
+        next(self.deliver([piece]))
+
     def drop(self) -> None:
         """Drop the pieces that the client has not taken: whoever iterates over them finds their end."""
         self._first, self._before = self.taken, (self.pieces, self.delivered)

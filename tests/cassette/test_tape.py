@@ -423,6 +423,36 @@ def test_a_tape_is_a_script_and_a_script_a_tape(hello):
         assert played.script() == script
 
 
+@pytest.mark.parametrize("mode", ["once", "new_episodes", "all", "rewrite"])
+def test_a_test_that_asks_what_was_said_finds_the_same_while_it_records(hello, mode):
+    path, url = hello
+    with On(tape(path, mode="none")) as played:
+        chat(url, "a")
+        (call,) = played.calls
+        expected = (call.pieces, call.delivered, call.taken, played.script())
+    if mode == "once":
+        path.unlink()
+    provider = FakeProvider("openai", hosts=["127.0.0.1"]).otherwise("Hel", "lo ", "you")
+    with loopback.Loopback(provider) as server, On(tape(path, mode=mode, match_on=["json"])) as recorded:
+        if mode == "new_episodes":
+            chat(f"{server.url}/v1", "another")
+        chat(f"{server.url}/v1", "a")
+        call, script = recorded.calls[0], recorded.script(-1)
+        assert (call.state, call.pieces, call.delivered) == ("complete", *expected[:2])
+        assert (script, len(call.taken)) == (expected[3], len(expected[2]))
+    assert recorded.script(-1) == expected[3]
+
+
+def test_what_is_recorded_anew_is_the_script_in_the_place_of_what_it_replaces(tmp_path):
+    path = tmp_path / "tape.yaml"
+    for mode, answers in (("once", ("old one", "old two")), ("all", ("new two", "new one"))):
+        provider = FakeProvider("openai", hosts=["127.0.0.1"]).reply(answers[0]).reply(answers[1])
+        with loopback.Loopback(provider) as server, On(tape(path, mode=mode, match_on=["json"])) as recorded:
+            for prompt in ("a", "b") if mode == "once" else ("b", "a"):
+                chat(f"{server.url}/v1", prompt)
+            assert [recorded.script(at).text for at in (0, 1)] == sorted(answers)
+
+
 @pytest.mark.parametrize(
     ("url", "asked", "parts"),
     [
