@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import import_module
 from typing import Any, Protocol, TypeVar
 
+from fakellm.cassette.decoding import is_coding
 from fakellm.wire.codec import Ending
 
 _GZIP = zlib.MAX_WBITS | 16
@@ -78,6 +79,8 @@ def sent(response: Mapping[str, Any], accepts: str) -> tuple[dict[str, Any], Com
     headers, more = dict(response["headers"]), (response.get("wire") or {}).get("headers") or {}
     named = {name.lower(): values for name, values in more.items()}
     encoding = ", ".join(_listed(named.get("content-encoding", [])))
+    if not is_coding(encoding):  # then the body is as it came
+        return {**headers, "content-encoding": [encoding]}, None
     compressor = Compressor(encoding)
     if not more or not compressor.known or not all(name in accepts.lower() for name in codings_of(encoding)):
         return headers, None

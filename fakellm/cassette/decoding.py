@@ -42,6 +42,11 @@ class Decompressor:
         return rest
 
 
+def is_coding(encoding: str) -> bool:
+    """Tell whether a `content-encoding` header names only codings that clients know."""
+    return {name.strip().lower() for name in encoding.split(",")} <= {*_MAKERS, "", "identity"}
+
+
 def readable(headers: Mapping[str, list[str]], body: bytes) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
     """Return the headers that fit to a body which was decoded, and those of the server that do not, as they were."""
     changed = {name: values for name, values in headers.items() if name.lower() in ("content-encoding", _LENGTH)}

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 from vcr.request import Request
 
-from fakellm.cassette.decoding import Decompressor, readable
+from fakellm.cassette.decoding import Decompressor, is_coding, readable
 from fakellm.cassette.document import Document
 from fakellm.script.lines import Place
 
@@ -54,11 +54,11 @@ def decoded(document: Document, place: Place, response: dict[str, Any]) -> dict[
     """Return a response with its body decoded, and with headers that say so; what the server said is its `wire`."""
     headers, body = response["headers"], response["body"]["string"]
     encoding = header_of(headers, "content-encoding") or _guess(body, header_of(headers, "content-type"))
-    if not encoding:
+    if not encoding or not body:
         return response
     data = _decode(document, place, body, encoding)
     headers, changed = readable(headers, data)
-    if data and header_of(changed, "content-encoding"):
+    if header_of(changed, "content-encoding"):
         response = {**response, "wire": {**(response.get("wire") or {}), "headers": changed}}
     return {**response, "headers": headers, "body": {"string": data}}
 
@@ -70,8 +70,11 @@ def _guess(body: bytes, content_type: str) -> str:
 
 
 def _decode(document: Document, place: Place, body: bytes, encoding: str) -> bytes:
-    """Return a body without its codings; as it is, if it never had them. What was cut off is decoded up to there."""
-    if not body or _is_text(body):
+    """Return a body without its codings; as it is, if it never had them, or if nobody knows them.
+
+    What was cut off is decoded up to there.
+    """
+    if _is_text(body) or not is_coding(encoding):
         return body
     decompressor = Decompressor(encoding)
     if not decompressor.known:

@@ -162,6 +162,22 @@ def test_a_tape_of_vcrpy_plays_its_coding_too(tmp_path):
     assert answer.headers["content-length"] == str(len(packed))
 
 
+@pytest.mark.parametrize(
+    ("method", "body", "coding"),
+    [("HEAD", b"", "gzip"), ("GET", b"", "gzip"), ("GET", b"{}", "of-their-own"), ("GET", b"\xff{}", "of-their-own")],
+)
+def test_a_coding_that_nobody_decodes_is_played_as_it_was_sent(tmp_path, method, body, coding):
+    path = tmp_path / "tape.yaml"
+    headers = [("content-encoding", coding), ("content-length", "28" if method == "HEAD" else str(len(body)))]
+    answers = []
+    with loopback.Pieces([body], headers=headers) as server:
+        for mode in ("once", "none"):
+            with playing(tape(path, mode=mode)):
+                answer = httpx.request(method, server.url)
+                answers.append((answer.content, sorted(answer.headers.items())))
+    assert answers[0] == answers[1] == (body, [("connection", "close"), *headers])
+
+
 # -- version and phrase -------------------------------------------------------------------------------
 
 
