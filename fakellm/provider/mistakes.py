@@ -76,7 +76,7 @@ def place_of(error: BaseException) -> str:
             code = frame.f_code
             text = linecache.getline(code.co_filename, line, frame.f_globals).strip()
             return f"{code.co_filename}:{line} in {code.co_name}: {text}"
-        at = at.__cause__ or at.__context__
+        at = at.__cause__ or (None if at.__suppress_context__ else at.__context__)
     return ""
 
 

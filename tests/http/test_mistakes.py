@@ -256,6 +256,13 @@ def test_a_sweep_of_faults_says_it_of_the_complete_answer():
         swept(provider=provider)
 
 
+def test_a_line_of_pythons_own_encoder_is_no_place_to_correct():
+    provider = FakeProvider("openai").document("GET", "/v1/files/{id}", lambda asked: object())  # noqa: ARG005
+    with intercept(provider), pytest.raises(BrokenReplyError, match="a document is JSON, text, bytes") as broken:
+        httpx.get("https://api.openai.com/v1/files/1")
+    assert "raised at" not in str(broken.value)
+
+
 def test_headers_are_text_where_they_are_written():
     with pytest.raises(TypeError, match=r"headers are text by their name, and 'x-count' is 3"):
         FakeProvider().reply("ok", headers={"x-count": 3})
