@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -70,12 +70,12 @@ class Saving:
 
         cassette.can_play_response_for = can_play_response_for
 
-    def pairs(self, cassette: Any, loaded: int, waiting: Sequence[Pair]) -> list[Pair]:
-        """Return the tape as it is with what was recorded so far; `waiting` is what vcrpy's cassette has not got."""
+    def pairs(self, cassette: Any, loaded: int, waiting: Iterable[Any]) -> list[Pair]:
+        """Return the tape as it is with what was recorded so far; vcrpy has not got the requests that are `waiting`."""
         there, recorded = cassette.data[:loaded], cassette.data[loaded:]
-        for request, response in waiting:
-            if filtered := cassette.filter_request(request):
-                recorded.append((filtered, response))
+        for sent in waiting:
+            if sent.recording is not None and (filtered := cassette.filter_request(sent.request)):
+                recorded.append((filtered, sent.recording.response))
         if not self.is_anew:
             return [*there, *recorded]
         return made_anew(there, recorded, partial(self._is_same, cassette), drop=self._drops(cassette))

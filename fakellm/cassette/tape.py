@@ -261,13 +261,9 @@ class Tape:
         return None
 
     def script(self, at: int = 0, *, timed: bool = False) -> Script:
-        """Return a recorded stream as a script, from now on if it is being recorded; with its silences if `timed`.
-
-        Raises `LookupError` for no such API.
-        """
-        waiting = [(sent.request, sent.recording.response) for sent in self._sent if sent.recording is not None]
-        pairs = self._saving.pairs(self._cassette, self._loaded, waiting if self.is_open else [])
-        request, response = pairs[at]
+        """Return a recorded stream as a script; with its silences if `timed`. Raises `LookupError` for no such API."""
+        waiting = self._sent if self.is_open else ()
+        request, response = self._saving.pairs(self._cassette, self._loaded, waiting)[at]
         found = scripted_endpoint(request.method, urlsplit(request.uri).path)
         if found is None:
             msg = f"interaction {at}, {misses.address_of(request)}, is of no API that has a codec"

@@ -257,7 +257,7 @@ def test_a_sweep_of_faults_says_it_of_the_complete_answer():
 
 
 def test_a_line_of_pythons_own_encoder_is_no_place_to_correct():
-    provider = FakeProvider("openai").document("GET", "/v1/files/{id}", lambda asked: object())  # noqa: ARG005
+    provider = FakeProvider("openai").document("GET", "/v1/files/{id}", lambda asked: object())
     with intercept(provider), pytest.raises(BrokenReplyError, match="a document is JSON, text, bytes") as broken:
         httpx.get("https://api.openai.com/v1/files/1")
     assert "raised at" not in str(broken.value)
