@@ -5,6 +5,10 @@ without deltas, and write two items at once. A stream that is resumed begins any
 one. Items that no event is a piece of become `Native`, whole, when they are done: what was said of them before, code in
 deltas or partial images, is not read. Where the terminal event has another output than the events of the stream add
 up to, ids aside, the `Finish` has it in its `extra`.
+
+llama.cpp has no `output_index` and no `content_index`: the `item_id` says which item an event is about. Others finish a
+part at another `content_index` than that of its deltas. A cut is told by the status of the response too: vLLM says
+`incomplete` in a `response.completed`.
 """
 
 from __future__ import annotations
@@ -27,6 +31,45 @@ _KINDS = {"output_text": Text, "refusal": Refusal, "summary_text": Reasoning, "r
 _ANNOTATED = "response.output_text.annotation.added"
 
 
+# What is said twice. The text of a part comes in deltas, and whole up to three times after them. It is read once, and
+# the index alone does not tell whether it was: some servers send deltas at one `content_index` and finish the part at
+# another, others have no index. So texts are compared: what was said of all parts of one kind, joined, begins with what
+# was finished of them, joined, unless a part came without deltas, or parts are mixed.
+
+
+@dataclass(slots=True)
+class _Parts:
+    """The parts of one kind that an item has: what was said of each, what was finished of all, and at which index."""
+
+    texts: dict[int, list[str]] = field(default_factory=dict)
+    whole: str = ""
+    places: dict[int, int] = field(default_factory=dict)
+
+    def finish(self, index: int, text: str) -> tuple[int, str | None]:
+        """Take a whole part. Return the index that its pieces have, and what was not said; None where all was."""
+        if index in self.places:
+            return self.places[index], None
+        said, whole = "".join(map("".join, self.texts.values())), self.whole + text
+        place, rest = self._place(index, text), None
+        if text and said.startswith(whole):
+            self.whole = whole
+        elif index in self.texts:
+            self.whole += "".join(self.texts[index])
+        else:
+            rest = whole[len(said) :] if whole.startswith(said) else text
+            place = index if rest == text else place
+            self.whole = whole
+        self.places[index] = place
+        return place, rest
+
+    def _place(self, index: int, text: str) -> int:
+        """Return the index of the pieces that a text adds up to; of the last, where it is none of theirs."""
+        alike = [place for place, pieces in self.texts.items() if "".join(pieces) == text]
+        if index in self.texts and (index in alike or not alike):
+            return index
+        return alike[0] if alike else next(reversed(self.texts), index)
+
+
 @dataclass(slots=True)
 class _Item:
     """An output item while it is read."""
@@ -34,13 +77,17 @@ class _Item:
     index: int
     kind: str
     more: dict[str, Any] = field(default_factory=dict)
-    parts: set[tuple[str, int]] = field(default_factory=set)
+    parts: dict[str, _Parts] = field(default_factory=dict)
     last_part: str = ""
     annotations: dict[int, int] = field(default_factory=dict)
     call: int | None = None
     has_arguments: bool = False
     has_begun: bool = False
     is_done: bool = False
+
+    def of(self, name: str) -> _Parts:
+        """Return the parts of a kind."""
+        return self.parts.setdefault(name, _Parts())
 
 
 class ResponsesDecoder(SSEReader):
@@ -49,6 +96,7 @@ class ResponsesDecoder(SSEReader):
     def __init__(self) -> None:
         super().__init__()
         self._items: dict[int, _Item] = {}
+        self._ids: dict[str, int] = {}
         self._open: _Item | None = None
         self._calls = 0
         self._said: list[Event] = []
@@ -98,12 +146,36 @@ class ResponsesDecoder(SSEReader):
 
     def _item(self, found: dict[str, Any], kind: str) -> _Item:
         """Return the item that an event is about, which in a stream that was resumed was added before."""
-        index = counted(found, "output_index")
+        index = self._index(found, kind)
         return self._items.setdefault(index, _Item(index, kind))
+
+    def _index(self, found: dict[str, Any], kind: str, *, begins: bool = False) -> int:
+        """Return the index of the item that an event is about; where it has none, the ids tell, else the order."""
+        document = get(found, "item", dict)
+        ids = (text_field(found, "item_id"), text_field(document, "id"), text_field(document, "call_id"))
+        names = list(filter(None, ids[: 2 if begins else 3]))
+        known = [self._ids[name] for name in names if name in self._ids]
+        if found.get("output_index") is not None:
+            index = counted(found, "output_index")
+        elif known and not (begins and self._items[known[0]].is_done):
+            index = known[0]
+        else:
+            index = self._guess(kind, named=bool(names), begins=begins)
+        for name in filter(None, ids):
+            self._ids[name] = index if name in names else self._ids.get(name, index)
+        return index
+
+    def _guess(self, kind: str, *, named: bool, begins: bool) -> int:
+        """Return the index of the last item of the kind that is open, where an unknown id can be its, else a new one."""
+        ours = [at for at, item in self._items.items() if item.kind == kind and not item.is_done]
+        if begins or not ours or (named and not self._is_whole and ours[-1] in self._ids.values()):
+            return max(self._items, default=-1) + 1
+        return ours[-1]
 
     def _item_added(self, found: dict[str, Any]) -> list[Event]:
         document = get(found, "item", dict)
-        kind, index = text_field(document, "type"), counted(found, "output_index")
+        kind = text_field(document, "type")
+        index = self._index(found, kind, begins=True)
         if index in self._items:
             return []
         known = BUILT.get(kind, tuple(document))
@@ -164,14 +236,19 @@ class ResponsesDecoder(SSEReader):
 
         def read(found: dict[str, Any]) -> list[Event]:
             item, index = self._item(found, kind.item), counted(found, kind.index)
-            if text != "delta" and (name, index) in item.parts:
-                return []
-            return self._piece(item, name, index, text_field(found, text), get(found, "logprobs", list))
+            said, logprobs = text_field(found, text), get(found, "logprobs", list)
+            return (self._piece if text == "delta" else self._finished)(item, name, index, said, logprobs)
 
         return read
 
+    def _finished(self, item: _Item, name: str, index: int, text: str, logprobs: list[Any]) -> list[Event]:
+        """Return what of the text of a part that is finished was not said before."""
+        place, rest = item.of(name).finish(index, text)
+        return [] if rest is None else self._piece(item, name, place, rest, logprobs if rest == text else [])
+
     def _piece(self, item: _Item, name: str, index: int, text: str, logprobs: list[Any]) -> list[Event]:
         events = self._begin_part(item, name, index)
+        item.of(name).texts[index].append(text)
         if name != "output_text":
             return [*events, _KINDS[name](text)]
         return [*events, Text(text, logprobs=dump(logprobs).decode() if logprobs else None)]
@@ -179,9 +256,9 @@ class ResponsesDecoder(SSEReader):
     def _begin_part(self, item: _Item, name: str, index: int) -> list[Event]:
         """Return what says that a part begins, where its pieces alone do not."""
         events = self._begin(item)
-        if (name, index) in item.parts:
+        if index in item.of(name).texts:
             return events
-        item.parts.add((name, index))
+        item.of(name).texts[index] = []
         last, item.last_part = item.last_part, name
         follows = not last if PARTS[name].item == "reasoning" else last != name
         if follows and name != "reasoning_text":
@@ -195,11 +272,10 @@ class ResponsesDecoder(SSEReader):
             return []
         kind = PARTS[name]
         item, index = self._item(found, kind.item), counted(found, kind.index)
-        events: list[Event] = []
-        if (name, index) not in item.parts:
-            events = self._piece(item, name, index, text_field(part, kind.text), get(part, "logprobs", list))
-        for annotation in get(part, "annotations", list)[item.annotations.get(index, 0) :]:
-            events += self._annotation({**found, "annotation": annotation})
+        events = self._finished(item, name, index, text_field(part, kind.text), get(part, "logprobs", list))
+        place = item.of(name).places[index]
+        for annotation in get(part, "annotations", list)[item.annotations.get(place, 0) :]:
+            events += self._annotation({"output_index": item.index, "content_index": place, "annotation": annotation})
         return events
 
     def _annotation(self, found: dict[str, Any]) -> list[Event]:
@@ -238,6 +314,8 @@ class ResponsesDecoder(SSEReader):
         response = get(found, "response", dict)
         usage = [read_usage(response["usage"])] if isinstance(response.get("usage"), dict) else []
         kind = text_field(found, "type").removeprefix("response.")
+        if kind == "completed":
+            kind = _status(response)
         if kind == "failed":
             return [*usage, _error({"error": response.get("error")}, named=False)]
         output = objects(response, "output")
@@ -275,6 +353,14 @@ class ResponsesDecoder(SSEReader):
             "incomplete" if any(isinstance(e, Finish) and e.reason in INCOMPLETE for e in events) else "completed"
         )
         return output.items
+
+
+def _status(response: dict[str, Any]) -> str:
+    """Return how a response ended that a `response.completed` holds, which may say that it is not complete."""
+    status = text_field(response, "status")
+    if status in ("incomplete", "failed", "cancelled"):
+        return status
+    return "incomplete" if text_field(get(response, "incomplete_details", dict), "reason") else "completed"
 
 
 def _native(data: dict[str, Any]) -> Native:
