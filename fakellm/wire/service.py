@@ -98,8 +98,9 @@ class Service:
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     def endpoint(self, method: str, path: str) -> Endpoint | None:
-        """Return the endpoint of a request, if it is one that can be faked."""
-        return next((e for e in self.endpoints if e.method == method and e.path.search(path)), None)
+        """Return the endpoint of a request, if it is one that can be faked. The colon of a method may be escaped."""
+        paths = [path, path.replace("%3A", ":").replace("%3a", ":")] if "%3" in path else [path]
+        return next((e for p in paths for e in self.endpoints if e.method == method and e.path.search(p)), None)
 
     def profile(self, name: str) -> Any:
         """Return a profile by its name. Raises `ValueError` that names those that there are."""

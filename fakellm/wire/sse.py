@@ -4,8 +4,8 @@ The rules of server-sent events are those of the WHATWG, HTML Living Standard, 9
 one BOM dropped, lines that end in LF, CR or CRLF, fields `data`, `event`, `id` and `retry`, comments, and a
 blank line that dispatches what has data. How the bytes are cut into reads makes no difference.
 
-At the end of a stream the standard drops an event that no blank line ended. Some providers end their last
-event with one line feed only, and the official SDKs read it: `SSEDecoder(flush=True)` does as they do.
+At the end of a stream the standard drops an event that no blank line ended, as the SDKs of OpenAI and Anthropic do.
+Google's reads it, and so does `SSEDecoder(flush=True)`: some providers end their last event with one line feed only.
 """
 
 from __future__ import annotations

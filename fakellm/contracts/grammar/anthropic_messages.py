@@ -108,6 +108,7 @@ class MessagesGrammar(Grammar):
             return
         document = self.object(sent)
         kind = document["type"].name("shape") if document is not None else None
+        self.is_failed = "error" in (kind, sent.name)
         if document is None or kind is None:
             self.is_lost = True
             return
@@ -118,9 +119,8 @@ class MessagesGrammar(Grammar):
         if sent.name != kind:
             self.broken("event_name", "", f"event: {sent.name}" if sent.name else "no `event:`", f"event: {said(kind)}")
         if kind == "error":
-            self.is_failed = True
             document["error"].object()
-        elif kind != "ping":
+        elif kind != "ping" and not self.is_failed:
             self._usual(kind, document, sent)
 
     def _usual(self, kind: str, document: Place, sent: Sent) -> None:

@@ -30,7 +30,7 @@ SSE_RULES = rule_table(
     ("whole", "the body does not end inside an event",
      "the official SDKs drop the event that is cut off, and say nothing; the answer looks whole"),
     ("blank_line", "a blank line ends the last event",
-     "readers that keep to the standard drop an event that none ends; the official SDKs read it", others),
+     "the standard drops an event that none ends, and so do OpenAI's and Anthropic's SDKs; Google's reads it", others),
 )  # fmt: skip
 """The rules that all event streams keep, by their short names."""
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fakellm.errors import ScriptError, WireError
-from fakellm.script.events import Event, Finish, Native, Reasoning, Text, ToolCall, Usage, disconnect, provider_error
+from fakellm.script.events import Event, Finish, Native, Reasoning, Text, ToolCall, Usage, provider_error
 from fakellm.wire.codec import SSEReader
 from fakellm.wire.objects import beyond, counted, dump, get, merged, parse, parse_object, sound, text_field
 from fakellm.wire.sse import LIMIT, SSE
@@ -91,13 +91,17 @@ def native(data: Mapping[str, Any]) -> Native:
 
 
 def read_error(document: Mapping[str, Any], *, named: bool) -> provider_error:
-    """Read the error that an event holds; `api_error` is the neutral `server_error`."""
+    """Read the error that an event holds; `api_error` is the neutral `server_error`.
+
+    llama.cpp has no `error` in it: the event is the error, and its type is not `error` but the error's.
+    """
     found = document.get("error")
     if not isinstance(found, dict):
-        found = {"message": found or document.get("message")}
+        kind = None if document.get("type") == "error" else document.get("type")
+        found = {**document, "message": found or document.get("message"), "type": kind}
     kind = sound(str(found.get("type") or "api_error"))
     details = found.get("details")
-    code = details.get("error_code") if isinstance(details, dict) else None
+    code = details.get("error_code") if isinstance(details, dict) else found.get("code")
     return provider_error(
         sound(str(found.get("message") or "")),
         "server_error" if kind == "api_error" else kind,
@@ -127,6 +131,7 @@ class MessagesDecoder(SSEReader):
     def __init__(self, *, limit: int = LIMIT) -> None:
         super().__init__(limit=limit)
         self._usage: dict[str, Any] = {}
+        self._counted = False
         self._blocks: dict[int, _Block] = {}
         self._last = ""
         self._calls = 0
@@ -137,7 +142,7 @@ class MessagesDecoder(SSEReader):
         if self._done:
             return []
         try:
-            document = self.json(sse)
+            document = self._document(sse)
             if sse.event == "error" or document.get("type") == "error":
                 self._done = True
                 return [*self._unfinished(), read_error(document, named=sse.event == "error")]
@@ -145,6 +150,15 @@ class MessagesDecoder(SSEReader):
         except (ScriptError, RecursionError) as error:
             msg = f"event {self._count} of the stream says what no event can: {error}"
             raise WireError(msg) from None
+
+    def _document(self, sse: SSE) -> dict[str, Any]:
+        """Return the object that an event holds; an error may be text and nothing else, which is its message."""
+        try:
+            return self.json(sse)
+        except WireError:
+            if sse.event != "error":
+                raise
+            return {"message": sse.data}
 
     def _read(self, kind: str | None, document: dict[str, Any]) -> list[Event]:
         match kind:
@@ -160,6 +174,7 @@ class MessagesDecoder(SSEReader):
                 return self._message_delta(document)
             case "message_stop":
                 self._done = True
+                return self._uncounted()
         return []
 
     def _block(self, index: int) -> _Block:
@@ -271,13 +286,18 @@ class MessagesDecoder(SSEReader):
             extra = beyond(delta, {"stop_reason": delta["stop_reason"]})
             events.append(Finish(_NEUTRAL.get(reason, reason), extra=extra and _json(extra)))
         usage = {key: value for key, value in get(document, "usage", dict).items() if value is not None}
-        self._usage = {**self._usage, **usage}
+        self._usage, self._counted = {**self._usage, **usage}, True
         return [*events, read_usage(self._usage)] if self._usage else events
 
     def _unfinished(self) -> list[Event]:
-        """Return the blocks whose input was still coming when the stream ended."""
-        return [event for block in self._blocks.values() if "input" in block.start for event in self._tell(block)]
+        """Return what waited when the stream broke: blocks whose input was still coming, and a usage."""
+        blocks = [event for block in self._blocks.values() if "input" in block.start for event in self._tell(block)]
+        return [*blocks, *self._uncounted()]
+
+    def _uncounted(self) -> list[Event]:
+        """Return the usage of `message_start`, where no `message_delta` came that would have counted on."""
+        return [read_usage(self._usage)] if self._usage and not self._counted else []
 
     def finish(self) -> list[Event]:
-        """Return that the stream is not complete, where no `message_stop` came."""
-        return [] if self._done else [*self._unfinished(), disconnect("end")]
+        """Return what was held back, and that the stream is not complete, where no `message_stop` came."""
+        return [] if self._done else [*self._unfinished(), self.ending]

@@ -4,7 +4,7 @@ Source: https://ai.google.dev/api/generate-content and 1,053 recorded streams. T
 it before the last text; end without parts; send grounding data with every chunk, and counts of tokens that fall. So
 finish reasons and usage are read from the whole stream: the last of each counts, and they are the last events. An error
 among server-sent events is JSON without a `data:` before it, over several lines. A body that is one JSON object (an
-error, an answer that was not streamed) is read as a stream of one chunk.
+error, an answer that was not streamed) is read as a stream of one chunk. Enums may be numbers.
 
 A signature on a part of text is read as a `Reasoning` of no text before it: it is what the reasoning ended with.
 """
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from fakellm.errors import ScriptError, WireError
@@ -26,6 +27,16 @@ REASONS = {"stop": "STOP", "tool_calls": "STOP", "length": "MAX_TOKENS", "conten
 """The neutral finish reasons in Gemini's words; others are Gemini's own and the same in a script."""
 
 _NEUTRAL = {"STOP": "stop", "MAX_TOKENS": "length", "SAFETY": "content_filter"}
+_NUMBERED = ("STOP", "MAX_TOKENS", "SAFETY", "RECITATION", "OTHER")
+"""The finish reasons from 1 on, as `enum-encoding=int` numbers them, which Google's older clients ask for."""
+_AT_GEMINI = (
+    *_NUMBERED, "LANGUAGE", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "MALFORMED_FUNCTION_CALL", "IMAGE_SAFETY",
+    "UNEXPECTED_TOOL_CALL",
+)  # fmt: skip
+_AT_VERTEX = (
+    *_NUMBERED, "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "MALFORMED_FUNCTION_CALL", "MODEL_ARMOR", "IMAGE_SAFETY"
+)  # fmt: skip
+"""Vertex AI has other numbers after 5; its chunks have a `createTime`, and in their usage a `trafficType`."""
 _OF_TEXT = {"text", "thought", "thoughtSignature"}
 _OF_CALL = {"functionCall", "thoughtSignature"}
 _OF_FUNCTION = {"name", "args", "id"}
@@ -256,6 +267,8 @@ class GeminiDecoder(Decoder):
         return events
 
     def _guarded(self, text: str, named: bool | None) -> list[Event]:  # noqa: FBT001
+        if text.strip() == "null":
+            return []
         chunk = parse_object(text, f"chunk {self._count} of the stream")
         try:
             return self._chunk(chunk, named)
@@ -269,11 +282,13 @@ class GeminiDecoder(Decoder):
             self._failed = True
             return [*self._ending(), _error(chunk["error"], named)]
         events: list[Event] = []
+        is_vertex = "createTime" in chunk or "trafficType" in get(chunk, "usageMetadata", dict)
         for candidate in objects(chunk, "candidates"):
             index = counted(candidate, "index")
-            events += self._answers.setdefault(index, _Answer(index)).read(candidate)
+            reason = _enum(candidate, "finishReason", _AT_VERTEX if is_vertex else _AT_GEMINI)
+            events += self._answers.setdefault(index, _Answer(index)).read(candidate, reason)
         feedback = get(chunk, "promptFeedback", dict)
-        if text_field(feedback, "blockReason"):
+        if _enum(feedback, "blockReason"):
             blocked = self._answers.setdefault(0, _Answer(0))
             blocked.reason = blocked.reason or "content_filter"
             blocked.extra["promptFeedback"] = feedback
@@ -297,10 +312,9 @@ class _Answer:
         self.reason = ""
         self.extra: dict[str, Any] = {}
 
-    def read(self, candidate: dict[str, Any]) -> list[Event]:
+    def read(self, candidate: dict[str, Any], reason: str) -> list[Event]:
         """Return what a candidate of a chunk says; note why it ended, and what else the provider says of it."""
         parts = objects(get(candidate, "content", dict), "parts")
-        reason = text_field(candidate, "finishReason")
         self.reason = reason or self.reason
         rest = {key: value for key, value in candidate.items() if key not in _OF_CANDIDATE and value not in _NOTHING}
         self.extra.update(rest)
@@ -342,6 +356,14 @@ class _Answer:
         """Return why the answer ended. A call of a function is no reason of Gemini's own: it stops."""
         reason = "tool_calls" if self.reason == "STOP" and self._called else _NEUTRAL.get(self.reason, self.reason)
         return Finish(reason, self._index, json_text(self.extra) if self.extra else None)
+
+
+def _enum(found: dict[str, Any], name: str, names: Sequence[str] = ()) -> str:
+    """Return the name of an enum's value, which may be its number, and 0 is none; a number without a name, as text."""
+    number = found.get(name)
+    if type(number) is not int:
+        return text_field(found, name)
+    return names[number - 1] if 0 < number <= len(names) else str(number or "")
 
 
 def _error(found: object, named: bool | None) -> provider_error:  # noqa: FBT001

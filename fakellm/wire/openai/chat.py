@@ -148,6 +148,7 @@ class _ChatEncoder(Encoder):
         self._tally = Tally(request, usage)
         self._opened: set[int] = set()
         self._calls: dict[int, ToolCall] = {}
+        self._bare: set[tuple[int, int | None]] = set()
         self._held: tuple[int, str, str] | None = None
         self._raws: list[bytes] = []
         self._counted: Usage | None = None
@@ -289,6 +290,8 @@ class _ChatEncoder(Encoder):
         if self.verbatim:
             return self._literal(piece)
         choice, open_call = piece.choice, self._calls.get(piece.choice)
+        if piece.name is None and not piece.arguments:
+            self._bare.add((choice, piece.index))
         if self._profile.whole_tool_calls:
             same = open_call is not None and open_call.index == piece.index and piece.name is None
             before = self.flush() if same else self._close_call(choice)
@@ -330,15 +333,16 @@ class _ChatEncoder(Encoder):
         return f'"tool_calls":[{{{index}{name}"function":{{"arguments":{arguments}}}}}]'
 
     def _close_call(self, choice: int) -> list[bytes]:
-        """Return what completes the tool call that is open: no arguments at all are an empty object."""
+        """Return what completes the open tool call: no arguments are an empty object, but for a piece without any."""
         call = self._calls.pop(choice, None)
         if call is None:
             return []
+        usual = "" if (choice, call.index) in self._bare else "{}"
         if self._profile.whole_tool_calls:
             raws, self._raws = self._raws, []
-            return [self._delta(choice, self._call_fields(call, call.arguments or "{}")), *raws]
-        return [] if call.arguments else [
-            self._delta(choice, self._more_arguments(ToolCall(arguments="{}", index=call.index)))
+            return [self._delta(choice, self._call_fields(call, call.arguments or usual)), *raws]
+        return [] if call.arguments or not usual else [
+            self._delta(choice, self._more_arguments(ToolCall(arguments=usual, index=call.index)))
         ]  # fmt: skip
 
     def _finish(self, finish: Finish) -> list[bytes]:

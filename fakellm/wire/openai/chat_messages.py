@@ -70,7 +70,7 @@ def choice(script: Script, number: int, finish: Finish, request: Request, profil
     """Return an answer of a document."""
     message: dict[str, Any] = {"role": "assistant", "content": script.text or None, "refusal": script.refusal or None}
     calls = [
-        {"id": c.id, "type": "function", "function": {"name": c.name, "arguments": c.arguments or "{}"}}
+        {"id": c.id, "type": "function", "function": {"name": c.name, "arguments": c.arguments or _usual(script, c)}}
         for c in _calls(script)
     ]
     natives = [json.loads(cast("str", e.data)) for e in script if isinstance(e, Native) and e.api == API]
@@ -97,6 +97,12 @@ def choice(script: Script, number: int, finish: Finish, request: Request, profil
     logprobs = {"content": probabilities, "refusal": None} if probabilities else None
     document = {"index": number, "message": message, "logprobs": logprobs, "finish_reason": reason}
     return merged(document, openai.said_with(finish, profile.beside)[0])
+
+
+def _usual(script: Script, call: ToolCall) -> str:
+    """Return the arguments of a call without any: an empty object, but for a piece that says that there are none."""
+    pieces = (e for e in script if isinstance(e, ToolCall) and e.index == call.index and e.name is None)
+    return "" if any(not piece.arguments for piece in pieces) else "{}"
 
 
 def _content(script: Script) -> Any:

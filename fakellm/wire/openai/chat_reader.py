@@ -2,10 +2,13 @@
 
 Recorded look-alikes repeat the role, leave out tool indexes and types, send the finish reason twice or with text,
 usage on any chunk, and no `[DONE]`. What carries nothing new is passed over; what only this API has becomes `Native`.
+A call to which no arguments came, `""` in all, has a last piece without any: a call of a script has an empty object.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from fakellm.script.events import (
@@ -16,12 +19,11 @@ from fakellm.script.events import (
     Refusal,
     Text,
     ToolCall,
-    Usage,
-    disconnect,
 )
 from fakellm.wire.codec import SSEReader
 from fakellm.wire.objects import counted, dump, get, objects, sound, text_field
 from fakellm.wire.openai import common as openai
+from fakellm.wire.openai.reading import Counts, read_logprobs
 from fakellm.wire.sse import LIMIT, SSE
 
 API = "openai.chat"
@@ -34,7 +36,18 @@ class _Calls:
     def __init__(self) -> None:
         self._ids: dict[int, str] = {}
         self._renumbered: dict[int, int] = {}
+        self._silent: ToolCall | None = None
         self._last = -1
+
+    def told(self, events: Iterable[Event]) -> Iterator[Event]:
+        """Yield events, and where a call ends to which no arguments came, a piece that says that there are none."""
+        for event in events:
+            if self._silent is not None and not (isinstance(event, ToolCall) and event.index == self._silent.index):
+                yield replace(self._silent, name=None, id=None)
+                self._silent = None
+            if isinstance(event, ToolCall):
+                self._silent = None if event.name is None or event.arguments else event
+            yield event
 
     @property
     def are_open(self) -> bool:
@@ -64,7 +77,7 @@ class ChatDecoder(SSEReader):
 
     def __init__(self, *, limit: int = LIMIT) -> None:
         super().__init__(limit=limit)
-        self._usage: Usage | None = None
+        self._counts = Counts()
         self._opened: set[int] = set()
         self._finished: dict[int, str] = {}
         self._calls: dict[int, _Calls] = {}
@@ -82,24 +95,21 @@ class ChatDecoder(SSEReader):
             self._done = self._failed = True
             return [openai.read_error(chunk, named=True if sse.event == "error" else None)]
         events = [event for choice in objects(chunk, "choices") for event in self._choice(choice)]
-        if isinstance(chunk.get("usage"), dict):
-            usage = openai.read_usage(chunk["usage"])
-            if usage != self._usage:
-                self._usage = usage
-                events.append(usage)
-        return events
+        self._counts.note(events)
+        return [*events, *self._counts.read(chunk)]
 
     def _choice(self, found: dict[str, Any]) -> list[Event]:
         index = counted(found, "index")
         delta = get(found, "delta", dict)
         reason = text_field(found, "finish_reason")
-        events = self._delta(delta, index, get(get(found, "logprobs", dict), "content", list), is_last=bool(reason))
+        logprobs = read_logprobs(get(found, "logprobs", dict))
+        events = self._delta(delta, index, logprobs, is_last=bool(reason))
         if reason and self._finished.get(index) != reason:
             self._finished[index] = reason
             events.append(Finish(reason, choice=index))
-        return events
+        return list(self._calls[index].told(events))
 
-    def _delta(self, delta: dict[str, Any], choice: int, logprobs: list[Any], *, is_last: bool) -> list[Event]:
+    def _delta(self, delta: dict[str, Any], choice: int, logprobs: list[Any] | None, *, is_last: bool) -> list[Event]:
         events: list[Event] = []
         reasoning = text_field(delta, "reasoning_content") or text_field(delta, "reasoning")
         if reasoning:
@@ -116,15 +126,15 @@ class ChatDecoder(SSEReader):
             is_first = choice not in self._opened
             silent = bool(events or tools or is_last or is_first or calls.are_open or choice in self._finished)
             if content or (delta.get("content") == "" and not silent):
-                events.append(Text(content, choice=choice, logprobs=logprobs or None))
+                events.append(Text(content, choice=choice, logprobs=logprobs))
         self._opened.add(choice)
         return [*events, *(_tool_call(piece, choice, calls) for piece in tools)]
 
     def finish(self) -> list[Event]:
-        """Return that the stream is not complete, where an answer has no finish reason, with or without `[DONE]`."""
-        if self._failed or (self._finished and self._opened <= self._finished.keys()):
-            return []
-        return [disconnect("end")]
+        """Return the fault, where an answer has no finish reason, with or without `[DONE]`, or what follows is cut."""
+        is_complete = self._finished and self._opened <= self._finished.keys()
+        is_whole = is_complete and (self._done or self.ending.how != "cut")
+        return [] if self._failed or is_whole else [self.ending]
 
 
 def _parts(delta: dict[str, Any], choice: int) -> list[Event]:

@@ -12,14 +12,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from fakellm.errors import ScriptError, WireError
-from fakellm.script.events import Event, Finish, Refusal, Text, Usage, disconnect, http_error, provider_error
+from fakellm.script.events import Event, Finish, Refusal, Text, Usage, http_error, provider_error
 from fakellm.script.messages import Message
 from fakellm.script.script import Script
 from fakellm.wire.codec import CREATED, Codec, Decoder, Encoder, Headers, Request, SSEReader, Tally
-from fakellm.wire.objects import counted, dump, get, merged, objects, quote, sound, text_field
+from fakellm.wire.objects import counted, dump, get, merged, objects, quote, text_field
 from fakellm.wire.openai import common as openai
 from fakellm.wire.openai import habits, servers
 from fakellm.wire.openai.profiles import OPENAI, Profile
+from fakellm.wire.openai.reading import Counts, read_logprobs
 from fakellm.wire.sse import SSE
 
 API = "openai.completions"
@@ -178,23 +179,6 @@ def _legacy_top(token: dict[str, Any]) -> dict[str, Any]:
     return {str(top.get("token", "")): top.get("logprob") for top in found}
 
 
-def _neutral(found: dict[str, Any]) -> str | None:
-    """Return the log probabilities of a chunk as the chat API has them, in JSON."""
-    probabilities, tops = get(found, "token_logprobs", list), get(found, "top_logprobs", list)
-    tokens = []
-    for place, text in enumerate(get(found, "tokens", list)):
-        top = tops[place] if place < len(tops) and isinstance(tops[place], dict) else {}
-        probability = probabilities[place] if place < len(probabilities) else None
-        alternatives = [_token(name, value) for name, value in top.items()]
-        tokens.append({**_token(text, probability), "top_logprobs": alternatives})
-    return dump(tokens).decode() if tokens else None
-
-
-def _token(text: Any, probability: Any) -> dict[str, Any]:
-    text = sound(str(text))
-    return {"token": text, "logprob": probability, "bytes": list(text.encode())}
-
-
 # -- streams ------------------------------------------------------------------------------------------
 
 
@@ -262,7 +246,7 @@ class CompletionsDecoder(SSEReader):
 
     def __init__(self) -> None:
         super().__init__()
-        self._usage: Usage | None = None
+        self._counts = Counts()
         self._begun: set[int] = set()
         self._finished: dict[int, str] = {}
         self._done = self._failed = False
@@ -283,11 +267,8 @@ class CompletionsDecoder(SSEReader):
             self._done = self._failed = True
             return [openai.read_error(chunk, named=True if name == "error" else None)]
         events = [event for choice in objects(chunk, "choices") for event in self._choice(choice)]
-        usage = openai.read_usage(chunk["usage"]) if isinstance(chunk.get("usage"), dict) else None
-        if usage is not None and usage != self._usage:
-            self._usage = usage
-            events.append(usage)
-        return events
+        self._counts.note(events)
+        return [*events, *self._counts.read(chunk)]
 
     def _choice(self, found: dict[str, Any]) -> list[Event]:
         """Return the text of a choice, and its finish reason the first time."""
@@ -295,13 +276,14 @@ class CompletionsDecoder(SSEReader):
         self._begun.add(index)
         events: list[Event] = []
         if text or not (reason or index in self._finished):
-            events.append(Text(text, choice=index, logprobs=_neutral(get(found, "logprobs", dict))))
+            events.append(Text(text, choice=index, logprobs=read_logprobs(get(found, "logprobs", dict))))
         if reason and self._finished.get(index) != reason:
             self._finished[index] = reason
             events.append(Finish(reason, choice=index))
         return events
 
     def finish(self) -> list[Event]:
-        """Return that the stream is not complete, where an answer has no finish reason, with or without `[DONE]`."""
+        """Return the fault, where an answer has no finish reason, with or without `[DONE]`, or what follows is cut."""
         is_complete = self._finished and self._begun <= self._finished.keys()
-        return [] if self._failed or is_complete else [disconnect("end")]
+        is_whole = is_complete and (self._done or self.ending.how != "cut")
+        return [] if self._failed or is_whole else [self.ending]

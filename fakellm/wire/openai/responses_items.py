@@ -282,6 +282,8 @@ class Output:
             self._arguments.append(piece.arguments)
             place = {"item_id": self._item["id"], "output_index": len(self.items)}
             events.append({"type": "response.function_call_arguments.delta", **place, "delta": piece.arguments})
+        elif piece.name is None:
+            self._arguments.append("")
         return events
 
     def _late_arguments(self, piece: ToolCall) -> list[Fields]:
@@ -295,14 +297,14 @@ class Output:
         return [{"type": "response.function_call_arguments.delta", **place, "delta": piece.arguments}]
 
     def _close_arguments(self, call: dict[str, Any]) -> list[Fields]:
-        """Return the end of a call's arguments; no arguments at all are an empty object."""
+        """Return the end of a call's arguments: none are an empty object, but for a piece that says so."""
         place = {"item_id": call["id"], "output_index": len(self.items)}
         kind = "response.function_call_arguments"
         usual = "" if self.verbatim else "{}"
         events: list[Fields] = [] if self._arguments or self.verbatim else [
             {"type": f"{kind}.delta", **place, "delta": usual}
         ]  # fmt: skip
-        call["arguments"] = "".join(self._arguments) or usual
+        call["arguments"] = "".join(self._arguments) if self._arguments else usual
         return [*events, {"type": f"{kind}.done", **place, "name": call["name"], "arguments": call["arguments"]}]
 
     # -- what only this API has -------------------------------------------------------------------

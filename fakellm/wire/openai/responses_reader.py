@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from fakellm.errors import ScriptError, WireError
-from fakellm.script.events import Event, Finish, Native, Reasoning, Refusal, Text, ToolCall, disconnect, provider_error
+from fakellm.script.events import Event, Finish, Native, Reasoning, Refusal, Text, ToolCall, provider_error
 from fakellm.wire.codec import SSEReader
 from fakellm.wire.objects import counted, dump, get, objects, text_field
 from fakellm.wire.openai import common as openai
@@ -140,7 +140,7 @@ class ResponsesDecoder(SSEReader):
 
     def finish(self) -> list[Event]:
         """Return that the stream is not complete, where no terminal event came."""
-        return [] if self._over else [disconnect("end")]
+        return [] if self._over else [self.ending]
 
     # -- items ------------------------------------------------------------------------------------
 
@@ -166,7 +166,7 @@ class ResponsesDecoder(SSEReader):
         return index
 
     def _guess(self, kind: str, *, named: bool, begins: bool) -> int:
-        """Return the index of the last item of the kind that is open, where an unknown id can be its, else a new one."""
+        """Return the index of the last item of the kind that is open, where an unknown id can be its, else a new."""
         ours = [at for at, item in self._items.items() if item.kind == kind and not item.is_done]
         if begins or not ours or (named and not self._is_whole and ours[-1] in self._ids.values()):
             return max(self._items, default=-1) + 1
@@ -305,6 +305,10 @@ class ResponsesDecoder(SSEReader):
         return [] if item.has_arguments else self._arguments(found, "arguments")
 
     def _late_arguments(self, item: _Item, document: dict[str, Any]) -> list[Event]:
+        """Return arguments that came with the item only; a piece without any, where `""` is all that there is."""
+        if document.get("arguments") == "" and not item.has_arguments and self._open is item:
+            item.has_arguments = True
+            return [ToolCall(index=item.call)]
         return self._arguments_done({"output_index": item.index, "arguments": document.get("arguments")})
 
     # -- the end ----------------------------------------------------------------------------------

@@ -838,8 +838,9 @@ def test_a_stream_that_stops_anywhere_is_a_begin_with_a_disconnect(at):
     events = fed([RICH[:at]])
 
     assert events[-1] in (disconnect("end"), disconnect("cut"))
-    held = [event for event in events[:-1] if isinstance(event, Native) and b"tool_use" in event.data.encode()]
-    assert events[:-1] == fed([RICH])[: len(events) - 1] or held
+    begin = [event for event in events[:-1] if event != Usage(9, 1, cached_tokens=2)]  # what message_start counted
+    held = [event for event in begin if isinstance(event, Native) and b"tool_use" in event.data.encode()]
+    assert begin == fed([RICH])[: len(begin)] or held
 
 
 def test_an_input_that_was_still_coming_is_kept():
@@ -853,8 +854,8 @@ def test_an_input_that_was_still_coming_is_kept():
     assert CODEC.decode(stream(*began[:1])) == Script(start, disconnect("end"))
     error = {"type": "error", "error": {"type": "api_error", "message": "m"}}
     assert CODEC.decode(stream(*began, error)) == Script(start, delta, provider_error("m"))
-    broken = encoded(Script(start, delta, disconnect("end")))
-    assert CODEC.decode(broken) == Script(start, delta, disconnect("end"))
+    broken = Script(start, delta, Usage(1, 1, cached_tokens=0), disconnect("end"))
+    assert CODEC.decode(encoded(broken)) == broken
 
 
 @pytest.mark.parametrize("input", ['{"q', "[1]", "null", "3"])

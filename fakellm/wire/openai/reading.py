@@ -1,0 +1,84 @@
+"""What the readers of chat completions and of legacy completions share: usage, log probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from fakellm.script.events import Event, Finish, Reasoning, Refusal, Text, ToolCall, Usage, choice_of
+from fakellm.wire.objects import get, objects, sound
+from fakellm.wire.openai import common as openai
+
+# Whose tokens a usage counts. OpenAI's counts all answers of a stream, in its last chunk; look-alikes say a count that
+# grows, on any chunk. llama.cpp counts each answer by itself, where that ends, and the request used the sum. Nothing in
+# the object tells the two apart, so the numbers have to: one usage came for each answer that ended, and it counts fewer
+# tokens than the stream has pieces by then, or no more than the usage before it did. Neither can be a count of all.
+# Where each count could be one of all, it is read as that: the last one stands.
+
+
+class Counts:
+    """What the usages of a stream come to."""
+
+    def __init__(self) -> None:
+        self._last: Usage | None = None
+        self._raw: dict[str, Any] | None = None
+        self._usages = self._pieces = 0
+        self._choices: set[int] = set()
+        self._finished: set[int] = set()
+        self._is_each = False
+
+    def note(self, events: Iterable[Event]) -> None:
+        """Take what the choices of a chunk say."""
+        for event in events:
+            self._choices.add(choice_of(event))
+            if isinstance(event, Finish):
+                self._finished.add(event.choice)
+            elif isinstance(event, ToolCall):
+                self._pieces += bool(event.arguments)
+            elif isinstance(event, (Text, Reasoning, Refusal)):
+                self._pieces += bool(event.text)
+
+    def read(self, chunk: dict[str, Any]) -> list[Usage]:
+        """Return the usage of a chunk: all that was counted so far. None where the chunk says nothing new."""
+        found = chunk.get("usage")
+        if not isinstance(found, dict):
+            return []
+        usage, self._usages = openai.read_usage(found), self._usages + 1
+        if self._usages <= len(self._finished) and len(self._choices) > 1:
+            tokens = usage.output_tokens
+            is_less = tokens < self._pieces or (self._last is not None and tokens <= self._last.output_tokens)
+            self._is_each = self._is_each or is_less
+        is_one_of_each = self._is_each and self._usages <= len(self._finished)
+        self._raw = _sum(self._raw, found) if self._raw is not None and self._usages <= len(self._finished) else found
+        usage = openai.read_usage(self._raw) if is_one_of_each else usage
+        if usage == self._last:
+            return []
+        self._last = usage
+        return [usage]
+
+
+def _sum(one: Any, other: Any) -> Any:
+    """Return counts added up, field by field."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return {name: _sum(one.get(name), other.get(name)) for name in {**one, **other}}
+    is_count = type(one) in (int, float) and type(other) in (int, float)
+    return one + other if is_count else one if other is None else other
+
+
+def read_logprobs(found: dict[str, Any]) -> list[dict[str, Any]] | None:
+    """Return the log probabilities of a choice as chat completions have them: given so, or as legacy completions do."""
+    if tokens := objects(found, "content"):
+        return tokens
+    probabilities, tops = get(found, "token_logprobs", list), get(found, "top_logprobs", list)
+    tokens = []
+    for place, text in enumerate(get(found, "tokens", list)):
+        top = tops[place] if place < len(tops) and isinstance(tops[place], dict) else {}
+        probability = probabilities[place] if place < len(probabilities) else None
+        alternatives = [_token(name, value) for name, value in top.items()]
+        tokens.append({**_token(text, probability), "top_logprobs": alternatives})
+    return tokens or None
+
+
+def _token(text: Any, probability: Any) -> dict[str, Any]:
+    text = sound(str(text))
+    return {"token": text, "logprob": probability, "bytes": list(text.encode())}
