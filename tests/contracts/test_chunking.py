@@ -7,6 +7,7 @@ import codecs
 import json
 import random
 import re
+from contextlib import aclosing
 from itertools import pairwise
 
 import consumers
@@ -1050,3 +1051,86 @@ def test_a_script_is_pasted_as_it_is_written():
     assert line(error, "replay").startswith(f"@any_chunking({script!r}, only=")
     names = {"any_chunking": any_chunking, "Script": Script}
     failure(eval(line(error, "replay")[1:], names)(read_content))
+
+
+# -- what stops early -------------------------------------------------------------------------------------------------
+
+
+async def first_line(chunks):
+    said = ""
+    async for chunk in chunks:
+        said += chunk
+        if "\n" in said:
+            break
+    return said.partition("\n")[0]
+
+
+async def first_line_closing(chunks):
+    async with aclosing(chunks):
+        return await first_line(chunks)
+
+
+async def first_line_finally(chunks):
+    try:
+        return await first_line(chunks)
+    finally:
+        await chunks.close()
+
+
+async def handed_on(chunks):
+    async for chunk in chunks:
+        yield chunk.upper() if isinstance(chunk, str) else chunk
+
+
+async def handed_on_closing(chunks):
+    async with chunks:
+        async for chunk in chunks:
+            yield chunk.upper() if isinstance(chunk, str) else chunk
+
+
+def until_end(chunks):
+    """Reads with `for`: what nobody refers to any more is closed."""
+    said = ""
+    for chunk in chunks:
+        said += chunk
+        if "END" in said:
+            break
+    return said.partition("END")[0]
+
+
+class Keeping:
+    """Keeps its source."""
+
+    def __call__(self, chunks):
+        self.chunks = chunks
+        return until_end(self.chunks)
+
+
+@pytest.mark.parametrize(
+    ("consume", "document", "status"),
+    [
+        (first_line, None, "failed"), (first_line_closing, None, "passed"), (first_line_finally, None, "passed"),
+        (handed_on, "ab cd ef", "failed"), (handed_on_closing, "ab cd ef", "passed"),
+        (until_end, None, "passed"), (Keeping(), None, "failed"), (consumers.stop_right, "an END and more of it", "passed"),
+        (first_line, "one line", "skipped"), ("".join, None, "skipped"), (list, b"ab", "skipped"),
+    ],
+)  # fmt: skip
+def test_a_consumer_that_stops_early_closes_its_source(consume, document, status):
+    documents = () if document is None else (document,)
+    verdict = check_consumer(consume, *documents, contracts=("close", "whitespace_tail"))["close"]
+
+    assert verdict.status == status
+    if status == "failed":
+        assert "and its source was still open" in verdict.detail
+
+
+def test_a_stop_sequence_is_where_a_consumer_may_stop():
+    async def stopping(chunks):
+        said = ""
+        async for chunk in chunks:
+            said += chunk
+            if "###" in said:
+                break
+        return said.partition("###")[0]
+
+    assert check_consumer(stopping, contracts="close", stop="###")["close"].status == "failed"

@@ -780,3 +780,58 @@ def test_strict_fixtures_stay_strict(pytester):
 @pytest.mark.parametrize("name", [*CHECKED, "retry_midstream"])
 def test_each_check_says_why(name):
     assert len(CATALOGUE[name].why) > 150
+
+
+# -- what is promised, and what cannot be told --------------------------------------------------------------
+
+
+def in_a_tuple(llm):
+    """Catches the error, and returns what came of the answer beside its length."""
+    said = ""
+    try:
+        for chunk in llm.stream("?"):
+            said += chunk
+    except LLMError:
+        return said, len(said), "?"
+    return said, len(said)
+
+
+def test_what_returns_where_an_exception_was_promised_breaks_the_contract():
+    report = judged(in_a_tuple, raises=LLMError)
+
+    assert [v.contract.name for v in report.failed] == list(CHECKED)
+    assert (
+        "returned ('', 0, '?'), where raises=<class 'fakellm.errors.LLMError'> was promised"
+        in report["truncation"].detail
+    )
+    assert not judged(in_a_tuple).failed
+    assert not judged(in_a_tuple, raises=LLMError, incomplete=lambda result: result[-1] == "?").failed
+    assert not judged(careful, raises=IncompleteAnswer).failed
+
+
+def test_what_cannot_be_told_from_results_is_skipped_and_the_rest_is_judged():
+    """A consumer that stops after the first word comes to the same for half of the answer."""
+    seen = []
+
+    def first_word(llm, *, closes=True):
+        stream = llm.stream("?")
+        seen[:] = [llm, stream]  # which somebody still refers to
+        first = next(stream)
+        if closes:
+            stream.close()
+        return first
+
+    def report(*, closes):
+        return judged(lambda llm: first_word(llm, closes=closes), kinds="disconnect", calls=lambda: seen[0].calls)
+
+    kept = report(closes=True)
+    assert [v.contract.name for v in kept.passed] == ["close"]
+    assert "this oracle accepts everything" in kept["truncation"].detail
+    assert [v.contract.name for v in report(closes=False).failed] == ["close"]
+    with pytest.raises(ContractUsageError, match="this oracle accepts everything"):
+        judged(first_word)
+    with pytest.raises(ContractUsageError, match="true of the complete answer too"):
+        judged(careful, incomplete=lambda result: True)
+    refused = judged(careful, incomplete=lambda result: True, calls=list)
+    assert refused["close"].status == "passed"
+    assert refused["truncation"].status == "skipped"

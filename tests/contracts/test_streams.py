@@ -19,7 +19,7 @@ import fakellm.contracts.streams.check as room
 from fakellm import FakeChatModel, FakeLLM, Runnable
 from fakellm.contracts.catalogue import CATALOGUE, chosen
 from fakellm.contracts.streams.check import check_stream
-from fakellm.errors import BrokenContractError, ContractUsageError
+from fakellm.errors import BrokenContractError, ContractUsageError, LLMError
 from fakellm.runnable.functions import RunnableGenerator, RunnableLambda
 from fakellm.script.messages import Message
 
@@ -597,9 +597,86 @@ class BatchesByInput(Wrapper):
         return list({input: self.invoke(input) for input in inputs}.values())
 
 
+class Asks(Wrapper):
+    """Asks whether its source can stream, and else hands on the whole answer."""
+
+    def stream(self, input, config=None, **kwargs):
+        if hasattr(self.source, "stream"):
+            yield from super().stream(input, config, **kwargs)
+        else:
+            yield from self.fallback(input)
+
+    async def astream(self, input, config=None, **kwargs):
+        if hasattr(self.source, "astream"):
+            async with closing(super().astream(input, config, **kwargs)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+        else:
+            for chunk in self.fallback(input):
+                yield chunk
+
+    def fallback(self, input):
+        return [self.source.invoke(input)]
+
+
+class AsksAndSplits(Asks):
+    """Breaks single_value_fallback: yields words of the one value."""
+
+    def fallback(self, input):
+        return self.source.invoke(input).split()
+
+
+class AsksAndSaysNothing(Asks):
+    """Breaks single_value_fallback: has nothing else to say."""
+
+    def fallback(self, input):
+        return []
+
+
+class AsksAndRefuses(Asks):
+    """Breaks single_value_fallback: raises."""
+
+    def fallback(self, input):
+        raise NotImplementedError
+
+
+class Bounded(Wrapper):
+    """Takes the bound by its name, and holds it."""
+
+    async def abatch(self, inputs, max_concurrency=None):
+        permits = asyncio.Semaphore(max_concurrency or len(inputs))
+
+        async def one(input):
+            async with permits:
+                return await self.ainvoke(input)
+
+        return list(await asyncio.gather(*map(one, inputs)))
+
+
+class OffByOne(Bounded):
+    """Breaks batch: one more than was asked for."""
+
+    async def abatch(self, inputs, max_concurrency=None):
+        return await super().abatch(inputs, max_concurrency and max_concurrency + 1)
+
+
+class Boundless(Wrapper):
+    """Takes no bound."""
+
+    def batch(self, inputs):
+        return super().batch(inputs)
+
+    async def abatch(self, inputs):
+        return await super().abatch(inputs)
+
+
 CASES = [  # contract, what breaks it, what keeps it, what check_stream is told
     ("single_value_fallback", TwoForOne, Wrapper, {}),
     ("single_value_fallback", TwoCalls, Wrapper, {}),
+    ("single_value_fallback", AsksAndSplits, Asks, {}),
+    ("single_value_fallback", AsksAndSaysNothing, Asks, {}),
+    ("single_value_fallback", AsksAndRefuses, Asks, {}),
+    ("batch", OffByOne, Bounded, {}),
     ("concatenation", LosesTheLast, Wrapper, {}),
     ("ordering", Sorts, Wrapper, {}),
     ("whitespace_tail", SkipsBlanks, Wrapper, {}),
@@ -1134,3 +1211,45 @@ def test_what_cannot_be_told_apart_is_skipped():
 
     assert report["batch"].detail.startswith("its answers do not show its inputs")
     assert report["ordering"].detail.startswith("what it says does not show what its source says")
+
+
+def test_a_bound_that_is_not_taken_is_not_held():
+    verdict = check_stream(Boundless, contracts=["batch"])["batch"]
+
+    assert verdict.status == "skipped"
+    assert "takes neither max_concurrency nor a config" in verdict.detail
+
+
+def test_code_that_asks_whether_its_source_can_stream_breaks_nothing():
+    assert not check_stream(Asks).failed
+
+
+def test_the_error_that_a_fallback_ends_with_is_shown():
+    openai = pytest.importorskip("openai")
+    missing = openai.OpenAIError("Missing credentials. Please pass an `api_key`, or set `OPENAI_API_KEY`")
+
+    class GuardsTheCallAlone(Wrapper):
+        astream = None
+
+        def stream(self, input, config=None, **kwargs):
+            try:
+                stream = self.source.stream(input)
+            except LLMError:
+                yield "from the second"
+                return
+            try:
+                yield from stream
+            except LLMError as error:
+                raise missing from error
+
+    detail = check_stream(GuardsTheCallAlone, contracts=["lazy_error"])["lazy_error"].detail
+    assert "OpenAIError('Missing credentials" in detail
+    assert "fake that one too" in detail
+
+    class NeedsAKey(Wrapper):
+        def stream(self, input, config=None, **kwargs):
+            raise missing
+            yield
+
+    with pytest.raises(ContractUsageError, match="fake that one too"):
+        check_stream(NeedsAKey)

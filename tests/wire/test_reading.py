@@ -433,6 +433,9 @@ def used(prompt, answer, **more):
     return {"prompt_tokens": prompt, "completion_tokens": answer, "total_tokens": prompt + answer, **more}
 
 
+TIMED = {"timings": {"predicted_n": 4}}
+
+
 def usage_chunk(*counts):
     return {"choices": [], "usage": used(*counts)}
 
@@ -441,9 +444,9 @@ def usage_chunk(*counts):
     ("events", "expected"),
     [
         pytest.param(
-            [piece("a"), piece("b", 1), piece(finish="stop", usage=used(8, 4)), piece("c", 1),
-             piece("", 1, "length", usage=used(8, 4))],
-            (16, 8), id="legacy, each as much",
+            [piece("a"), piece("b", 1), piece(finish="stop", usage=used(8, 4), **TIMED), piece("c", 1),
+             piece("", 1, "length", usage=used(8, 4), **TIMED)],
+            (16, 8), id="legacy, each as much, and timed",
         ),
         pytest.param(
             [chunk("a"), chunk("b", 1), chunk("", 1, "stop"), usage_chunk(9, 1), chunk("c"), chunk("d"),
@@ -462,6 +465,10 @@ def usage_chunk(*counts):
         pytest.param(
             [chunk("a"), chunk("b", 1), chunk(finish="stop"), chunk("", 1, "stop"), usage_chunk(9, 2)],
             (9, 2), id="one for all",
+        ),
+        pytest.param(
+            [chunk("a"), chunk("b", 1), chunk(finish="stop", usage=used(9, 2)), chunk("", 1, "stop", usage=used(9, 2))],
+            (9, 2), id="one for all, twice",
         ),
         pytest.param(
             [chunk("a"), chunk("b", 1), chunk(finish="stop"), usage_chunk(9, 2), chunk("c", 1), chunk("", 1, "stop"),

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 from fakellm.concurrency import checkpoint, checkpointer
 from fakellm.contracts.consumers.cuts import joined
@@ -43,11 +43,42 @@ class Chunks(list[Any]):
             yield chunk
 
 
+class _Closed:
+    """What closing a stream returns: nothing, that may be awaited, as SDKs have it in asynchronous streams."""
+
+    def __await__(self) -> Iterator[Any]:
+        return iter(())
+
+
 class Stream:
-    """Chunks as a stream gives them: once, with `for` or `async for`."""
+    """Chunks as a stream gives them: once, with `for` or `async for`; it can be closed, in whichever way."""
 
     def __init__(self, chunks: Iterable[Any]) -> None:
         self._chunks = iter(chunks)
+
+    def _close(self) -> None:
+        self._chunks = iter(())
+
+    def close(self) -> _Closed:
+        """Give no more chunks."""
+        self._close()
+        return _Closed()
+
+    async def aclose(self) -> None:
+        """Give no more chunks."""
+        self._close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._close()
 
     def __iter__(self) -> Iterator[Any]:
         return self
@@ -86,7 +117,7 @@ def settle(result: Any, gather: Callable[[list[Any]], Any] = joined) -> Any:
     Asynchronous results are awaited on a new event loop in virtual time. Raises what the consumer raises.
     """
     if inspect.isawaitable(result) or isinstance(result, AsyncIterator):
-        result = _run(result)
+        result = run_async(_settle, result)
     return gather([*result]) if isinstance(result, (Iterator, _Pieces)) else result
 
 
@@ -94,14 +125,14 @@ class _Pieces(list[Any]):
     """What an asynchronous generator yielded."""
 
 
-def _run(result: Any) -> Any:
-    """Run it in a new event loop. Raises `ContractUsageError` inside another."""
+def run_async(read: Callable[..., Coroutine[Any, Any, Any]], result: Any, *args: Any) -> Any:
+    """Read a consumer's result in a new loop, in virtual time. Raises `ContractUsageError` inside a running one."""
     from asyncio import _get_running_loop
 
     from fakellm.clock.virtual_loop import run
 
     if _get_running_loop() is None:
-        return run(_settle(result))
+        return run(read(result, *args))
     if inspect.iscoroutine(result):
         result.close()
     msg = "asynchronous code under test gets an event loop of its own, so do not call this inside a running event loop"
@@ -159,11 +190,11 @@ def attempted(run: Run, chunks: list[Any]) -> Outcome:
         return Outcome(run(chunks))
     except ContractUsageError:
         raise
-    except _failures() as error:
+    except failures() as error:
         return Outcome(error=error)
 
 
-def _failures() -> tuple[type[BaseException], ...]:
+def failures() -> tuple[type[BaseException], ...]:
     """Return what counts as a failure of a consumer or test: every error, and `pytest.fail`; a skip does not."""
     pytest = sys.modules.get("pytest")
     return (Exception, UnexpectedCallError, *((pytest.fail.Exception,) if pytest else ()))

@@ -8,6 +8,7 @@ from typing import Any
 
 from fakellm.contracts.catalogue import CATALOGUE, Contract, chosen
 from fakellm.contracts.consumers import checks as consumer_checks
+from fakellm.contracts.consumers import closing
 from fakellm.contracts.consumers.attempt import Consume
 from fakellm.contracts.consumers.cuts import Cuts
 from fakellm.contracts.consumers.given import check_moves, documents_of, name_of, replayed, stop_words
@@ -27,7 +28,7 @@ _CHECKED = {
     name
     for name, contract in CATALOGUE.items()
     if getattr(contract.checks.get("consumer"), "__module__", "")
-    in (consumer_checks.__name__, structured_checks.__name__)
+    in (consumer_checks.__name__, structured_checks.__name__, closing.__name__)
 }
 """The contracts that are checked by feeding chunks; others are checked on what fails or runs at once."""
 
@@ -70,6 +71,7 @@ def check_consumer(
     more: dict[str, dict[str, Any]] = {
         "tags": {"whole_is_right": expected is not _UNSET},
         "stop_sequence": {"stop": stop_words(stop)},
+        "close": {"stop": stop_words(stop)},
     }
     if only is not None and contracts is not None and len(names) == 1 and not given:
         consume = Replayed(consume, check_moves(only))

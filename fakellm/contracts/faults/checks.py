@@ -28,7 +28,7 @@ def check_faults(
     run: Callable[[Any], Any],
     source: Any,
     *,
-    raises: Raises = Exception,
+    raises: Raises | None = None,
     incomplete: Callable[[Any], object] | None = None,
     delivered: Callable[[], Any] | None = None,
     calls: Callable[[], Iterable[Any]] | None = None,
@@ -41,17 +41,19 @@ def check_faults(
     `run(faulty)` gives the broken `Script`, or `Tape`, to a fake and runs the app: a function, an `async def`, or a
     generator of either kind, whose items are what the app shows its user. It has to raise one of `raises`, or to
     return a result that is the whole answer's, or one that says that it is incomplete: for which `incomplete(result)`
-    is true. By default that is one which differs from what the same chunks come to when the answer ends after them; a
-    text must also begin with that, and go on with a mark of its own. For to whoever gets it, the text of an error or an
-    apology is an answer like any other: `except Exception as error: return str(error)` is caught. An app that means
-    it says how its callers tell: `incomplete=lambda result: result.startswith("Sorry")`. The default takes anything
-    that differs and is no text, and any text behind what was delivered, for such a mark; `incomplete` is stricter, and
-    so is `raises=IncompleteAnswer`, which by default is any `Exception`.
+    is true. With `raises=IncompleteAnswer` and without `incomplete` an exception is what was promised, so any other
+    result is broken. Without both it may raise any `Exception`, and a result is incomplete which differs from what the
+    same chunks come to when the answer ends after them; a text must also begin with that, and go on with a mark of its
+    own. For to whoever gets it, the text of an error or an apology is an answer like any other: `except Exception as
+    error: return str(error)` is caught. An app that means it says how its callers tell: `incomplete=lambda result:
+    result.startswith("Sorry")`. The default takes anything that differs and is no text, and any text behind what was
+    delivered, for such a mark.
 
     What a generator yields, or what `delivered()` returns after a run, must not begin again after it was begun.
     `calls()` returns the calls of the fake: none may still run afterwards. `source`, `kinds`, `only` and `patience` are
-    those of `every_fault`. Raises `ContractUsageError` if the app fails on the complete answer, or nothing could be
-    told from its results; broken contracts are in the report.
+    those of `every_fault`. Where nothing could be told from its results, the contracts that need them are skipped with
+    the reason. Raises `ContractUsageError` if the app fails on the complete answer, or if then nothing is left: neither
+    `calls` nor what it shows. Broken contracts are in the report.
     """
     judge = _Judge(run, raises, incomplete, delivered, calls, patience)
     whole, half, faults = plan_of(source, kinds, only)()
@@ -75,6 +77,8 @@ def _verdicts(
             own = all(faulty.contract == name for faulty, _ in failures[name])  # else any fault can break it
             error = report(judge.name, failures[name], tried[name] if own else count, name, "check_faults(..., {})")
             yield Verdict(contract, "failed", str(error))
+        elif name in tried and judge.refused and name not in _SKIPPED:
+            yield Verdict(contract, "skipped", judge.refused)
         elif name in tried or (name == "retry_midstream" and judge.shows) or (name == "close" and judge.calls):
             yield Verdict(contract, "passed")
         elif why := _SKIPPED.get(name):
@@ -93,7 +97,7 @@ class _Judge:
     def __init__(
         self,
         run: Callable[[Any], Any],
-        raises: Raises,
+        raises: Raises | None,
         incomplete: Callable[[Any], object] | None,
         delivered: Callable[[], Any] | None,
         calls: Callable[[], Iterable[Any]] | None,
@@ -106,6 +110,7 @@ class _Judge:
         self.name: str = getattr(named, "__name__", type(run).__name__)
         self.calls = calls
         self.shows = False
+        self.refused = ""
         self._run = run
         self._raises = raises
         self._incomplete = incomplete
@@ -123,7 +128,10 @@ class _Judge:
         return found
 
     def try_oracle(self, whole: Any, half: Any) -> None:
-        """Raise `ContractUsageError` unless the app can deal with the whole answer, and shows how much it was."""
+        """Raise `ContractUsageError` unless the app can deal with the whole answer, and shows how much it was.
+
+        Where its results do not tell that, but its calls can be seen, those alone are judged; see `refused`.
+        """
         self._whole = self._attempt(whole)
         self.shows = bool(self._whole.shown)
         if self._whole.error is not None:
@@ -134,7 +142,8 @@ class _Judge:
                 "this oracle accepts everything: incomplete(result) is true of the complete answer too\n"
                 f"  result:    {clip(repr(self._whole.value), 200)}"
             )
-            raise ContractUsageError(msg)
+            self._refuse(msg)
+            return
         if half is None:
             return
         shorter = self._attempt(half)
@@ -145,12 +154,18 @@ class _Judge:
                 f"  result:    {clip(repr(shorter.value), 200)}\n"
                 "  to do:     let it return what the app made of the answer, or yield what it shows"
             )
-            raise ContractUsageError(msg)
+            self._refuse(msg)
+
+    def _refuse(self, why: str) -> None:
+        """Note why results say nothing. Raises `ContractUsageError` where nothing else can be judged."""
+        if self.calls is None:
+            raise ContractUsageError(why)
+        self.refused = why
 
     def problems(self, faulty: Any) -> Iterator[tuple[str, str]]:
         """Yield each contract that the app breaks on this fault, with what it did."""
         found = self._attempt(faulty)
-        if what := self._wrong(faulty, found):
+        if (not self.refused or found.hangs) and (what := self._wrong(faulty, found)):
             yield contract_of(faulty, found), what
         if self.shows and begins_again(found.shown, self._whole.shown):
             yield "retry_midstream", f"it showed {clip(repr(found.shown), 200)}, which says the beginning again"
@@ -162,11 +177,14 @@ class _Judge:
         if found.hangs:
             return str(found)
         if found.error is not None:
-            return "" if isinstance(found.error, self._raises) else f"{found}\nwhich is none of raises={self._raises!r}"
+            expected = Exception if self._raises is None else self._raises
+            return "" if isinstance(found.error, expected) else f"{found}\nwhich is none of raises={expected!r}"
         if found.value == self._whole.value:
             return ""
         if self._incomplete is not None:
             return "" if self._incomplete(found.value) else f"{found}, of which incomplete(result) is not true"
+        if self._raises is not None:
+            return f"{found}, where raises={self._raises!r} was promised"
         return self._unmarked(faulty, found)
 
     def _unmarked(self, faulty: Any, found: Attempt) -> str:

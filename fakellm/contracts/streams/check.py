@@ -13,7 +13,7 @@ from fakellm.contracts.catalogue import Contract, chosen
 from fakellm.contracts.streams import on_answers, on_failure, on_flow, on_many  # noqa: F401 - they bind the checks
 from fakellm.contracts.streams.lab import Lab, no_error
 from fakellm.contracts.streams.projections import text_of
-from fakellm.contracts.streams.sources import Api, RunawayError
+from fakellm.contracts.streams.sources import Api, RunawayError, without_key
 from fakellm.contracts.streams.subject import Flavour
 from fakellm.contracts.verdicts import OtherFlavour, Report, Skip, Verdict, broken, verdict_of
 from fakellm.errors import BrokenContractError, ContractUsageError, UnexpectedCallError, clip
@@ -125,10 +125,12 @@ def smoke(lab: Lab) -> list[Flavour]:
                 continue
             raise
         except (UnexpectedCallError, Exception) as error:
+            usual = "say what it takes with input=..., what it reads from with api=..., or chat=True"
+            remedy = f"{usual}\n" + without_key(error) if without_key(error) else usual
             msg = (
                 f"a plain stream ({flavour}) of what the maker made failed, so no contract can be checked:\n"
                 f"  raised:    {clip(repr(error), 300)}\n"
-                "  to do:     say what it takes with input=..., what it reads from with api=..., or chat=True"
+                f"  to do:     {remedy}"
             )
             raise ContractUsageError(msg) from error
         if not chunks:

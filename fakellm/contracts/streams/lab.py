@@ -10,7 +10,7 @@ from typing import Any
 
 from fakellm.contracts.streams.driving import HangError, arun, by_hand
 from fakellm.contracts.streams.projections import text_of
-from fakellm.contracts.streams.sources import PLAIN, Api, WatchedClock, provider, source
+from fakellm.contracts.streams.sources import PLAIN, Api, InvokeOnly, WatchedClock, provider, source
 from fakellm.contracts.streams.subject import Flavour, Subject
 from fakellm.contracts.verdicts import Skip, broken
 from fakellm.errors import ContractUsageError, clip
@@ -93,10 +93,13 @@ class Lab:
             raise Skip(msg)
 
     @contextmanager
-    def bench(self, script: Script = PLAIN, *replies: Script, streaming: bool = True, **when: Any) -> Iterator[Bench]:
+    def bench(
+        self, script: Script = PLAIN, *replies: Script, streaming: bool | None = True, **when: Any
+    ) -> Iterator[Bench]:
         """Make a fresh subject, whose source says `script`, or `replies` in order and then `script`.
 
-        Without streaming the source gives its answer as one value. `answer=` is a function of the input instead.
+        Without streaming the source gives its answer as one value; with None it has nothing to stream with at all.
+        `answer=` is a function of the input instead.
         """
         clock = WatchedClock()
         fake: Any = None
@@ -104,12 +107,13 @@ class Lab:
             if self.api:
                 fake = stack.enter_context(provider(self.api, clock))
             elif self.takes_source:
-                fake = source(script, clock, chat=self.chat, streaming=streaming)
+                fake = source(script, clock, chat=self.chat, streaming=bool(streaming))
             if fake is not None:
                 for reply in replies:
                     fake.reply(reply)
                 fake.otherwise(when.get("answer", script))
-            yield Bench(Subject(self._made(fake), self.text, self.is_error), fake, clock)
+            given = InvokeOnly(fake) if streaming is None else fake
+            yield Bench(Subject(self._made(given), self.text, self.is_error), fake, clock)
 
     def _made(self, fake: Any) -> Any:
         if not self.takes_source:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from fakellm.contracts.catalogue import checks
-from fakellm.contracts.streams.lab import Lab
+from fakellm.contracts.streams.lab import Bench, Lab
 from fakellm.contracts.streams.projections import UNKNOWN, finish_of, usage_of
 from fakellm.contracts.streams.sources import TEXTS
 from fakellm.contracts.streams.subject import FLAVOURS, Flavour, Reading
@@ -31,16 +31,27 @@ async def single_value_fallback(lab: Lab, flavour: Flavour) -> None:
         raise Skip("a source behind HTTP streams natively")
     with lab.bench(streaming=False) as bench:
         chunks = await bench.subject.open(flavour, lab.input).rest()
-        chunks = [c for c in chunks if bench.subject.said(c) != ""] or chunks  # what says nothing does not count
-        calls, is_seen = len(bench.calls), bool(bench.calls)
-    if not is_seen and len(chunks) != 1:
+        is_seen = bool(bench.calls)
+    if not is_seen and len(_saying(bench, chunks)) != 1:
         raise Skip("it streams natively" if not lab.takes_source else "it does not ask the source that it is given")
+    await _one_value(lab, flavour, chunks, bench, streaming=False)
+    if is_seen:
+        await _without_stream(lab, flavour)
+
+
+def _saying(bench: Bench, chunks: list[Any]) -> list[Any]:
+    """Return the chunks that say something, all where none does."""
+    return [chunk for chunk in chunks if bench.subject.said(chunk) != ""] or chunks
+
+
+async def _one_value(lab: Lab, flavour: Flavour, chunks: list[Any], streamed: Bench, *, streaming: bool | None) -> None:
+    """Compare the chunks of a stream whose source cannot stream with what invoke returns of such a source."""
+    chunks, calls = _saying(streamed, chunks), len(streamed.calls)
     rows = (("chunks", shown(chunks)), ("expected", "one chunk, the whole answer"))
     if len(chunks) != 1:
-        raise broken(
-            "single_value_fallback", f"{_METHODS[flavour]} of a source that cannot stream gave {len(chunks)}", *rows
-        )
-    with lab.bench(streaming=False) as bench:
+        that = "that cannot stream" if streaming is False else "that has no stream"
+        raise broken("single_value_fallback", f"{_METHODS[flavour]} of a source {that} gave {len(chunks)}", *rows)
+    with lab.bench(streaming=streaming) as bench:
         if not bench.subject.has("invoke", flavour):
             return
         whole = await bench.subject.call("invoke", flavour, lab.input)
@@ -49,6 +60,27 @@ async def single_value_fallback(lab: Lab, flavour: Flavour) -> None:
             raise broken("single_value_fallback", what, *rows)
         if bench.subject.said(whole) != bench.subject.said(chunks[0]):
             raise broken("single_value_fallback", "the one chunk is not what invoke returns", *rows, _got(whole))
+
+
+async def _without_stream(lab: Lab, flavour: Flavour) -> None:
+    """Try a source that has `invoke` and `ainvoke` alone, for code that asks `hasattr(model, "stream")`.
+
+    Code that does not ask may fail on such a source, when it is made or when it streams, and may say so in a chunk: it
+    was written for another kind. What asks the source, and fails then, or says nothing, has a fallback that is wrong.
+    """
+    calls: list[Any] = []
+    try:
+        with lab.bench(streaming=None) as bench:
+            calls = bench.calls
+            chunks = await bench.subject.open(flavour, lab.input).rest()
+    except NotImplementedError:
+        raise
+    except Exception:
+        if calls:
+            raise
+        return
+    if calls or not chunks:
+        await _one_value(lab, flavour, chunks, bench, streaming=None)
 
 
 @checks("concatenation", on="stream")

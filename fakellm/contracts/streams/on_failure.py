@@ -7,10 +7,10 @@ from typing import Any
 from fakellm.contracts.catalogue import checks
 from fakellm.contracts.streams.lab import Bench, Lab
 from fakellm.contracts.streams.on_flow import asked
-from fakellm.contracts.streams.sources import PLAIN, TEXTS
+from fakellm.contracts.streams.sources import PLAIN, TEXTS, without_key
 from fakellm.contracts.streams.subject import Flavour
 from fakellm.contracts.verdicts import Skip, broken, counted, shown
-from fakellm.errors import LLMConnectionError
+from fakellm.errors import LLMConnectionError, clip
 from fakellm.script.events import Fault, Finish, disconnect, http_error, provider_error
 from fakellm.script.script import Script
 from fakellm.wire.providers import service_of
@@ -109,22 +109,29 @@ async def lazy_error(lab: Lab, flavour: Flavour) -> None:
     never sees the commonest errors. One that does not guard at all is not asked.
     """
     lab.needs_source()
-    if not await _recovers(lab, flavour, at_call=True):
-        raise Skip("it has no retry or fallback that deals with an error of the call")
-    if not await _recovers(lab, flavour, at_call=False):
-        rows = (("call fails", "the stream goes on"), ("first chunk", "the same error is raised"))
+    at_call = await _unrecovered(lab, flavour, at_call=True)
+    if at_call is not None:
+        raise Skip(f"it has no retry or fallback that deals with an error of the call: it raised {_named(at_call)}")
+    error = await _unrecovered(lab, flavour, at_call=False)
+    if error is not None:
+        rows = [("call fails", "the stream goes on"), ("first chunk", f"it raised {_named(error)}")]
+        rows += [("to do", remedy)] if (remedy := without_key(error)) else []
         raise broken("lazy_error", "its retry or fallback covers the call of the source, not the first chunk", *rows)
 
 
-async def _recovers(lab: Lab, flavour: Flavour, *, at_call: bool) -> bool:
-    """Tell whether a stream deals with one failure of its source before the first chunk."""
+def _named(error: Exception) -> str:
+    return clip(repr(error), 300)
+
+
+async def _unrecovered(lab: Lab, flavour: Flavour, *, at_call: bool) -> Exception | None:
+    """Return the error of a stream whose source fails once before the first chunk; None where it deals with that."""
     fault: Fault = http_error(500, retry_after=0.001) if at_call and lab.api else disconnect("reset")
     with lab.bench(PLAIN, Script(fault)) as bench:
         if at_call and not lab.api:
             _fail_at_call(bench.source)
         _, error = await _outcome(bench, lab, flavour)
         asked(bench)
-        return error is None
+        return error
 
 
 def _fail_at_call(source: Any) -> None:

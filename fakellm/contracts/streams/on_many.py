@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
 from itertools import chain
@@ -73,16 +74,35 @@ async def _compare_with_invoke(lab: Lab, flavour: Flavour, said: list[Any]) -> N
 
 
 async def _check_bound(lab: Lab, flavour: Flavour) -> None:
+    """Look at how many calls run at a time where a bound is given. Raises `Skip` where it takes none."""
     echo = _Echo(wait_for_company=flavour == "sync" and not lab.api)
     with lab.bench(answer=echo) as bench:
         config = {"max_concurrency": _BOUND}
-        try:
-            await bench.subject.call("batch", flavour, list(_INPUTS), config)
-        except TypeError:
-            return  # it takes no config
+        args, kwargs = _as_taken(bench.subject.method("batch", flavour), config)
+        await bench.subject.call("batch", flavour, list(_INPUTS), *args, **kwargs)
         most = echo.most if flavour == "sync" else bench.clock.most_waiting
     if most > _BOUND:
         raise broken("batch", f"with max_concurrency={_BOUND} the source had {most} calls at a time")
+
+
+def _as_taken(batch: Callable[..., Any], config: dict[str, int]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return the bound as a method takes it: by its name, or in a config, as LangChain's Runnables do.
+
+    Its signature says which. To try one and then the other would take an error of its own for a refusal. Raises `Skip`
+    where it takes neither.
+    """
+    try:
+        parameters = inspect.signature(batch).parameters.values()
+    except (TypeError, ValueError):
+        parameters = ()
+    named = {parameter.name for parameter in parameters if parameter.kind is not parameter.POSITIONAL_ONLY}
+    if "max_concurrency" in named:
+        return (), dict(config)
+    if "config" in named:
+        return (), {"config": config}
+    if any(parameter.name == "config" for parameter in parameters):
+        return (config,), {}
+    raise Skip("it takes neither max_concurrency nor a config, so it has no bound to hold")
 
 
 class _Echo:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -25,6 +26,18 @@ TEXTS = ("One ", "two ", "three ", "four.")
 """What the source says unless a check wants something else."""
 PLAIN = Script(*TEXTS)
 _MOST = 500  # calls of one source; a check makes a few
+
+
+_LACKS_KEY = re.compile(r"missing credentials|authentication method|no api.?key|api_key.*must be set", re.IGNORECASE)
+_REMEDY = (
+    "one of its clients has no key, so it asks a provider that has no fake here; fake that one too, around the check:\n"
+    "with intercept(FakeProvider('anthropic').otherwise('Hi')): check_stream(...)"
+)
+
+
+def without_key(error: Exception) -> str:
+    """Return what to do about the error of an SDK that finds no key, and nothing for any other error."""
+    return _REMEDY if _LACKS_KEY.search(str(error)) else ""
 
 
 class RunawayError(BaseException):
@@ -112,6 +125,22 @@ class ChatSource(FakeChatModel):
     def _open(self, method: str, prompt: Any, config: RunnableConfig | None, kwargs: dict[str, Any]) -> Call:
         _bounded(self.calls)
         return super()._open(method, prompt, config, kwargs)
+
+
+class InvokeOnly:
+    """A source that has `invoke` and `ainvoke`, and nothing to stream with: neither code nor a test asks it in vain."""
+
+    def __init__(self, source: Source | ChatSource) -> None:
+        self._source = source
+        self.script = source.script
+
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
+        """Return the whole answer."""
+        return self._source.invoke(input, config, **kwargs)
+
+    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
+        """Return the whole answer."""
+        return await self._source.ainvoke(input, config, **kwargs)
 
 
 class _Provider(FakeProvider):

@@ -11,9 +11,9 @@ from fakellm.wire.openai import common as openai
 
 # Whose tokens a usage counts. OpenAI's counts all answers of a stream, in its last chunk; look-alikes say a count that
 # grows, on any chunk. llama.cpp counts each answer by itself, where that ends, and the request used the sum. Nothing in
-# the object tells the two apart, so the numbers have to: one usage came for each answer that ended, and it counts fewer
-# tokens than the stream has pieces by then, or no more than the usage before it did. Neither can be a count of all.
-# Where each count could be one of all, it is read as that: the last one stands.
+# the object tells the two apart, so other things have to: one usage came whenever one more answer had ended, and one of
+# them counts fewer tokens than the stream had pieces by then, or than the usage before it, or as many as llama.cpp's
+# `timings` of that answer. That is no count of all. Where each could be one, it is read as that: the last one stands.
 
 
 class Counts:
@@ -25,7 +25,7 @@ class Counts:
         self._usages = self._pieces = 0
         self._choices: set[int] = set()
         self._finished: set[int] = set()
-        self._is_each = False
+        self._is_one_each, self._is_each = True, False
 
     def note(self, events: Iterable[Event]) -> None:
         """Take what the choices of a chunk say."""
@@ -43,18 +43,28 @@ class Counts:
         found = chunk.get("usage")
         if not isinstance(found, dict):
             return []
-        usage, self._usages = openai.read_usage(found), self._usages + 1
-        if self._usages <= len(self._finished) and len(self._choices) > 1:
+        usage = openai.read_usage(found)
+        if self._is_one_each:
+            self._usages += 1
+            self._is_one_each = self._usages == len(self._finished)
+        if self._is_one_each:
+            self._raw = found if self._raw is None else _sum(self._raw, found)
             tokens = usage.output_tokens
-            is_less = tokens < self._pieces or (self._last is not None and tokens <= self._last.output_tokens)
-            self._is_each = self._is_each or is_less
-        is_one_of_each = self._is_each and self._usages <= len(self._finished)
-        self._raw = _sum(self._raw, found) if self._raw is not None and self._usages <= len(self._finished) else found
-        usage = openai.read_usage(self._raw) if is_one_of_each else usage
+            is_less = tokens < self._pieces or (self._last is not None and tokens < self._last.output_tokens)
+            is_own = is_less or _timed(chunk) == tokens > 0
+            self._is_each = self._is_each or (is_own and len(self._choices) > 1)
+            usage = openai.read_usage(self._raw) if self._is_each else usage
         if usage == self._last:
             return []
         self._last = usage
         return [usage]
+
+
+def _timed(chunk: dict[str, Any]) -> int:
+    """Return how many tokens llama.cpp says that it took the time of."""
+    timings = chunk.get("timings")
+    count = timings.get("predicted_n") if isinstance(timings, dict) else None
+    return count if type(count) is int else 0
 
 
 def _sum(one: Any, other: Any) -> Any:
