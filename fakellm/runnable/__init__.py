@@ -9,6 +9,7 @@ from fakellm.rooms import lazily
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from fakellm.runnable.addable import AddableDict as AddableDict
     from fakellm.runnable.base import Runnable as Runnable
     from fakellm.runnable.compose import RunnableSequence as RunnableSequence
     from fakellm.runnable.config import RunnableConfig as RunnableConfig
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from fakellm.runnable.fallbacks import RunnableWithFallbacks as RunnableWithFallbacks
     from fakellm.runnable.functions import RunnableGenerator as RunnableGenerator
     from fakellm.runnable.functions import RunnableLambda as RunnableLambda
-    from fakellm.runnable.parallel import AddableDict as AddableDict
     from fakellm.runnable.parallel import RunnableParallel as RunnableParallel
     from fakellm.runnable.wrappers import RunnableBinding as RunnableBinding
     from fakellm.runnable.wrappers import RunnableRetry as RunnableRetry
@@ -31,7 +31,8 @@ __getattr__, __dir__, __all__ = lazily(
         "events": ("Run", "RunEvent"),
         "fallbacks": ("RunnableWithFallbacks",),
         "functions": ("RunnableGenerator", "RunnableLambda"),
-        "parallel": ("AddableDict", "RunnableParallel"),
+        "addable": ("AddableDict",),
+        "parallel": ("RunnableParallel",),
         "wrappers": ("RunnableBinding", "RunnableRetry"),
     },
 )

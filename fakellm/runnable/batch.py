@@ -52,20 +52,27 @@ async def acaught(job: Callable[[], Awaitable[T]], *, return_exceptions: bool) -
         raise
 
 
+# Who is called although another failed. That a thread was quicker or slower must not decide it, for a test sees the
+# calls. So each job that has a thread from the start runs, whatever comes of the others; those that wait for a thread
+# do not once a job before them has failed. Steps of a parallel all run, as LangChain's do.
+
+
 def run_all(
-    jobs: Sequence[Callable[[], T]], workers: int | None, *, return_exceptions: bool = False
+    jobs: Sequence[Callable[[], T]], workers: int | None, *, return_exceptions: bool = False, every: bool = False
 ) -> list[T | Exception]:
     """Run the jobs in threads; results in the order of the jobs.
 
-    The failure of the first job in order that failed is raised, after what runs has ended; jobs behind it
-    that had not started when it failed never do.
+    The failure of the first job in order that failed is raised, after what runs has ended; jobs behind it that wait for
+    a thread when it fails never start, unless `every` job has to.
     """
     if not jobs:
         return []
     failed: list[int] = []
+    pool = thread_pool(workers)
+    sure = len(jobs) if every else pool._max_workers  # noqa: SLF001 - how many threads there are, if nobody says
 
     def run(index: int, job: Callable[[], T]) -> Any:
-        if failed and index > min(failed):
+        if index >= sure and failed and index > min(failed):
             return None  # nobody looks at it: the failure before it is raised
         try:
             return caught(job, return_exceptions=return_exceptions)
@@ -73,12 +80,14 @@ def run_all(
             failed.append(index)
             raise
 
-    pool = thread_pool(workers)
+    futures: list[Future[Any]] = []
     try:
-        futures = [submit(pool, partial(run, index, job)) for index, job in enumerate(jobs)]
+        futures += [submit(pool, partial(run, index, job)) for index, job in enumerate(jobs)]
         return [future.result() for future in futures]
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        for future in futures[sure:]:
+            future.cancel()
+        pool.shutdown(wait=True, cancel_futures=False)
 
 
 def run_as_completed(

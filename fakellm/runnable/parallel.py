@@ -7,12 +7,14 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import ExitStack
 from contextvars import Context, copy_context
 from functools import partial
+from operator import length_hint
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fakellm.concurrency import Crew, Monitor, close, closing
 from fakellm.errors import clip
 from fakellm.runnable import runs
+from fakellm.runnable.addable import AddableDict
 from fakellm.runnable.base import Input, Runnable
 from fakellm.runnable.batch import arun_all, run_all, thread_pool
 from fakellm.runnable.config import RunnableConfig
@@ -27,7 +29,7 @@ from fakellm.runnable.runs import MISSING
 from fakellm.runnable.shown import call, shown
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 
 def coerce(step: Any) -> Runnable[Any, Any]:
@@ -68,34 +70,14 @@ def given(step: Runnable[Any, Any]) -> Any:
     return step
 
 
-class AddableDict(dict[str, Any]):
-    """A chunk of a dict: `+` adds the values of equal keys. Values that do not add up: `TypeError`."""
-
-    def __add__(self, other: Mapping[str, Any]) -> AddableDict:
-        """Return the sum, with this dict's keys first."""
-        return AddableDict(_sum(self, other))
-
-    def __radd__(self, other: Mapping[str, Any]) -> AddableDict:
-        """Return the sum, with the other dict's keys first."""
-        return AddableDict(_sum(other, self))
-
-
-def _sum(left: Mapping[str, Any], right: Mapping[str, Any]) -> dict[str, Any]:
-    total = dict(left)
-    for key, value in right.items():
-        old = total.get(key)
-        total[key] = value if old is None else old if value is None else old + value
-    return total
-
-
 class RunnableParallel(Runnable[Input, dict[str, Any]]):
     """Steps that all get the same input; the output is a dict of theirs, keys in declaration order.
 
     Synchronously the steps run in threads, asynchronously in tasks, at most `max_concurrency` at a time;
     keyword arguments go to each. Streaming yields one-key dicts that add up, as they come, and runs
     each step one chunk ahead of the consumer; what one step has read and another not yet waits in memory.
-    If a step fails, its siblings are awaited (threads, which read no more input) or cancelled and awaited
-    (tasks) before its error is raised.
+    If a step fails, its siblings are called all the same, and awaited (threads, which read no more input than there
+    is) or cancelled and awaited (tasks) before its error is raised.
 
     Unlike LangChain, the asynchronous methods keep `max_concurrency` and await what they cancel, keyword
     arguments are passed on, each asynchronous step (and the input) is stepped and closed by one task of
@@ -117,7 +99,7 @@ class RunnableParallel(Runnable[Input, dict[str, Any]]):
 
         def run(child: RunnableConfig) -> dict[str, Any]:
             jobs = [partial(step.invoke, input, child, **kwargs) for step in self.steps.values()]
-            return dict(zip(self.steps, run_all(jobs, child.get("max_concurrency")), strict=True))
+            return dict(zip(self.steps, run_all(jobs, child.get("max_concurrency"), every=True), strict=True))
 
         return runs.call(self.get_name(), run, input, config)
 
@@ -179,7 +161,8 @@ class _Tee:
         self._buffers: dict[int, deque[Any]] = {number: deque() for number in range(readers)}
         self._lock = Lock()
         self._error: BaseException | None = None
-        self._is_closed = False
+        self._is_closed = self._is_drained = False
+        self._is_whole = length_hint(source, -1) >= 0  # all of it is at hand, as that of `stream` is
         self._context = copy_context()
 
     def close_source(self) -> None:
@@ -189,6 +172,10 @@ class _Tee:
     def close(self) -> None:
         """Let whoever asks for more meet a `GeneratorExit`, so that no step reads on behind a closed stream."""
         self._is_closed = True
+
+    def drain(self) -> None:
+        """Give what there is, and then a `GeneratorExit`, unless there is nothing more to come."""
+        self._is_drained = True
 
     def drop(self, number: int) -> None:
         """Keep nothing more for a reader that ended."""
@@ -207,11 +194,14 @@ class _Tee:
                 return buffer.popleft()
             if self._error is not None:
                 raise self._error
+            if self._is_drained and not self._is_whole:
+                raise GeneratorExit
             try:
                 item = self._context.run(next, self._source, MISSING)
             except BaseException as error:
                 self._error = error
                 raise
+            self._is_whole = self._is_whole or item is MISSING
             for other in tuple(self._buffers.values()):
                 if other is not buffer:
                     other.append(item)
@@ -258,13 +248,26 @@ def _merge(
         running = len(branches)
         while running:
             key, future = done.get()
-            chunk = future.result()
+            chunk = _result(future, tee, pool)
             if chunk is MISSING:
                 running -= 1
                 tee.drop(branches[key].number)
                 continue
             yield AddableDict({key: chunk})
             pull(key)
+
+
+def _result(future: Future[Any], tee: _Tee, pool: ThreadPoolExecutor) -> Any:
+    """Return the chunk of a step, or raise its error, once its siblings have taken the step that they were told to.
+
+    Else the quicker thread would decide whether a sibling is called. They wait for no input that is still to come.
+    """
+    try:
+        return future.result()
+    except BaseException:
+        tee.drain()
+        pool.shutdown(wait=True, cancel_futures=False)
+        raise
 
 
 class _Branch(NamedTuple):
