@@ -1,4 +1,4 @@
-"""What vcrpy's patches for other HTTP clients lose of a response's headers, put right by its `custom_patches`.
+"""The engine of tapes, vcrpy; and what its patches for other HTTP clients lose of headers, put right.
 
 In memory a header's value is text that stands for its bytes (`document.sent_as`), as aiohttp reads it. http.client,
 under requests and urllib3, reads bytes as ISO 8859-1, and vcrpy writes what it read as UTF-8. And aiohttp
@@ -7,8 +7,30 @@ decodes a body and keeps the header that says how, which a tape has beside its r
 
 from __future__ import annotations
 
+from importlib.metadata import version
+from inspect import signature
 from io import BytesIO
 from typing import Any
+
+from fakellm.cassette.document import CassetteError
+from fakellm.errors import explain
+
+FLOOR = "9.4"
+"""The oldest vcrpy that leaves httpx to others and tells its hooks of each answer. What needs no tape needs less."""
+
+
+def engine() -> Any:
+    """Return vcrpy's `VCR`. Raises `CassetteError` for a vcrpy that is too old for tapes.
+
+    Asked here and not at installation: LangChain's standard suites, `langchain-tests`, ask for one that is older.
+    """
+    from vcr import VCR
+
+    if "skip_patchers" in signature(VCR).parameters:
+        return VCR
+    found = version("vcrpy")
+    remedy = [f"pip install 'vcrpy>={FLOOR}'", "where langchain-tests asks for an older one: install it after that"]
+    raise CassetteError(explain(f"tapes need vcrpy {FLOOR} or newer, and vcrpy {found} is installed", remedy=remedy))
 
 
 def patches() -> tuple[tuple[Any, str, Any], ...]:

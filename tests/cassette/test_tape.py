@@ -17,6 +17,7 @@ from places import ROOT
 from taping import CHUNKED, CUTS, On, compressed, fetch, flavours, libraries, stored, tape
 
 from fakellm import FakeProvider, Pause, Script, Text, disconnect, stall
+from fakellm.cassette.document import CassetteError
 from fakellm.cassette.replay import TapeEndedError
 from fakellm.cassette.run import Ended, Run
 from fakellm.cassette.scripted import interaction_of, write
@@ -590,3 +591,16 @@ def test_playing_puts_a_tape_before_every_client(library):
 
     assert type(missed.value).__name__ == "UnexpectedRequestError"
     assert tape.misses
+
+
+def test_a_vcrpy_that_is_too_old_for_tapes_is_named(tmp_path, monkeypatch):
+    """LangChain's standard suites ask for one below 9, which does for all but tapes."""
+
+    class Old:
+        def __init__(self, path_transformer=None):
+            pass
+
+    monkeypatch.setattr("vcr.VCR", Old)
+    too_old = r"tapes need vcrpy 9.4 or newer, and vcrpy \d.*\n.*pip install 'vcrpy>=9.4'"
+    with pytest.raises(CassetteError, match=too_old), tape(tmp_path / "tape.yaml").open():
+        pass
