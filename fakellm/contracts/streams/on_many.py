@@ -92,9 +92,9 @@ def _as_taken(batch: Callable[..., Any], config: dict[str, int]) -> tuple[tuple[
     where it takes neither.
     """
     try:
-        parameters = inspect.signature(batch).parameters.values()
+        parameters = [*inspect.signature(batch).parameters.values()]
     except (TypeError, ValueError):
-        parameters = ()
+        parameters = []
     named = {parameter.name for parameter in parameters if parameter.kind is not parameter.POSITIONAL_ONLY}
     if "max_concurrency" in named:
         return (), dict(config)

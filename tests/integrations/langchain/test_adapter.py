@@ -878,3 +878,19 @@ def test_a_cache_tells_two_fakes_apart(kind):
     assert answers == ["a", "b"]
     assert one.model_copy().invoke("?") == one.invoke("?")
     assert len(one.fake.calls) == 1
+
+
+@pytest.mark.skipif(not hasattr(BaseChatModel, "stream_events"), reason="since langchain-core 1.8")
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        (as_langchain_chat_model(FakeChatModel("a", "b")), ["a", "b"]),
+        (as_langchain_chat_model(FakeChatModel("a", "b"), streaming=False), ["a", "b"]),  # a `_stream` there is
+        (as_langchain_chat_model(FakeChatModel("a", "b", streaming=False)), ["ab"]),
+    ],
+)
+def test_events_of_version_3_come_from_the_stream_that_there_is(model, expected):
+    """LangChain asks a model's `_stream` for them whatever its field `streaming` says."""
+    events = list(model.stream_events("?", version="v3"))
+    deltas = [event["delta"]["text"] for event in events if event["event"] == "content-block-delta"]
+    assert deltas == expected
