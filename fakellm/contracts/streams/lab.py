@@ -112,7 +112,7 @@ class Lab:
                 for reply in replies:
                     fake.reply(reply)
                 fake.otherwise(when.get("answer", script))
-            given = InvokeOnly(fake) if streaming is None else fake
+            given = InvokeOnly(fake) if streaming is None and fake is not None else fake
             yield Bench(Subject(self._made(given), self.text, self.is_error), fake, clock)
 
     def _made(self, fake: Any) -> Any:

@@ -35,7 +35,7 @@ _REMEDY = (
 )
 
 
-def without_key(error: Exception) -> str:
+def without_key(error: BaseException) -> str:
     """Return what to do about the error of an SDK that finds no key, and nothing for any other error."""
     return _REMEDY if _LACKS_KEY.search(str(error)) else ""
 

@@ -21,7 +21,7 @@ class Counts:
 
     def __init__(self) -> None:
         self._last: Usage | None = None
-        self._raw: dict[str, Any] | None = None
+        self._raw: dict[str, Any] = {}
         self._usages = self._pieces = 0
         self._choices: set[int] = set()
         self._finished: set[int] = set()
@@ -48,7 +48,7 @@ class Counts:
             self._usages += 1
             self._is_one_each = self._usages == len(self._finished)
         if self._is_one_each:
-            self._raw = found if self._raw is None else _sum(self._raw, found)
+            self._raw = _sum(self._raw, found)
             tokens = usage.output_tokens
             is_less = tokens < self._pieces or (self._last is not None and tokens < self._last.output_tokens)
             is_own = is_less or _timed(chunk) == tokens > 0
