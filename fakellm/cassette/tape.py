@@ -105,8 +105,7 @@ class Tape:
     def open(self) -> Iterator[Self]:
         """Load the cassette, and save it at the end if something was recorded, unless an exception ends the block.
 
-        Raises `CassetteError` for a file that is none, or a vcrpy that is too old.
-
+        Raises `CassetteError` for a vcrpy that is too old.
         This alone reaches the clients that vcrpy patches; `fakellm.http.playing` reaches all, httpx among them.
         """
         saving = self._saving = Saving(self.path, self.mode, key_of(self._match_on, self._ignore), self.run)
@@ -135,10 +134,9 @@ class Tape:
     def _engine(self, saving: Saving) -> Any:
         hooks = ("before_record_request", "before_save_interaction")
         options = {name: value for name, value in self._options.items() if name not in hooks}
-        make = engine_of_tapes()
         options["custom_patches"] = (*patches(), *options.get("custom_patches", ()))
         asked, saved = (_as_list(self._options.get(hook, ())) for hook in hooks)
-        engine = make(
+        engine = engine_of_tapes()(
             record_mode=saving.engine_mode,
             match_on=self._match_on,
             serializer="json" if self.path.suffix == ".json" else "yaml",

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from fakellm.wire.codec import Decoder as Decoder
     from fakellm.wire.codec import Encoder as Encoder
     from fakellm.wire.codec import Request as Request
-    from fakellm.wire.codec import SSEReader as SSEReader
     from fakellm.wire.codec import Tally as Tally
     from fakellm.wire.codec import legal_or_not as legal_or_not
     from fakellm.wire.codec import pieces as pieces
     from fakellm.wire.codec import runs as runs
     from fakellm.wire.providers import add_provider as add_provider
     from fakellm.wire.providers import provider_names as provider_names
+    from fakellm.wire.reader import SSEReader as SSEReader
     from fakellm.wire.service import Endpoint as Endpoint
     from fakellm.wire.service import Service as Service
     from fakellm.wire.service import document as document
@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = lazily(
     __name__,
     {
-        "codec": ("Codec", "Decoder", "Encoder", "Request", "SSEReader", "Tally", "legal_or_not", "pieces", "runs"),
+        "codec": ("Codec", "Decoder", "Encoder", "Request", "Tally", "legal_or_not", "pieces", "runs"),
+        "reader": ("SSEReader",),
         "providers": ("add_provider", "provider_names"),
         "service": ("Endpoint", "Service", "document", "endpoint"),
         "sse": ("SSE", "NDJSONDecoder", "SSEDecoder", "encode_ndjson", "encode_sse"),

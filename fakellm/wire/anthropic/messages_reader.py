@@ -20,8 +20,8 @@ from typing import Any
 
 from fakellm.errors import ScriptError, WireError
 from fakellm.script.events import Event, Finish, Native, Reasoning, Text, ToolCall, Usage, provider_error
-from fakellm.wire.codec import SSEReader
 from fakellm.wire.objects import beyond, counted, dump, get, merged, parse, parse_object, sound, text_field
+from fakellm.wire.reader import SSEReader
 from fakellm.wire.sse import LIMIT, SSE
 
 API = "anthropic.messages"

@@ -290,7 +290,7 @@ class _ChatEncoder(Encoder):
         if self.verbatim:
             return self._literal(piece)
         choice, open_call = piece.choice, self._calls.get(piece.choice)
-        if piece.name is None and not piece.arguments:
+        if openai.says_none(piece):
             self._bare.add((choice, piece.index))
         if self._profile.whole_tool_calls:
             same = open_call is not None and open_call.index == piece.index and piece.name is None
@@ -333,7 +333,7 @@ class _ChatEncoder(Encoder):
         return f'"tool_calls":[{{{index}{name}"function":{{"arguments":{arguments}}}}}]'
 
     def _close_call(self, choice: int) -> list[bytes]:
-        """Return what completes the open tool call: no arguments are an empty object, but for a piece without any."""
+        """Return what completes the open tool call: no arguments are an empty object, unless a piece says otherwise."""
         call = self._calls.pop(choice, None)
         if call is None:
             return []

@@ -100,9 +100,9 @@ def choice(script: Script, number: int, finish: Finish, request: Request, profil
 
 
 def _usual(script: Script, call: ToolCall) -> str:
-    """Return the arguments of a call without any: an empty object, but for a piece that says that there are none."""
-    pieces = (e for e in script if isinstance(e, ToolCall) and e.index == call.index and e.name is None)
-    return "" if any(not piece.arguments for piece in pieces) else "{}"
+    """Return the arguments of a call without any: an empty object, unless a piece says that there are none."""
+    pieces = (e for e in script if isinstance(e, ToolCall) and e.index == call.index)
+    return "" if any(map(openai.says_none, pieces)) else "{}"
 
 
 def _content(script: Script) -> Any:

@@ -2,7 +2,7 @@
 
 Recorded look-alikes repeat the role, leave out tool indexes and types, send the finish reason twice or with text,
 usage on any chunk, and no `[DONE]`. What carries nothing new is passed over; what only this API has becomes `Native`.
-A call to which no arguments came, `""` in all, has a last piece without any: a call of a script has an empty object.
+A call to which no arguments came, `""` in all, has a last piece that says so (`common.says_none`).
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from fakellm.script.events import (
     Text,
     ToolCall,
 )
-from fakellm.wire.codec import SSEReader
 from fakellm.wire.objects import counted, dump, get, objects, sound, text_field
 from fakellm.wire.openai import common as openai
 from fakellm.wire.openai.reading import Counts, read_logprobs
+from fakellm.wire.reader import SSEReader
 from fakellm.wire.sse import LIMIT, SSE
 
 API = "openai.chat"
@@ -43,10 +43,10 @@ class _Calls:
         """Yield events, and where a call ends to which no arguments came, a piece that says that there are none."""
         for event in events:
             if self._silent is not None and not (isinstance(event, ToolCall) and event.index == self._silent.index):
-                yield replace(self._silent, name=None, id=None)
+                yield replace(self._silent, name=None, id=self._silent.id or f"call_{self._silent.index}")
                 self._silent = None
-            if isinstance(event, ToolCall):
-                self._silent = None if event.name is None or event.arguments else event
+            if isinstance(event, ToolCall) and (event.name is not None or event.arguments):
+                self._silent = None if event.arguments else event
             yield event
 
     @property

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from fakellm.errors import WireError
-from fakellm.script.events import Finish, Text, Usage, http_error, provider_error
+from fakellm.script.events import Finish, Text, ToolCall, Usage, http_error, provider_error
 from fakellm.wire.codec import Headers
 from fakellm.wire.objects import beyond, counted, dump, get, merged, sound
 
@@ -137,6 +137,14 @@ def read_error(document: dict[str, Any], *, named: bool | None = None) -> provid
         None if code is None else sound(str(code)),
         named,
     )
+
+
+def says_none(piece: ToolCall) -> bool:
+    """Tell whether a piece of a call says that there are no arguments: it has the call's id, and nothing else.
+
+    A recorded call can have none, `""`, which no client parses; one of a script without any has an empty object.
+    """
+    return piece.name is None and piece.id is not None and not piece.arguments
 
 
 def logprobs_of(event: Text, top: int | None) -> list[dict[str, Any]] | None:

@@ -15,12 +15,13 @@ from fakellm.errors import ScriptError, WireError
 from fakellm.script.events import Event, Finish, Refusal, Text, Usage, http_error, provider_error
 from fakellm.script.messages import Message
 from fakellm.script.script import Script
-from fakellm.wire.codec import CREATED, Codec, Decoder, Encoder, Headers, Request, SSEReader, Tally
+from fakellm.wire.codec import CREATED, Codec, Decoder, Encoder, Headers, Request, Tally
 from fakellm.wire.objects import counted, dump, get, merged, objects, quote, text_field
 from fakellm.wire.openai import common as openai
 from fakellm.wire.openai import habits, servers
 from fakellm.wire.openai.profiles import OPENAI, Profile
 from fakellm.wire.openai.reading import Counts, read_logprobs
+from fakellm.wire.reader import SSEReader
 from fakellm.wire.sse import SSE
 
 API = "openai.completions"

@@ -282,7 +282,7 @@ class Output:
             self._arguments.append(piece.arguments)
             place = {"item_id": self._item["id"], "output_index": len(self.items)}
             events.append({"type": "response.function_call_arguments.delta", **place, "delta": piece.arguments})
-        elif piece.name is None:
+        elif openai.says_none(piece):
             self._arguments.append("")
         return events
 

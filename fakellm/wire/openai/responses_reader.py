@@ -20,10 +20,10 @@ from typing import Any, cast
 
 from fakellm.errors import ScriptError, WireError
 from fakellm.script.events import Event, Finish, Native, Reasoning, Refusal, Text, ToolCall, provider_error
-from fakellm.wire.codec import SSEReader
 from fakellm.wire.objects import counted, dump, get, objects, text_field
 from fakellm.wire.openai import common as openai
 from fakellm.wire.openai.responses_items import API, BUILT, INCOMPLETE, PARTS, Output, read_usage
+from fakellm.wire.reader import SSEReader
 from fakellm.wire.sse import SSE
 
 _CUT = {reason: finish for finish, reason in INCOMPLETE.items()}
@@ -308,7 +308,7 @@ class ResponsesDecoder(SSEReader):
         """Return arguments that came with the item only; a piece without any, where `""` is all that there is."""
         if document.get("arguments") == "" and not item.has_arguments and self._open is item:
             item.has_arguments = True
-            return [ToolCall(index=item.call)]
+            return [ToolCall(id=text_field(document, "call_id") or None, index=item.call)]
         return self._arguments_done({"output_index": item.index, "arguments": document.get("arguments")})
 
     # -- the end ----------------------------------------------------------------------------------
