@@ -300,7 +300,7 @@ class ServerEncoder(Encoder):
 
     def _call_piece(self, call: ToolCall, arguments: str | None, *, is_first: bool) -> list[bytes]:
         function: dict[str, Any] = {} if arguments is None else {"arguments": arguments}
-        if is_first or self._profile.names_repeated:
+        if is_first or (self._profile.names_repeated and not self.verbatim):
             function = {"name": call.name or "", **function}
             have = {"index": call.index or 0, "id": call.id or "", "type": "function", "function": function}
             piece = arranged(self._layout.call, have)
