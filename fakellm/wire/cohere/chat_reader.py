@@ -24,8 +24,8 @@ from typing import Any
 
 from fakellm.errors import ScriptError, WireError
 from fakellm.script.events import Event, Finish, Native, Reasoning, Text, ToolCall, Usage, disconnect, provider_error
-from fakellm.wire.codec import SSEReader
 from fakellm.wire.objects import beyond, counted, get, sound, text_field
+from fakellm.wire.reader import SSEReader
 from fakellm.wire.sse import LIMIT, SSE
 
 API = "cohere.chat"
