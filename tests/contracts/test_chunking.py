@@ -523,6 +523,7 @@ def test_an_asynchronous_test_inside_a_running_loop_says_so():
 # -- reports --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.exhaustive
 def test_a_consumer_may_be_a_function_a_generator_asynchronous_or_both():
     async def awaited(chunks):
         return "".join([chunk async for chunk in chunks])

@@ -101,6 +101,7 @@ def said(error):
     return [str(error), str(error.__cause__)] if error is not None else []
 
 
+@pytest.mark.exhaustive
 @each("asynchronous", [False, True], ids=["sync", "async"])
 @each("library", flavours())
 @each("name", FAULTS)

@@ -56,6 +56,7 @@ def test_a_class_of_the_user_shows_by_its_name():
     assert repr(Mine().reply(lambda _: "a")) == "Mine('openai').reply(<lambda>)"
 
 
+@pytest.mark.exhaustive
 def test_what_is_long_is_clipped():
     provider = FakeProvider()
     for number in range(1000):
@@ -96,6 +97,7 @@ def anatomy(provider):
     return [[getattr(route, name) for name in fields] for route in provider._replies.all]
 
 
+@pytest.mark.exhaustive
 @given(tellings)
 def test_what_it_shows_makes_its_like(told):
     provider = FakeProvider()
