@@ -9,9 +9,7 @@ import pytest
 
 _OPTION = "llm_dummy_keys"
 _GIVEN = pytest.StashKey[ExitStack]()
-_WANTS_ONE = re.compile(
-    r"\b([A-Z]+_)+API_KEY\b|\bapi_key\b|\bNo API key was\b"
-)  # as the SDKs, `os.environ[...]` and pydantic say it
+_WANTS_ONE = r"\b([A-Z]+_)+API_KEY\b|\bapi_key\b|\bNo API key was\b"  # as SDKs, `os.environ[...]` and pydantic say it
 _ADVICE = (
     "a client that is made before a test has its fake (when a module is imported, in a fixture of a wider scope) finds "
     "no key.\n"
@@ -31,7 +29,7 @@ def give_keys(config: pytest.Config) -> None:
 
 def advise(report: pytest.CollectReport | pytest.TestReport, config: pytest.Config) -> None:
     """Add to the report of a failure for want of a key how there will be one."""
-    if report.failed and not config.getini(_OPTION) and _WANTS_ONE.search(_said(report)):
+    if report.failed and not config.getini(_OPTION) and re.search(_WANTS_ONE, _said(report)):
         report.sections.append(("fakellm: keys", _ADVICE))
 
 

@@ -19,6 +19,7 @@ import yaml
 from corpus import CORPUS, cassette, needs_corpus
 from hypothesis import example, given
 from hypothesis import strategies as st
+from planting import request_of, response_of, sse
 from vcr.request import Request
 from vectors import each
 
@@ -116,24 +117,6 @@ NAMELESS = {  # no form says what they are: the client sent them, or the environ
 
 
 # ---- Places ---------------------------------------------------------------------------------------------------------
-
-
-def request_of(uri=URL, body=b'{"model": "m", "n": 1}', **headers):
-    return Request("POST", uri, body, {"content-length": str(len(body)), **headers})
-
-
-def response_of(body=b'{"ok": true}', sizes=None, end="complete", error=None, **headers):
-    sizes = [len(body)] if sizes is None else sizes
-    return {
-        "status": {"code": 200, "message": "OK"},
-        "headers": {"content-length": [str(len(body))], **{name: [value] for name, value in headers.items()}},
-        "body": {"string": body},
-        "stream": {"sizes": sizes, "delays": [0.0] * len(sizes), "end": end, "error": error},
-    }
-
-
-def sse(*documents):
-    return b"".join(b"data: " + json.dumps(document, ensure_ascii=False).encode() + b"\n\n" for document in documents)
 
 
 def escaped(text):
