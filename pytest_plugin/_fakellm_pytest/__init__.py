@@ -3,8 +3,8 @@
 `fake_llm` and `fake_chat_model` are models; `fake_openai`, `fake_anthropic`, `fake_gemini`, `fake_ollama` and
 `fake_cohere` answer the app's own clients.
 
-Every pytest run pays for importing this module, so it imports pytest and the standard library only;
-fakellm itself is imported by the first test that asks for a fixture.
+`cassette` plays tapes, `virtual_clock` is time, `stream_contract` checks. fakellm itself is imported by the first test
+that asks for one of them.
 """
 
 from __future__ import annotations
@@ -15,162 +15,31 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from _fakellm_pytest.cassettes import MARKER as CASSETTE_MARKER
-from _fakellm_pytest.cassettes import add_options, use_fixture
-from _fakellm_pytest.cassettes import cassette as cassette
-from _fakellm_pytest.discretion import redact
-from _fakellm_pytest.guard import NETWORK, guard_session, is_blocked, named_outsider
-from _fakellm_pytest.keys import advise, give_keys
-from _fakellm_pytest.recordings import PASSED, Recordings, recordings_of
-from _fakellm_pytest.sweeps import watched, word_of
-from _fakellm_pytest.virtual import MARKER as VIRTUAL_MARKER
-from _fakellm_pytest.virtual import add_options as add_virtual_options
-from _fakellm_pytest.virtual import begin, clock_for, loop_factories, on_its_loop, run_twice
-from _fakellm_pytest.virtual import virtual_clock as virtual_clock
+from _fakellm_pytest.hooks import FAKES, NETWORK, PASSED, is_blocked, is_virtual
+from _fakellm_pytest.hooks import pytest_addoption as pytest_addoption
+from _fakellm_pytest.hooks import pytest_configure as pytest_configure
+from _fakellm_pytest.hooks import pytest_configure_node as pytest_configure_node
+from _fakellm_pytest.hooks import pytest_fixture_setup as pytest_fixture_setup
+from _fakellm_pytest.hooks import pytest_generate_tests as pytest_generate_tests
+from _fakellm_pytest.hooks import pytest_itemcollected as pytest_itemcollected
+from _fakellm_pytest.hooks import pytest_load_initial_conftests as pytest_load_initial_conftests
+from _fakellm_pytest.hooks import pytest_make_collect_report as pytest_make_collect_report
+from _fakellm_pytest.hooks import pytest_report_teststatus as pytest_report_teststatus
+from _fakellm_pytest.hooks import pytest_runtest_call as pytest_runtest_call
+from _fakellm_pytest.hooks import pytest_runtest_makereport as pytest_runtest_makereport
+from _fakellm_pytest.hooks import pytest_runtest_protocol as pytest_runtest_protocol
+from _fakellm_pytest.hooks import pytest_runtest_setup as pytest_runtest_setup
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Iterator
 
     from fakellm import FakeChatModel, FakeLLM, FakeProvider
+    from fakellm.cassette import Tape
+    from fakellm.clock import VirtualClock
     from fakellm.contracts import Report
     from fakellm.http import Interception
 
-_MARKER = "fake_llm(allow_unused=False, allow_misses=False): let replies stay unused, or misses be caught by the app"
 _OPTIONS = ("allow_unused", "allow_misses")
-
-_fakes = pytest.StashKey[dict[str, Any]]()
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the options."""
-    group = parser.getgroup("llm", "language models: fakes and the network")
-    group.addoption(
-        "--llm-block-network",
-        action="store_true",
-        default=None,
-        help="refuse whatever would reach anything but this machine, in tests, fixtures and while they are collected",
-    )
-    parser.addini("llm_block_network", "as --llm-block-network", type="bool", default=False)
-    parser.addini(
-        "llm_dummy_keys",
-        "keys for the SDKs of providers in the environment, where there are none, also while tests are collected",
-        type="bool",
-        default=False,
-    )
-    add_options(parser, group)
-    add_virtual_options(group)
-
-
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, None, None]:
-    """Begin to guard the session, and let clients be made in it, before the first conftest is imported."""
-    guard_session(early_config)
-    give_keys(early_config)
-    try:
-        yield
-    except pytest.fail.Exception as error:  # pytest shows a report of it where a test or a module raises it
-        raise pytest.UsageError(str(error)) from error
-
-
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Give a test with the marker cassette its fixture."""
-    use_fixture(item)
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> Generator[None, None, None]:
-    """Let pytest-asyncio run a test that asks for virtual time in a loop of ours."""
-    with loop_factories(metafunc):
-        yield
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
-    """Run a test in virtual time twice, if the option says so."""
-    return run_twice(item, nextitem)
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Give a test that asks for virtual time its clock."""
-    begin(item)
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_fixture_setup(
-    fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
-) -> Generator[None, Any, Any]:
-    """Keep what a fixture of a wider scope sends off the tape of one test."""
-    with named_outsider(fixturedef, request.config):
-        return (yield)
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
-    """See that it runs on that, and how far it is, if it is a sweep."""
-    __tracebackhide__ = True
-    with on_its_loop(item), watched(item):
-        yield
-
-
-def pytest_report_teststatus(report: pytest.CollectReport | pytest.TestReport) -> tuple[str, str, str] | None:
-    """Say under `-v` how many cases of a sweep ran."""
-    return word_of(report)
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Declare the marker, and refuse to run beside a plugin that would be mistaken for this one."""
-    config.addinivalue_line("markers", _MARKER)
-    config.addinivalue_line("markers", CASSETTE_MARKER)
-    config.addinivalue_line("markers", VIRTUAL_MARKER)
-    guard_session(config)
-    give_keys(config)
-    Recordings.register(config)
-    me = sys.modules[__name__]
-    for name, plugin in config.pluginmanager.list_name_plugin():
-        if plugin is None or plugin is me:
-            continue
-        where = getattr(plugin, "__file__", None) or repr(plugin)
-        if name == "fakellm":
-            msg = (
-                f"the plugin 'fakellm' ({where}) belongs to another distribution, which installs the same package "
-                "fakellm/ as fakellm-stream.\n  to do: pip uninstall -y fakellm fakellm-stream, then "
-                "pip install fakellm-stream"
-            )
-            raise pytest.UsageError(msg)
-        if getattr(plugin, "__name__", "").rpartition(".")[2] == "_fakellm_pytest":
-            msg = (
-                f"the plugin _fakellm_pytest is loaded twice: {__file__} and, as {name!r}, {where}.\n"
-                "  to do: pytest finds it by itself; remove the -p option or the pytest_plugins entry that loads it "
-                "again, or the second copy"
-            )
-            raise pytest.UsageError(msg)
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_make_collect_report(
-    collector: pytest.Collector,
-) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-    """Say how a client gets a key where the import of a module failed for want of one."""
-    report = yield
-    advise(report, collector.config)
-    return report
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(
-    item: pytest.Item, call: pytest.CallInfo[Any]
-) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Show the calls and the chunks of the fakes in the report of a test that failed, and no secrets."""
-    report = yield
-    advise(report, item.config)
-    recordings_of(item.config).hear(item, report)
-    if report.failed and report.when != "teardown":
-        for name, fake in item.stash.get(_fakes, {}).items():
-            what = "what happened when" if name == "virtual_clock" else "calls and chunks"
-            report.sections.append((f"{name}: {what}", fake.report()))
-    redact(report, item.stash.get(_fakes, {}).values(), call.excinfo.value if call.excinfo else None)
-    return report
 
 
 @pytest.fixture
@@ -180,13 +49,13 @@ def fake_llm(request: pytest.FixtureRequest) -> Iterator[FakeLLM]:
     Strict: at teardown the test fails if a reply was never asked for, or if the app caught the error of a
     call that had no reply. `@pytest.mark.fake_llm(allow_unused=True, allow_misses=True)` allows that.
     """
-    yield from _strict(request, "fake_llm", _kind("FakeLLM")(clock=clock_for(request)))
+    yield from _strict(request, "fake_llm", kind_of("FakeLLM")(clock=clock_of(request)))
 
 
 @pytest.fixture
 def fake_chat_model(request: pytest.FixtureRequest) -> Iterator[FakeChatModel]:
     """A chat model without replies yet; everything else is as in `fake_llm`."""
-    yield from _strict(request, "fake_chat_model", _kind("FakeChatModel")(clock=clock_for(request)))
+    yield from _strict(request, "fake_chat_model", kind_of("FakeChatModel")(clock=clock_of(request)))
 
 
 @pytest.fixture
@@ -231,12 +100,38 @@ def fake_cohere(request: pytest.FixtureRequest, _llm_network: Interception) -> I
 
 
 @pytest.fixture
+def cassette(request: pytest.FixtureRequest, _llm_network: Interception) -> Iterator[Tape]:
+    """The tape of this test: requests are played from it, or recorded by the mode of `--llm-record`.
+
+    The file is `cassettes/MODULE/TEST.yaml` beside the test, or what `@pytest.mark.cassette("path.yaml")` names. A
+    test in which no request touched the tape fails; with `strict=True` so does one that leaves a part of it unplayed.
+    """
+    from _fakellm_pytest.cassettes import played
+
+    yield from played(request, _llm_network)
+
+
+@pytest.fixture
+def virtual_clock(request: pytest.FixtureRequest) -> Iterator[VirtualClock]:
+    """Time that passes only when everybody waits: an hour of silence takes a millisecond.
+
+    An `async def` test runs in an event loop of this clock, under pytest-asyncio (1.4 or newer) and under anyio. In a
+    plain test fakes wait on it, and `time.sleep`, `monotonic`, `perf_counter` and `time` are its own in the test's
+    thread. The fixtures of fakes and tapes use it by themselves. `virtual_clock.now` is the time in seconds,
+    `virtual_clock.report()` what happened when, which a failing test prints.
+    """
+    from _fakellm_pytest.virtual import ticking
+
+    yield from ticking(request)
+
+
+@pytest.fixture
 def stream_contract() -> Callable[..., Report]:
     """Check the contracts of a stream: `stream_contract(make)` takes what `fakellm.contracts.check_stream` takes.
 
     Fails with the report if a contract is broken, or one that was named could not be checked, and returns it otherwise.
     """
-    check = _kind("check_stream", "contracts")
+    check = kind_of("check_stream", "contracts")
 
     def checked(make: Callable[..., Any], **options: Any) -> Report:
         report: Report = check(make, **options)
@@ -253,8 +148,8 @@ def stream_contract() -> Callable[..., Report]:
 @pytest.fixture
 def _llm_network(request: pytest.FixtureRequest) -> Iterator[Interception]:
     """Stand between the test's HTTP clients and the network."""
-    kind = _kind("Interception", "http")
-    allowed = _allowed(request.node)
+    kind = kind_of("Interception", "http")
+    allowed = allowed_by(request.node)
     with kind(block_network=is_blocked(request.config)).on() as interception:
         request.config.stash[NETWORK] = interception
         yield interception
@@ -265,24 +160,29 @@ def _llm_network(request: pytest.FixtureRequest) -> Iterator[Interception]:
         pytest.fail(msg, pytrace=False)
 
 
+def clock_of(request: pytest.FixtureRequest) -> VirtualClock | None:
+    """Return the clock that a fake of this test waits on, if the test asks for one."""
+    return request.getfixturevalue("virtual_clock") if is_virtual(request.node) else None
+
+
 def _provider(request: pytest.FixtureRequest, network: Interception, name: str) -> Iterator[FakeProvider]:
     """Yield a provider that answers on the network, with a key for its SDK in the environment.
 
     Where the environment points its SDK, be it to this machine, is answered too.
     """
-    provider = _kind("FakeProvider")(name, clock=clock_for(request))
+    provider = kind_of("FakeProvider")(name, clock=clock_of(request))
     service = provider.service
     host = service.place_of(os.environ.get(service.base_url, ""))
     provider.hosts = (host,) if host else ()
     network.providers.append(provider)
-    with _kind("dummy_keys", "http")(name):
+    with kind_of("dummy_keys", "http")(name):
         yield from _strict(request, f"fake_{name}", provider)
 
 
 def _strict(request: pytest.FixtureRequest, name: str, fake: Any) -> Iterator[Any]:
     """Yield a fake, and check after the test, if that passed, that everything went as scripted."""
-    allowed = _allowed(request.node)
-    request.node.stash.setdefault(_fakes, {})[name] = fake
+    allowed = allowed_by(request.node)
+    request.node.stash.setdefault(FAKES, {})[name] = fake
     yield fake
     if request.node.stash.get(PASSED, False) and (problem := _problem(fake, allowed)):
         pytest.fail(problem, pytrace=False)
@@ -296,7 +196,7 @@ def _problem(fake: Any, allowed: dict[str, bool]) -> str | None:
     return None
 
 
-def _allowed(node: pytest.Item) -> dict[str, bool]:
+def allowed_by(node: pytest.Item) -> dict[str, bool]:
     """Return what the markers of the test allow; the nearest marker wins."""
     allowed: dict[str, bool] = {}
     for marker in node.iter_markers("fake_llm"):
@@ -308,7 +208,7 @@ def _allowed(node: pytest.Item) -> dict[str, bool]:
     return allowed
 
 
-def _kind(name: str, room: str = "") -> Any:
+def kind_of(name: str, room: str = "") -> Any:
     """Return a class of fakellm, or say that another package has its name."""
     try:
         import fakellm

@@ -1,4 +1,4 @@
-"""The fixture and the marker `cassette`: record a real session once, replay it for ever."""
+"""What is behind the fixture and the marker `cassette`: record a real session once, replay it for ever."""
 
 from __future__ import annotations
 
@@ -11,60 +11,32 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from _fakellm_pytest.recordings import PASSED, TAPE, recordings_of
+from _fakellm_pytest.hooks import FAKES, MODES, PASSED, recordings_of
 
 if TYPE_CHECKING:
     from fakellm.cassette import Tape
     from fakellm.http import Interception
 
-MARKER = (
-    "cassette(path=None, mode=None, match_on=..., ignore=(), timing='instant', strict=False, keep_headers=(), "
-    "record_on_exception=False): play the HTTP requests of the test from a tape, or record them; the path is relative "
-    "to the folder cassettes/ beside the test"
-)
-MODES = ("none", "once", "new_episodes", "all", "rewrite")
+TAPE = pytest.StashKey["Tape"]()
+"""The tape that the test has opened."""
+
 _LONGEST = 100
 _OPTIONS = ("path", "mode", "match_on", "ignore", "timing", "strict", "keep_headers", "record_on_exception")
-
-
-def add_options(parser: pytest.Parser, group: Any) -> None:
-    """Add the options of cassettes."""
-    group.addoption(
-        "--llm-record",
-        choices=MODES,
-        default=None,
-        help="record mode of cassettes, with vcrpy's meaning, or rewrite, which is all without what is not asked for "
-        "any more (default: none where CI is set, else once)",
-    )
-    parser.addini("llm_record", "as --llm-record", default="")
-    parser.addini(
-        "llm_cassette_strict", "an interaction that no request asked for fails the test", type="bool", default=False
-    )
-    parser.addini(
-        "llm_record_on_exception", "what a test that did not pass recorded is kept", type="bool", default=False
-    )
 
 
 def use_fixture(item: pytest.Item) -> None:
     """Let a test with the marker have the fixture before all others, so that their requests are on the tape too."""
     names = getattr(item, "fixturenames", None)
-    if names is not None and item.get_closest_marker("cassette"):  # the list may be that of other parameters too
+    if names is not None:  # the list may be that of other parameters too
         item.fixturenames = ["cassette", *(name for name in names if name != "cassette")]  # type: ignore[attr-defined]
 
 
-@pytest.fixture
-def cassette(request: pytest.FixtureRequest, _llm_network: Interception) -> Iterator[Tape]:
-    """The tape of this test: requests are played from it, or recorded by the mode of `--llm-record`.
-
-    The file is `cassettes/MODULE/TEST.yaml` beside the test, or what `@pytest.mark.cassette("path.yaml")` names. A
-    test in which no request touched the tape fails; with `strict=True` so does one that leaves a part of it unplayed.
-    """
-    from _fakellm_pytest import _fakes
-
+def played(request: pytest.FixtureRequest, network: Interception) -> Iterator[Tape]:
+    """Yield the tape of a test, open; see at the end that it was used."""
     strict, tape = _tape(request)
     tape.run = recordings_of(request.config).run
-    request.node.stash.setdefault(_fakes, {})["cassette"] = tape
-    with _opened(tape, _llm_network):
+    request.node.stash.setdefault(FAKES, {})["cassette"] = tape
+    with _opened(tape, network):
         request.node.stash[TAPE] = tape
         yield tape
         problem = tape.problem(strict=strict)
@@ -93,11 +65,11 @@ def is_own(item: pytest.Item) -> bool:
 
 def _tape(request: pytest.FixtureRequest) -> tuple[bool, Tape]:
     """Return whether the test is strict, and its tape."""
-    from _fakellm_pytest.virtual import clock_for
+    from _fakellm_pytest import clock_of
     from fakellm.cassette import Tape
 
     options = _options(request.node)
-    if "timing" not in options and (clock := clock_for(request)) is not None:
+    if "timing" not in options and (clock := clock_of(request)) is not None:
         options["timing"] = clock
     options.setdefault("record_on_exception", request.config.getini("llm_record_on_exception"))
     strict = options.pop("strict", request.config.getini("llm_cassette_strict"))

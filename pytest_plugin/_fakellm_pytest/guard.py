@@ -15,14 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from _fakellm_pytest.recordings import PASSED
+from _fakellm_pytest.hooks import PASSED
 
 if TYPE_CHECKING:
     from fakellm.http import Interception
 
 _GUARD = pytest.StashKey["SessionGuard"]()
-NETWORK = pytest.StashKey["Interception"]()
-"""What stands between the test that runs and the network, while something does."""
 
 _CAUGHT = "would have reached the network, and the error was caught:"
 _OUTSIDE = (
@@ -32,31 +30,20 @@ _OUTSIDE = (
 )
 
 
-def is_blocked(config: pytest.Config) -> bool:
-    """Tell whether the network is blocked, by the command line or the configuration; also before either is complete."""
-    options = (getattr(config, "known_args_namespace", None), config.option)
-    named = any(getattr(found, "llm_block_network", None) for found in options)
-    return bool(named or config.getini("llm_block_network"))
-
-
 def guard_session(config: pytest.Config) -> None:
-    """Guard everything from now on until pytest is unconfigured, if the network is blocked."""
-    if config.stash.get(_GUARD, None) is None and is_blocked(config):
+    """Guard everything from now on until pytest is unconfigured."""
+    if config.stash.get(_GUARD, None) is None:
         guard = config.stash[_GUARD] = SessionGuard()
         config.add_cleanup(guard.stack.close)
         config.pluginmanager.register(guard, "_fakellm_pytest_blocking")
 
 
 @contextmanager
-def named_outsider(definition: pytest.FixtureDef[Any], config: pytest.Config) -> Iterator[None]:
+def named_outsider(definition: pytest.FixtureDef[Any], network: Interception) -> Iterator[None]:
     """Let a tape of one test refuse what a fixture sends that is set up for more tests than that one.
 
     It would land on the tape of whichever test comes first, and be missing where another does.
     """
-    network = config.stash.get(NETWORK, None)
-    if network is None or definition.scope == "function":
-        yield
-        return
     before, network.outsider = (
         network.outsider,
         f"the fixture {definition.argname!r}, whose scope is {definition.scope}",
@@ -71,10 +58,10 @@ class SessionGuard:
     """Is a plugin of its own while the network is blocked, so that other runs pay nothing for it."""
 
     def __init__(self) -> None:
-        from _fakellm_pytest import _kind
+        from _fakellm_pytest import kind_of
 
         self.stack = ExitStack()
-        interception: Interception = _kind("Interception", "http")(block_network=True)
+        interception: Interception = kind_of("Interception", "http")(block_network=True)
         self._guard = interception.guard
         self._guard.remedies = [_OUTSIDE]
         self.stack.enter_context(interception.on())
@@ -139,9 +126,9 @@ class SessionGuard:
 
     def _tell(self, item: pytest.Item, who: str, misses: list[Any]) -> None:
         __tracebackhide__ = True
-        from _fakellm_pytest import _allowed
+        from _fakellm_pytest import allowed_by
 
-        if misses and not _allowed(item).get("allow_misses"):
+        if misses and not allowed_by(item).get("allow_misses"):
             pytest.fail(f"{who} {_CAUGHT}\n{misses[0]}", pytrace=False)
 
     def _taken(self) -> list[Any]:

@@ -18,18 +18,18 @@ _ADVICE = (
 
 
 def give_keys(config: pytest.Config) -> None:
-    """Put keys into the environment until pytest is unconfigured, if the configuration says so."""
-    if config.getini(_OPTION) and config.stash.get(_GIVEN, None) is None:
-        from _fakellm_pytest import _kind
+    """Put keys into the environment until pytest is unconfigured."""
+    if config.stash.get(_GIVEN, None) is None:
+        from _fakellm_pytest import kind_of
 
         stack = config.stash[_GIVEN] = ExitStack()
-        stack.enter_context(_kind("dummy_keys", "http")())
+        stack.enter_context(kind_of("dummy_keys", "http")())
         config.add_cleanup(stack.close)
 
 
-def advise(report: pytest.CollectReport | pytest.TestReport, config: pytest.Config) -> None:
-    """Add to the report of a failure for want of a key how there will be one."""
-    if report.failed and not config.getini(_OPTION) and re.search(_WANTS_ONE, _said(report)):
+def advise(report: pytest.CollectReport | pytest.TestReport) -> None:
+    """Add to the report of a failure, if that was for want of a key, how there will be one."""
+    if re.search(_WANTS_ONE, _said(report)):
         report.sections.append(("fakellm: keys", _ADVICE))
 
 

@@ -16,52 +16,45 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from _fakellm_pytest import unused
+from _fakellm_pytest.cassettes import TAPE, is_own, tape_of
+from _fakellm_pytest.hooks import COLLECTED, OUTCOME, RECORDINGS
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-
     from fakellm.cassette import Run, Tape
 
-PASSED = pytest.StashKey[bool]()
-"""Whether the test itself passed; what came before its teardown."""
-TAPE = pytest.StashKey["Tape"]()
-"""The tape that the test has opened."""
-
-_RECORDINGS = pytest.StashKey["Recordings"]()
-_OUTCOME = pytest.StashKey[str]()
 _USE = pytest.StashKey[dict[str, Any]]()
 _FOLDER, _COLLECTED, _REPORTED = "fakellm_run", "fakellm_collected", "_fakellm_cassette"
 _ANEW = ("all", "rewrite")
 
 
-def recordings_of(config: pytest.Config) -> Recordings:
-    """Return what this process knows of the tapes of the run."""
-    return config.stash[_RECORDINGS]
-
-
 class Recordings:
-    """Is a plugin of its own, one a run and process."""
+    """Is a plugin of its own, one a run and process, from when there is a tape in it or a worker."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._folder: str | None = getattr(config, "workerinput", {}).get(_FOLDER)
         self._run: Run | None = None
         self._is_interrupted = False
-        self._items: list[pytest.Item] = []
-        self._collectors: list[str] = []
-        self._collected_from: set[str] = set()
         self._collected: dict[str, Any] = {}
         self._used: list[dict[str, Any]] = []
         self._left: dict[str, str] = {}
         self._tests: tuple[dict[str, dict[str, str]], dict[str, set[str]]] | None = None
 
     @classmethod
-    def register(cls, config: pytest.Config) -> None:
+    def register(cls, config: pytest.Config) -> Recordings:
         """Make one for a run."""
-        config.stash[_RECORDINGS] = cls(config)
-        config.pluginmanager.register(config.stash[_RECORDINGS], "_fakellm_pytest_recordings")
+        known = config.stash[RECORDINGS] = cls(config)
+        config.pluginmanager.register(known, "_fakellm_pytest_recordings")
+        return known
 
     # -- a test -----------------------------------------------------------------------------------
+
+    def invite(self, node: Any) -> None:
+        """Tell a worker which run it is part of."""
+        if self._folder is None:
+            self._folder = folder = tempfile.mkdtemp(prefix="fakellm-")
+            self._config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+        node.workerinput[_FOLDER] = self._folder
 
     @property
     def run(self) -> Run:
@@ -75,27 +68,17 @@ class Recordings:
         return self._run
 
     def hear(self, item: pytest.Item, report: pytest.TestReport) -> None:
-        """Take a report of a test; with its last what it recorded is kept or dropped."""
-        stash = item.stash
-        if report.when == "setup":
-            stash[_OUTCOME] = "passed"
-        if not report.passed and stash.get(_OUTCOME, "") != "failed":
-            stash[_OUTCOME] = report.outcome
-        if report.when != "teardown":
-            stash[PASSED] = report.when == "call" and stash.get(_OUTCOME, "passed") == "passed"
-            return
+        """Take the last report of a test that may have used a tape: what it recorded is kept or dropped."""
         try:
             self.end(item)
         except pytest.fail.Exception as error:
             report.outcome, report.longrepr = "failed", str(error)
-        if use := stash.get(_USE, None):
+        if use := item.stash.get(_USE, None):
             setattr(report, _REPORTED, use)
-            del stash[_USE]
+            del item.stash[_USE]
 
     def end(self, item: pytest.Item) -> None:
         """Keep what a test has recorded, if it passed. Raises `pytest.fail.Exception` if the tape cannot be written."""
-        from _fakellm_pytest.cassettes import tape_of
-
         tape = item.stash.get(TAPE, None)
         found = (tape.path, tape.mode) if tape is not None else tape_of(item) if _USE not in item.stash else None
         if found is None:
@@ -108,7 +91,7 @@ class Recordings:
             return
         from fakellm.cassette import CassetteError, Ended
 
-        outcome: Any = item.stash.get(_OUTCOME, "passed")
+        outcome: Any = item.stash.get(OUTCOME, "passed")
         ended = Ended(item.nodeid, outcome, frozenset(users), are_all, is_awaited)
         try:
             if tape is not None:
@@ -131,19 +114,15 @@ class Recordings:
 
     def _may_drop(self, item: pytest.Item) -> bool:
         """Tell whether no test that is not known can use the tape: it has the test's own name, or all are known."""
-        from _fakellm_pytest.cassettes import is_own
-
         return is_own(item) or unused.is_whole(str(item.path.parent), self._files(), self._config)
 
     def _users(self, session: pytest.Session, path: Path) -> tuple[dict[str, str], set[str]]:
         """Return the tests of this run that use a tape, and their modes, and the known ones that are not run."""
         if self._tests is None:
-            from _fakellm_pytest.cassettes import tape_of
-
             running = {item.nodeid for item in session.items}
             users: dict[str, dict[str, str]] = {}
             others: dict[str, set[str]] = {}
-            for item in dict.fromkeys([*session.items, *self._items]):
+            for item in dict.fromkeys([*session.items, *self._items()]):
                 if (found := tape_of(item)) is not None:
                     name = os.path.realpath(found[0])
                     if item.nodeid in running:
@@ -154,20 +133,9 @@ class Recordings:
         name = os.path.realpath(path)
         return self._tests[0].get(name, {}), self._tests[1].get(name, set())
 
-    # -- hooks ------------------------------------------------------------------------------------
-
-    @pytest.hookimpl(wrapper=True)
-    def pytest_make_collect_report(self) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-        """Note all tests that there are, those too that are not selected, and the files that were looked at."""
-        report = yield
-        if report.passed:
-            self._collected_from.add(report.nodeid)
-            for node in report.result:
-                if isinstance(node, pytest.Item):
-                    self._items.append(node)
-                else:
-                    self._collectors.append(node.nodeid)
-        return report
+    def _items(self) -> list[pytest.Item]:
+        """Return all tests that there are, those too that are not selected."""
+        return [node for report in self._reports() for node in report.result if isinstance(node, pytest.Item)]
 
     def _files(self) -> list[str]:
         """Return the test files of which all tests are known.
@@ -176,21 +144,21 @@ class Recordings:
         """
         if self._config.getoption("lf", False):  # noqa: FBT003 - pytest's own order of arguments
             return []
-        unseen = {nodeid.partition("::")[0] for nodeid in self._collectors if nodeid not in self._collected_from}
-        return [name for name in self._collected_from if name.endswith(".py") and name not in unseen]
+        reports = self._reports()
+        seen = dict.fromkeys(report.nodeid for report in reports)
+        inner = (node.nodeid for report in reports for node in report.result if not isinstance(node, pytest.Item))
+        unseen = {nodeid.partition("::")[0] for nodeid in inner if nodeid not in seen}
+        return [name for name in seen if name.endswith(".py") and name not in unseen]
+
+    def _reports(self) -> list[pytest.CollectReport]:
+        return [report for report in self._config.stash[COLLECTED] if report.passed]
+
+    # -- hooks ------------------------------------------------------------------------------------
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Hear of a tape that was used, here or in a worker."""
         if (use := getattr(report, _REPORTED, None)) is not None:
             self._used.append(use)
-
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_configure_node(self, node: Any) -> None:
-        """Tell a worker which run it is part of."""
-        if self._folder is None:
-            self._folder = folder = tempfile.mkdtemp(prefix="fakellm-")
-            self._config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
-        node.workerinput[_FOLDER] = self._folder
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
@@ -207,8 +175,8 @@ class Recordings:
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Write the tapes that wait for tests which will not end any more; a worker leaves this to who outlives it."""
-        if self._used and self._items:
-            self._collected = unused.collected(session, self._items, self._files())
+        if self._used and (items := self._items()):
+            self._collected = unused.collected(session, items, self._files())
         is_worker = hasattr(self._config, "workerinput")
         if is_worker:
             self._config.workeroutput[_COLLECTED] = self._collected  # type: ignore[attr-defined]

@@ -17,12 +17,9 @@ _SAVE, _RESTORE, _ERASE = "\x1b7", "\x1b8", "\x1b[K"
 
 
 @contextmanager
-def watched(item: pytest.Item) -> Iterator[None]:
-    """Show on a terminal how far a sweep is, if the test is one, and note at its end how many cases ran."""
-    progress: Any = getattr(getattr(item, "obj", None), "sweep_progress", None)
-    if progress is None:
-        yield
-        return
+def watched(item: Any) -> Iterator[None]:
+    """Show on a terminal how far a sweep is, and note at its end how many cases ran."""
+    progress: Any = item.obj.sweep_progress
     line = progress.watch = _line_of(item.config)
     try:
         yield
@@ -33,11 +30,11 @@ def watched(item: pytest.Item) -> Iterator[None]:
         item.user_properties.append((_PROPERTY, str(progress)))
 
 
-def word_of(report: pytest.CollectReport | pytest.TestReport) -> tuple[str, str, str] | None:
+def word_of(report: pytest.TestReport) -> tuple[str, str, str] | None:
     """Return how the terminal is to word the report of a sweep that passed."""
-    if report.when != "call" or not report.passed or hasattr(report, "wasxfail"):
+    if not report.passed or hasattr(report, "wasxfail"):
         return None
-    said = dict(getattr(report, "user_properties", ())).get(_PROPERTY)
+    said = dict(report.user_properties).get(_PROPERTY)
     return ("passed", ".", f"PASSED ({said})") if said else None
 
 

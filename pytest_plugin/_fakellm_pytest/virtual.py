@@ -1,4 +1,4 @@
-"""The fixture, the marker and the option of virtual time: which tests have it, and on which event loop.
+"""What is behind the fixture, the marker and the option of virtual time: which tests have it, and on which event loop.
 
 Only a test that asks for `virtual_clock` gets a loop of ours: under pytest-asyncio through its hook for loop factories,
 under anyio through the options of its backend. The loops of all other tests are not touched.
@@ -16,13 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from _fakellm_pytest.hooks import FAKES
+
 if TYPE_CHECKING:
     from fakellm.clock import VirtualClock
 
-MARKER = (
-    "virtual_clock(seed=None, patch_time=None): the order of timers that are due at the same second, and whether "
-    "time.sleep, time.monotonic and the like are the clock's in the test's thread (by default in plain functions)"
-)
 _FIXTURE = "virtual_clock"
 _OPTIONS = ("seed", "patch_time")
 _HOOK = "pytest_asyncio_loop_factories"
@@ -30,40 +28,18 @@ _CLOCK = pytest.StashKey["VirtualClock"]()
 _CURRENT = pytest.StashKey[pytest.Item]()
 
 
-def add_options(group: Any) -> None:
-    """Add the option that runs each test in virtual time twice."""
-    group.addoption(
-        "--llm-virtual-twice",
-        action="store_true",
-        default=False,
-        help="run each test that asks for virtual_clock twice, and fail it where the two runs part",
-    )
-
-
-def is_virtual(item: pytest.Item) -> bool:
-    """Tell whether a test asks for virtual time."""
-    return _FIXTURE in getattr(item, "fixturenames", ())
-
-
 # -- the fixture --------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def virtual_clock(request: pytest.FixtureRequest) -> Iterator[VirtualClock]:
-    """Time that passes only when everybody waits: an hour of silence takes a millisecond.
-
-    An `async def` test runs in an event loop of this clock, under pytest-asyncio (1.4 or newer) and under anyio. In a
-    plain test fakes wait on it, and `time.sleep`, `monotonic`, `perf_counter` and `time` are its own in the test's
-    thread. The fixtures of fakes and tapes use it by themselves. `virtual_clock.now` is the time in seconds,
-    `virtual_clock.report()` what happened when, which a failing test prints.
-    """
-    from _fakellm_pytest import _fakes, _kind
+def ticking(request: pytest.FixtureRequest) -> Iterator[VirtualClock]:
+    """Yield the clock of a test."""
+    from _fakellm_pytest import kind_of
 
     options = _options(request.node)
     clock = request.node.stash.get(_CLOCK, None)
     if clock is None:  # it was asked for by name, in a test that has begun
-        clock = request.node.stash[_CLOCK] = _kind("VirtualClock", "clock")()
-    request.node.stash.setdefault(_fakes, {})[_FIXTURE] = clock
+        clock = request.node.stash[_CLOCK] = kind_of("VirtualClock", "clock")()
+    request.node.stash.setdefault(FAKES, {})[_FIXTURE] = clock
     is_async = _coroutine_function(request.node) is not None
     if is_async and (problem := _without_loop(request.node)):
         pytest.fail(problem, pytrace=False)
@@ -72,11 +48,6 @@ def virtual_clock(request: pytest.FixtureRequest) -> Iterator[VirtualClock]:
         if wanted if wanted is not None else not is_async:
             stack.enter_context(clock.patch_time())
         yield clock
-
-
-def clock_for(request: pytest.FixtureRequest) -> VirtualClock | None:
-    """Return the clock that a fake of this test waits on, if the test asks for one."""
-    return request.getfixturevalue(_FIXTURE) if is_virtual(request.node) else None
 
 
 def _options(node: pytest.Item) -> dict[str, Any]:
@@ -126,11 +97,9 @@ def _without_loop(item: pytest.Item) -> str | None:
 
 def begin(item: pytest.Item) -> None:
     """Give a test its clock, before all of its fixtures, and the loop under anyio."""
-    if not is_virtual(item):
-        return
-    from _fakellm_pytest import _kind
+    from _fakellm_pytest import kind_of
 
-    item.stash[_CLOCK] = _kind("VirtualClock", "clock")()
+    item.stash[_CLOCK] = kind_of("VirtualClock", "clock")()
     item.config.stash[_CURRENT] = item
     if _coroutine_function(item) is not None and _is_anyio(item):
         _refuse_shared_runner(item)
@@ -163,9 +132,9 @@ class _LoopFactories:
 
 @contextmanager
 def loop_factories(metafunc: pytest.Metafunc) -> Iterator[None]:
-    """Answer pytest-asyncio for a test that asks for virtual time; for others it does not see us."""
+    """Answer pytest-asyncio for a test that asks for virtual time."""
     config = metafunc.config
-    if _FIXTURE not in metafunc.fixturenames or not hasattr(config.hook, _HOOK):
+    if not hasattr(config.hook, _HOOK):
         yield
         return
     plugin = config.pluginmanager.register(_LoopFactories(_loop_factory(config)), "_fakellm_pytest_loops")
@@ -265,10 +234,8 @@ _ON_ANOTHER = (
 # -- twice --------------------------------------------------------------------------------------------
 
 
-def run_twice(item: Any, nextitem: pytest.Item | None) -> bool | None:
-    """Run a test in virtual time twice, if the option says so, and report the second run, and where they part."""
-    if not (item.config.getoption("--llm-virtual-twice") and is_virtual(item)):
-        return None
+def run_twice(item: Any, nextitem: pytest.Item | None) -> bool:
+    """Run a test in virtual time twice, and report the second run, and where they part."""
     from _pytest.runner import runtestprotocol
 
     item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)

@@ -342,12 +342,22 @@ def test_the_plugin_imports_pytest_and_the_standard_library_only():
     assert out.split() == ["_fakellm_pytest"]
 
 
-def test_a_pytest_run_without_the_fixtures_does_not_import_fakellm(pytester):
-    pytester.makepyfile("import sys\ndef test_app(): assert 'fakellm' not in sys.modules")
+def test_a_pytest_run_without_the_fixtures_imports_neither_fakellm_nor_more_of_the_plugin(pytester):
+    """Each test asks what those before it have made the plugin import, a failed one apart."""
+    pytester.makepyfile("""
+        import sys
+
+        def test_app(tmp_path): assert "fakellm" not in sys.modules
+
+        def test_plugin():
+            assert {name for name in sys.modules if name.startswith("_fakellm")} == {
+                "_fakellm_pytest", "_fakellm_pytest.hooks"
+            }
+    """)
 
     result = pytester.runpytest_subprocess(*QUIET)
 
-    result.assert_outcomes(passed=1)
+    result.assert_outcomes(passed=2)
 
 
 def test_the_fixture_names_are_not_those_of_the_other_distribution():
