@@ -32,12 +32,11 @@ def pytest_cmdline_main(config):
 
     Of all tests the exhaustive ones are left out, unless they are asked for. What is named is run.
     """
-    if hasattr(config, "workerinput"):  # in a worker, which would start workers of its own, and those others
-        return
     options = config.option
     everything = config.args_source is config.ArgsSource.TESTPATHS
     options.exhaustive = options.exhaustive or not everything
-    if not everything or options.usepdb or options.collectonly:
+    is_worker = hasattr(config, "workerinput")  # it would start workers of its own, and those others
+    if is_worker or not everything or options.usepdb or options.collectonly:
         return
     if getattr(options, "numprocesses", 0) is None and options.dist == "no":
         options.numprocesses, options.dist = "auto", "worksteal"

@@ -8,10 +8,11 @@ import loopback
 import preloaded  # noqa: F401
 import pytest
 import yaml
+from runs import LEAN, QUIET
+from vectors import first_of
 
 from fakellm import FakeProvider
 
-QUIET = ("-p", "no:cacheprovider", "-p", "no:langsmith_plugin", "-p", "no:hypothesispytest", "-p", "no:asyncio")
 APP = textwrap.dedent(
     """
     import openai, os
@@ -59,7 +60,7 @@ def server(monkeypatch):
 def run(pytester):
     def run(test, *options, **files):
         pytester.makepyfile(app=APP, test_app="import pytest\nfrom app import ask\n" + textwrap.dedent(test), **files)
-        return pytester.runpytest(*QUIET, *options)
+        return pytester.runpytest(*LEAN, *options)
 
     return run
 
@@ -87,12 +88,15 @@ def places(pytester, text):
 
 @pytest.mark.parametrize(
     "head",
-    [
-        "@pytest.mark.cassette\ndef test_it():",
-        "def test_it(cassette):",
-        "@pytest.mark.cassette\ndef test_it(cassette):",
-        "@pytest.mark.usefixtures('cassette')\ndef test_it():",
-    ],
+    first_of(
+        [
+            "@pytest.mark.cassette\ndef test_it():",
+            "def test_it(cassette):",
+            "@pytest.mark.cassette\ndef test_it(cassette):",
+            "@pytest.mark.usefixtures('cassette')\ndef test_it():",
+        ],
+        2,
+    ),
 )
 def test_a_test_records_once_and_replays_for_ever(run, pytester, server, head):
     test = f"{head}\n    assert ask('hi') == 'hi 1'\n"
@@ -403,7 +407,7 @@ def document():
         yield pieces
 
 
-@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize("client", first_of(CLIENTS, 2))
 def test_any_client_is_on_the_tape_and_its_swallowed_miss_fails_the_test(run, pytester, document, client):
     if client == "requests":
         pytest.importorskip("requests")
@@ -455,7 +459,7 @@ def test_a_stream_that_is_not_read_to_its_end_is_kept_as_far(run, pytester, serv
 # -- beside fakes, and the network ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("arguments", ["fake_openai", "fake_openai, cassette", "cassette, fake_openai"])
+@pytest.mark.parametrize("arguments", first_of(["fake_openai", "fake_openai, cassette", "cassette, fake_openai"]))
 def test_a_fake_provider_answers_for_its_hosts_and_the_rest_is_on_the_tape(
     run, pytester, document, arguments, monkeypatch
 ):
@@ -585,7 +589,7 @@ def test_parallel_workers_record_into_one_folder_and_into_one_tape(pytester, ser
     assert len([body for body in asked if "shared" in body]) == 8
     assert len([body for body in asked if "by all" in body]) == 1
     before = server.asked
-    pytester.runpytest(*QUIET, "--llm-record=none").assert_outcomes(passed=14)
+    pytester.runpytest(*LEAN, "--llm-record=none").assert_outcomes(passed=14)
     assert server.asked == before
 
 

@@ -8,8 +8,8 @@ import textwrap
 
 import preloaded  # noqa: F401
 import pytest
+from runs import QUIET
 
-QUIET = ("-p", "no:cacheprovider", "-p", "no:langsmith_plugin", "-p", "no:hypothesispytest", "-p", "no:asyncio")
 ALNUM = string.digits + string.ascii_letters
 OWN, OTHER, NAMELESS, PASSWORD = ("a1B2" + "".join(random.Random(seed).choices(ALNUM, k=36)) for seed in (4, 5, 6, 7))
 APP = f"""

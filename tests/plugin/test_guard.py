@@ -6,8 +6,9 @@ import textwrap
 
 import preloaded  # noqa: F401
 import pytest
+from runs import LEAN, QUIET
+from vectors import first_of
 
-QUIET = ("-p", "no:cacheprovider", "-p", "no:langsmith_plugin", "-p", "no:hypothesispytest", "-p", "no:asyncio")
 HEAD = textwrap.dedent(
     """
     import socket
@@ -36,12 +37,14 @@ def run(pytester):
             pytester.makeconftest("from helpers import *\n" + textwrap.dedent(conftest))
         pytester.makepyfile(test_app="from helpers import *\n" + textwrap.dedent(test))
         pytester.syspathinsert()
-        return pytester.runpytest(*QUIET, *options, *(["--llm-block-network"] if block else []))
+        return pytester.runpytest(
+            *(QUIET if "-n1" in options else LEAN), *options, *(["--llm-block-network"] if block else [])
+        )
 
     return run
 
 
-@pytest.mark.parametrize("scope", ["class", "module", "package", "session"])
+@pytest.mark.parametrize("scope", first_of(["session", "class", "module", "package"]))
 @pytest.mark.parametrize("when", ["set-up", "teardown"])
 def test_a_fixture_of_a_wider_scope_is_guarded(run, scope, when):
     result = run(

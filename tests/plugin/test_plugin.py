@@ -7,14 +7,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from runs import LEAN, QUIET
 
 # Other plugins of this environment, whose imports would be paid for in each of these runs, stay out.
-QUIET = ("-p", "no:cacheprovider", "-p", "no:langsmith_plugin", "-p", "no:hypothesispytest")
 
 
 def run(pytester, test, *options, **files):
     pytester.makepyfile(test_app=test, **files)
-    return pytester.runpytest(*QUIET, *options)
+    return pytester.runpytest(*LEAN, *options)
 
 
 def test_a_fixture_answers_the_app(pytester):

@@ -8,8 +8,9 @@ import textwrap
 
 import preloaded  # noqa: F401
 import pytest
+from runs import LEAN, QUIET
+from vectors import first_of
 
-QUIET = ("-p", "no:cacheprovider", "-p", "no:langsmith_plugin", "-p", "no:hypothesispytest", "-p", "no:asyncio")
 APP = textwrap.dedent(
     """
     import openai, anthropic
@@ -40,7 +41,7 @@ def clean(monkeypatch):
 
 @pytest.fixture
 def run(pytester):
-    def run(test, *options, quiet=QUIET, **files):
+    def run(test, *options, quiet=LEAN, **files):
         pytester.makepyfile(app=APP, test_app="from app import ask, stream, claude\n" + textwrap.dedent(test), **files)
         result = pytester.runpytest(*quiet, *options)
         gc.collect()  # what anyio's runner leaves of a failed task; CPython 3.11 may trip over its traceback later
@@ -484,7 +485,8 @@ def test_an_ini_option_gives_keys_to_clients_that_are_made_before_a_test(run, py
 
 
 @pytest.mark.parametrize(
-    "make", ["openai.OpenAI()", "os.environ['ANTHROPIC_API_KEY']", "__import__('google.genai').genai.Client()"]
+    "make",
+    first_of(["openai.OpenAI()", "os.environ['ANTHROPIC_API_KEY']", "__import__('google.genai').genai.Client()"]),
 )
 @pytest.mark.parametrize("where", ["module", "fixture"])
 def test_without_it_the_failure_names_it(run, make, where):

@@ -6,11 +6,11 @@ import importlib.util
 
 import preloaded  # noqa: F401
 import pytest
+from runs import LEAN, QUIET
 
 from _fakellm_pytest.sweeps import Line
 from fakellm.contracts.progress import Progress
 
-QUIET = ("-p", "no:cacheprovider", "-p", "no:langsmith_plugin", "-p", "no:hypothesispytest", "-p", "no:asyncio")
 SWEEPS = """
     import pytest
     from fakellm import FakeLLM, Script, any_chunking, disconnect, every_fault, every_interleaving
@@ -49,7 +49,7 @@ def test_a_verbose_run_says_how_many_cases_a_sweep_ran(pytester, workers):
         pytest.skip("pytest-xdist is not installed")
     pytester.makepyfile(test_app=SWEEPS)
 
-    result = pytester.runpytest(*QUIET, "-v", *(["-n1"] if workers else []))
+    result = pytester.runpytest(*((*QUIET, "-n1") if workers else LEAN), "-v")
 
     result.assert_outcomes(passed=5)
     text = result.stdout.str()
@@ -62,7 +62,7 @@ def test_a_verbose_run_says_how_many_cases_a_sweep_ran(pytester, workers):
 def test_a_quiet_run_looks_as_ever(pytester):
     pytester.makepyfile(test_app=SWEEPS)
 
-    pytester.runpytest(*QUIET).stdout.fnmatch_lines(["test_app.py .....*"])
+    pytester.runpytest(*LEAN).stdout.fnmatch_lines(["test_app.py .....*"])
 
 
 def test_a_failed_sweep_shows_the_log_of_the_fault_that_is_named(pytester):
@@ -84,7 +84,7 @@ def test_a_failed_sweep_shows_the_log_of_the_fault_that_is_named(pytester):
         """
     )
 
-    result = pytester.runpytest(*QUIET)
+    result = pytester.runpytest(*LEAN)
 
     result.assert_outcomes(failed=1)
     text = result.stdout.str()

