@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import ExitStack
 from contextvars import Context, copy_context
 from functools import partial
-from operator import length_hint
-from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from fakellm.concurrency import Crew, Monitor, close, closing
+from fakellm.concurrency import Crew, close, closing
 from fakellm.errors import clip
 from fakellm.runnable import runs
 from fakellm.runnable.addable import AddableDict
@@ -27,6 +24,7 @@ from fakellm.runnable.functions import (
 )
 from fakellm.runnable.runs import MISSING
 from fakellm.runnable.shown import call, shown
+from fakellm.runnable.tees import Fan, Tee
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
@@ -76,8 +74,9 @@ class RunnableParallel(Runnable[Input, dict[str, Any]]):
     Synchronously the steps run in threads, asynchronously in tasks, at most `max_concurrency` at a time;
     keyword arguments go to each. Streaming yields one-key dicts that add up, as they come, and runs
     each step one chunk ahead of the consumer; what one step has read and another not yet waits in memory.
-    If a step fails, its siblings are called all the same, and awaited (threads, which read no more input than there
-    is) or cancelled and awaited (tasks) before its error is raised.
+    If a step fails, its siblings are called all the same, and awaited (threads, which read their input to its end, of
+    an endless one 10,000 chunks) or cancelled and awaited (tasks) before its error is raised. Where the stream is
+    closed those that have a thread and all their input are called; the others read no more.
 
     Unlike LangChain, the asynchronous methods keep `max_concurrency` and await what they cancel, keyword
     arguments are passed on, each asynchronous step (and the input) is stepped and closed by one task of
@@ -153,67 +152,16 @@ class RunnableParallel(Runnable[Input, dict[str, Any]]):
         return runs.astream(self.get_name(), lambda child: _amerge(self.steps, input, child, kwargs), None, config)
 
 
-class _Tee:
-    """One iterator for several readers in threads; each item is pulled once, when the first needs it."""
-
-    def __init__(self, source: Iterator[Any], readers: int) -> None:
-        self._source = source
-        self._buffers: dict[int, deque[Any]] = {number: deque() for number in range(readers)}
-        self._lock = Lock()
-        self._error: BaseException | None = None
-        self._is_closed = self._is_drained = False
-        self._is_whole = length_hint(source, -1) >= 0  # all of it is at hand, as that of `stream` is
-        self._context = copy_context()
-
-    def close_source(self) -> None:
-        """Close the iterator, in the context in which it is stepped."""
-        self._context.run(close, self._source)
-
-    def close(self) -> None:
-        """Let whoever asks for more meet a `GeneratorExit`, so that no step reads on behind a closed stream."""
-        self._is_closed = True
-
-    def drain(self) -> None:
-        """Give what there is, and then a `GeneratorExit`, unless there is nothing more to come."""
-        self._is_drained = True
-
-    def drop(self, number: int) -> None:
-        """Keep nothing more for a reader that ended."""
-        self._buffers.pop(number, None)
-
-    def reader(self, number: int) -> Iterator[Any]:
-        buffer = self._buffers[number]
-        while (item := self._next(buffer)) is not MISSING:
-            yield item
-
-    def _next(self, buffer: deque[Any]) -> Any:
-        with self._lock:
-            if self._is_closed:
-                raise self._error or GeneratorExit
-            if buffer:
-                return buffer.popleft()
-            if self._error is not None:
-                raise self._error
-            if self._is_drained and not self._is_whole:
-                raise GeneratorExit
-            try:
-                item = self._context.run(next, self._source, MISSING)
-            except BaseException as error:
-                self._error = error
-                raise
-            self._is_whole = self._is_whole or item is MISSING
-            for other in tuple(self._buffers.values()):
-                if other is not buffer:
-                    other.append(item)
-            return item
-
-
 # In what order it closes, last entry first. The tee says that there is no more input, so that a step which waits for
 # some in its thread comes to an end. Then the threads are waited for: a generator that another thread is in the
 # middle of cannot be closed ("generator already executing"). Then each branch is closed in its own context, and the
 # source last, when nobody reads from it any more. In the asynchronous form tasks take the place of threads, each
 # steps and closes what is its own (an asynchronous generator that another task closes loses its cancel scopes and
 # context variables), and the crew is what waits for them.
+#
+# Who is called although the stream fails or is closed. That a thread was quicker or slower must not decide it. So where
+# a step fails its siblings take the step that they were told to; and where the stream is closed, those that have a
+# thread and all their input at hand do. What waits for a thread, or for input, is not begun behind a closed stream.
 
 
 def _merge(
@@ -223,7 +171,7 @@ def _merge(
     from queue import SimpleQueue
 
     with ExitStack() as stack:
-        tee = _Tee(source, len(steps))
+        tee = Tee(source, len(steps))
         stack.callback(tee.close_source)
         if not steps:
             return
@@ -233,14 +181,19 @@ def _merge(
         }
         for branch in branches.values():
             stack.callback(branch.context.run, close, branch.chunks)
-        pool = thread_pool(min(config.get("max_concurrency") or len(steps), len(steps)))
-        stack.callback(partial(pool.shutdown, wait=True, cancel_futures=True))
+        workers = min(config.get("max_concurrency") or len(steps), len(steps))
+        pool = thread_pool(workers)
+        stack.callback(partial(pool.shutdown, wait=True, cancel_futures=False))
+        unsure: list[Future[Any]] = []
+        stack.callback(lambda: [future.cancel() for future in unsure])
         stack.callback(tee.close)
         done: SimpleQueue[tuple[str, Future[Any]]] = SimpleQueue()
 
         def pull(key: str) -> None:
             branch = branches[key]
             future = pool.submit(branch.context.run, partial(next, branch.chunks, MISSING))
+            if branch.number >= workers:
+                unsure.append(future)
             future.add_done_callback(lambda future: done.put((key, future)))
 
         for key in branches:
@@ -257,15 +210,15 @@ def _merge(
             pull(key)
 
 
-def _result(future: Future[Any], tee: _Tee, pool: ThreadPoolExecutor) -> Any:
+def _result(future: Future[Any], tee: Tee, pool: ThreadPoolExecutor) -> Any:
     """Return the chunk of a step, or raise its error, once its siblings have taken the step that they were told to.
 
-    Else the quicker thread would decide whether a sibling is called. They wait for no input that is still to come.
+    Else the quicker thread would decide whether a sibling is called.
     """
     try:
         return future.result()
     except BaseException:
-        tee.drain()
+        tee.finish()
         pool.shutdown(wait=True, cancel_futures=False)
         raise
 
@@ -285,105 +238,11 @@ async def _amerge(
     async with closing(source), Crew() as crew:
         if not steps:
             return
-        fan = _Fan(crew, source, len(steps), config.get("max_concurrency"))
+        fan = Fan(crew, source, len(steps), branches=len(steps), bound=config.get("max_concurrency"))
         crew.start(fan.pump)
         for number, (key, step) in enumerate(steps.items()):
             branch = step.atransform(fan.reader(number), config, **kwargs)
             crew.start(partial(fan.run, key, number, branch))
-        while True:
-            await fan.monitor.until(lambda: fan.out or fan.failure or not fan.running)
-            if fan.out:
-                key, chunk = fan.out.popleft()
-                yield AddableDict({key: chunk})
-                fan.taken[key] = True
-                fan.monitor.notify()
-            elif fan.failure:
-                raise fan.failure
-            else:
-                return
-
-
-class _Fan:
-    """What the tasks of a parallel stream share: the input's buffers, the output, and who waits."""
-
-    def __init__(self, crew: Crew, source: AsyncIterator[Any], branches: int, bound: int | None) -> None:
-        self.crew = crew
-        self.source = source
-        self.bound = bound or branches
-        self.buffers: dict[int, deque[Any]] = {number: deque() for number in range(branches)}
-        self.wanted = False
-        self.ended = False
-        self.input_error: BaseException | None = None
-        self.out: deque[tuple[str, Any]] = deque()
-        self.taken: dict[str, bool] = {}
-        self.failure: BaseException | None = None
-        self.stepping = 0
-        self.running = branches
-        self.monitor = Monitor()
-
-    async def until(self, ready: Callable[[], object]) -> None:
-        """Wait until `ready()` is true; a stream that is closed meanwhile is never ready."""
-        await self.monitor.until(lambda: self.crew.closing or ready())
-        await self.crew.still_open()
-
-    async def pump(self) -> None:
-        """Step the input, whenever a branch wants more of it; close it."""
-        try:
-            async with closing(self.source):
-                while not self.ended:
-                    await self.until(lambda: self.wanted)
-                    item = await anext(self.source, MISSING)
-                    self.ended = item is MISSING
-                    for buffer in () if self.ended else self.buffers.values():
-                        buffer.append(item)
-                    self.wanted = False
-                    self.monitor.notify()
-        except BaseException as error:
-            if self.crew.must_end_by(error):
-                raise
-            self.ended, self.input_error = True, error
-            self.monitor.notify()
-
-    async def reader(self, number: int) -> AsyncIterator[Any]:
-        """Yield the input for one branch."""
-        buffer = self.buffers[number]
-        while True:
-            await self.crew.still_open()
-            if not buffer and not self.ended:
-                self.wanted = True
-                self.monitor.notify()
-                await self.until(lambda: buffer or self.ended)
-            if buffer:
-                yield buffer.popleft()
-            elif self.input_error is not None:
-                raise self.input_error
-            else:
-                return
-
-    async def run(self, key: str, number: int, branch: AsyncIterator[Any]) -> None:
-        """Step one branch, one chunk ahead of the consumer; close it."""
-        try:
-            async with closing(branch):
-                while (chunk := await self.step(branch)) is not MISSING:
-                    self.taken[key] = False
-                    self.out.append((key, chunk))
-                    self.monitor.notify()
-                    await self.until(lambda: self.taken[key])
-        except BaseException as error:
-            if self.crew.must_end_by(error):
-                raise
-            self.failure = self.failure or error
-        finally:
-            self.running -= 1
-            self.buffers.pop(number, None)
-            self.monitor.notify()
-
-    async def step(self, branch: AsyncIterator[Any]) -> Any:
-        """Wait for one chunk, with at most `bound` branches at it at a time."""
-        await self.until(lambda: self.stepping < self.bound)
-        self.stepping += 1
-        try:
-            return await anext(branch, MISSING)
-        finally:
-            self.stepping -= 1
-            self.monitor.notify()
+        while (taken := await fan.take()) is not None:
+            key, chunk = taken
+            yield AddableDict({key: chunk})

@@ -29,7 +29,7 @@ from fakellm.clock import clock
 from fakellm.clock.clock import InstantClock
 from fakellm.errors import LLMConnectionError, LLMTimeoutError, ScriptError, SwallowedCallError, UnexpectedCallError
 from fakellm.models import copies, replies
-from fakellm.runnable import parallel
+from fakellm.runnable import tees
 from fakellm.runnable.compose import RunnableSequence
 from fakellm.runnable.functions import RunnableGenerator, RunnableLambda
 from fakellm.runnable.parallel import RunnableParallel
@@ -856,7 +856,7 @@ class Watched:
 
 @pytest.fixture
 def _locks_are_watched(monkeypatch):
-    for module in (copies, replies, parallel, clock):
+    for module in (copies, replies, tees, clock):
         for kind in ("Lock", "RLock"):
             monkeypatch.setattr(module, kind, Watched, raising=False)
 

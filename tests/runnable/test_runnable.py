@@ -488,6 +488,39 @@ def test_the_siblings_of_a_failing_step_are_always_called(method, before, bound)
         assert len(model.calls) == 1
 
 
+@pytest.mark.parametrize("lib", ["fakellm", "langchain_core.runnables"])
+@pytest.mark.parametrize("bound", [None, 1])
+def test_the_siblings_of_a_step_that_fails_in_mid_stream_are_called_with_the_whole_input(lib, bound):
+    """Whether the input had ended when the step failed is up to the threads too."""
+    room = pytest.importorskip(f"{lib}.runnable" if lib == "fakellm" else lib)
+
+    def chunks():
+        for number in range(200):
+            yield str(number % 10)
+        closed.append(True)
+
+    def fail_at_once(chunks):
+        yield next(chunks)
+        raise KeyError("?")
+
+    for _ in range(5):
+        closed, called = [], []
+        chain = room.RunnableParallel(live=room.RunnableGenerator(fail_at_once), whole=called.append)
+        with pytest.raises(KeyError):
+            list(chain.transform(chunks(), {"max_concurrency": bound} if bound else None))
+        assert called == ["0123456789" * 20]
+        assert closed == [True]
+
+
+def test_the_siblings_of_a_step_whose_stream_is_closed_are_called_if_their_input_is_at_hand():
+    for _ in range(20):
+        called = []
+        stream = RunnableParallel(live=RunnableGenerator(lambda_of(lambda item: [item])), whole=called.append).stream(1)
+        next(stream)
+        stream.close()
+        assert called == [1]
+
+
 def test_the_calls_of_a_batch_that_have_a_thread_are_always_made():
     calls = []
 
