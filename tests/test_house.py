@@ -33,7 +33,7 @@ OPEN = [  # rooms that offer names: what README, docs, examples and the plugin m
 INNER = [path for path in SOURCES if ROOT / "fakellm" in path.parents and path.name != "__init__.py"]
 LATE = {
     ("script/script", "script/files"),
-    *(("runnable/base", f"runnable/{name}") for name in ("compose", "wrappers", "fallbacks")),
+    *(("runnable/base", f"runnable/{name}") for name in ("passthrough", "compose", "wrappers", "branch", "fallbacks")),
 }
 
 open_rooms = pytest.mark.parametrize("folder", OPEN, ids=lambda folder: folder.relative_to(ROOT).as_posix())

@@ -48,9 +48,16 @@ class Runnable(ABC, Generic[Input, Output]):
         """Return the expression that makes it, as far as there is one; of a subclass its name."""
         return f"{type(self).__name__}()"
 
-    def get_name(self) -> str:
-        """Return the name under which runs of this Runnable are reported."""
-        return self.name or type(self).__name__
+    def get_name(self, suffix: str | None = None, *, name: str | None = None) -> str:
+        """Return the name under which runs of this Runnable are reported, or one made of `name`, with the suffix."""
+        own = name or self.name or self._own_name()
+        if not suffix:
+            return own
+        return own + suffix.title() if own[0].isupper() else f"{own}_{suffix.lower()}"
+
+    def _own_name(self) -> str:
+        """Return the name of what was given none."""
+        return type(self).__name__
 
     async def ainvoke(
         self,
@@ -257,6 +264,30 @@ class Runnable(ABC, Generic[Input, Output]):
         from fakellm.runnable.compose import RunnableSequence
 
         return RunnableSequence(other, self)
+
+    def pipe(self, *others: RunnableLike[Any, Any], name: str | None = None) -> Runnable[Input, Any]:
+        """Return the sequence of this and other steps, as `|` makes it, with a name. Raises `ValueError` for none."""
+        from fakellm.runnable.compose import RunnableSequence
+
+        return RunnableSequence(self, *others, name=name)
+
+    def pick(self, keys: str | Sequence[str]) -> Runnable[Input, Any]:
+        """Return the sequence of this and what picks a key, or a dict of several, from its output: `RunnablePick`."""
+        from fakellm.runnable.passthrough import RunnablePick
+
+        return self | RunnablePick(keys)
+
+    def assign(self, **steps: RunnableLike[Any, Any]) -> Runnable[Input, Any]:
+        """Return the sequence of this and what adds keys to its output, a dict: see `RunnableAssign`."""
+        from fakellm.runnable.passthrough import RunnableAssign
+
+        return self | RunnableAssign(steps)
+
+    def map(self) -> Runnable[Iterable[Input], list[Output]]:
+        """Return what calls this for each of many inputs: see `RunnableEach`."""
+        from fakellm.runnable.branch import RunnableEach
+
+        return RunnableEach(self)
 
     def bind(self, **kwargs: Any) -> Runnable[Input, Output]:
         """Return this Runnable with keyword arguments for every call; those of the call itself win."""

@@ -48,6 +48,14 @@ class RunnableSequence(Runnable[Input, Output]):
         self.steps = tuple(flat)
         self.name = name
 
+    def __or__(self, other: Any) -> RunnableSequence[Input, Any]:
+        """Return the sequence with another step; it keeps the name."""
+        return RunnableSequence(self, other, name=self.name or _name_of_sequence(other))
+
+    def __ror__(self, other: Any) -> RunnableSequence[Any, Output]:
+        """Return the sequence with another first step; it keeps the name."""
+        return RunnableSequence(other, self, name=_name_of_sequence(other) or self.name)
+
     @property
     def is_bars(self) -> bool:
         """Whether it is written as `first | second`: it has no name, and no class of its own."""
@@ -152,3 +160,7 @@ class RunnableSequence(Runnable[Input, Output]):
             for index, output in values.items():
                 rows[index].output = output
             return runs.results(rows, return_exceptions=return_exceptions)
+
+
+def _name_of_sequence(step: Any) -> str | None:
+    return step.name if isinstance(step, RunnableSequence) else None

@@ -53,9 +53,8 @@ class RunnableWithFallbacks(Runnable[Input, Output]):
         first, *others = self.runnables
         return operand(first) + call(".with_fallbacks", [shown(others), *given])
 
-    def get_name(self) -> str:
-        """Return a name made of that of the first Runnable."""
-        return self.name or f"RunnableWithFallbacks<{self.runnables[0].get_name()}>"
+    def _own_name(self) -> str:
+        return f"RunnableWithFallbacks<{self.runnables[0].get_name()}>"
 
     def _input(self, value: Any, error: BaseException | None) -> Any:
         """Return what a Runnable gets after this error."""

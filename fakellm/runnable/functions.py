@@ -47,7 +47,7 @@ def _shown(step: Runnable[Any, Any], functions: list[Callable[..., Any]], otherw
     return call(type(step).__name__, [*map(shown, functions), *named(name)])
 
 
-def _prepared(function: Callable[..., Any], config: RunnableConfig, kwargs: dict[str, Any]) -> Callable[[Any], Any]:
+def prepared(function: Callable[..., Any], config: RunnableConfig, kwargs: dict[str, Any]) -> Callable[[Any], Any]:
     """Return the user's function of one argument; it gets the config if its signature has one."""
     try:
         wanted = "config" in inspect.signature(function).parameters
@@ -109,7 +109,7 @@ class RunnableLambda(Runnable[Input, Output]):
         if self.func is None:
             msg = f"{self.get_name()} is an asynchronous function; call ainvoke, astream or abatch"
             raise TypeError(msg)
-        return _prepared(self.func, config, kwargs)
+        return prepared(self.func, config, kwargs)
 
     def _call(self, value: Any, config: RunnableConfig, kwargs: dict[str, Any]) -> Any:
         """Call the plain function; what a generator function yields is added up."""
@@ -121,7 +121,7 @@ class RunnableLambda(Runnable[Input, Output]):
     async def _acall(self, value: Any, config: RunnableConfig, kwargs: dict[str, Any]) -> Any:
         if self.afunc is None:
             return await run_in_thread(partial(self._call, value, config, kwargs))
-        function = _prepared(self.afunc, config, kwargs)
+        function = prepared(self.afunc, config, kwargs)
         if not is_async_generator_function(self.afunc):
             return await function(value)
         return none_for_missing(await afold(function(value)))
@@ -158,7 +158,7 @@ class RunnableLambda(Runnable[Input, Output]):
 
     async def _astream(self, value: Any, config: RunnableConfig, kwargs: dict[str, Any]) -> AsyncIterator[Any]:
         if is_async_generator_function(self.afunc):
-            source = _prepared(self.afunc, config, kwargs)(value)  # type: ignore[arg-type]
+            source = prepared(self.afunc, config, kwargs)(value)  # type: ignore[arg-type]
         elif self.afunc is None and is_generator_function(self.func):
             source = iterate_in_thread(self._sync(config, kwargs)(value))
         else:
@@ -278,7 +278,7 @@ class RunnableGenerator(Runnable[Input, Output]):
 
         def chunks(child: RunnableConfig) -> Iterator[Output]:
             with closing(source):
-                yield from _prepared(function, child, kwargs)(source)
+                yield from prepared(function, child, kwargs)(source)
 
         return runs.stream(self.get_name(), chunks, value, config)
 
@@ -310,7 +310,7 @@ class RunnableGenerator(Runnable[Input, Output]):
         async def chunks(child: RunnableConfig) -> AsyncIterator[Output]:
             async with AsyncExitStack() as stack:
                 stack.push_async_callback(aclose, source)
-                output = _prepared(function, child, kwargs)(source)
+                output = prepared(function, child, kwargs)(source)
                 stack.push_async_callback(aclose, output)
                 async for chunk in output:
                     yield chunk

@@ -89,9 +89,8 @@ class RunnableParallel(Runnable[Input, dict[str, Any]]):
     def __repr__(self) -> str:
         return call(type(self).__name__, [shown({key: given(step) for key, step in self.steps.items()})])
 
-    def get_name(self) -> str:
-        """Return a name made of the keys."""
-        return self.name or f"RunnableParallel<{','.join(self.steps)}>"
+    def _own_name(self) -> str:
+        return f"RunnableParallel<{','.join(self.steps)}>"
 
     def invoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> dict[str, Any]:
         """Return the outputs of all steps."""

@@ -56,8 +56,7 @@ class RunnableBinding(Runnable[Input, Output]):
             methods.append(call(".with_config", [clip(shown(self.config), LONG)]))
         return operand(self.bound) + "".join(methods)
 
-    def get_name(self) -> str:
-        """Return the name of the Runnable inside."""
+    def _own_name(self) -> str:
         return self.bound.get_name()
 
     def _merged(self, config: RunnableConfig | None) -> RunnableConfig:
@@ -206,9 +205,8 @@ class RunnableRetry(RunnableBinding[Input, Output]):
         )
         return operand(self.bound) + call(".with_retry", named(options))
 
-    def get_name(self) -> str:
-        """Return a name made of that of the Runnable inside."""
-        return self.name or f"RunnableRetry<{self.bound.get_name()}>"
+    def _own_name(self) -> str:
+        return f"RunnableRetry<{self.bound.get_name()}>"
 
     def _is_retried(self, error: BaseException) -> bool:
         if is_ending(error):
