@@ -26,11 +26,11 @@ Chunk = TypeVar("Chunk")
 
 
 _HABITS = {
-    "predict": "; write .invoke(prompt)",
-    "generate": "; write .batch(prompts)",
-    "bind_tools": "; a text model calls no tools, use FakeChatModel",
-    "with_structured_output": "; script the JSON text, and parse it with a step behind the model",
-    "responses": "; script replies with FakeLLM.replies(...), and look at .calls",
+    "predict": "write .invoke(prompt)",
+    "generate": "write .batch(prompts)",
+    "bind_tools": "a text model calls no tools, use FakeChatModel",
+    "with_structured_output": "script the JSON text, and parse it with a step behind the model",
+    "responses": "script replies with FakeLLM.replies(...), and look at .calls",
 }
 
 
@@ -55,9 +55,13 @@ class FakeModel(Copyable, Runnable[Any, Chunk], Generic[Chunk]):
         **unknown: Never,
     ) -> None:
         if unknown:
+            from fakellm.ported import ARGUMENTS
+
             kind = type(self).__name__
             said = f"script replies as {kind}('one ', 'reply') or {kind}.replies('first', 'second')"
-            msg = f"{kind} takes no {', '.join(unknown)}; it takes streaming, clock and name, and you {said}"
+            hints = {ARGUMENTS[name].format(kind=kind): None for name in unknown if name in ARGUMENTS}
+            instead = "".join(f"\n{hint}" for hint in hints)
+            msg = f"{kind} takes no {', '.join(unknown)}; it takes streaming, clock and name, and you {said}{instead}"
             raise TypeError(msg)
         self.streaming = streaming
         self.clock = checked(clock)
@@ -79,8 +83,10 @@ class FakeModel(Copyable, Runnable[Any, Chunk], Generic[Chunk]):
 
         def __getattr__(self, name: str) -> NoReturn:
             """Say what to write instead of what other fakes and older interfaces have."""
-            hint = _HABITS.get(name, "")
-            msg = f"{type(self).__name__} has no {name!r}{hint}"
+            from fakellm.ported import METHODS
+
+            hint = _HABITS.get(name) or METHODS.get(name)
+            msg = f"{type(self).__name__} has no {name!r}{f'; {hint}' if hint else ''}"
             raise AttributeError(msg, name=name, obj=self)
 
     # -- scripting --------------------------------------------------------------------------------

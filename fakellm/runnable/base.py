@@ -44,6 +44,17 @@ class Runnable(ABC, Generic[Input, Output]):
     def invoke(self, input: Input, config: RunnableConfig | None = None, **kwargs: Any) -> Output:
         """Return the output for one input."""
 
+    if not TYPE_CHECKING:  # pragma: no branch
+
+        def __getattr__(self, name: str) -> Any:
+            """Say what to write instead of a method that LangChain's Runnables have and ours do not."""
+            from fakellm.ported import METHODS
+
+            if name in METHODS:
+                msg = f"{type(self).__name__} has no {name!r}; {METHODS[name]}"
+                raise AttributeError(msg, name=name, obj=self)
+            return object.__getattribute__(self, name)  # raises, with what a property said of itself
+
     def __repr__(self) -> str:
         """Return the expression that makes it, as far as there is one; of a subclass its name."""
         return f"{type(self).__name__}()"

@@ -6,7 +6,7 @@ import math
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fakellm.clock.clock import Clock, InstantClock, unless_instant
 from fakellm.concurrency import is_cancellation
@@ -55,6 +55,16 @@ class RunnableBinding(Runnable[Input, Output]):
         if self.config:
             methods.append(call(".with_config", [clip(shown(self.config), LONG)]))
         return operand(self.bound) + "".join(methods)
+
+    if not TYPE_CHECKING:  # pragma: no branch
+
+        def __getattr__(self, name: str) -> Any:
+            """Say where what the Runnable inside has is."""
+            inner = None if name.startswith("_") else vars(self).get("bound")
+            if inner is not None and hasattr(inner, name):
+                msg = f"{type(self).__name__} has no {name!r}; the Runnable inside has: write .bound.{name}"
+                raise AttributeError(msg, name=name, obj=self)
+            return super().__getattr__(name)
 
     def _own_name(self) -> str:
         return self.bound.get_name()

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import importlib
 import operator
+import pickle
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -15,7 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from vectors import each
 
-from fakellm import FakeLLM
+import fakellm
+from fakellm import FakeLLM, ported
 from fakellm import runnable as ours
 
 core = pytest.importorskip("langchain_core.runnables", reason="compares with langchain-core, which is not installed")
@@ -434,3 +438,67 @@ def test_a_fake_in_a_chain_as_an_app_writes_it():
     assert list(chain.stream("?")) == [{"question": "?"}, {"answer": "It "}, {"answer": "rains."}]
     assert list(chain.pick("answer").stream("?")) == ["It ", "rains."]
     assert [call.text for call in fake.calls] == ["?"] * 3
+
+
+# -- what there is not ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("room", ["fakellm", "fakellm.models", "fakellm.runnable"])
+def test_a_name_of_langchains_is_told_by_ours(room):
+    module = importlib.import_module(room)
+    for name, hint in ported.NAMES.items():
+        if name in module.__all__:
+            continue
+        with pytest.raises(ImportError, match=re.escape(f"{room} has no {name}; {hint}")):
+            exec(f"from {room} import {name}", {})
+        with pytest.raises(AttributeError, match=re.escape(hint)):
+            getattr(module, name)
+        assert not hasattr(module, name)
+
+
+def test_a_name_that_nobody_has_is_told_as_ever():
+    with pytest.raises(ImportError, match="cannot import name 'FakeLLLM'"):
+        exec("from fakellm import FakeLLLM", {})
+
+
+@pytest.mark.parametrize("step", [ours.RunnableLambda(len), FakeLLM("a"), FakeLLM("a").bind(k=1), FakeLLM("a") | len])
+def test_a_method_of_langchains_is_told_by_ours(step):
+    for name, hint in ported.METHODS.items():
+        assert not hasattr(step, name)
+        with pytest.raises(AttributeError, match=re.escape(f"{type(step).__name__} has no {name!r}; {hint}")):
+            getattr(step, name)
+
+
+def test_every_method_of_langchains_runnables_is_ours_or_told():
+    theirs = {name for name in dir(core.RunnableLambda) if not name.startswith("_")}
+    unknown = {name for name in theirs if not hasattr(ours.RunnableLambda, name)} - set(ported.METHODS)
+    assert unknown == {"deps"}
+
+
+def test_every_name_that_a_hint_says_is_there():
+    said = " ".join([*ported.NAMES.values(), *ported.METHODS.values(), *ported.ARGUMENTS.values()])
+    for name in set(re.findall(r"\b(?:Fake|Runnable)\w+", said)):
+        assert hasattr(fakellm, name) or hasattr(ours, name) or name == "RunnableWith", name
+
+
+@pytest.mark.parametrize("kind", [fakellm.FakeLLM, fakellm.FakeChatModel])
+def test_an_argument_of_langchains_fakes_is_told_by_ours(kind):
+    for name, hint in ported.ARGUMENTS.items():
+        with pytest.raises(TypeError, match=re.escape(hint.format(kind=kind.__name__))):
+            kind(**{name: iter(["a"])})
+
+
+def test_what_is_inside_of_a_binding_is_told():
+    with pytest.raises(AttributeError, match=re.escape("write .bound.calls")):
+        FakeLLM("a").bind(k=1).calls
+    assert pickle.loads(pickle.dumps(ours.RunnableLambda(len).bind(k=1))).kwargs == {"k": 1}
+
+
+def test_a_property_that_fails_says_why_itself():
+    class Own(Source):
+        @property
+        def size(self):
+            return self.chunks.sise
+
+    with pytest.raises(AttributeError, match="'tuple' object has no attribute 'sise'"):
+        Own().size
