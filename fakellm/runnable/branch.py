@@ -121,7 +121,8 @@ class RunnableEach(Runnable[Iterable[Input], list[Output]]):
         """Return the outputs, in the order of the inputs."""
 
         async def run(child: RunnableConfig) -> list[Output]:
-            return await self.bound.abatch(list(input), child, **kwargs)
+            outputs: list[Output] = await self.bound.abatch(list(input), child, **kwargs)
+            return outputs
 
         return await runs.acall(self.get_name(), run, input, config)
 
