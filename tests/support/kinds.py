@@ -10,9 +10,11 @@ import anyio
 import anyio.lowlevel
 
 from fakellm import Runnable
+from fakellm.runnable.branch import RunnableBranch
 from fakellm.runnable.compose import RunnableSequence
 from fakellm.runnable.functions import RunnableGenerator, RunnableLambda
 from fakellm.runnable.parallel import RunnableParallel
+from fakellm.runnable.passthrough import RunnablePassthrough
 
 
 class Broken(Exception):
@@ -163,6 +165,20 @@ KINDS = [
     Kind(
         "sequence into parallel",
         lambda source: source | {"out": RunnableGenerator(_same, _asame)},
+        lambda chunk: chunk["out"],
+    ),
+    Kind("passthrough", lambda source: source | RunnablePassthrough(lambda _: None)),
+    Kind("branch", lambda source: RunnableBranch((lambda _: False, len), (lambda _: True, source), str)),
+    Kind("default of a branch", lambda source: RunnableBranch((lambda _: False, len), source)),
+    Kind("pick", lambda source: RunnableParallel(out=source).pick("out")),
+    Kind(
+        "assign",
+        lambda source: RunnableLambda(lambda _: {}) | RunnablePassthrough.assign(out=source),
+        lambda chunk: chunk["out"],
+    ),
+    Kind(
+        "what an assign passes on",
+        lambda source: RunnableParallel(out=source) | RunnablePassthrough.assign(),
         lambda chunk: chunk["out"],
     ),
     Kind("lambda that returns it", lambda source: RunnableLambda(lambda _: source)),
