@@ -144,6 +144,14 @@ def _watched(source):
     return RunnableSequence(source, RunnableGenerator(_same, _asame)).with_config(callbacks=[lambda event: None])
 
 
+def _as_dict(value):
+    return {"in": value}
+
+
+def _of_dict(given):
+    return given["in"]
+
+
 @dataclass(frozen=True)
 class Kind:
     """A way to build a Runnable around a source whose chunks it passes on."""
@@ -171,11 +179,7 @@ KINDS = [
     Kind("branch", lambda source: RunnableBranch((lambda _: False, len), (lambda _: True, source), str)),
     Kind("default of a branch", lambda source: RunnableBranch((lambda _: False, len), source)),
     Kind("pick", lambda source: RunnableParallel(out=source).pick("out")),
-    Kind(
-        "assign",
-        lambda source: RunnableLambda(lambda _: {}) | RunnablePassthrough.assign(out=source),
-        lambda chunk: chunk["out"],
-    ),
+    Kind("assign", lambda source: RunnableLambda(_as_dict).assign(out=RunnableLambda(_of_dict) | source).pick("out")),
     Kind(
         "what an assign passes on",
         lambda source: RunnableParallel(out=source) | RunnablePassthrough.assign(),
