@@ -231,6 +231,11 @@ class Exchange:
         """The headers as they are sent: text is UTF-8, and a surrogate the byte that it stands for (PEP 383)."""
         return [(name.encode(), value.encode("utf-8", "surrogateescape")) for name, value in self.headers]
 
+    @property
+    def is_made_while_read(self) -> bool:
+        """Whether a function makes the body piece by piece, so that it is not to run ahead of who reads."""
+        return self._source is not None
+
     def timed(self, clock: Clock) -> TimedStream | None:
         """Begin a stream in the log of the clock, if it keeps one."""
         if not hasattr(clock, "timeline"):

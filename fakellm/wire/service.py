@@ -68,7 +68,8 @@ class Service:
     (False), or as its codec writes it (None). `guest` are places on the hosts of others where its APIs are answered,
     a pattern of `host/path`; `alike` are hosts of other services whose small endpoints have the same paths. `port` is
     that of a provider that is a server of one's own: what is asked there is its own on any host, this machine too,
-    which its SDK asks by itself, and `base_url` may name a host alone.
+    which its SDK asks by itself, and `base_url` may name a host alone. `base_path` is the path that the SDK is given
+    behind the host, and `signs` are headers of requests that only its SDK sends.
     """
 
     name: str
@@ -81,6 +82,8 @@ class Service:
     guest: re.Pattern[str] | None = None
     alike: re.Pattern[str] | None = None
     port: int | None = None
+    base_path: str = ""
+    signs: tuple[str, ...] = ()
 
     def has(self, place: str) -> bool:
         """Tell whether a place, `host:port`, is its own on whatever host it is."""

@@ -27,6 +27,7 @@ SERVICE = Service(
     ),
     keys=("ANTHROPIC_API_KEY",),
     base_url="ANTHROPIC_BASE_URL",
+    signs=("anthropic-version",),
     guest=re.compile(rf"aiplatform[\w.]*\.googleapis\.com/.*{_VERTEX}|^([\w-]+\.)*services\.ai\.azure\.com/anthropic/"),
     profiles=f"{_HERE}.profiles:PROFILES",
 )

@@ -21,4 +21,5 @@ SERVICE = Service(
     ),
     keys=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
     base_url="GOOGLE_GEMINI_BASE_URL",
+    signs=("x-goog-api-key",),
 )

@@ -27,6 +27,7 @@ SERVICE = Service(
     ),
     keys=("OPENAI_API_KEY",),
     base_url="OPENAI_BASE_URL",
+    base_path="/v1",
     profiles=f"{_HERE}.profiles:PROFILES",
     error_events=(True, False),  # services that speak its API send either
     guest=re.compile(r"^generativelanguage\.googleapis\.com/\w+/openai/|aiplatform[\w.]*\.googleapis\.com/.*/openapi/"),

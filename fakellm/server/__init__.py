@@ -1,0 +1,15 @@
+"""Fake providers and tapes behind a real port, for what is not this process: other languages, browsers, machines.
+
+`Server` serves `FakeProvider`s over HTTP; each piece of an answer is an HTTP chunk of its own, in its time, and each
+fault happens on the socket.
+"""
+
+from __future__ import annotations
+
+from fakellm.rooms import lazily
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fakellm.server.server import Server as Server
+
+__getattr__, __dir__, __all__ = lazily(__name__, {"server": ("Server",)})

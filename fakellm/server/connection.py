@@ -1,0 +1,204 @@
+"""One connection of the server: requests in their order, each answered whole before the next is begun."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from fakellm.provider.exchange import Exchange
+from fakellm.server.parsing import HttpRequest, Refusal, Requests
+from fakellm.server.playing import Playing, reason_of
+
+if TYPE_CHECKING:
+    from fakellm.clock.clock import Clock
+
+_WAITING = 8
+"""How many requests of a client that pipelines are read ahead of their answers."""
+_LINGER = 2.0
+"""Seconds for which a client may take the end of an answer to a request of which it still sends."""
+
+
+class Limits(Protocol):
+    """What one client may take of the server."""
+
+    max_body: int
+    request_timeout: float
+    idle_timeout: float
+
+
+class Answer(Protocol):
+    """What is to be played: an exchange, on whose clock, and whether its body may be compressed."""
+
+    exchange: Exchange
+    clock: Clock
+    zips: bool
+
+
+class Connection(asyncio.Protocol):
+    """Reads requests and plays answers. `answer` makes the answer to a request; it raises nothing."""
+
+    def __init__(self, answer: Callable[[HttpRequest], Answer], limits: Limits, known: set[Connection]) -> None:
+        self._answer = answer
+        self._limits = limits
+        self._known = known
+        self._requests = Requests(max_body=limits.max_body)
+        self._waiting: deque[HttpRequest | Refusal] = deque()
+        self._playing: Playing | None = None
+        self._transport: asyncio.Transport
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_last = False  # nothing is read any more
+        self._is_in_next = False
+        self._is_late = False  # the time for the request that has begun is running
+
+    # -- what the transport tells ---------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._known.add(self)
+        self._watch(self._limits.request_timeout)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Let the answer know that nobody takes it any more."""
+        self._known.discard(self)
+        self._unwatch()
+        playing, self._playing = self._playing, None
+        if playing is not None:
+            playing.leave()
+
+    def pause_writing(self) -> None:
+        """Stop, since the client does not keep up."""
+        if self._playing is not None:
+            self._playing.is_paused = True
+
+    def resume_writing(self) -> None:
+        """Go on."""
+        if self._playing is not None:
+            self._playing.resume()
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes of requests."""
+        if self._is_last:
+            return
+        self._waiting.extend(found := self._requests.feed(data))
+        if found and isinstance(found[-1], Refusal):
+            self._is_last = True
+        elif self._requests.wants_body and self._playing is None and not self._waiting:
+            self._requests.wants_body = False
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if len(self._waiting) > _WAITING:
+            self._transport.pause_reading()
+        self._next()
+
+    def eof_received(self) -> bool:
+        """Let the answers that are asked for be written before the connection is closed."""
+        self._is_last = True
+        return self._playing is not None or bool(self._waiting)
+
+    # -- answers --------------------------------------------------------------------------------------
+
+    def _next(self) -> None:
+        """Play the answers that are asked for, as far as they can be played at once."""
+        if self._is_in_next:  # an answer that was played in there is done
+            return
+        self._is_in_next = True
+        try:
+            while self._playing is None and self._waiting and not self._transport.is_closing():
+                request = self._waiting.popleft()
+                if len(self._waiting) == _WAITING:
+                    self._transport.resume_reading()
+                self._unwatch()
+                if isinstance(request, Refusal):
+                    self._refuse(request)
+                else:
+                    self._play(request)
+        finally:
+            self._is_in_next = False
+        if self._playing is None and not self._is_last:
+            self._await_request()
+
+    def _play(self, request: HttpRequest) -> None:
+        answer = self._answer(request)
+        accepts = request.headers.get("accept-encoding", "") if answer.zips else ""
+        self._playing = playing = Playing(
+            self._transport,
+            answer.exchange,
+            answer.clock,
+            self._done,
+            version=request.version,
+            keeps_alive=request.keeps_alive,
+            is_zipped="gzip" in accepts,
+        )
+        playing.step()
+
+    def _done(self, keeps_alive: bool) -> None:  # noqa: FBT001 - the one thing that is told
+        """Take that an answer was written, or broken off."""
+        self._playing = None
+        if not keeps_alive or (self._is_last and not self._waiting):
+            self._close()
+        else:
+            self._next()
+
+    def _await_request(self) -> None:
+        """Let the client take its time between requests, and not much of it within one.
+
+        Within one the time is not begun anew with each byte, or a client that sends one a second would stay for ever.
+        """
+        if self._requests.is_begun:
+            if not self._is_late:
+                self._is_late = True
+                self._watch(self._limits.request_timeout)
+        elif self._timer is None:
+            self._watch(self._limits.idle_timeout)
+
+    def _refuse(self, refusal: Refusal) -> None:
+        body = f"{refusal.why}\n".encode()
+        head = f"HTTP/1.1 {refusal.status} {reason_of(refusal.status)}\r\ncontent-type: text/plain; charset=utf-8\r\n"
+        self._transport.write(f"{head}content-length: {len(body)}\r\nconnection: close\r\n\r\n".encode() + body)
+        self._close()
+
+    def _close(self) -> None:
+        """End the connection in order: what the client still sends would make the system reset it, and lose the end."""
+        self._is_last = True
+        self._waiting.clear()
+        if self._transport.is_closing():
+            return
+        self._transport.resume_reading()
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        self._watch(_LINGER)
+
+    # -- patience -------------------------------------------------------------------------------------
+
+    def _watch(self, seconds: float) -> None:
+        """Let the client have so many seconds for what is to come next."""
+        self._unwatch()
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._expire)
+
+    def _unwatch(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._is_late = False
+
+    def _expire(self) -> None:
+        if self._requests.is_begun and not self._is_last and not self._transport.is_closing():
+            self._refuse(Refusal(408, "the request did not come whole in time"))
+        else:
+            self._transport.abort()
+
+    def stop(self) -> None:
+        """End now, whatever is played."""
+        self._is_last = True
+        if self._playing is not None:
+            self._playing.leave()
+            self._playing = None
+        self._transport.abort()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is played and nothing waits to be."""
+        return self._playing is None and not self._waiting

@@ -1,0 +1,260 @@
+"""Plays the answer to one request on a connection: bytes in chunks, silences on the clock, faults on the socket.
+
+Why no task, and no coroutine. A stream of a thousand that are paced is idle nearly all of its life, and what it does
+when its time comes is to write some bytes. A callback of a timer does that with nothing kept but the generator that
+says what comes next; a task would cost three times as much memory, and twice the time for each event.
+
+Why one write for many chunks. Each piece of an answer is an HTTP chunk of its own, which is what clients see; how many
+of them one `send` takes is seen by nobody. So what is due now is gathered, and given to the socket when the answer
+waits, ends, or is a lot: a kernel is asked hundreds of times less often than there are events.
+
+Backpressure is the transport's: while its buffer is above the high-water mark, nothing more is asked of the answer, so
+a reader that stops keeps a few ten kilobytes here, however long the answer is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import math
+import socket
+import struct
+import termios
+import zlib
+from collections.abc import Callable, Iterator
+from http import HTTPStatus
+from typing import Any
+
+from fakellm.clock import InstantClock, ScaledClock
+from fakellm.clock.clock import Clock
+from fakellm.provider.exchange import Exchange, Failure, Timeouts
+
+MANY = 64 * 1024
+"""Bytes that are written at once, at the most and a piece."""
+_PATIENT = Timeouts()
+_RESET = struct.pack("ii", 1, 0)
+_FOR_EVER = 1e8
+_BEFORE_RESET = 0.001
+"""Seconds between two looks whether the peer has what was sent: a reset would overtake it."""
+
+
+def reason_of(status: int) -> str:
+    """Return the phrase that stands beside a status."""
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return ""
+
+
+class Playing:
+    """One answer on its way. `done` is called once, with whether the connection can be used for another.
+
+    `version` is the client's HTTP, `is_zipped` whether the body is compressed, piece by piece.
+    """
+
+    __slots__ = (
+        "_actions", "_clock", "_done", "_due", "_exchange", "_has_head", "_is_chunked", "_is_over", "_keeps_alive",
+        "_loop", "_out", "_pieces", "_size", "_transport", "_version", "_waiting", "_zip", "is_paused",
+    )  # fmt: skip
+
+    def __init__(  # noqa: PLR0913 - a connection hands over all it knows
+        self,
+        transport: asyncio.Transport,
+        exchange: Exchange,
+        clock: Clock,
+        done: Callable[[bool], None],
+        *,
+        version: str = "1.1",
+        keeps_alive: bool = True,
+        is_zipped: bool = False,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._transport = transport
+        self._exchange = exchange
+        self._clock = clock
+        self._done = done
+        self._version = version
+        self._keeps_alive = keeps_alive
+        self._zip: Any = zlib.compressobj(wbits=31) if is_zipped else None
+        self._actions: Iterator[Any] = exchange.opening(_PATIENT)
+        self._pieces: Iterator[bytes] = iter(())
+        self._out: list[bytes] = []
+        self._size = 0
+        self._due = 0.0
+        self._has_head = self._is_chunked = self._is_over = self.is_paused = False
+        self._waiting: asyncio.TimerHandle | asyncio.Handle | asyncio.Task[None] | None = None
+
+    # -- what the connection tells --------------------------------------------------------------------
+
+    def resume(self) -> None:
+        """Go on, since the client takes bytes again."""
+        self.is_paused = False
+        if self._waiting is None and not self._is_over:
+            self.step()
+
+    def leave(self) -> None:
+        """Take that the client is gone."""
+        if not self._is_over:
+            self._end()
+            self._exchange.close()
+
+    def step(self) -> None:
+        """Write what is due, until the answer waits, ends, or the client does not take more."""
+        self._waiting = None
+        try:
+            self._step()
+        except BaseException as error:
+            self._end()
+            self._transport.abort()
+            if not isinstance(error, Exception):
+                raise
+
+    def _step(self) -> None:
+        while not self._is_over:
+            for piece in self._pieces:
+                self._put(piece)
+                if self._size >= MANY:
+                    self._write()
+                    if self.is_paused:
+                        return
+            action = next(self._actions, None)
+            if action is None:
+                if self._has_head:
+                    self._complete()
+                    return
+                self._begin()
+            elif isinstance(action, Failure):
+                self._write()
+                self._fail(action.kind)
+            elif isinstance(action, (int, float)):
+                self._write()
+                self._wait(action)
+                return
+            else:
+                self._pieces = action
+                if self._exchange.is_made_while_read:
+                    self._write_each()
+                    return
+
+    # -- bytes ----------------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        """Put the head of the answer; what comes next is its body."""
+        exchange, self._has_head = self._exchange, True
+        names = {name.lower(): value for name, value in exchange.headers}
+        is_framed = "content-length" in names and self._zip is None
+        is_old = self._version == "1.0" or exchange.version == "HTTP/1.0"
+        self._is_chunked = not is_framed and not is_old and "transfer-encoding" in names
+        self._keeps_alive = self._keeps_alive and (is_framed or self._is_chunked) and not is_old
+        left_out = {"transfer-encoding", "connection"} | ({"content-length"} if not is_framed else set())
+        reason = exchange.reason if exchange.reason is not None else reason_of(exchange.status)
+        protocol = "HTTP/1.0" if exchange.version == "HTTP/1.0" else "HTTP/1.1"
+        lines = [f"{protocol} {exchange.status} {reason}".encode("latin-1", "replace")]
+        lines += [name + b": " + value for name, value in exchange.raw_headers if name.decode().lower() not in left_out]
+        if self._is_chunked:
+            lines.append(b"transfer-encoding: chunked")
+        if self._zip is not None:
+            lines.append(b"content-encoding: gzip")
+        if not self._keeps_alive:
+            lines.append(b"connection: close")
+        self._out.append(b"\r\n".join([*lines, b"", b""]))
+        self._actions = exchange.body(_PATIENT)
+
+    def _put(self, piece: bytes) -> None:
+        if self._zip is not None:
+            piece = self._zip.compress(piece) + self._zip.flush(zlib.Z_SYNC_FLUSH)
+        if not piece:
+            return
+        self._size += len(piece)
+        if self._is_chunked:
+            self._out += (b"%x\r\n" % len(piece), piece, b"\r\n")
+        else:
+            self._out.append(piece)
+
+    def _write(self) -> None:
+        if self._out:
+            self._transport.write(b"".join(self._out))
+            self._out, self._size = [], 0
+
+    def _write_each(self) -> None:
+        """Write what a function has said at once, and let other answers go on before it says more."""
+        for piece in self._pieces:
+            self._put(piece)
+        self._write()
+        if not self.is_paused:
+            self._waiting = self._loop.call_soon(self.step)
+
+    def _complete(self) -> None:
+        if self._zip is not None:
+            rest, self._zip = self._zip.flush(), None
+            self._put(rest)
+        if self._is_chunked:
+            self._out.append(b"0\r\n\r\n")
+        self._write()
+        self._end()
+        self._done(self._keeps_alive)
+
+    # -- silences -------------------------------------------------------------------------------------
+
+    def _wait(self, seconds: float) -> None:
+        """Wait on the clock, then go on."""
+        clock, loop = self._clock, self._loop
+        if math.isinf(seconds):
+            self._waiting = loop.call_later(_FOR_EVER, _nothing)  # the client leaves, or the server stops
+            return
+        if isinstance(clock, ScaledClock):
+            # From when the last wait was to end, so that a stream keeps its pace however late each event was.
+            self._due = max(self._due, loop.time() - 1.0) if self._due else loop.time()
+            self._due += seconds * clock.factor
+            self._waiting = loop.call_at(self._due, self.step)
+        elif isinstance(clock, InstantClock):
+            clock.sleep(seconds)
+            self._waiting = loop.call_soon(self.step)
+        else:
+            self._waiting = loop.create_task(self._asleep(seconds))
+
+    async def _asleep(self, seconds: float) -> None:
+        await self._clock.asleep(seconds)
+        self.step()
+
+    # -- endings --------------------------------------------------------------------------------------
+
+    def _fail(self, kind: str) -> None:
+        """Let the connection break as the fault says."""
+        self._end()
+        error = ConnectionResetError(104, "the answer was scripted to break")
+        self._exchange.call.fail(error)
+        if kind == "reset":
+            self._reset()
+        else:
+            self._done(False)
+
+    def _reset(self) -> None:
+        """Reset the connection once the peer has what was sent before: what it has not read yet would be lost else."""
+        transport = self._transport
+        if transport.is_closing():
+            return
+        sock = transport.get_extra_info("socket")
+        if transport.get_write_buffer_size() or _unsent(sock):
+            self._loop.call_later(_BEFORE_RESET, self._reset)
+            return
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        transport.abort()
+
+    def _end(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
+        self._is_over = True
+
+
+def _nothing() -> None:
+    pass
+
+
+def _unsent(sock: Any) -> int:
+    """Return how many bytes the peer has not acknowledged; where the system does not tell, none."""
+    try:
+        return struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0" * 4))[0]  # type: ignore[no-any-return]
+    except OSError:
+        return 0

@@ -1,0 +1,184 @@
+"""`Server`: fake providers on a port, in a thread of this process or in an event loop that is there."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Self
+
+from fakellm.clock.clock import Clock, InstantClock, RealClock
+from fakellm.errors import BrokenReplyError, UnexpectedRequestError
+from fakellm.provider.answering import error_exchange
+from fakellm.provider.exchange import Exchange, ProviderCall
+from fakellm.provider.provider import FakeProvider
+from fakellm.script.events import Fault, disconnect, http_error, stall
+from fakellm.server.connection import Connection
+from fakellm.server.parsing import MAX_BODY, HttpRequest
+from fakellm.server.routing import Router
+from fakellm.wire.providers import provider_names
+from fakellm.wire.service import codec_of
+
+_NEVER_RETRY = {"x-should-retry": "false", "x-fakellm-miss": "1"}
+"""Headers of an answer that says a mistake of the test; the SDKs of OpenAI and Anthropic heed the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    exchange: Exchange
+    clock: Clock
+    zips: bool = False
+
+
+class Server:
+    """Fake providers behind a port of this machine.
+
+    `providers` are `FakeProvider`s, or names of providers; all that there are by default. Each is asked under a prefix
+    of its own, `server.base_url("openai")` is what its SDK is given, or without one by path and host. Pauses are
+    waited for on `clock`, by default really; a provider's own clock comes first where it has one.
+
+        with Server([FakeProvider("openai").otherwise("Hello!")]) as server:
+            subprocess.run(["node", "app.js"], env={**os.environ, "OPENAI_BASE_URL": server.base_url("openai")})
+
+    As a block it runs in a thread of its own, as `async with` in the running event loop. It listens on `host`, which is
+    this machine alone unless it is told otherwise, and on `port`, or on a free one. `max_body` bounds the bytes of a
+    request's body; `request_timeout` and `idle_timeout` are the seconds that a client has for one request, and
+    between two.
+    """
+
+    def __init__(  # noqa: PLR0913 - a server's options
+        self,
+        providers: Iterable[FakeProvider | str] | None = None,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        clock: Clock | None = None,
+        max_body: int = MAX_BODY,
+        request_timeout: float = 60.0,
+        idle_timeout: float = 75.0,
+    ) -> None:
+        named = provider_names() if providers is None else providers
+        self.providers = [FakeProvider(one) if isinstance(one, str) else one for one in named]
+        self.host = host
+        self.port = port
+        self.clock = clock if clock is not None else RealClock()
+        self.max_body = max_body
+        self.request_timeout = request_timeout
+        self.idle_timeout = idle_timeout
+        self._router = Router(self.providers)
+        self._connections: set[Connection] = set()
+        self._server: asyncio.Server | None = None
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    # -- running --------------------------------------------------------------------------------------
+
+    @property
+    def url(self) -> str:
+        """Where it is: `http://127.0.0.1:PORT`."""
+        host = "127.0.0.1" if self.host in ("0.0.0.0", "") else self.host  # noqa: S104 - as it is reached from here
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    def base_url(self, name: str) -> str:
+        """Return what the SDK of a provider is given as its base URL."""
+        return self._router.base_url(self.url, name)
+
+    async def __aenter__(self) -> Self:
+        """Listen, in the running loop."""
+        self._loop = asyncio.get_running_loop()
+        self._server = await self._loop.create_server(
+            lambda: Connection(self._answer, self, self._connections), self.host, self.port
+        )
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        """Listen no more, and end what is played."""
+        assert self._server is not None
+        self._server.close()
+        for connection in list(self._connections):
+            connection.stop()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._server.wait_closed(), 5)
+        self._server = None
+
+    def __enter__(self) -> Self:
+        """Listen, in a thread of its own."""
+        ready = threading.Event()
+        failed: list[BaseException] = []
+        self._thread = threading.Thread(target=self._run, args=(ready, failed), name="fakellm-server", daemon=True)
+        self._thread.start()
+        ready.wait()
+        if failed:
+            self._thread.join()
+            raise failed[0]
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Listen no more, and end what is played."""
+        assert self._loop is not None
+        assert self._thread is not None
+        self._loop.call_soon_threadsafe(self._stopped.set)
+        self._thread.join()
+
+    def _run(self, ready: threading.Event, failed: list[BaseException]) -> None:
+        async def main() -> None:
+            self._stopped = asyncio.Event()
+            async with self:
+                ready.set()
+                await self._stopped.wait()
+
+        try:
+            asyncio.run(main())
+        except BaseException as error:  # noqa: BLE001 - raised by who waits for the server
+            failed.append(error)
+        finally:
+            ready.set()
+
+    # -- answering ------------------------------------------------------------------------------------
+
+    def _answer(self, request: HttpRequest) -> _Answer:
+        """Return the answer to a request; what is a mistake of the test comes as an error of the provider's."""
+        provider, url = self._router.find(request.method, request.target, request.headers)
+        if provider is None:
+            return self._unknown(request, url)
+        clock = provider.clock if type(provider.clock) is not InstantClock else self.clock
+        try:
+            return _Answer(provider.handle(request.method, url, request.headers, request.body), clock)
+        except UnexpectedRequestError as miss:
+            status = 500 if isinstance(miss, BrokenReplyError) else 400
+            return self._refusal(provider, request, url, http_error(status, str(miss), code="no_reply"))
+        except TimeoutError:
+            return _Answer(_broken(provider.calls[-1], stall("headers")), clock)
+        except Exception:  # noqa: BLE001 - what a reply raises is what breaks the connection, as in process
+            return _Answer(_broken(provider.calls[-1], disconnect("no_response")), clock)
+
+    def _unknown(self, request: HttpRequest, url: str) -> _Answer:
+        provider = self._router.nearest(url)
+        why = f"no provider of this server knows {request.method} {request.target.partition('?')[0]}"
+        remedy = f"it answers {', '.join(self._router.known())}"
+        if provider is None:
+            provider = FakeProvider("openai")
+        return self._refusal(provider, request, url, http_error(404, f"{why}\n  to do:     {remedy}"))
+
+    def _refusal(self, provider: FakeProvider, request: HttpRequest, url: str, fault: http_error) -> _Answer:
+        call = ProviderCall(request.method, url, request.headers, request.body)
+        codec = codec_of(provider.service.endpoints[0], provider.profile)
+        return _Answer(error_exchange(call, codec, fault, headers=_NEVER_RETRY), self.clock)
+
+
+def _broken(call: ProviderCall, fault: Fault) -> Exchange:
+    return Exchange(call, 0, [], [], [fault])
+
+
+def environment(server: Server) -> Mapping[str, str]:
+    """Return the variables that point the SDKs of the server's providers to it."""
+    found: dict[str, str] = {}
+    for provider in server.providers:
+        service = provider.service
+        if service.base_url:
+            found[service.base_url] = server.base_url(provider.name)
+        found |= {key: "fakellm" for key in service.keys}
+    return found
