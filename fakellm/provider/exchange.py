@@ -136,9 +136,18 @@ class ProviderCall:
 
     def deliver(self, run: list[bytes]) -> Iterator[bytes]:
         """Return an iterator over the pieces; what is taken from it counts as delivered, at no cost."""
-        self._first, self._before = self.taken, (self.pieces, self.delivered)
+        self._settle()
         self._run, self._cursor = run, iter(run)
         return self._cursor
+
+    def _settle(self) -> None:
+        """Count what was taken of the run, before there is another: this is done for each event of a paced stream."""
+        if count := self._taken:
+            taken = self._run if count == len(self._run) else self._run[:count]
+            pieces, size = self._before
+            self._before = pieces + count, size + sum(map(len, taken))
+            if (left := _KEPT - len(self._first)) > 0:
+                self._first += taken[:left]
 
     def took(self, piece: bytes) -> None:
         """Count a piece of an answer that somebody else delivers."""
@@ -146,7 +155,7 @@ class ProviderCall:
 
     def drop(self) -> None:
         """Drop the pieces that the client has not taken: whoever iterates over them finds their end."""
-        self._first, self._before = self.taken, (self.pieces, self.delivered)
+        self._settle()
         self._run, cursor, self._cursor = [], self._cursor, iter(())
         if place := getattr(cursor, "__setstate__", None):
             place(sys.maxsize)

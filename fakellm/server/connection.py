@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass
+from typing import Protocol, cast
 
+from fakellm.clock.clock import Clock
 from fakellm.provider.exchange import Exchange
 from fakellm.server.parsing import HttpRequest, Refusal, Requests
 from fakellm.server.playing import Playing, reason_of
-
-if TYPE_CHECKING:
-    from fakellm.clock.clock import Clock
+from fakellm.server.ticks import Ticks
 
 _WAITING = 8
 """How many requests of a client that pipelines are read ahead of their answers."""
@@ -28,27 +28,32 @@ class Limits(Protocol):
     idle_timeout: float
 
 
-class Answer(Protocol):
+@dataclass(frozen=True, slots=True)
+class Answer:
     """What is to be played: an exchange, on whose clock, and whether its body may be compressed."""
 
     exchange: Exchange
     clock: Clock
-    zips: bool
+    zips: bool = False
 
 
 class Connection(asyncio.Protocol):
     """Reads requests and plays answers. `answer` makes the answer to a request; it raises nothing."""
 
-    def __init__(self, answer: Callable[[HttpRequest], Answer], limits: Limits, known: set[Connection]) -> None:
+    def __init__(
+        self, answer: Callable[[HttpRequest], Answer], limits: Limits, known: set[Connection], ticks: Ticks
+    ) -> None:
         self._answer = answer
         self._limits = limits
         self._known = known
+        self._ticks = ticks
         self._requests = Requests(max_body=limits.max_body)
         self._waiting: deque[HttpRequest | Refusal] = deque()
         self._playing: Playing | None = None
         self._transport: asyncio.Transport
         self._timer: asyncio.TimerHandle | None = None
         self._is_last = False  # nothing is read any more
+        self._is_deaf = False  # the client sends nothing any more
         self._is_in_next = False
         self._is_late = False  # the time for the request that has begun is running
 
@@ -56,12 +61,11 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)
         self._known.add(self)
         self._watch(self._limits.request_timeout)
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's name
         """Let the answer know that nobody takes it any more."""
         self._known.discard(self)
         self._unwatch()
@@ -95,7 +99,9 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """Let the answers that are asked for be written before the connection is closed."""
-        self._is_last = True
+        self._is_last = self._is_deaf = True
+        if self._playing is not None:
+            self._playing.listen_alone()
         return self._playing is not None or bool(self._waiting)
 
     # -- answers --------------------------------------------------------------------------------------
@@ -128,16 +134,19 @@ class Connection(asyncio.Protocol):
             answer.exchange,
             answer.clock,
             self._done,
+            self._ticks,
             version=request.version,
             keeps_alive=request.keeps_alive,
             is_zipped="gzip" in accepts,
         )
+        if self._is_deaf:
+            playing.listen_alone()
         playing.step()
 
-    def _done(self, keeps_alive: bool) -> None:  # noqa: FBT001 - the one thing that is told
+    def _done(self) -> None:
         """Take that an answer was written, or broken off."""
-        self._playing = None
-        if not keeps_alive or (self._is_last and not self._waiting):
+        playing, self._playing = self._playing, None
+        if (playing is not None and not playing.keeps_alive) or (self._is_last and not self._waiting):
             self._close()
         else:
             self._next()

@@ -5,7 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import httptools
+from fakellm.errors import MissingExtraError
+
+try:
+    import httptools
+except ImportError as error:
+    raise MissingExtraError("httptools", "server", "a server") from error
 
 MAX_HEAD = 64 * 1024
 """Bytes of a request line and its headers; and of the trailers of a chunked body."""
@@ -44,9 +49,10 @@ class Requests:
     read; nothing may be fed after that. `wants_body` tells whether a client waits to be told to go on
     (`Expect: 100-continue`).
 
-    What is bounded is what would be kept: a head is counted while it is not complete, since the parser holds half a
-    header back, and a body as it comes. A length that is announced is believed at once where it is too large, so that
-    nobody sends a gigabyte to hear that.
+    What is bounded is what would be kept: a body as it comes, and else the bytes since anything was complete, since the
+    parser holds half a header, or half a trailer, back. A length that is announced is believed at once where it is too
+    large, so that nobody sends a gigabyte to hear that. An upgrade that is offered (`h2c`) is not taken, as RFC 9110,
+    7.8 allows.
     """
 
     def __init__(self, *, max_body: int = MAX_BODY) -> None:
@@ -57,32 +63,46 @@ class Requests:
         self._target = bytearray()
         self._body: list[bytes] = []
         self._size = 0
-        self._head = 0
+        self._quiet = 0
         self._is_in_head = True
         self.wants_body = False
 
     @property
     def is_begun(self) -> bool:
         """Whether a part of a request is there."""
-        return self._head > 0 or not self._is_in_head
+        return self._quiet > 0 or not self._is_in_head
 
     def feed(self, data: bytes) -> list[HttpRequest | Refusal]:
         """Take bytes; return the requests that they complete."""
-        if self._is_in_head:
-            self._head += len(data)
+        self._quiet += len(data)
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._refuse(501, "this server speaks HTTP/1.1, and upgrades to nothing else")
+            self._parse(data)
         except _Refused:
             pass
         except httptools.HttpParserError as error:
             if not isinstance(error.__context__, _Refused):
                 self._refuse(400, f"the request is not HTTP/1: {error}")
-        if self._is_in_head and self._head > MAX_HEAD and not self._is_refused:
+        if self._quiet > MAX_HEAD and not self._is_refused:
             self._refuse(431, f"the head of the request is longer than {MAX_HEAD} bytes")
         done, self._done = self._done, []
         return done
+
+    def _parse(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._parse_without_upgrade(data[upgrade.args[0] :])
+
+    def _parse_without_upgrade(self, rest: bytes) -> None:
+        """Read the request that ends in an offer again, without that: the parser leaves its body unread."""
+        self._done.pop()
+        request = self._request
+        lines = [f"{request.method} {request.target} HTTP/{request.version}"]
+        lines += [f"{name}: {text}" for name, text in request.headers.items() if name not in ("connection", "upgrade")]
+        self._parser = httptools.HttpRequestParser(self)
+        self._parse("\r\n".join([*lines, "", ""]).encode("latin-1"))
+        self._quiet = len(rest)
+        self._parse(rest)
 
     @property
     def _is_refused(self) -> bool:
@@ -94,12 +114,15 @@ class Requests:
     # -- what the parser calls ------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
+        """Begin a request."""
         self._request, self._target, self._body, self._size = HttpRequest(), bytearray(), [], 0
 
     def on_url(self, url: bytes) -> None:
+        """Take a part of the target."""
         self._target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header, or a trailer, which is only counted."""
         if not self._is_in_head:  # a trailer
             self._count(len(name) + len(value))
             return
@@ -108,8 +131,9 @@ class Requests:
         headers[key] = f"{headers[key]}, {text}" if key in headers else text
 
     def on_headers_complete(self) -> None:
+        """Take what the head says."""
         request = self._request
-        self._is_in_head, self._head = False, 0
+        self._is_in_head, self._quiet = False, 0
         request.method = self._parser.get_method().decode("latin-1")
         request.target = self._target.decode("latin-1")
         request.version = self._parser.get_http_version()
@@ -120,13 +144,16 @@ class Requests:
         self.wants_body = request.headers.get("expect", "").lower() == "100-continue"
 
     def on_body(self, body: bytes) -> None:
+        """Take a part of the body."""
+        self._quiet = 0
         self._count(len(body))
         self._body.append(body)
 
     def on_message_complete(self) -> None:
+        """Take that the request is whole."""
         self._request.body = b"".join(self._body)
         self._done.append(self._request)
-        self._is_in_head, self.wants_body, self._body = True, False, []
+        self._is_in_head, self._quiet, self.wants_body, self._body = True, 0, False, []
 
     def _count(self, size: int) -> None:
         self._size += size
@@ -140,5 +167,3 @@ class Requests:
 
 class _Refused(Exception):  # noqa: N818 - stops the parser
     pass
-
-

@@ -28,6 +28,7 @@ from typing import Any
 from fakellm.clock import InstantClock, ScaledClock
 from fakellm.clock.clock import Clock
 from fakellm.provider.exchange import Exchange, Failure, Timeouts
+from fakellm.server.ticks import Ticket, Ticks
 
 MANY = 64 * 1024
 """Bytes that are written at once, at the most and a piece."""
@@ -47,22 +48,42 @@ def reason_of(status: int) -> str:
 
 
 class Playing:
-    """One answer on its way. `done` is called once, with whether the connection can be used for another.
+    """One answer on its way. `done` is called once; `keeps_alive` then tells whether the connection can take another.
 
     `version` is the client's HTTP, `is_zipped` whether the body is compressed, piece by piece.
     """
 
     __slots__ = (
-        "_actions", "_clock", "_done", "_due", "_exchange", "_has_head", "_is_chunked", "_is_over", "_keeps_alive",
-        "_loop", "_out", "_pieces", "_size", "_transport", "_version", "_waiting", "_zip", "is_paused",
+        "_actions",
+        "_clock",
+        "_done",
+        "_due",
+        "_exchange",
+        "_has_head",
+        "_is_chunked",
+        "_is_deaf",
+        "_is_over",
+        "_is_stalled",
+        "_loop",
+        "_out",
+        "_pieces",
+        "_size",
+        "_ticks",
+        "_transport",
+        "_version",
+        "_waiting",
+        "_zip",
+        "is_paused",
+        "keeps_alive",
     )  # fmt: skip
 
-    def __init__(  # noqa: PLR0913 - a connection hands over all it knows
+    def __init__(
         self,
         transport: asyncio.Transport,
         exchange: Exchange,
         clock: Clock,
-        done: Callable[[bool], None],
+        done: Callable[[], None],
+        ticks: Ticks,
         *,
         version: str = "1.1",
         keeps_alive: bool = True,
@@ -73,8 +94,9 @@ class Playing:
         self._exchange = exchange
         self._clock = clock
         self._done = done
+        self._ticks = ticks
         self._version = version
-        self._keeps_alive = keeps_alive
+        self.keeps_alive = keeps_alive
         self._zip: Any = zlib.compressobj(wbits=31) if is_zipped else None
         self._actions: Iterator[Any] = exchange.opening(_PATIENT)
         self._pieces: Iterator[bytes] = iter(())
@@ -82,7 +104,8 @@ class Playing:
         self._size = 0
         self._due = 0.0
         self._has_head = self._is_chunked = self._is_over = self.is_paused = False
-        self._waiting: asyncio.TimerHandle | asyncio.Handle | asyncio.Task[None] | None = None
+        self._is_deaf = self._is_stalled = False
+        self._waiting: asyncio.Handle | asyncio.Task[None] | Ticket | None = None
 
     # -- what the connection tells --------------------------------------------------------------------
 
@@ -91,6 +114,18 @@ class Playing:
         self.is_paused = False
         if self._waiting is None and not self._is_over:
             self.step()
+
+    def listen_alone(self) -> None:
+        """Take that the client sends no more: it may be gone, or read on, and what is written to it will tell.
+
+        Where nothing will be written any more, nothing would: there it is taken for gone.
+        """
+        self._is_deaf = True
+        self._see_who_waits()
+
+    def _see_who_waits(self) -> None:
+        if self._is_deaf and self._is_stalled:
+            self._transport.abort()
 
     def leave(self) -> None:
         """Take that the client is gone."""
@@ -106,7 +141,7 @@ class Playing:
         except BaseException as error:
             self._end()
             self._transport.abort()
-            if not isinstance(error, Exception):
+            if error is not self._exchange.call.error:  # that one is in the log of the provider, with its calls
                 raise
 
     def _step(self) -> None:
@@ -118,6 +153,10 @@ class Playing:
                     if self.is_paused:
                         return
             action = next(self._actions, None)
+            if type(action) is float:
+                self._write()
+                self._wait(action)
+                return
             if action is None:
                 if self._has_head:
                     self._complete()
@@ -126,10 +165,6 @@ class Playing:
             elif isinstance(action, Failure):
                 self._write()
                 self._fail(action.kind)
-            elif isinstance(action, (int, float)):
-                self._write()
-                self._wait(action)
-                return
             else:
                 self._pieces = action
                 if self._exchange.is_made_while_read:
@@ -145,7 +180,7 @@ class Playing:
         is_framed = "content-length" in names and self._zip is None
         is_old = self._version == "1.0" or exchange.version == "HTTP/1.0"
         self._is_chunked = not is_framed and not is_old and "transfer-encoding" in names
-        self._keeps_alive = self._keeps_alive and (is_framed or self._is_chunked) and not is_old
+        self.keeps_alive = self.keeps_alive and (is_framed or self._is_chunked) and not is_old
         left_out = {"transfer-encoding", "connection"} | ({"content-length"} if not is_framed else set())
         reason = exchange.reason if exchange.reason is not None else reason_of(exchange.status)
         protocol = "HTTP/1.0" if exchange.version == "HTTP/1.0" else "HTTP/1.1"
@@ -155,7 +190,7 @@ class Playing:
             lines.append(b"transfer-encoding: chunked")
         if self._zip is not None:
             lines.append(b"content-encoding: gzip")
-        if not self._keeps_alive:
+        if not self.keeps_alive:
             lines.append(b"connection: close")
         self._out.append(b"\r\n".join([*lines, b"", b""]))
         self._actions = exchange.body(_PATIENT)
@@ -192,7 +227,7 @@ class Playing:
             self._out.append(b"0\r\n\r\n")
         self._write()
         self._end()
-        self._done(self._keeps_alive)
+        self._done()
 
     # -- silences -------------------------------------------------------------------------------------
 
@@ -200,13 +235,15 @@ class Playing:
         """Wait on the clock, then go on."""
         clock, loop = self._clock, self._loop
         if math.isinf(seconds):
+            self._is_stalled = True
             self._waiting = loop.call_later(_FOR_EVER, _nothing)  # the client leaves, or the server stops
+            self._see_who_waits()
             return
         if isinstance(clock, ScaledClock):
             # From when the last wait was to end, so that a stream keeps its pace however late each event was.
             self._due = max(self._due, loop.time() - 1.0) if self._due else loop.time()
             self._due += seconds * clock.factor
-            self._waiting = loop.call_at(self._due, self.step)
+            self._waiting = self._ticks.call_at(self._due, self.step)
         elif isinstance(clock, InstantClock):
             clock.sleep(seconds)
             self._waiting = loop.call_soon(self.step)
@@ -227,7 +264,8 @@ class Playing:
         if kind == "reset":
             self._reset()
         else:
-            self._done(False)
+            self.keeps_alive = False
+            self._done()
 
     def _reset(self) -> None:
         """Reset the connection once the peer has what was sent before: what it has not read yet would be lost else."""

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
 from typing import Self
 
 from fakellm.clock.clock import Clock, InstantClock, RealClock
@@ -15,21 +13,15 @@ from fakellm.provider.answering import error_exchange
 from fakellm.provider.exchange import Exchange, ProviderCall
 from fakellm.provider.provider import FakeProvider
 from fakellm.script.events import Fault, disconnect, http_error, stall
-from fakellm.server.connection import Connection
+from fakellm.server.connection import Answer, Connection
 from fakellm.server.parsing import MAX_BODY, HttpRequest
 from fakellm.server.routing import Router
+from fakellm.server.ticks import Ticks
 from fakellm.wire.providers import provider_names
 from fakellm.wire.service import codec_of
 
 _NEVER_RETRY = {"x-should-retry": "false", "x-fakellm-miss": "1"}
 """Headers of an answer that says a mistake of the test; the SDKs of OpenAI and Anthropic heed the first."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    exchange: Exchange
-    clock: Clock
-    zips: bool = False
 
 
 class Server:
@@ -48,7 +40,7 @@ class Server:
     between two.
     """
 
-    def __init__(  # noqa: PLR0913 - a server's options
+    def __init__(
         self,
         providers: Iterable[FakeProvider | str] | None = None,
         *,
@@ -68,10 +60,10 @@ class Server:
         self.request_timeout = request_timeout
         self.idle_timeout = idle_timeout
         self._router = Router(self.providers)
-        self._connections: set[Connection] = set()
-        self._server: asyncio.Server | None = None
-        self._thread: threading.Thread | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self.connections: set[Connection] = set()
+        self._server: asyncio.Server
+        self._thread: threading.Thread
+        self._loop: asyncio.AbstractEventLoop
 
     # -- running --------------------------------------------------------------------------------------
 
@@ -85,24 +77,27 @@ class Server:
         """Return what the SDK of a provider is given as its base URL."""
         return self._router.base_url(self.url, name)
 
+    def call_soon(self, call: Callable[[], object]) -> None:
+        """Call something in the server's loop, from whatever thread."""
+        self._loop.call_soon_threadsafe(call)
+
     async def __aenter__(self) -> Self:
         """Listen, in the running loop."""
         self._loop = asyncio.get_running_loop()
+        ticks = Ticks(self._loop)
         self._server = await self._loop.create_server(
-            lambda: Connection(self._answer, self, self._connections), self.host, self.port
+            lambda: Connection(self._answer, self, self.connections, ticks), self.host, self.port
         )
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
     async def __aexit__(self, *error: object) -> None:
         """Listen no more, and end what is played."""
-        assert self._server is not None
         self._server.close()
-        for connection in list(self._connections):
+        for connection in list(self.connections):
             connection.stop()
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._server.wait_closed(), 5)
-        self._server = None
+        while self.connections:  # noqa: ASYNC110 - each is told in the loop's next round
+            await asyncio.sleep(0)
 
     def __enter__(self) -> Self:
         """Listen, in a thread of its own."""
@@ -118,8 +113,6 @@ class Server:
 
     def __exit__(self, *error: object) -> None:
         """Listen no more, and end what is played."""
-        assert self._loop is not None
-        assert self._thread is not None
         self._loop.call_soon_threadsafe(self._stopped.set)
         self._thread.join()
 
@@ -139,23 +132,23 @@ class Server:
 
     # -- answering ------------------------------------------------------------------------------------
 
-    def _answer(self, request: HttpRequest) -> _Answer:
+    def _answer(self, request: HttpRequest) -> Answer:
         """Return the answer to a request; what is a mistake of the test comes as an error of the provider's."""
         provider, url = self._router.find(request.method, request.target, request.headers)
         if provider is None:
             return self._unknown(request, url)
         clock = provider.clock if type(provider.clock) is not InstantClock else self.clock
         try:
-            return _Answer(provider.handle(request.method, url, request.headers, request.body), clock)
+            return Answer(provider.handle(request.method, url, request.headers, request.body), clock)
         except UnexpectedRequestError as miss:
             status = 500 if isinstance(miss, BrokenReplyError) else 400
             return self._refusal(provider, request, url, http_error(status, str(miss), code="no_reply"))
         except TimeoutError:
-            return _Answer(_broken(provider.calls[-1], stall("headers")), clock)
+            return Answer(_broken(provider.calls[-1], stall("headers")), clock)
         except Exception:  # noqa: BLE001 - what a reply raises is what breaks the connection, as in process
-            return _Answer(_broken(provider.calls[-1], disconnect("no_response")), clock)
+            return Answer(_broken(provider.calls[-1], disconnect("no_response")), clock)
 
-    def _unknown(self, request: HttpRequest, url: str) -> _Answer:
+    def _unknown(self, request: HttpRequest, url: str) -> Answer:
         provider = self._router.nearest(url)
         why = f"no provider of this server knows {request.method} {request.target.partition('?')[0]}"
         remedy = f"it answers {', '.join(self._router.known())}"
@@ -163,10 +156,10 @@ class Server:
             provider = FakeProvider("openai")
         return self._refusal(provider, request, url, http_error(404, f"{why}\n  to do:     {remedy}"))
 
-    def _refusal(self, provider: FakeProvider, request: HttpRequest, url: str, fault: http_error) -> _Answer:
+    def _refusal(self, provider: FakeProvider, request: HttpRequest, url: str, fault: http_error) -> Answer:
         call = ProviderCall(request.method, url, request.headers, request.body)
         codec = codec_of(provider.service.endpoints[0], provider.profile)
-        return _Answer(error_exchange(call, codec, fault, headers=_NEVER_RETRY), self.clock)
+        return Answer(error_exchange(call, codec, fault, headers=_NEVER_RETRY), self.clock)
 
 
 def _broken(call: ProviderCall, fault: Fault) -> Exchange:
@@ -180,5 +173,5 @@ def environment(server: Server) -> Mapping[str, str]:
         service = provider.service
         if service.base_url:
             found[service.base_url] = server.base_url(provider.name)
-        found |= {key: "fakellm" for key in service.keys}
+        found |= dict.fromkeys(service.keys, "fakellm")
     return found

@@ -16,6 +16,7 @@ from fakellm import (
     stall,
 )
 from fakellm.script.events import Raw
+from fakellm.server import Server
 
 TEXT = ("Hel", "lo ", "you")
 
@@ -80,5 +81,5 @@ def served(provider, script):
         with loopback.unanswered() as url:
             yield url
     else:
-        with loopback.Loopback(provider) as server:
-            yield server.url
+        with Server([provider], clock=provider.clock) as server:
+            yield server.base_url(provider.name).removesuffix(provider.service.base_path)
