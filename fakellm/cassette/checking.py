@@ -12,13 +12,15 @@ import errno
 import os
 import re
 import zlib
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from fakellm.cassette.deltas import find_in_deltas
-from fakellm.cassette.trees import STEPS, TooManyAliasesError, walk
+from fakellm.cassette.trees import STEPS, TooManyAliasesError, Way, walk
 from fakellm.script.disk import what_stands_at
 from fakellm.secrets.beside import named
 from fakellm.secrets.edits import Edit
@@ -30,7 +32,8 @@ _HEAD = 8192
 _SHOWN = 4
 _INFLATED = 64 * 2**20
 _SKIPPED = {"__pycache__", "node_modules"}
-_KEY = re.compile(rb"""^([ \t]*(?:- )*)["']?([\w.-]{1,60})["']?[ \t]*:(?:[ \t\r]|$)""")
+_BLANK = re.compile(rb"[ \t]*")
+_KEY = re.compile(rb"""([ \t]*(?:- )*)["']?([\w.-]{1,60})["']?[ \t]*:(?:[ \t\r]|$)""")
 _TAPE = re.compile(rb"(?m)^[ \t{]*[\"']?(?:http_)?interactions[\"']?[ \t]*:")
 _COOKIE = re.compile(r"(?:^|;\s*)[^=;\s]+=\"?([^;\"]*)")
 
@@ -94,21 +97,30 @@ def _check(path: Path, values: Mapping[bytes, str]) -> Iterator[Finding]:
     data = path.read_bytes()
     if b"\0" in data[:_HEAD]:
         return
-    seen: dict[int, list[str]] = {}
-    lines = data.split(b"\n")
+    seen: dict[int, dict[str, None]] = {}
+    place = _Places(data)
     for edit in find(data, values, is_answer=bool(_TAPE.search(data))):  # fields of requests are looked for in the tree
-        text = data[edit.start : edit.end].decode("utf-8", "replace")
+        text = _old(data, edit)
         if _counts(edit, text):
-            line = data.count(b"\n", 0, edit.start) + 1
-            seen.setdefault(line, []).append(text)
-            yield Finding(str(path), line, edit.kind, _where(lines, line - 1), mask(text))
+            line, where = place(edit.start)
+            seen.setdefault(line, {})[text] = None
+            yield Finding(str(path), line, edit.kind, where, mask(text))
     for line, kind, where, text in _in_tree(data, values):
-        if not any(text in known or known in text for known in seen.get(line, ())):
+        if not _is_part(text, seen.get(line, {})):
             yield Finding(str(path), line, kind, where, mask(text))
     if path.suffix not in {".yaml", ".yml", ".json"}:
+        place = _Places(data)
         for edit in find_in_deltas(data, values, is_answer=True):
-            line = data.count(b"\n", 0, edit.start) + 1
-            yield Finding(str(path), line, edit.kind, _where(lines, line - 1), mask(_old(data, edit)))
+            line, where = place(edit.start)
+            yield Finding(str(path), line, edit.kind, where, mask(_old(data, edit)))
+
+
+_COMPARED = 100
+
+
+def _is_part(text: str, known: Mapping[str, None]) -> bool:
+    """Tell whether a text was found in its line already, alone or in another; only some of very many are compared."""
+    return text in known or any(text in other or other in text for other in islice(known, _COMPARED))
 
 
 def mask(text: str) -> str:
@@ -125,26 +137,46 @@ def _counts(edit: Edit, text: str) -> bool:
     return not edit.kind.startswith(("field", "parameter", "form field")) or is_worth_hunting(text)
 
 
-def _where(lines: list[bytes], index: int) -> str:
-    """Return the names that a line is under, as its indentation says."""
-    names: list[str] = []
-    line = lines[index]
-    limit = len(line) - len(line.lstrip()) + 1
-    own = _KEY.match(line)
-    limit = len(own[1]) + 1 if own else limit
-    for above in reversed(lines[: index + 1]):
-        match = _KEY.match(above)
-        if match and len(match[1]) < limit:
-            names.insert(0, match[2].decode())
-            limit = len(match[1])
-        if limit == 0:
-            break
-    return ".".join(names) or "text"
+class _Places:
+    """Tells the lines of places that come in order, and the names that each line is under, as its indentation says.
+
+    Lines are gone through once, whatever is asked: for each place to look upwards anew would read the begin of a file
+    as often as it has findings.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._next = self._line = self._indent = 0  # where the next line begins; the line before that
+        self._indents: list[int] = []  # of the names that the next line may be under
+        self._ways = [Way()]  # to each of them, after the way to nothing
+
+    def __call__(self, at: int) -> tuple[int, str]:
+        """Return the number of the line that a place is in, and the names that it is under."""
+        while self._next <= at:
+            self._read()
+        return self._line, str(self._ways[bisect_right(self._indents, self._indent)])
+
+    def _read(self) -> None:
+        """Go on by a line."""
+        end = self._data.find(b"\n", self._next)
+        end = len(self._data) if end < 0 else end
+        key = _KEY.match(self._data, self._next, end)
+        self._indent = len(key[1] if key else _BLANK.match(self._data, self._next, end)[0])  # type: ignore[index]
+        if key:
+            while self._indents and self._indents[-1] >= self._indent:
+                self._indents.pop()
+                self._ways.pop()
+            self._indents.append(self._indent)
+            self._ways.append(self._ways[-1].to(key[2].decode()))
+        self._next, self._line = end + 1, self._line + 1
 
 
 # ---- Trees ----------------------------------------------------------------------------------------------------------
 
 _Found = tuple[int, str, str, str]  # line, kind, where, text
+
+
+_TOO_DEEP = "nested too deep to be read as a tree, so there may be more"
 
 
 def _in_tree(data: bytes, values: Mapping[bytes, str]) -> Iterator[_Found]:
@@ -160,17 +192,22 @@ def _in_tree(data: bytes, values: Mapping[bytes, str]) -> Iterator[_Found]:
                     yield from _in_scalar(visit.node, visit.path, values)
     except TooManyAliasesError as error:
         yield error.line, "more aliases than are followed, so there may be more", "text", "*aliases"
-    except (yaml.YAMLError, RecursionError, UnicodeDecodeError):
+    except RecursionError:
+        yield 1, _TOO_DEEP, "text", "*deep"
+    except yaml.YAMLError as error:
+        if "maximum nesting depth" in str(error):
+            yield error.problem_mark.line + 1, _TOO_DEEP, "text", "*deep"  # type: ignore[attr-defined]
+    except UnicodeDecodeError:
         return
 
 
-def _in_header(name: str, node: Any, path: tuple[str, ...]) -> Iterator[_Found]:
+def _in_header(name: str, node: Any, path: Way) -> Iterator[_Found]:
     """Yield the credentials of a header: its value, or its values in a list."""
     nodes = [node] if isinstance(node.value, str) else node.value if node.id == "sequence" else []
     for one in nodes:
         if isinstance(one.value, str):
             for text in _credentials(name.lower(), one.value):
-                yield one.start_mark.line + 1, f"header {name.lower()}", ".".join((*path, name)), text
+                yield one.start_mark.line + 1, f"header {name.lower()}", str(path.to(name)), text
 
 
 def _credentials(name: str, value: str) -> Iterator[str]:
@@ -183,10 +220,10 @@ def _credentials(name: str, value: str) -> Iterator[str]:
             yield text
 
 
-def _in_scalar(node: Any, path: tuple[str, ...], values: Mapping[bytes, str]) -> Iterator[_Found]:
+def _in_scalar(node: Any, path: Way, values: Mapping[bytes, str]) -> Iterator[_Found]:
     """Yield the secrets that the text of a file does not show: in several pieces, in bytes, in fields of a request."""
-    line, where = node.start_mark.line + 1, ".".join(path) or "text"
-    is_request = "request" in path
+    line, where = node.start_mark.line + 1, str(path)
+    is_request = path.is_asked
     body = _bytes(node)
     is_packed = body[:2] == b"\x1f\x8b"
     if is_packed:

@@ -171,11 +171,10 @@ _Found = tuple[_Key, Path | None, bytes, bool]
 def _leaves(document: bytes) -> Iterator[_Found]:
     """Yield the strings of a document, each with what it has in common with those that continue it."""
     try:
-        value = json.loads(document.decode())
+        found = list(_strings(json.loads(document.decode()), (), ()))
     except (ValueError, RecursionError):
-        yield ((), ()), None, document, False
-        return
-    yield from _strings(value, (), ())
+        found = [(((), ()), None, document, False)]
+    yield from found
 
 
 def _strings(value: Any, path: Path, key: tuple[object, ...]) -> Iterator[_Found]:

@@ -2,7 +2,8 @@
 
 An alias leads to a node that stands elsewhere, and lists of aliases of lists of aliases double with each line. So a
 node is looked into once, where it is met first; by how many names it is called is looked at too, since a name may say
-that it is a header, but no longer than `STEPS` tell. Nothing recurses: trees may be deep, and contain themselves.
+that it is a header, but no longer than `STEPS` tell. Nothing recurses: trees may be deep, and contain themselves. And
+what a node is under is told in a few names, since with all of them a deep node would cost what the tree is deep.
 """
 
 from __future__ import annotations
@@ -22,23 +23,50 @@ class TooManyAliasesError(Exception):
         self.line = line
 
 
+_HALF = 6
+
+
+class Way(NamedTuple):
+    """The names that a node is under: of more than twelve, the outer and the inner six, so that each costs the same.
+
+    `is_asked` says whether one of all of them is `request`.
+    """
+
+    names: tuple[str, ...] = ()
+    is_cut: bool = False
+    is_asked: bool = False
+
+    def __str__(self) -> str:
+        """Return the names with points between them."""
+        if self.is_cut:
+            return ".".join((*self.names[:_HALF], "…", *self.names[_HALF:]))
+        return ".".join(self.names) or "text"
+
+    def to(self, name: str) -> Way:
+        """Return the way to what has a name there."""
+        is_asked = self.is_asked or name == "request"
+        if len(self.names) < 2 * _HALF:
+            return Way((*self.names, name), is_asked=is_asked)
+        return Way((*self.names[:_HALF], *self.names[_HALF + 1 :], name), is_cut=True, is_asked=is_asked)
+
+
 class Visit(NamedTuple):
-    """A node: what it is called, the names that this is under, and those that the node is under, with it.
+    """A node: what it is called, the way to what it is in, and the way to it.
 
     `is_new` says whether it is met for the first time.
     """
 
     node: Any
     name: str
-    around: tuple[str, ...]
-    path: tuple[str, ...]
+    around: Way
+    path: Way
     is_new: bool = True
 
 
 def walk(document: Any, steps: int) -> Iterator[Visit]:
     """Yield the nodes of a composed document, in no order. Raises `TooManyAliasesError` after so many steps."""
     seen: set[int] = set()
-    stack = [Visit(document, "", (), ())]
+    stack = [Visit(document, "", Way(), Way())]
     while stack:
         visit = stack.pop()
         node = visit.node
@@ -58,13 +86,13 @@ def _weight(node: Any) -> int:
     return 1 + (len(node.value) >> 6 if isinstance(node.value, str) else len(node.value))
 
 
-def _inside(node: Any, path: tuple[str, ...]) -> Iterator[Visit]:
+def _inside(node: Any, path: Way) -> Iterator[Visit]:
     """Yield what is in a mapping or a list; in a list, a text may be called what comes before it: `rawHeaders`."""
     before = ""
     if node.id == "mapping":
         for key, value in node.value:
             name = key.value if isinstance(key.value, str) else ""
-            yield Visit(value, name, path, (*path, name))
+            yield Visit(value, name, path, path.to(name))
     elif node.id == "sequence":
         for item in node.value:
             yield Visit(item, before, path, path)

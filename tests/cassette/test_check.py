@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 import yaml
 from corpus import CORPUS, needs_corpus
+from work import calls_of
 
 from fakellm.cassette.checking import Finding, check, mask
+from fakellm.cassette.deltas import find_in_deltas
 from fakellm.cassette.trees import walk
 
 ALNUM = string.digits + string.ascii_letters
@@ -225,3 +227,51 @@ def test_more_aliases_than_are_followed_are_told(tmp_path, monkeypatch):
     (tmp_path / "tape.yaml").write_text(f"a: &a [{many}]\nb: [{', '.join(['*a'] * 20)}]\n")
     (finding,) = check([tmp_path], environ={})
     assert str(finding).endswith("tape.yaml:1: more aliases than are followed, so there may be more in text: *a…")
+
+
+# -- much and deep --------------------------------------------------------------------------------------
+
+
+def many(count):
+    keys = (f"key_{number}: gs" + f"k_{number:06}{'aB3d' * 11}" for number in range(count))
+    return "headers:\n" + "".join(f"  {key}\n  x-token: a1B2{'c3D4' * 6}\n" for key in keys)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("tape.yaml", many),
+        ("tape.txt", many),
+        ("tape.json", lambda count: json.dumps(yaml.safe_load(many(count)))),
+        (
+            "tape.json",
+            lambda count: json.dumps([{"headers": {"x-token": f"{n}a1B2{'c3D4' * 6}"}} for n in range(count)]),
+        ),
+        ("tape.yaml", lambda count: "".join(f"{' ' * n}k{n}: gs" + f"k_{n:06}{'aB3d' * 11}\n" for n in range(count))),
+    ],
+)
+def test_the_work_of_a_check_grows_as_its_findings_do(tmp_path, name, text):
+    def work(count):
+        (tmp_path / name).write_text(text(count))
+        return calls_of(lambda: check([tmp_path / name], environ={}))
+
+    work(10)
+    assert work(600) - work(300) < 2.6 * (work(300) - work(150))
+
+
+def deep(levels):
+    return '{"a": ' * levels + '"x"' + "}" * levels
+
+
+def test_what_is_nested_too_deep_to_be_read_is_told(tmp_path):
+    told = (1, "nested too deep to be read as a tree, so there may be more", "text", "*…")
+    assert found(tmp_path, deep(400), "tape.json") == []
+    assert found(tmp_path, deep(30_000), "tape.json") == [told]
+    header = deep(30).replace('"x"', json.dumps({"x-token": NAMELESS[:14]}))
+    ((*_, where, _),) = found(tmp_path, header, "tape.json")
+    assert where == "a.a.a.a.a.a.….a.a.a.a.a.x-token"
+
+
+@pytest.mark.parametrize("levels", [900, 5000, 100_000])
+def test_a_body_that_is_deeper_than_python_recurses_is_read_as_text(levels):
+    assert find_in_deltas(deep(levels).replace("x", SECRET).encode(), {}) == []
