@@ -27,6 +27,7 @@ from fakellm.secrets.edits import Edit
 from fakellm.secrets.hunting import find
 from fakellm.secrets.names import AUTHORIZATIONS, environment_secrets, is_secret_header, spellings
 from fakellm.secrets.shapes import has_shape, is_worth_hunting
+from fakellm.secrets.values import NAMED
 
 _HEAD = 8192
 _SHOWN = 4
@@ -63,7 +64,7 @@ def check(
     """
     known = environment_secrets(os.environ if environ is None else environ)
     values = {form: "secret of the environment" for text in known for form in spellings(text)}
-    values |= {form: "secret that was named" for text in secrets if text for form in spellings(text)}
+    values |= {form: NAMED for text in secrets if text for form in spellings(text)}
     return sorted({finding for path in _files(paths) for finding in _check(path, values)})
 
 

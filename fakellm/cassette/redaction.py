@@ -65,7 +65,7 @@ from fakellm.secrets.places import (
     without_parameters,
 )
 from fakellm.secrets.shapes import PLACEHOLDER, is_random, is_worth_hunting
-from fakellm.secrets.values import is_ordinary
+from fakellm.secrets.values import NAMED, is_ordinary
 
 Counts = Counter[tuple[str, str]]
 """How many values of which kind were replaced where."""
@@ -101,7 +101,7 @@ class Redactor:
         self._values: dict[bytes, str] = {}
         self._rare: dict[bytes, str] = {}
         self._cache: OrderedDict[tuple[int, bytes], list[list[Edit]]] = OrderedDict()
-        self._remember("secret that was named", map(_named, secrets))
+        self._remember(NAMED, map(_named, secrets))
         environ = os.environ if environ is None else environ
         self._remember("secret of the environment", environment_secrets(environ))
 
@@ -190,7 +190,8 @@ class Redactor:
         with self._lock:
             if not new.keys() <= self._values.keys():
                 self._values = {**self._values, **new}  # those who read the old one keep it
-                self._rare = {value: kind for value, kind in self._values.items() if not is_ordinary(value)}
+                rare = {value: kind for value, kind in self._values.items() if not is_ordinary(value)}
+                self._rare = {**rare, **{value: kind for value, kind in self._values.items() if kind == NAMED}}
 
     def _asked_header(self, name: str, value: Any, counts: Counts) -> Any:
         """Return a header's value in a request: of one that is not known, nothing."""

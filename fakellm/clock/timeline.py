@@ -1,14 +1,14 @@
 """What happened when, on a virtual clock: a log, the times of each stream, and where two logs part.
 
-Secrets are looked for where the log is worded, not where it is written, since there may be thousands of chunks. So a
-chunk is cut where a word ends: half a key would not be known as one. What a request itself carries is taken out at
-once, as it is known there.
+Secrets are looked for where the log is worded, not where it is written, since there may be thousands of chunks. So all
+of a chunk is kept, but for the middle of a very long one, and shortened where it is shown: half a key would not be
+known as one. The chunks of a stream are searched as one text, those that are not shown with them. What a request itself
+carries is taken out at once, as it is known there.
 """
 
 from __future__ import annotations
 
 import re
-from ast import literal_eval
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise, zip_longest
 from typing import NamedTuple, TypeVar
@@ -22,8 +22,8 @@ _SHOWN = 60
 _LONG = 80
 _BEGUN = re.compile(r"[\w+/=.~-]*\Z")
 _ENDED = re.compile(r"[\w+/=.~-]*")
-_SAID = re.compile(r"(\[\d+\] )('[^']*'|\"[^\"]*\")")
-_KEPT = 200_000
+_SAID = re.compile(r"(?s)(\[\d+\] (?:b?(?=['\"]))?)(['\"]?)(.*)\2")
+_KEPT, _KEPT_OF_CHUNK, _SEARCHED = 200_000, 500, 2000
 
 
 class TwoRunsDifferError(AssertionError):
@@ -89,34 +89,34 @@ class Timeline:
 
     def report(self) -> str:
         """Word the log, one line a moment; the middle of a long one is left out."""
-        shown, half = self.moments, _SHOWN // 2
-        if len(shown) > _SHOWN:
-            shown = [*shown[:half], *shown[-half:]]
-        lines = [str(moment) for moment in _without_secrets(shown)]
-        if len(shown) < len(self.moments):
-            lines.insert(half, f"      ... {len(self.moments) - _SHOWN} moments more ...")
+        half, count = _SHOWN // 2, len(self.moments)
+        first, last = _shown(self.moments[:_SEARCHED]), _shown(self.moments[-_SEARCHED:])
+        shown = last if count <= _SHOWN else [*first[:half], *last[-half:]]
+        lines = [str(moment) for moment in shown]
+        if len(shown) < count:
+            lines.insert(half, f"      ... {count - _SHOWN} moments more ...")
         return discreet("\n".join(lines)) or "nothing happened on this clock"
 
 
-def _without_secrets(moments: Sequence[Moment]) -> list[Moment]:
-    """Return what happened without what is secret in the texts that the chunks of a stream add up to."""
+def _shown(moments: Sequence[Moment]) -> list[Moment]:
+    """Return what happened without what is secret in the texts that the chunks of a stream add up to; chunks short."""
     shown = list(moments)
-    streams: dict[str, list[tuple[int, str]]] = {}
+    streams: dict[str, list[tuple[int, re.Match[str]]]] = {}
     for place, moment in enumerate(moments):
         if moment.kind == "chunk" and (said := _SAID.fullmatch(moment.text)):
-            streams.setdefault(said[1], []).append((place, literal_eval(said[2])))
-    for name, found in streams.items():
-        for (place, old), new in zip(found, pieces([text for _, text in found]), strict=True):
-            if new != old:
-                shown[place] = shown[place]._replace(text=f"{name}{new!r}")
+            streams.setdefault(said[1], []).append((place, said))
+    for found in streams.values():
+        for (place, said), new in zip(found, pieces([said[3] for _, said in found]), strict=True):
+            text = f"{said[1]}{said[2]}{new}{said[2]}"
+            shown[place] = shown[place]._replace(text=_short(text, _LONG))
     return shown
 
 
-def _short(text: str) -> str:
+def _short(text: str, length: int) -> str:
     """Return a text, with its middle left out where it is long, and no part of a word beside that."""
-    if len(text) <= _LONG:
+    if len(text) <= length:
         return text
-    half = (_LONG - 5) // 2
+    half = (length - 5) // 2
     return f"{_BEGUN.sub('', text[:half])} ... {_ENDED.sub('', text[-half:], count=1)}"
 
 
@@ -140,7 +140,7 @@ class TimedStream:
         text = repr(chunk)
         for secret in self._secrets:
             text = text.replace(secret, PLACEHOLDER)
-        self.note("chunk", _short(text))
+        self.note("chunk", _short(text, _KEPT_OF_CHUNK))
 
     def end(self, error: BaseException | None = None) -> None:
         """Note that it ended, and how."""
@@ -169,12 +169,15 @@ def compare(first: Sequence[Moment], second: Sequence[Moment]) -> None:
     for place, (one, other) in enumerate(zip_longest(first, second)):
         if one == other:
             continue
-        before = "\n".join(f"  both    {moment}" for moment in _without_secrets(first[max(place - 5, 0) : place]))
+        parted = (("first", first, one), ("second", second, other))
+        before = "\n".join(f"  both    {moment}" for moment in _shown(first[:place])[-5:])
         lines = [
             f"two runs in virtual time part at moment {place + 1}: the code depends on more than its inputs",
             *([before] if before else []),
-            f"  first   {one if one is not None else 'ended'}",
-            f"  second  {other if other is not None else 'ended'}",
+            *(
+                f"  {name:<7} {_shown([*log[:place], moment])[-1] if moment else 'ended'}"
+                for name, log, moment in parted
+            ),
             _REMEDY,
         ]
         raise TwoRunsDifferError(discreet("\n".join(lines)))

@@ -157,14 +157,15 @@ _CUT_LEAST, _CUT_MOST = 4, 400
 
 def _row(kind: str, form: str) -> Form:
     """Return what finds the keys of a row."""
-    end = "(?![A-Za-z0-9=]|[+/][A-Za-z0-9+/]{16})" if form.endswith("$") else ""
+    is_exact = form.endswith("$")
     form = form.removesuffix("$")
     parts = [(match[1], int(match[2]), int(match[3] or match[2])) for match in _PART.finditer(form)]
     fixed = _PART.split(form)[::4]
+    end = _end(parts[-1][0] if not fixed[-1] else "A") if is_exact else ""
     regex = re.escape(fixed[0])
     for number, (part, text) in enumerate(zip(parts, fixed[1:], strict=True)):
         is_last = number == len(parts) - 1 and not text
-        regex += _expression(*part, is_last=is_last, is_exact=bool(end)) + re.escape(text)
+        regex += _expression(*part, is_last=is_last, is_exact=is_exact) + re.escape(text)
     if not fixed[0]:
         literal = max(fixed, key=len)
         back = sum(2 * most + 1 for _, _, most in parts[: fixed.index(literal)])
@@ -176,6 +177,15 @@ def _row(kind: str, form: str) -> Form:
         kind, fixed[0].encode(), re.compile(rf"({regex}){end}".encode()), _looks_random_after(len(fixed[0])),
         cut=_cut(fixed[0], inside, is_free=is_free), is_free=is_free, begins=True,
     )  # fmt: skip
+
+
+def _end(letter: str) -> str:
+    """Return what may not follow a key of an exact length: more of its alphabet, or what a blob in base64 goes on with.
+
+    A letter that no key could have ends one of hexadecimal digits; of letters and digits nobody could tell.
+    """
+    more = {"X": "0-9a-f", "H": "0-9A-Fa-f", "D": "0-9", "L": "0-9a-z", "U": "0-9A-Z"}.get(letter, "0-9A-Za-z")
+    return f"(?![{more}=]|[A-Za-z0-9+/]{{0,3}}[+/][A-Za-z0-9+/]{{16}})"
 
 
 def _expression(letter: str, low: int, high: int, *, is_last: bool, is_exact: bool) -> str:

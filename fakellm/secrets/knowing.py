@@ -14,7 +14,6 @@ from contextvars import ContextVar
 from itertools import accumulate, pairwise
 
 from fakellm.secrets.edits import apply, resized
-from fakellm.secrets.hunting import find
 from fakellm.secrets.shown import Shown
 
 _KNOWN: ContextVar[frozenset[str]] = ContextVar("what is known to be secret", default=frozenset())
@@ -44,7 +43,7 @@ def pieces(texts: Sequence[str]) -> list[str]:
     """Return the pieces of one text without what is secret in the whole: the word for it is where it began."""
     parts = [text.encode("utf-8", "surrogatepass") for text in texts]
     whole = b"".join(parts)
-    edits = find(whole, Shown(secrets=_KNOWN.get()).values)
+    edits = Shown(secrets=_KNOWN.get()).found(whole)
     ends = accumulate(resized([len(part) for part in parts], edits), initial=0)
     new = apply(whole, edits)
     return [new[start:end].decode("utf-8", "surrogatepass") for start, end in pairwise(ends)]

@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 
-from fakellm.secrets.edits import apply
+from fakellm.secrets.edits import Edit, apply, merged
 from fakellm.secrets.headers import is_harmless
 from fakellm.secrets.hunting import find
 from fakellm.secrets.names import environment_secrets, spellings
 from fakellm.secrets.places import of_header, of_url, redacted_header, redacted_url
 from fakellm.secrets.shapes import is_random, is_worth_hunting
+from fakellm.secrets.strings import over_strings
 
 
 class Shown:
@@ -39,7 +40,11 @@ class Shown:
     def text(self, text: str) -> str:
         """Return a text without its secrets."""
         data = text.encode("utf-8", "surrogatepass")
-        return apply(data, find(data, self.values)).decode("utf-8", "surrogatepass")
+        return apply(data, self.found(data)).decode("utf-8", "surrogatepass")
+
+    def found(self, data: bytes) -> list[Edit]:
+        """Return what to replace in a text, in one string or over several."""
+        return merged([*find(data, self.values), *over_strings(data, self.values)])
 
     def url(self, url: str) -> str:
         """Return a URL without user, password, and the parameters that hold credentials."""

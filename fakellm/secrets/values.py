@@ -1,7 +1,10 @@
 """Finding the secrets whose values are known: what the client sent, what the environment holds, what was named.
 
 A value that is an ordinary word (`postgres` is a password in many environments) is found as a whole word only, and not
-where the protocol has its constants: `"role": "assistant"` stays, whatever a password is.
+where the protocol has its constants: `"role": "assistant"` stays, whatever a password is. One or two words are
+ordinary, such as anybody may write who means something else. Several are not, nor are words with a number, which people
+make up to be secrets; and what was named by the user is looked for in names and URLs too, where other ordinary words
+are part of what was asked.
 """
 
 from __future__ import annotations
@@ -17,14 +20,24 @@ _MARK = PLACEHOLDER.encode()
 _NUMBER = re.compile(rb"[-+\d.eE]+")
 _LONG, _SHORT_END, _LONG_END = 20, 8, 12
 _HEAD = 16
-_ORDINARY = re.compile(r"[A-Za-z]+(?:[-_. ][A-Za-z]+)*[-_. ]?\d{0,4}")
-_FIELDS_OF_CONSTANTS = """role type object status finish_?reason stop_?reason native_finish_reason model id event kind
-    format mode detail effort name tool_?name server_label language service_tier modalit(?:y|ies) mime_?type media_type
-    encoding param reason (?:item|call|tool_call|tool_use)_id fingerprint system_fingerprint phase"""
-_CONSTANTS = "|".join(_FIELDS_OF_CONSTANTS.split())
-_BEFORE_CONSTANT = re.compile(
-    rf"(?i)\"(?:{_CONSTANTS})\\*\"\s*:\s*(?:\[[^\[\]]{{0,200}})?\\*\"[\w./: -]{{0,80}}\Z".encode()
-)
+NAMED = "secret that was named"
+"""The kind of values that the user named."""
+_ORDINARY = re.compile(r"(?:[A-Za-z]?[a-z]{1,15}|[A-Z]{1,16})(?:[-_. ](?:[A-Za-z]?[a-z]{1,15}|[A-Z]{1,16}))?")
+_UNSPEAKABLE = re.compile(r"(?i)[bcdfghjklmnpqrstvwxz]{6}")
+_FIELDS_OF_CONSTANTS = """role type object status finish_?reason stop_?reason native_finish_reason event kind
+    format mode detail effort service_tier modalit(?:y|ies) mime_?type media_type encoding reason phase"""
+_FIELDS_OF_NAMES = """model id name tool_?name server_label language param (?:item|call|tool_call|tool_use)_id
+    fingerprint system_fingerprint"""
+
+
+def _before(fields: str) -> re.Pattern[bytes]:
+    names = "|".join(fields.split())
+    text = rf"(?i)\"(?:{names})\\*\"\s*:\s*(?:\[[^\[\]]{{0,200}})?\\*\"[\w./: -]{{0,80}}\Z"
+    return re.compile(text.encode())
+
+
+_BEFORE_CONSTANT = _before(_FIELDS_OF_CONSTANTS)
+_BEFORE_NAME = _before(_FIELDS_OF_NAMES)
 _EVENT_LINE = re.compile(rb"(?:^|\n)event: ?[\w.-]{0,80}\Z")
 _IS_NAME = re.compile(rb"[\w.-]{0,80}\\*\"\s*:")
 
@@ -33,7 +46,7 @@ def valued(data: bytes, values: Mapping[bytes, str]) -> Iterator[Edit]:
     """Find the known secrets, and what the end of the bytes, or of a string, cut off of one."""
     for value, kind in values.items():
         if is_ordinary(value):
-            yield from (Edit(at, at + len(value), _MARK, kind) for at in _words(data, value))
+            yield from (Edit(at, at + len(value), _MARK, kind) for at in _words(data, value, is_named=kind == NAMED))
             continue
         is_number = value[:1] in b"+-.0123456789" and _NUMBER.fullmatch(value)
         head = _head(value)
@@ -59,7 +72,7 @@ def valued(data: bytes, values: Mapping[bytes, str]) -> Iterator[Edit]:
 def is_ordinary(value: bytes) -> bool:
     """Tell whether a value is a word, or words, that mean something else as well."""
     text = value.decode("utf-8", "replace")
-    return bool(_ORDINARY.fullmatch(text)) and is_wordy(text)
+    return bool(_ORDINARY.fullmatch(text)) and not _UNSPEAKABLE.search(text) and is_wordy(text)
 
 
 @lru_cache(512)
@@ -69,13 +82,14 @@ def _head(value: bytes) -> bytes:
     return head if len(value) >= _LONG and has_shape(head.decode("utf-8", "replace")) else value
 
 
-def _words(data: bytes, word: bytes) -> Iterator[int]:
-    """Yield where a word stands by itself, and is no constant of a protocol."""
+def _words(data: bytes, word: bytes, *, is_named: bool) -> Iterator[int]:
+    """Yield where a word stands by itself, and is no constant of a protocol; one that was named may be a name."""
     at = data.find(word)
     while at >= 0:
         before, after = data[max(at - 300, 0) : at], data[at + len(word) : at + len(word) + 100]
         is_whole = not _goes_on(before[::-1]) and not _goes_on(after)
-        if is_whole and not (after.startswith(b"://") or _is_constant(before, after)):
+        is_name = not is_named and _BEFORE_NAME.search(before)
+        if is_whole and not (after.startswith(b"://") or is_name or _is_constant(before, after)):
             yield at
         at = data.find(word, at + len(word))
 

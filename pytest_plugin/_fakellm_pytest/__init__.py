@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from _fakellm_pytest.hooks import FAKES, NETWORK, PASSED, is_blocked, is_virtual
+from _fakellm_pytest.hooks import NETWORK, PASSED, is_blocked, is_virtual
 from _fakellm_pytest.hooks import pytest_addoption as pytest_addoption
 from _fakellm_pytest.hooks import pytest_configure as pytest_configure
 from _fakellm_pytest.hooks import pytest_configure_node as pytest_configure_node
@@ -182,7 +182,9 @@ def _provider(request: pytest.FixtureRequest, network: Interception, name: str) 
 def _strict(request: pytest.FixtureRequest, name: str, fake: Any) -> Iterator[Any]:
     """Yield a fake, and check after the test, if that passed, that everything went as scripted."""
     allowed = allowed_by(request.node)
-    request.node.stash.setdefault(FAKES, {})[name] = fake
+    from _fakellm_pytest.discretion import note
+
+    note(request.node, name, fake)
     yield fake
     if request.node.stash.get(PASSED, False) and (problem := _problem(fake, allowed)):
         pytest.fail(problem, pytrace=False)

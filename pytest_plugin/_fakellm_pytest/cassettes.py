@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from _fakellm_pytest.hooks import FAKES, MODES, PASSED, recordings_of
+from _fakellm_pytest.discretion import note
+from _fakellm_pytest.hooks import MODES, PASSED, recordings_of
 
 if TYPE_CHECKING:
     from fakellm.cassette import Tape
@@ -35,7 +36,7 @@ def played(request: pytest.FixtureRequest, network: Interception) -> Iterator[Ta
     """Yield the tape of a test, open; see at the end that it was used."""
     strict, tape = _tape(request)
     tape.run = recordings_of(request.config).run
-    request.node.stash.setdefault(FAKES, {})["cassette"] = tape
+    note(request.node, "cassette", tape)
     with _opened(tape, network):
         request.node.stash[TAPE] = tape
         yield tape

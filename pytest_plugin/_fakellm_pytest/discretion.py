@@ -3,11 +3,14 @@
 The log of a run in CI is read by more people than a tape. What fakellm words has no secret in it, but below that pytest
 shows what functions were called with, those of HTTP clients among them: `request = <Request('POST', '...?key=...')>`.
 So the report of a test that used a fake, a tape or the network, or that fails with an error of ours, is gone through
-once it is made. Reports of other tests are none of our business.
+once it is made. Reports of other tests are none of our business. What pytest logs live, to the terminal or a file
+(`log_cli`, `log_file`), is gone through as it comes, from the first test on that used a fake or a tape.
 """
 
 from __future__ import annotations
 
+import logging
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -15,28 +18,61 @@ from typing import Any
 
 import pytest
 
+from _fakellm_pytest.hooks import FAKES
+
 _CUT = r"([\w+/=~%.-]{8,})?\.\.\.([\w+/=~%.-]{8,})?"  # compiled where it is used: every start of pytest would pay
 """Where pytest left out the middle of a long text: the half of a key that may be beside it is not known as one."""
 
 
-def redact(report: pytest.TestReport, fakes: Iterable[Any], error: BaseException | None) -> None:
+def note(node: Any, name: str, fake: Any) -> None:
+    """Note that a test uses a fake: its report shows that, and no secret is logged from now on."""
+    fakes = node.stash.setdefault(FAKES, {})
+    fakes[name] = fake
+    plugin = node.config.pluginmanager.get_plugin("logging-plugin")
+    for handler in (getattr(plugin, "log_cli_handler", None), getattr(plugin, "log_file_handler", None)):
+        formatter = getattr(handler, "formatter", None)
+        is_heard = not isinstance(handler, logging.NullHandler) and getattr(handler, "baseFilename", "") != os.devnull
+        if formatter is not None and is_heard:
+            handler.setFormatter(_Discreet(getattr(formatter, "_formatter", formatter), fakes))
+
+
+class _Discreet(logging.Formatter):
+    """Formats as another formatter does, and takes out what is secret: the credentials of the last requests too."""
+
+    def __init__(self, formatter: logging.Formatter, fakes: dict[str, Any]) -> None:
+        super().__init__()
+        self._formatter = formatter
+        self._fakes = fakes
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the text of a record, without secrets."""
+        from fakellm.errors import discreet
+
+        return discreet(self._formatter.format(record), frozenset(_credentials(list(self._fakes.values()), [], last=5)))
+
+
+def redact(report: pytest.TestReport | pytest.CollectReport, fakes: Iterable[Any], error: BaseException | None) -> None:
     """Take the secrets out of the report of a test, if anything of ours was in it."""
     fakes, errors = list(fakes), list(filter(_is_ours, _chain(error)))
-    if not (report.failed or report.sections) or not (fakes or errors):
+    if not (fakes or errors):
+        return
+    if not (report.longrepr or report.sections or hasattr(report, "wasxfail")):
         return
     from fakellm.errors import discreet
 
     text = partial(discreet, secrets=frozenset(_credentials(fakes, errors)))
-    if report.failed:
+    if report.longrepr:
         report.longrepr = _redacted(report.longrepr, text)
+    if reason := getattr(report, "wasxfail", ""):
+        report.wasxfail = text(reason)  # type: ignore[union-attr]
     report.sections = [(name, text(content)) for name, content in report.sections]
 
 
-def _credentials(fakes: list[Any], errors: list[Any]) -> Iterator[str]:
+def _credentials(fakes: list[Any], errors: list[Any], last: int = 0) -> Iterator[str]:
     for error in errors:
         yield from getattr(error, "credentials", ())
     for fake in fakes:
-        for call in getattr(fake, "calls", ()):
+        for call in list(getattr(fake, "calls", ()))[-last:]:
             yield from getattr(call, "credentials", ())
 
 
@@ -57,6 +93,10 @@ def _redacted(shown: Any, text: Callable[[str], str]) -> Any:
     """Return what pytest shows of an exception, changed in place where it is no text."""
     if isinstance(shown, str):
         return text(shown)
+    if isinstance(shown, tuple):  # why a test was skipped, and where
+        return tuple(text(part) if isinstance(part, str) else part for part in shown)
+    if isinstance(told := getattr(shown, "longrepr", None), str):
+        shown.longrepr = text(told)
     for traceback, location, _ in getattr(shown, "chain", ()):
         for entry in traceback.reprentries:
             _redact_entry(entry, text)

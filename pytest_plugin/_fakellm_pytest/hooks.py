@@ -179,10 +179,15 @@ def pytest_configure_node(node: Any) -> None:
 def pytest_make_collect_report(
     collector: pytest.Collector,
 ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-    """Note what was collected, and say how a client gets a key where the import of a module failed for want of one."""
+    """Note what was collected, and say how a client gets a key where an import failed for want of one, and no secrets."""
     report = yield
     collector.config.stash[COLLECTED].append(report)
     _advise(report, collector.config)
+    call: pytest.CallInfo[Any] | None = vars(report).get("call")
+    if report.failed and call is not None and call.excinfo:
+        from _fakellm_pytest.discretion import redact
+
+        redact(report, (), call.excinfo.value)
     return report
 
 
@@ -270,7 +275,7 @@ def pytest_runtest_makereport(
         for name, fake in fakes.items():
             what = "what happened when" if name == "virtual_clock" else "calls and chunks"
             report.sections.append((f"{name}: {what}", fake.report()))
-    if (report.failed or report.sections) and (fakes or call.excinfo):
+    if (report.longrepr or report.sections or hasattr(report, "wasxfail")) and (fakes or call.excinfo):
         from _fakellm_pytest.discretion import redact
 
         redact(report, fakes.values(), call.excinfo.value if call.excinfo else None)

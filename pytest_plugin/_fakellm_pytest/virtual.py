@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from _fakellm_pytest.hooks import FAKES
+from _fakellm_pytest.discretion import note
 
 if TYPE_CHECKING:
     from fakellm.clock import VirtualClock
@@ -39,7 +39,7 @@ def ticking(request: pytest.FixtureRequest) -> Iterator[VirtualClock]:
     clock = request.node.stash.get(_CLOCK, None)
     if clock is None:  # it was asked for by name, in a test that has begun
         clock = request.node.stash[_CLOCK] = kind_of("VirtualClock", "clock")()
-    request.node.stash.setdefault(FAKES, {})[_FIXTURE] = clock
+    note(request.node, _FIXTURE, clock)
     is_async = _coroutine_function(request.node) is not None
     if is_async and (problem := _without_loop(request.node)):
         pytest.fail(problem, pytrace=False)

@@ -6,6 +6,7 @@ import json
 import random
 from copy import deepcopy
 from itertools import cycle
+from urllib.parse import quote
 
 import harmless
 import pytest
@@ -109,6 +110,17 @@ def test_every_row_of_the_table_has_a_source_and_a_form_that_finds_it():
     assert len(forms()) > len(KINDS)
 
 
+def test_a_key_of_an_exact_length_ends_where_no_letter_of_it_could_follow():
+    exact = [(kind, secret) for (kind, secret), row in zip(ALL, KINDS, strict=False) if row[1].endswith("$")]
+    glued = [(kind, glue) for kind, secret in exact for glue in ("\x1b[0m", "_", "-x", ".", ", x", "\\nzz")
+             if secret in Redactor((), {}).text(f"see {secret}{glue}")]  # fmt: skip
+    of_hex = [(kind, glue) for (kind, secret), row in zip(ALL, KINDS, strict=False) for glue in ("x", "Z", "zebra")
+              if row[1].endswith(("<X32>$", "<D2>$")) and secret in Redactor((), {}).text(f"see {secret}{glue} there")]  # fmt: skip
+
+    assert glued == []
+    assert of_hex == []
+
+
 # ---- What stays -----------------------------------------------------------------------------------------------------
 
 
@@ -141,6 +153,29 @@ def test_a_word_of_the_environment_is_a_secret_as_a_word_alone(environ, text):
     assert redacts.text(text) == text
     if word := environ.get("POSTGRES_PASSWORD"):
         assert redacts.text(f"it is {word}, '{word}'") == "it is REDACTED, 'REDACTED'"
+
+
+@pytest.mark.parametrize(
+    "named", ["swordfish", "acme-internal", "correct horse battery staple", "hunter2024", "qwzkxvtbnm"]
+)
+def test_what_was_named_is_stored_nowhere_but_in_constants(named):
+    body = json.dumps({"model": named, "name": f"for {named}", "role": "swordfish", "input": {"a": [named]}})
+    uri = f"https://x.example/{quote(named)}/v1?tenant={quote(named)}"
+    pair = request_of(uri, body.encode(), accept=f"text/{named}"), response_of(body.encode(), **{"x-for": named})
+
+    request, response = Redactor([named], {}).interaction(*pair)
+
+    assert is_said(named, said((request, response))) == (named == "swordfish")
+    assert json.loads(response["body"]["string"]) == {
+        **json.loads(body.replace(named, "REDACTED")),
+        "role": "swordfish",
+    }
+    assert request.uri == "https://x.example/REDACTED/v1?tenant=REDACTED"
+
+
+@pytest.mark.parametrize("password", ["hunter2024", "blue-paper-moon", "qwzkxvtbnm"])
+def test_passwords_that_no_text_has_by_chance_are_found_inside_of_words(password):
+    assert Redactor((), {"DB_PASSWORD": password}).text(f"x{password}y") == "xREDACTEDy"
 
 
 def test_a_word_stays_where_the_protocol_has_a_constant():

@@ -104,6 +104,17 @@ def test_what_a_model_is_asked_and_answers_is_shown_without_keys():
         hidden(str(miss.value))
 
 
+def said_in_raw_chunks():
+    """Yield the time lines of streams that say a key in pieces: events, reads that cut them anywhere, and objects."""
+    told = [f'data: {{"id": "", "content": "{part}", "number": 1}}\n\n'.encode() for part in ["", *KEY, "", " it's "]]
+    body = b"".join(told)
+    cut = [body[at : at + 23] for at in range(0, len(body), 23)]
+    for chunks in (told, cut, [{"content": part} for part in KEY], list(KEY)):
+        timeline = VirtualClock().timeline
+        list(timeline.stream("POST x").each(chunks))
+        yield timeline.report()
+
+
 def test_the_time_line_shows_no_key():
     clock = VirtualClock()
     fake = FakeProvider("gemini", clock=clock).reply(OWN, "Hello", KEY)
@@ -115,6 +126,10 @@ def test_the_time_line_shows_no_key():
     assert "key=REDACTED" in hidden(clock.report())
     assert "Your key is" in clock.report()
     hidden(repr(clock.streams))
+    for told in said_in_raw_chunks():
+        assert told.count("REDACTED") == 1
+        assert "chunk    [1]" in told
+        assert re.findall(r"(?:content\W{3,5}|\] ')([A-Za-z0-9])['\"]", told) == []
     moments = clock.timeline.moments
     with pytest.raises(AssertionError) as parted:
         compare(moments, [*moments[:-1], moments[0]])
