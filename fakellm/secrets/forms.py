@@ -22,7 +22,7 @@ from math import ceil
 
 from fakellm.secrets.edits import Edit
 from fakellm.secrets.kinds import ALPHABETS, KINDS, WORDS
-from fakellm.secrets.shapes import DOCUMENTED, PLACEHOLDER, has_shape, is_dummy, is_random, is_wordy
+from fakellm.secrets.shapes import DOCUMENTED, PLACEHOLDER, has_shape, is_dummy, is_random, is_wordy, is_worth_hunting
 
 _MARK = PLACEHOLDER.encode()
 
@@ -77,13 +77,14 @@ def formed(data: bytes) -> Iterator[Edit]:
     runs = data if len(data) <= _ENDS else _runs(data)
     for form in _candidates(data, runs):
         yield from (Edit(*span, _MARK, form.kind) for span in form.spans(data))
-    long = b"\n".join([run for run in runs.split(b"\n") if len(run) > _LONG and re.search(rb"[.:|]", run)])
+    long = b"\n".join([run for run in runs.split(b"\n") if len(run) > _LONG and _JOINT.search(run)])
     for kind, regex in _loose() if long else ():
         if regex.search(long):
             found = (match for match in regex.finditer(data) if has_shape(_text(match[1])))
             yield from (Edit(*match.span(1), _MARK, kind) for match in found)
 
 
+_JOINT = re.compile(rb"[.:|]|[0-9a-f]{32}-[0-9a-f]{8}-")
 _GRAM = 3
 _LONG = 40
 
@@ -149,8 +150,9 @@ def _may_begin(data: bytes, at: int, *, is_free: bool) -> bool:
 
 # ---- Rows of the table ----------------------------------------------------------------------------------------------
 
-_EDGE = r"(?:(?<![A-Za-z0-9])|(?<=[\d;\[]m))"
-"""Where a key may begin that has no literal at its begin: where a word does, and after a terminal's colour."""
+_EDGE = r"(?:(?<![A-Za-z0-9])|(?<=[\d;\[]m)|(?<=/bot))"
+"""Where a key may begin that has no literal at its begin: where a word does, after a terminal's colour, and where
+Telegram's URLs have one."""
 _PART = re.compile(r"<([A-Z])(\d+)(?:-(\d+))?>")
 _CUT_LEAST, _CUT_MOST = 4, 400
 
@@ -272,6 +274,8 @@ _SCHEME = r"uthorization[\"'`]?\s{0,3}[:=]\s{0,3}[\"'`]?(?:[A-Za-z][\w-]{1,20}[ 
 _SSH2 = "---- BEGIN SSH2 [A-Z ]{0,20}PRIVATE KEY ----"
 _USERINFO = r"[^/\s@\"'<>\\?#,;(){}]{1,300}"
 _LOGIN = r"[\"']?([^\s\"':]{1,80}:[^\s\"'\\]{8,200})"
+_VENDORS = _EDGE + r"([a-z][a-z0-9]{1,15}"
+"""What begins a key as many vendors make them, who say in it what it is for: `vendor_pat_...`, `vendor_live_...`."""
 _PLACED = (  # kind, literal, regex with the secret in group 1, what to ask of it, bytes before the literal, is it free
     ("API key", "sk-", rf"(sk-{_W}{{16,}})", _api_key, 0, False),
     ("OpenAI key", "T3BlbkFJ", rf"(sk-{_W}{{4,90}}?T3BlbkFJ{_W}{{4,}})", _any, 96, True),
@@ -285,7 +289,7 @@ _PLACED = (  # kind, literal, regex with the secret in group 1, what to ask of i
     ("Azure access key", "SharedAccessKey=", r"SharedAccessKey=([A-Za-z0-9+/]{40,}={0,2})", _any, 0, True),
     ("Slack webhook", "hooks.slack.com/", r"hooks\.slack\.com/[a-z]{8,9}/([A-Za-z0-9/]{20,})", _any, 0, True),
     ("Discord webhook", "/api/webhooks/", rf"/api/webhooks/\d+/({_W}{{40,}})", _any, 0, True),
-    ("Teams webhook", "/IncomingWebhook/", r"/IncomingWebhook/([0-9a-f]{20,}/[0-9a-f-]{20,})", _any, 0, True),
+    ("Teams webhook", "/IncomingWebhook/", r"/IncomingWebhook/([0-9a-zA-Z]{20,}/[0-9a-zA-Z-]{20,})", _any, 0, True),
     ("Zapier webhook", "hooks.zapier.com/", r"hooks\.zapier\.com/hooks/catch/([A-Za-z0-9/]{10,})", _any, 0, True),
     ("Firebase key", ":APA91b", rf"(:APA91b{_W}{{60,}})", _any, 0, True),
     ("bearer token", "earer", r"(?<=[Bb])earer[ +]{1,4}([A-Za-z0-9._~+/=-]{16,})", has_shape, 0, True),
@@ -294,12 +298,15 @@ _PLACED = (  # kind, literal, regex with the secret in group 1, what to ask of i
     ("authorization", "uthorization", _SCHEME, is_random, 0, True),
     ("Okta token", "SSWS ", rf"SSWS (00{_W}{{30,}})", _any, 0, True),
     ("cookie", "ookie: ", r"(?<=[Cc])ookie: ([^\r\n\\\"'<>]{8,4096})", _holds_random, 0, True),
+    ("password", 'assword" value="', r'assword" value="([^"\r\n]{6,200})"', is_worth_hunting, 0, True),
     ("password", "assword ", r"(?<=[Pp])assword[ \t]{1,8}([\w.~+/=-]{12,})", is_random, 0, True),
     ("login", "-u ", rf"(?<=[\s\"'])-u {_LOGIN}", _login, 0, True),
     ("login", "--user ", rf"--user {_LOGIN}", _login, 0, True),
     ("private key", "-----BEGIN", rf"({_PEM}{_PEM_LINES}-{{5,6}}END[ +]{_PEM_END}|{_PEM}{_PEM_CUT})", _any, 0, True),
     ("private key", "---- BEGIN ", rf"({_SSH2}[^-]*(?:-{{4}} END [A-Z0-9 ]{{1,40}}-{{4}})?)", _any, 0, True),
     ("private key", "Private-Lines: ", r"Private-Lines: \d+((?:(?:\s|\\+[nr])+[A-Za-z0-9+/=]{16,})+)", _any, 0, True),
+    *(("API key", f"_{use}_", _VENDORS + rf"_{use}_[A-Za-z0-9]{{24,}})(?![A-Za-z0-9])", is_random, 20, True)
+      for use in ("sk", "pat", "oat", "sat", "secret", "token", "live", "prod", "production", "sandbox", "apikey")),
     ("password in a URL", "://", rf"(?<=[a-z0-9])://({_USERINFO})@(?=[A-Za-z0-9\[])", _userinfo, 0, True),
 )  # fmt: skip
 _SPACED = frozenset(
@@ -319,6 +326,7 @@ def _loose() -> tuple[tuple[str, re.Pattern[bytes]], ...]:
         ("Ollama key", _EDGE + r"([0-9a-f]{32}\.[\w-]{24})(?![A-Za-z0-9])"),
         ("Baseten key", _EDGE + r"([A-Za-z0-9]{8}\.[A-Za-z0-9]{32})(?![A-Za-z0-9])"),
         ("Meta token", _EDGE + r"(\d{15,16}\|[\w-]{27,40})(?![A-Za-z0-9])"),
+        ("Mailgun key", _EDGE + r"([0-9a-f]{32}-[0-9a-f]{8}-[0-9a-f]{8})(?![A-Za-z0-9-])"),
         ("fal key", _EDGE + r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}:[0-9a-f]{32})(?![A-Za-z0-9])"),
     )
     return tuple((kind, re.compile(regex.encode())) for kind, regex in rows)

@@ -99,7 +99,7 @@ def test_check_finds_what_would_not_have_been_stored(tmp_path):
 
 
 def test_every_row_of_the_table_has_a_source_and_a_form_that_finds_it():
-    known = ("vendor", "github", "gitleaks", "trufflehog", "detect-secrets", "gitlab")
+    known = ("vendor", "github", "gitleaks", "trufflehog", "detect-secrets", "gitlab", "rules", "observed")
     assert [row for row in KINDS if not row[2].startswith(known)] == []
     assert [
         kind
