@@ -259,7 +259,7 @@ def _holds_random(text: str) -> bool:
     return any(is_random(part) for part in re.split(r"[\s;,=]+", text))
 
 
-_W = "[A-Za-z0-9_-]"
+_W, _B = "[A-Za-z0-9_-]", "[A-Za-z0-9+/_-]"
 _AWS_PAIR = r"[A-Z0-9]{16}[^A-Za-z0-9]{1,8}([A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=])|[A-Za-z0-9/+]{12,39}\Z)"
 _JWT = rf"(eyJ{_W}{{10,2048}}\.(?:eyJ{_W}{{6,}}\.{_W}*|{_W}*(?:\.{_W}+){{3}}))"  # RFC 7515 and 7516
 _JWT_CUT = rf"(eyJ(?:hbGci|0eXAi|raWQi|jdHki|lbmMi){_W}{{4,2048}}(?:\.{_W}*)?)\Z"
@@ -274,6 +274,23 @@ _SCHEME = r"uthorization[\"'`]?\s{0,3}[:=]\s{0,3}[\"'`]?(?:[A-Za-z][\w-]{1,20}[ 
 _SSH2 = "---- BEGIN SSH2 [A-Z ]{0,20}PRIVATE KEY ----"
 _USERINFO = r"[^/\s@\"'<>\\?#,;(){}]{1,300}"
 _LOGIN = r"[\"']?([^\s\"':]{1,80}:[^\s\"'\\]{8,200})"
+_MARKED = (
+    "AzSe",
+    "AzFu",
+    "AzCa",
+    "ACDb",
+    "AIoT",
+    "AZEG",
+    "AZDO",
+    "+ASt",
+    "+ABa",
+    "+ACR",
+    "+AMC",
+    "+AEh",
+    "+ASb",
+    "+ARm",
+)
+"""What Azure writes into keys of its services, a few characters before the end, so that they are known."""
 _VENDORS = _EDGE + r"([a-z][a-z0-9]{1,15}"
 """What begins a key as many vendors make them, who say in it what it is for: `vendor_pat_...`, `vendor_live_...`."""
 _PLACED = (  # kind, literal, regex with the secret in group 1, what to ask of it, bytes before the literal, is it free
@@ -305,6 +322,8 @@ _PLACED = (  # kind, literal, regex with the secret in group 1, what to ask of i
     ("private key", "-----BEGIN", rf"({_PEM}{_PEM_LINES}-{{5,6}}END[ +]{_PEM_END}|{_PEM}{_PEM_CUT})", _any, 0, True),
     ("private key", "---- BEGIN ", rf"({_SSH2}[^-]*(?:-{{4}} END [A-Z0-9 ]{{1,40}}-{{4}})?)", _any, 0, True),
     ("private key", "Private-Lines: ", r"Private-Lines: \d+((?:(?:\s|\\+[nr])+[A-Za-z0-9+/=]{16,})+)", _any, 0, True),
+    *(("Azure key", mark, rf"(?<!{_B})({_B}{{33,76}}{re.escape(mark)}{_B}{{4,7}}={{0,2}})(?!{_B})", has_shape, 80, True)
+      for mark in _MARKED),
     *(("API key", f"_{use}_", _VENDORS + rf"_{use}_[A-Za-z0-9]{{24,}})(?![A-Za-z0-9])", is_random, 20, True)
       for use in ("sk", "pat", "oat", "sat", "secret", "token", "live", "prod", "production", "sandbox", "apikey")),
     ("password in a URL", "://", rf"(?<=[a-z0-9])://({_USERINFO})@(?=[A-Za-z0-9\[])", _userinfo, 0, True),
@@ -313,8 +332,6 @@ _SPACED = frozenset(
     (b"earer", b"EARER", b"asic", b"-----BEGIN", *(row[1].encode() for row in _PLACED if " " in row[1]))
 )
 """The literals that are no part of a run without blanks."""
-
-_CASK = "AzSe|AzFu|AzCa|ACDb|AIoT|AZEG|AZDO|[+]A(?:St|Ba|CR|MC|Eh|Sb|Rm)"
 
 
 @cache

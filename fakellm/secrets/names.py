@@ -77,8 +77,8 @@ _SECRET_NAMES = frozenset(
     privatekey secretkey accesskey pat""")
 )
 _KEY_OF = frozenset(
-    _words("""api access auth account admin app application client encryption license licence master private service
-    shared signing storage subscription webhook org team deploy session functions secret""")
+    _words("""api access auth account admin app application client encryption license licence master private
+    preshared service shared signing storage subscription webhook org team deploy session functions secret""")
 )
 _NO_TOKEN_OF = frozenset(
     _words("""page next prev previous sync cursor pagination continuation resume device mask pad eos bos special start
