@@ -99,16 +99,24 @@ def _check(path: Path, values: Mapping[bytes, str]) -> Iterator[Finding]:
     if b"\0" in data[:_HEAD]:
         return
     seen: dict[int, dict[str, None]] = {}
+    packed: list[Finding] = []
     place = _Places(data)
     for edit in find(data, values, is_answer=bool(_TAPE.search(data))):  # fields of requests are looked for in the tree
         text = _old(data, edit)
         if _counts(edit, text):
             line, where = place(edit.start)
             seen.setdefault(line, {})[text] = None
-            yield Finding(str(path), line, edit.kind, where, mask(text))
+            finding = Finding(str(path), line, edit.kind, where, mask(text))
+            if edit.kind.endswith(", compressed"):
+                packed.append(finding)
+            else:
+                yield finding
+    kinds = set()
     for line, kind, where, text in _in_tree(data, values):
+        kinds.add(kind)
         if not _is_part(text, seen.get(line, {})):
             yield Finding(str(path), line, kind, where, mask(text))
+    yield from (finding for finding in packed if finding.kind not in kinds)  # the tree shows more of it
     if path.suffix not in {".yaml", ".yml", ".json"}:
         place = _Places(data)
         for edit in find_in_deltas(data, values, is_answer=True):

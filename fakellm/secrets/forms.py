@@ -145,7 +145,7 @@ def _may_begin(data: bytes, at: int, *, is_free: bool) -> bool:
         return True
     if (blob := _BLOB.search(before)) and all(sign.search(blob[0]) for sign in _BLOB_SIGNS):
         return False
-    return is_free or before[-1:] in b"_+/" or (before[-1:] == b"-" and not before[-2:-1].isalnum())
+    return is_free or before[-1:] in b"+/" or (before[-1:] in b"_-" and not before[-2:-1].isalnum())
 
 
 # ---- Rows of the table ----------------------------------------------------------------------------------------------
@@ -231,6 +231,11 @@ def _any(_: str) -> bool:
     return True
 
 
+def _has_lines(text: str) -> bool:
+    """Tell whether there is more in a PEM block than points."""
+    return bool(re.search(r"[A-Za-z0-9+/=]{16}", text))
+
+
 def _api_key(text: str) -> bool:
     return has_shape(text) and _looks_random_after(len("sk-"))(text)
 
@@ -270,6 +275,7 @@ _BETWEEN = r"(?:[\s>|#*-]|\\+[nrt])*+"
 _PEM_HEADERS = rf"(?:{_BETWEEN}[A-Z][A-Za-z-]{{2,20}}: [A-Za-z0-9,. +-]{{1,80}}(?=\s|\\)){{0,4}}"
 _PEM_RUN = "[A-Za-z0-9+/=]"
 _PEM_CUT = rf"{_PEM_HEADERS}(?:(?:{_BETWEEN}{_PEM_RUN}{{16,}})+(?:{_BETWEEN}{_PEM_RUN}*\Z)?|{_BETWEEN}{_PEM_RUN}+\Z)"
+_PEM_WHOLE_OR_CUT = rf"({_PEM}{_PEM_LINES}-{{5,6}}END[ +]{_PEM_END}|{_PEM}{_PEM_CUT})"
 _SCHEME = r"uthorization[\"'`]?\s{0,3}[:=]\s{0,3}[\"'`]?(?:[A-Za-z][\w-]{1,20}[ +]{1,2})?([\w.~+/=-]{16,})"
 _SSH2 = "---- BEGIN SSH2 [A-Z ]{0,20}PRIVATE KEY ----"
 _USERINFO = r"[^/\s@\"'<>\\?#,;(){}]{1,300}"
@@ -291,7 +297,7 @@ _MARKED = (
     "+ARm",
 )
 """What Azure writes into keys of its services, a few characters before the end, so that they are known."""
-_VENDORS = _EDGE + r"([a-z][a-z0-9]{1,15}"
+_VENDORS = _EDGE + r"((?!pk_)[a-z][a-z0-9]{1,15}"
 """What begins a key as many vendors make them, who say in it what it is for: `vendor_pat_...`, `vendor_live_...`."""
 _PLACED = (  # kind, literal, regex with the secret in group 1, what to ask of it, bytes before the literal, is it free
     ("API key", "sk-", rf"(sk-{_W}{{16,}})", _api_key, 0, False),
@@ -319,7 +325,7 @@ _PLACED = (  # kind, literal, regex with the secret in group 1, what to ask of i
     ("password", "assword ", r"(?<=[Pp])assword[ \t]{1,8}([\w.~+/=-]{12,})", is_random, 0, True),
     ("login", "-u ", rf"(?<=[\s\"'])-u {_LOGIN}", _login, 0, True),
     ("login", "--user ", rf"--user {_LOGIN}", _login, 0, True),
-    ("private key", "-----BEGIN", rf"({_PEM}{_PEM_LINES}-{{5,6}}END[ +]{_PEM_END}|{_PEM}{_PEM_CUT})", _any, 0, True),
+    ("private key", "-----BEGIN", _PEM_WHOLE_OR_CUT, _has_lines, 0, True),
     ("private key", "---- BEGIN ", rf"({_SSH2}[^-]*(?:-{{4}} END [A-Z0-9 ]{{1,40}}-{{4}})?)", _any, 0, True),
     ("private key", "Private-Lines: ", r"Private-Lines: \d+((?:(?:\s|\\+[nr])+[A-Za-z0-9+/=]{16,})+)", _any, 0, True),
     *(("Azure key", mark, rf"(?<!{_B})({_B}{{33,76}}{re.escape(mark)}{_B}{{4,7}}={{0,2}})(?!{_B})", has_shape, 80, True)

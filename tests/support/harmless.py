@@ -140,6 +140,14 @@ def _words(text):
     arguments = {"password": "Tr0ub4dor&3", "token": text(HEX, 32), "cookie": "sid=1", "secret": "the cake is a lie"}
     yield {"arguments": json.dumps(arguments)}
     yield {"text": "Look for a line that says -----BEGIN PRIVATE " + "KEY----- and delete the file."}
+    yield {"text": "-----BEGIN PRIVATE " + "KEY-----\n...\n-----END PRIVATE " + "KEY-----"}
+    yield {"key": f"pk_live_{text(ALNUM, 24)} pk_test_{text(ALNUM, 24)}"}
+    yield {
+        "text": "const apiKey = process.env.OPENAI_API_KEY; key: value, token: bearer, TOKEN=${TOKEN} SECRET=$(cat /run/secrets/x)"
+    }
+    yield {
+        "text": f"my-service-7d9f8b6c5d-x2x4z sm_90a con-text rc_params lip_sync 0.Apples s.getBoundingClientRect().width {text(HEX, 7)}"
+    }
     yield {"text": f"task-{text(HEX, 32)} desk-{text(ALNUM, 24)} risk-averse-people-are-here"}
     yield {"text": "postgresql://localhost:5432/db and postgres://user:password@localhost/db"}
     yield {"text": f"OPENAI_API_KEY=sk-proj-{'x' * 24}, sk-..., sk-ant-api03-your-key-here, ghp_{'x' * 36}"}

@@ -175,6 +175,12 @@ PLACES = {
     "an answer, JSON in JSON": lambda s: (request_of(), response_of(_json({"arguments": json.dumps({"a": s})}))),
     "an answer, percent": lambda s: (request_of(), response_of(_json({"to": f"https://x.example/{quote(s, safe='')}"}))),
     "an answer, base64": lambda s: (request_of(), response_of(_json({"d": base64.b64encode(f"xy {s} z".encode()).decode()}))),
+    "an answer, base64 twice": lambda s: (request_of(), response_of(_json(
+        {"d": base64.b64encode(base64.b64encode(f"k={s}".encode())).decode()}))),
+    "an answer, base64 of gzip": lambda s: (request_of(), response_of(_json(
+        {"d": base64.b64encode(gzip.compress(f"k={s}".encode(), mtime=0)).decode()}))),
+    "an answer, JSON, letter by letter": lambda s: (request_of(), response_of(
+        ('{"a": "' + "".join(f"\\u{ord(c):04x}" if ord(c) < 0xFFFF else c for c in s) + '"}').encode())),
     "an answer, XML": lambda s: (request_of(), response_of(
         f"<a><b>{s.replace('&', '&amp;').replace('<', '&lt;').replace('-', '&#45;')}</b></a>".encode())),
     "an answer, UTF-16": lambda s: (request_of(), response_of(f"<a>{s}</a>".encode("utf-16-be"))),
@@ -182,6 +188,10 @@ PLACES = {
         for piece in ["It says ", *s, " !"])))),
     "deltas of seven": lambda s: (request_of(), response_of(sse(*({"type": "content_block_delta", "index": 0,
         "delta": {"type": "text_delta", "text": piece}} for piece in ["It says ", *pieces_of(s, 7), " !"])))),
+    "deltas, CRLF": lambda s: (request_of(), response_of(
+        sse(*({"delta": {"text": piece}} for piece in pieces_of(s, 3))).replace(b"\n", b"\r\n"))),
+    "deltas of two choices": lambda s: (request_of(), response_of(sse(*({"choices": [
+        {"index": index, "delta": {"content": piece if index else "ab "}}]} for piece in pieces_of(s, 5) for index in (0, 1))))),
     "arguments of a tool": lambda s: (request_of(), response_of(sse(*({"type": "content_block_delta", "index": 1,
         "delta": {"type": "input_json_delta", "partial_json": piece}} for piece in pieces_of(json.dumps({"a": s}), 5))))),
     "lines of JSON": lambda s: (request_of(), response_of(b"".join(
@@ -263,6 +273,8 @@ def is_said(secret, text):
         secret.replace("-", "&#45;"),
     }
     if any(spelling in text for spelling in spellings):
+        return True
+    if any(secret in gzip.decompress(base64.b64decode(found)).decode() for found in re.findall(r"H4sI[\w+/]+=*", text)):
         return True
     for shift in range(3):
         whole = base64.b64encode(b"x" * shift + secret.encode()).decode()
