@@ -16,6 +16,8 @@ from fakellm.secrets.edits import Edit
 from fakellm.secrets.hunting import find
 
 _STRING = re.compile(rb"(\\*[\"'])((?:[^\"'\\\r\n]|\\[^\"'])*+)\1")
+_ITEM = re.compile(rb"('|\")((?:(?!\1)[^\\\r\n]|\\.)*+)\1")
+"""A string with the other sort of quotes in it: the item of a list, never what has a name inside of something else."""
 _NAME = re.compile(rb"([\w-]{1,40})\\*[\"']?\s{0,4}[:=]\s{0,4}[bfr]?\Z")
 _GAP = re.compile(rb"\s*,\s*(?:E\s+)?(?:[-+] +)?[bfr]?")
 _LONGEST_GAP, _LONGEST_NAME = 200, 60
@@ -39,15 +41,21 @@ def over_strings(data: bytes, values: Mapping[bytes, str]) -> Iterator[Edit]:
 def _texts(data: bytes) -> Iterator[list[Span]]:
     """Yield where the strings are that are one text, of each text with several."""
     named: dict[bytes, list[Span]] = {}
-    listed: list[Span] = []
-    until = 0
     for match in _STRING.finditer(data):
         if name := _NAME.search(data, max(match.start() - _LONGEST_NAME, 0), match.start()):
             named.setdefault(name[1], []).append(match.span(2))
-        gap = data[until : match.start()] if match.start() - until < _LONGEST_GAP else b""
-        if not (listed and _GAP.fullmatch(gap)):
-            yield from [listed] if len(listed) > 1 else []
-            listed = []
-        listed.append(match.span(2))
+    texts = (*_listed(data, _STRING), *_listed(data, _ITEM), *named.values())
+    yield from (spans for spans in texts if len(spans) > 1)
+
+
+def _listed(data: bytes, regex: re.Pattern[bytes]) -> Iterator[list[Span]]:
+    """Yield where the strings are that have nothing but a comma between them."""
+    spans: list[Span] = []
+    until = 0
+    for match in regex.finditer(data):
+        if match.start() - until > _LONGEST_GAP or not _GAP.fullmatch(data, until, match.start()):
+            yield spans
+            spans = []
+        spans.append(match.span(2))
         until = match.end()
-    yield from (spans for spans in (listed, *named.values()) if len(spans) > 1)
+    yield spans

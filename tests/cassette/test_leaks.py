@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import harmless
 import pytest
+import senders
 import yaml
 from planting import GLUED, LINES_ONLY, PLACES, SURROUNDINGS, is_said, request_of, response_of, said, secrets, sse
 
@@ -55,6 +56,22 @@ def test_what_the_client_sent_is_not_stored_from_any_place():
     ]
 
     assert stayed == []
+
+
+@pytest.mark.parametrize(("client", "asynchronous"), senders.CLIENTS)
+def test_no_client_puts_a_secret_on_a_tape_or_shows_it(tmp_path, client, asynchronous):
+    rand = random.Random(f"{client} {asynchronous}")
+    places = rand.sample(senders.places_of(client), 4)
+    kinds, arounds = rand.sample(ALL, 4), rand.sample([*SURROUNDINGS.values()], 4)
+    with senders.Server() as server:
+        stayed = [
+            (kind, place, found)
+            for place, (kind, secret), around in zip(places, kinds, arounds, strict=True)
+            if (found := senders.leaks(server, tmp_path / f"{place}.yaml", client, asynchronous, place, secret, around.format(secret)))
+        ]  # fmt: skip
+
+    assert stayed == []
+    assert len(list(tmp_path.iterdir())) == len(places)
 
 
 def test_a_key_is_found_behind_what_is_glued_to_it():

@@ -32,3 +32,15 @@ def test_what_a_request_carries_is_not_shown_anywhere():
     )
     assert shown.header("Authorization", f"Bearer {OTHER}") == "Bearer REDACTED"
     assert shown.header("x-note", "hello") == "hello"
+
+
+def test_a_key_in_several_strings_is_one_text():
+    pieces = ["it's ", '"' + GROQ[:2], *(GROQ[at : at + 3] for at in range(2, len(GROQ), 3)), '" ok']
+    lines = "".join(f"E    +     {piece!r},\n" for piece in pieces)
+    events = " ".join(f'data: {{"type": "delta", "text": "{part}"}}' for part in ["a ", *GROQ, " b"])
+    for shown in (repr(pieces), lines, events, repr(events), f"chunks = {pieces[1:]!r} and more"):
+        told = redacted_text(shown, environ={})
+        assert "REDACTED" in told
+        assert not any(f"{quote}{part}{quote}" in told for part in pieces[2:-2] for quote in "'\"")
+        assert sum(f'"{part}"' in told for part in GROQ[3:]) == 0
+    assert redacted_text(repr(["a", "b", "it's", '"']), environ={}) == repr(["a", "b", "it's", '"'])
