@@ -29,8 +29,9 @@ def note(node: Any, name: str, fake: Any) -> None:
     fakes = node.stash.setdefault(FAKES, {})
     fakes[name] = fake
     plugin = node.config.pluginmanager.get_plugin("logging-plugin")
-    for handler in (getattr(plugin, "log_cli_handler", None), getattr(plugin, "log_file_handler", None)):
-        formatter = getattr(handler, "formatter", None)
+    handlers = (getattr(plugin, name, None) for name in ("log_cli_handler", "log_file_handler"))
+    for handler in filter(None, handlers):
+        formatter = handler.formatter
         is_heard = not isinstance(handler, logging.NullHandler) and getattr(handler, "baseFilename", "") != os.devnull
         if formatter is not None and is_heard:
             handler.setFormatter(_Discreet(getattr(formatter, "_formatter", formatter), fakes))
