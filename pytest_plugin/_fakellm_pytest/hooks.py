@@ -179,7 +179,7 @@ def pytest_configure_node(node: Any) -> None:
 def pytest_make_collect_report(
     collector: pytest.Collector,
 ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-    """Note what was collected, and say how a client gets a key where an import failed for want of one, and no secrets."""
+    """Note what was collected; say how a client gets a key where an import failed for want of one, and no secrets."""
     report = yield
     collector.config.stash[COLLECTED].append(report)
     _advise(report, collector.config)
