@@ -5,12 +5,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import wraps
+from functools import partial, wraps
 from itertools import chain
 from typing import Any, cast
 
 from fakellm.models.playback import Feed
 from fakellm.provider.exchange import Exchange, ProviderCall
+from fakellm.provider.memo import Memo
 from fakellm.provider.routes import Route
 from fakellm.script.events import (
     Content,
@@ -24,10 +25,13 @@ from fakellm.script.events import (
     strikes_first,
 )
 from fakellm.script.script import Script
-from fakellm.wire.codec import Codec, Encoder, Ending, Request, has_orderly_calls, legal_or_not, runs
+from fakellm.wire.codec import Codec, Encoder, Ending, Request, Run, has_orderly_calls, legal_or_not, runs
 
 _STATUS_OF = {"rate_limit": 429, "overloaded": 529, "invalid_request": 400, "auth": 401, "not_found": 404}
 """A word in the kind of an error -> the HTTP status that reports it where nothing is streamed; others are 500."""
+
+_LONG = 1_000
+"""Events of a script whose stream is written anew each time: to keep it would take more than it saves."""
 
 
 def whole_headers(body: bytes) -> list[tuple[str, str]]:
@@ -43,7 +47,7 @@ def error_exchange(
     headers: Mapping[str, str] | None = None,
 ) -> Exchange:
     """Return the exchange of an HTTP error, in the words of the provider."""
-    found, body = codec.error(fault, call.number)
+    found, body = codec.error(fault, call.seed)
     all_headers = with_headers([*found, ("content-length", str(len(body)))], headers or {})
     return Exchange(call, fault.status, all_headers, [Ending([body])], before)
 
@@ -57,11 +61,14 @@ def with_headers(headers: list[tuple[str, str]], more: Mapping[str, str]) -> lis
 class Answering:
     """Makes the exchange of one request out of the reply that it got."""
 
-    def __init__(self, call: ProviderCall, codec: Codec, request: Request, route: Route) -> None:
+    def __init__(
+        self, call: ProviderCall, codec: Codec, request: Request, route: Route, memo: Memo | None = None
+    ) -> None:
         self._call = call
         self._codec = codec
         self._request = request
         self._route = route
+        self._memo = memo
         self._source: Iterator[Any] | None = None
         self._encoder: Encoder | None = None
         self._verbatim = False
@@ -100,13 +107,27 @@ class Answering:
 
     def _stream(self, events: Iterable[Event]) -> Exchange:
         content = self._route.content
+        if self._memo is None or not isinstance(content, Script) or len(content) > _LONG:
+            headers, steps = self._written(events)
+            return Exchange(self._call, 200, headers, steps, source=self._source)
+        key = (id(self._route), self._call.seed, self._call.api)
+        headers, steps, _ = self._memo.once(key, partial(self._all_written, events), _size_of)
+        return Exchange(self._call, 200, headers, steps)
+
+    def _written(self, events: Iterable[Event]) -> tuple[list[tuple[str, str]], Iterable[Run]]:
+        """Return the headers and the steps of a stream."""
+        content = self._route.content
         usage = content.usage if isinstance(content, Script) else None
-        encoder = self._encoder = self._codec.encoder(self._request, self._call.number, usage)
+        encoder = self._encoder = self._codec.encoder(self._request, self._call.seed, usage)
         encoder.verbatim = self._verbatim
-        headers = list(self._codec.stream_headers(self._request, self._call.number))
+        headers = list(self._codec.stream_headers(self._request, self._call.seed))
         ahead = 64 if isinstance(content, Script) else 1
-        steps = runs(encoder, events, ahead=ahead)
-        return Exchange(self._call, 200, with_headers(headers, self._route.headers), steps, source=self._source)
+        return with_headers(headers, self._route.headers), runs(encoder, events, ahead=ahead)
+
+    def _all_written(self, events: Iterable[Event]) -> tuple[list[tuple[str, str]], list[Run], Route]:
+        """Return the same, all of it, and the route, so that nothing else has its identity while this is kept."""
+        headers, steps = self._written(events)
+        return headers, list(steps), self._route
 
     def _whole(self, events: Sequence[Event]) -> Exchange:
         """Return a document, after all the silences; a fault strikes in the middle of it."""
@@ -120,14 +141,18 @@ class Answering:
         content = self._route.content
         is_lenient = fault is not None or (isinstance(content, Script) and content.allow_illegal)
         script = Script(*said, allow_illegal=True) if is_lenient else legal_or_not(said)
-        body = self._codec.body(script, self._request, self._call.number)
-        headers = with_headers([*whole_headers(body), *self._codec.headers(self._call.number)], self._route.headers)
+        body = self._codec.body(script, self._request, self._call.seed)
+        headers = with_headers([*whole_headers(body), *self._codec.headers(self._call.seed)], self._route.headers)
         if fault is None:
             return Exchange(self._call, 200, headers, [Ending([body])], silence)
         half = body[: len(body) // 2]
         if getattr(fault, "how", "") in ("end", "cut"):
             headers = with_headers(headers, {"content-length": str(len(half))})
         return Exchange(self._call, 200, headers, [[half], fault], silence)
+
+
+def _size_of(written: tuple[object, list[Run], object]) -> int:
+    return sum(100 + sum(map(len, step)) if isinstance(step, list) else 100 for step in written[1])
 
 
 def _plain(function: Callable[[Any], Any]) -> Callable[[Any], Any]:

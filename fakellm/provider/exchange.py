@@ -60,6 +60,7 @@ class ProviderCall:
 
     def __init__(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> None:
         self.number = 0
+        self.made_of: int | None = None
         self.method = method
         self.url = url
         self.headers = dict(headers)
@@ -75,6 +76,11 @@ class ProviderCall:
         self._first: list[bytes] = []
         self.state: State = "running"
         self.error: BaseException | None = None
+
+    @property
+    def seed(self) -> int:
+        """The number that ids in its answer are made of: its own, or one that is made of the request."""
+        return self.number if self.made_of is None else self.made_of
 
     @property
     def input(self) -> Request | None:

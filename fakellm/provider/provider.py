@@ -25,6 +25,7 @@ from fakellm.provider.claims import Claiming
 from fakellm.provider.documents import OwnDocument
 from fakellm.provider.exchange import Exchange, ProviderCall
 from fakellm.provider.hosts import is_malformed, parts_of
+from fakellm.provider.memo import Alike
 from fakellm.provider.mistakes import is_scripted, mistake
 from fakellm.provider.reports import knowing_all, shown_calls
 from fakellm.provider.routes import Route
@@ -41,7 +42,7 @@ from fakellm.wire.providers import service_of, services
 from fakellm.wire.service import Endpoint, codec_of, document_of, found
 
 
-class FakeProvider(Claiming, Copyable):
+class FakeProvider(Alike, Claiming, Copyable):
     """A provider that says what it was told to, in its own wire format, to whatever client asks.
 
     `FakeProvider("openai")` answers chat completions, legacy completions and Responses, and by itself embeddings and
@@ -88,6 +89,7 @@ class FakeProvider(Claiming, Copyable):
 
     def _begin(self) -> None:
         super()._begin()
+        self.answers_alike = self.answers_alike  # a copy remembers by itself
         self._passed: dict[str, None] = {}
 
     # -- scripting --------------------------------------------------------------------------------
@@ -261,6 +263,7 @@ class FakeProvider(Claiming, Copyable):
         with self._lock:
             self.calls.append(call)
             call.number = len(self.calls)
+        self._mark(call)
         return call
 
     def refuse(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> UnexpectedRequestError:
@@ -294,14 +297,14 @@ class FakeProvider(Claiming, Copyable):
             return self._document(call, endpoint, path)
         codec = codec_of(endpoint, self.profile)
         try:
-            call.json = parse(call.body, "the body of the request")
-            request = call.request = codec.request(call.json, path=path)
+            call.json, call.request = self._read(call, codec, path)
         except WireError as error:
             return error_exchange(call, codec, http_error(error.status, str(error), code=error.code))
-        if (unasked := codec.by_itself(request, call.number)) is not None:
+        request = call.request
+        if (unasked := codec.by_itself(request, call.seed)) is not None:
             return Exchange(call, 200, whole_headers(unasked), [Ending([unasked])])
         route = self._claim(call)
-        return Answering(call, codec, request, route).exchange()
+        return Answering(call, codec, request, route, self._memo).exchange()
 
     def _document(self, call: ProviderCall, endpoint: Endpoint, path: str) -> Exchange:
         try:

@@ -29,7 +29,8 @@ class Server:
 
     `providers` are `FakeProvider`s, or names of providers; all that there are by default. Each is asked under a prefix
     of its own, `server.base_url("openai")` is what its SDK is given, or without one by path and host. Pauses are
-    waited for on `clock`, by default really; a provider's own clock comes first where it has one.
+    waited for on `clock`, by default really; a provider's own clock comes first where it has one. Ids are made of the
+    request, not of how many came before, so that several servers of the same providers answer the same bytes.
 
         with Server([FakeProvider("openai").otherwise("Hello!")]) as server:
             subprocess.run(["node", "app.js"], env={**os.environ, "OPENAI_BASE_URL": server.base_url("openai")})
@@ -53,6 +54,8 @@ class Server:
     ) -> None:
         named = provider_names() if providers is None else providers
         self.providers = [FakeProvider(one) if isinstance(one, str) else one for one in named]
+        for provider in self.providers:
+            provider.answers_alike = True
         self.host = host
         self.port = port
         self.clock = clock if clock is not None else RealClock()

@@ -89,6 +89,7 @@ def connect(request):
 
 def pieces_of(provider):
     """Return the pieces of the body that a provider answers with in process."""
+    provider.answers_alike = True
     exchange = provider.handle("POST", "https://x/v1/chat/completions", {}, json.dumps(CHAT).encode())
     return [piece for run in exchange.body(Timeouts()) if not isinstance(run, float) for piece in run]
 
