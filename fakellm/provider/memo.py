@@ -23,15 +23,18 @@ from fakellm.wire.objects import parse
 
 _LARGE = 64 * 1024
 _MOST = 16 * 1024 * 1024
-_DIGITS = 10**12
+_NUMBERS = 10**7
 _OVERHEAD = 400
 """Bytes that a thing takes beside its own."""
 
 
 def number_of(method: str, path: str, body: bytes) -> int:
-    """Return the number that the ids of the answer to a request are made of: twelve digits, the same everywhere."""
+    """Return the number that the ids of the answer to a request are made of: the same everywhere.
+
+    It is small enough that seconds counted from the beginning of a year, as in `created`, stay in that year.
+    """
     digest = sha256(b"\0".join((method.encode(), path.encode("utf-8", "surrogateescape"), body))).digest()
-    return int.from_bytes(digest[:8], "big") % _DIGITS
+    return int.from_bytes(digest[:8], "big") % _NUMBERS
 
 
 class Memo:

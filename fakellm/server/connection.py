@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -52,6 +53,7 @@ class Connection(asyncio.Protocol):
         self._playing: Playing | None = None
         self._transport: asyncio.Transport
         self._timer: asyncio.TimerHandle | None = None
+        self._deadline = math.inf
         self._is_last = False  # nothing is read any more
         self._is_deaf = False  # the client sends nothing any more
         self._is_in_next = False
@@ -68,7 +70,8 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's name
         """Let the answer know that nobody takes it any more."""
         self._known.discard(self)
-        self._unwatch()
+        if self._timer is not None:
+            self._timer.cancel()
         playing, self._playing = self._playing, None
         if playing is not None:
             playing.leave()
@@ -160,7 +163,7 @@ class Connection(asyncio.Protocol):
             if not self._is_late:
                 self._is_late = True
                 self._watch(self._limits.request_timeout)
-        elif self._timer is None:
+        elif math.isinf(self._deadline):
             self._watch(self._limits.idle_timeout)
 
     def _refuse(self, refusal: Refusal) -> None:
@@ -182,19 +185,32 @@ class Connection(asyncio.Protocol):
 
     # -- patience -------------------------------------------------------------------------------------
 
+    # A timer for each request would be a tenth of what the request costs. So there is one that is let run: when it
+    # fires too early, it is set anew; and only where less time is left than it has is it set before that.
+
     def _watch(self, seconds: float) -> None:
         """Let the client have so many seconds for what is to come next."""
-        self._unwatch()
-        self._timer = asyncio.get_running_loop().call_later(seconds, self._expire)
-
-    def _unwatch(self) -> None:
-        if self._timer is not None:
+        loop = asyncio.get_running_loop()
+        self._deadline = loop.time() + seconds
+        if self._timer is not None and self._timer.when() > self._deadline:
             self._timer.cancel()
             self._timer = None
+        if self._timer is None:
+            self._timer = loop.call_at(self._deadline, self._look)
+
+    def _unwatch(self) -> None:
+        self._deadline = math.inf
         self._is_late = False
 
-    def _expire(self) -> None:
-        if self._requests.is_begun and not self._is_last and not self._transport.is_closing():
+    def _look(self) -> None:
+        """End the connection if the time has run out."""
+        self._timer = None
+        loop = asyncio.get_running_loop()
+        if math.isinf(self._deadline):
+            return
+        if loop.time() < self._deadline:
+            self._timer = loop.call_at(self._deadline, self._look)
+        elif self._requests.is_begun and not self._is_last and not self._transport.is_closing():
             self._refuse(Refusal(408, "the request did not come whole in time"))
         else:
             self._transport.abort()

@@ -60,7 +60,8 @@ class Requests:
         self._parser = httptools.HttpRequestParser(self)
         self._done: list[HttpRequest | Refusal] = []
         self._request = HttpRequest()
-        self._target = bytearray()
+        self._target = b""
+        self._headers: list[tuple[bytes, bytes]] = []
         self._body: list[bytes] = []
         self._size = 0
         self._quiet = 0
@@ -115,7 +116,7 @@ class Requests:
 
     def on_message_begin(self) -> None:
         """Begin a request."""
-        self._request, self._target, self._body, self._size = HttpRequest(), bytearray(), [], 0
+        self._request, self._target, self._headers, self._body, self._size = HttpRequest(), b"", [], [], 0
 
     def on_url(self, url: bytes) -> None:
         """Take a part of the target."""
@@ -126,9 +127,7 @@ class Requests:
         if not self._is_in_head:  # a trailer
             self._count(len(name) + len(value))
             return
-        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
-        headers = self._request.headers
-        headers[key] = f"{headers[key]}, {text}" if key in headers else text
+        self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """Take what the head says."""
@@ -136,12 +135,16 @@ class Requests:
         self._is_in_head, self._quiet = False, 0
         request.method = self._parser.get_method().decode("latin-1")
         request.target = self._target.decode("latin-1")
+        headers = request.headers
+        for name, value in self._headers:
+            key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+            headers[key] = f"{headers[key]}, {text}" if key in headers else text
         request.version = self._parser.get_http_version()
         request.keeps_alive = self._parser.should_keep_alive()
-        length = request.headers.get("content-length", "0")
+        length = headers.get("content-length", "0")
         if length.isdigit() and int(length[:20]) > self._max_body:
             self._too_large()
-        self.wants_body = request.headers.get("expect", "").lower() == "100-continue"
+        self.wants_body = "expect" in headers and headers["expect"].lower() == "100-continue"
 
     def on_body(self, body: bytes) -> None:
         """Take a part of the body."""

@@ -22,21 +22,30 @@ import struct
 import termios
 import zlib
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 
 from fakellm.clock import InstantClock, ScaledClock
 from fakellm.clock.clock import Clock
 from fakellm.provider.exchange import Exchange, Failure, Timeouts
 from fakellm.server.ticks import Ticket, Ticks
 
-MANY = 64 * 1024
-"""Bytes that are written at once, at the most and a piece."""
+_MANY = 100
+"""Pieces that are gathered at the most, and a run of them."""
 _PATIENT = Timeouts()
 _RESET = struct.pack("ii", 1, 0)
 _FOR_EVER = 1e8
 _BEFORE_RESET = 0.001
 """Seconds between two looks whether the peer has what was sent: a reset would overtake it."""
+
+
+class _Framing(NamedTuple):
+    """What of a request decides how its answer is framed."""
+
+    is_old: bool
+    is_zipped: bool
+    keeps_alive: bool
 
 
 def reason_of(status: int) -> str:
@@ -45,6 +54,29 @@ def reason_of(status: int) -> str:
         return HTTPStatus(status).phrase
     except ValueError:
         return ""
+
+
+@lru_cache(256)
+def _head_of(
+    version: str, status: int, reason: str | None, headers: tuple[tuple[str, str], ...], framing: _Framing
+) -> tuple[bytes, bool, bool]:
+    """Return the head of an answer, whether its body comes in chunks, and whether the connection lives on after it."""
+    names = {name.lower() for name, _ in headers}
+    is_sized = "content-length" in names and not framing.is_zipped
+    is_old = framing.is_old or version == "HTTP/1.0"
+    is_chunked = not is_sized and not is_old and "transfer-encoding" in names
+    keeps_alive = framing.keeps_alive and (is_sized or is_chunked) and not is_old
+    left_out = {"transfer-encoding", "connection"} | ({"content-length"} if not is_sized else set())
+    phrase = reason if reason is not None else reason_of(status)
+    lines = [f"{'HTTP/1.0' if version == 'HTTP/1.0' else 'HTTP/1.1'} {status} {phrase}"]
+    lines += [f"{name}: {value}" for name, value in headers if name.lower() not in left_out]
+    if is_chunked:
+        lines.append("transfer-encoding: chunked")
+    if framing.is_zipped:
+        lines.append("content-encoding: gzip")
+    if not keeps_alive:
+        lines.append("connection: close")
+    return "\r\n".join([*lines, "", ""]).encode("utf-8", "surrogateescape"), is_chunked, keeps_alive
 
 
 class Playing:
@@ -66,8 +98,6 @@ class Playing:
         "_is_stalled",
         "_loop",
         "_out",
-        "_pieces",
-        "_size",
         "_ticks",
         "_transport",
         "_version",
@@ -99,9 +129,7 @@ class Playing:
         self.keeps_alive = keeps_alive
         self._zip: Any = zlib.compressobj(wbits=31) if is_zipped else None
         self._actions: Iterator[Any] = exchange.opening(_PATIENT)
-        self._pieces: Iterator[bytes] = iter(())
         self._out: list[bytes] = []
-        self._size = 0
         self._due = 0.0
         self._has_head = self._is_chunked = self._is_over = self.is_paused = False
         self._is_deaf = self._is_stalled = False
@@ -146,12 +174,6 @@ class Playing:
 
     def _step(self) -> None:
         while not self._is_over:
-            for piece in self._pieces:
-                self._put(piece)
-                if self._size >= MANY:
-                    self._write()
-                    if self.is_paused:
-                        return
             action = next(self._actions, None)
             if type(action) is float:
                 self._write()
@@ -166,63 +188,52 @@ class Playing:
                 self._write()
                 self._fail(action.kind)
             else:
-                self._pieces = action
+                self._put(list(action))
                 if self._exchange.is_made_while_read:
-                    self._write_each()
+                    self._write()
+                    self._let_others()
                     return
+                if len(self._out) > _MANY:
+                    self._write()
+                    if self.is_paused:
+                        return
+
+    def _let_others(self) -> None:
+        """Let other answers go on before a function says more."""
+        if not self.is_paused:
+            self._waiting = self._loop.call_soon(self.step)
 
     # -- bytes ----------------------------------------------------------------------------------------
 
     def _begin(self) -> None:
         """Put the head of the answer; what comes next is its body."""
         exchange, self._has_head = self._exchange, True
-        names = {name.lower(): value for name, value in exchange.headers}
-        is_framed = "content-length" in names and self._zip is None
-        is_old = self._version == "1.0" or exchange.version == "HTTP/1.0"
-        self._is_chunked = not is_framed and not is_old and "transfer-encoding" in names
-        self.keeps_alive = self.keeps_alive and (is_framed or self._is_chunked) and not is_old
-        left_out = {"transfer-encoding", "connection"} | ({"content-length"} if not is_framed else set())
-        reason = exchange.reason if exchange.reason is not None else reason_of(exchange.status)
-        protocol = "HTTP/1.0" if exchange.version == "HTTP/1.0" else "HTTP/1.1"
-        lines = [f"{protocol} {exchange.status} {reason}".encode("latin-1", "replace")]
-        lines += [name + b": " + value for name, value in exchange.raw_headers if name.decode().lower() not in left_out]
-        if self._is_chunked:
-            lines.append(b"transfer-encoding: chunked")
-        if self._zip is not None:
-            lines.append(b"content-encoding: gzip")
-        if not self.keeps_alive:
-            lines.append(b"connection: close")
-        self._out.append(b"\r\n".join([*lines, b"", b""]))
+        framing = _Framing(self._version == "1.0", self._zip is not None, self.keeps_alive)
+        head, self._is_chunked, self.keeps_alive = _head_of(
+            exchange.version, exchange.status, exchange.reason, tuple(exchange.headers), framing
+        )
+        self._out.append(head)
         self._actions = exchange.body(_PATIENT)
 
-    def _put(self, piece: bytes) -> None:
+    def _put(self, pieces: list[bytes]) -> None:
+        """Take pieces of the body, each of which is a chunk of its own where there are chunks."""
         if self._zip is not None:
-            piece = self._zip.compress(piece) + self._zip.flush(zlib.Z_SYNC_FLUSH)
-        if not piece:
-            return
-        self._size += len(piece)
+            squeeze = self._zip
+            pieces = [squeeze.compress(piece) + squeeze.flush(zlib.Z_SYNC_FLUSH) for piece in pieces if piece]
         if self._is_chunked:
-            self._out += (b"%x\r\n" % len(piece), piece, b"\r\n")
+            self._out += [b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces if piece]
         else:
-            self._out.append(piece)
+            self._out += pieces
 
     def _write(self) -> None:
         if self._out:
             self._transport.write(b"".join(self._out))
-            self._out, self._size = [], 0
-
-    def _write_each(self) -> None:
-        """Write what a function has said at once, and let other answers go on before it says more."""
-        for piece in self._pieces:
-            self._put(piece)
-        self._write()
-        if not self.is_paused:
-            self._waiting = self._loop.call_soon(self.step)
+            self._out = []
 
     def _complete(self) -> None:
         if self._zip is not None:
             rest, self._zip = self._zip.flush(), None
-            self._put(rest)
+            self._put([rest])
         if self._is_chunked:
             self._out.append(b"0\r\n\r\n")
         self._write()

@@ -30,7 +30,8 @@ class Server:
     `providers` are `FakeProvider`s, or names of providers; all that there are by default. Each is asked under a prefix
     of its own, `server.base_url("openai")` is what its SDK is given, or without one by path and host. Pauses are
     waited for on `clock`, by default really; a provider's own clock comes first where it has one. Ids are made of the
-    request, not of how many came before, so that several servers of the same providers answer the same bytes.
+    request, not of how many came before, so that several servers of the same providers answer the same bytes; with
+    `alike=False` they count, as in process.
 
         with Server([FakeProvider("openai").otherwise("Hello!")]) as server:
             subprocess.run(["node", "app.js"], env={**os.environ, "OPENAI_BASE_URL": server.base_url("openai")})
@@ -48,6 +49,7 @@ class Server:
         host: str = "127.0.0.1",
         port: int = 0,
         clock: Clock | None = None,
+        alike: bool = True,
         max_body: int = MAX_BODY,
         request_timeout: float = 60.0,
         idle_timeout: float = 75.0,
@@ -55,7 +57,7 @@ class Server:
         named = provider_names() if providers is None else providers
         self.providers = [FakeProvider(one) if isinstance(one, str) else one for one in named]
         for provider in self.providers:
-            provider.answers_alike = True
+            provider.answers_alike = alike
         self.host = host
         self.port = port
         self.clock = clock if clock is not None else RealClock()

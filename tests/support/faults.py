@@ -81,5 +81,5 @@ def served(provider, script):
         with loopback.unanswered() as url:
             yield url
     else:
-        with Server([provider], clock=provider.clock) as server:
-            yield server.base_url(provider.name).removesuffix(provider.service.base_path)
+        with Server([provider], clock=provider.clock, alike=False) as server:
+            yield server.url
