@@ -29,8 +29,8 @@ from fakellm.provider.provider import FakeProvider
 if TYPE_CHECKING:
     from fakellm.cassette.tape import Tape
 
-LIBRARIES = ("httpx", "httpx2", "aiohttp")
-"""The HTTP libraries that the official SDKs use."""
+LIBRARIES = ("httpx", "httpx2", "aiohttp", "urllib3")
+"""The HTTP libraries that the official SDKs use; urllib3 is below requests and botocore."""
 
 
 class Interception:
@@ -123,6 +123,11 @@ class Interception:
             from fakellm.http.aiohttp import replace
 
             replace(module, self, stack)
+            return
+        if module.__name__ == "urllib3":
+            from fakellm.http.urllib3 import replace as replace_urllib3
+
+            replace_urllib3(module, self, stack)
             return
         for kind, name, method, closers in (
             (module.HTTPTransport, "handle_request", self._sync(module), ("close", "__exit__")),

@@ -6,8 +6,8 @@ ask the proxy for a tunnel or for the request. Below both are the mocks of other
 
 Why so late. A request that is refused when it is made would also be refused to respx, to vcrpy or to a
 `MockTransport`, which stand between the client and the network and would have answered it. So it is let through until
-somebody is about to send. Why the second net: what does not go through httpx (requests, urllib3, boto3, a database
-driver) has no such hook, and all of it comes to Python's sockets. A look-up of a name is refused as well, since it is
+somebody is about to send. Why the second net: what does not go through httpx (urllib, a database driver) has no such
+hook, and all of it comes to Python's sockets. A look-up of a name is refused as well, since it is
 the first thing that leaves the machine, and on a machine without a network the one that fails, in a way that an app
 would take for an outage. A proxy on this machine may be connected to; that it is asked for somewhere else is seen in
 what is sent. What has sockets of its own, in C, is not.
@@ -156,7 +156,7 @@ class Guard:
                 raise self.missed(
                     f"{place} is a server of {provider.name}, which is faked",
                     sent=[f"a connection to {place}"],
-                    expected=["requests of httpx, httpx2 or aiohttp, which the fake answers"],
+                    expected=["requests of httpx, httpx2, aiohttp or urllib3, which the fake answers"],
                     remedy=["ask by one of those; what other libraries ask is not answered yet"],
                 )
         return host
