@@ -1,8 +1,10 @@
 """Fake providers behind aiohttp, which Gemini's client and OpenAI's aiohttp-backed one use: a connection in memory.
 
 aiohttp reads the answer with its own parser and its own connection handling, so the errors that reach the app are
-those of a real socket. Silences are waited for on the provider's clock, where the client's timeouts fall too. aiohttp
-joins pieces that the app has not read yet.
+those of a real socket. Silences are waited for on the provider's clock, where the client's timeouts fall too.
+
+Its parser joins what the app has not read yet. So each piece waits until the one before it was taken: the connection is
+held as aiohttp itself holds one whose app reads slowly, and `iter_any`, which gives all that there is, gives one piece.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ def replace(module: ModuleType, desk: Desk, stack: ExitStack) -> None:
 
     The private names of aiohttp that this needs: `TCPConnector._create_connection`, the hook in which a connector
     makes its connections, `_factory`, which makes their protocols, `_conns`, where it keeps those that it may use
-    again, and the protocol's `_payload`.
+    again, the protocol's `_payload`, and of that `_size`: how much of it nobody has read.
     """
     connector = module.TCPConnector
     connect, create = connector.connect, connector._create_connection  # noqa: SLF001
@@ -173,11 +175,20 @@ class _Wire(asyncio.Transport):
             for piece in action:
                 await asyncio.sleep(0)
                 await self._readable.wait()
-                self._send(b"%x\r\n%b\r\n" % (len(piece), piece) if is_chunked else piece)
+                if piece:
+                    self._send(b"%x\r\n%b\r\n" % (len(piece), piece) if is_chunked else piece)
+                    await self._taken()
         if is_chunked:
             self._send(b"0\r\n\r\n")
         elif not any(name.lower() == "content-length" for name, _ in exchange.headers):
             self._lose(None)
+
+    async def _taken(self) -> None:
+        """Wait until the app has read all that came."""
+        payload = self._protocol._payload  # noqa: SLF001 - None once it is complete
+        while payload is not None and payload._size and not payload.is_eof():  # noqa: SLF001
+            self._protocol.pause_reading()
+            await self._readable.wait()
 
     def _send(self, data: bytes) -> None:
         if not self._closing:

@@ -296,6 +296,38 @@ def test_a_reader_that_keeps_up_gets_the_chunks_one_by_one():
     assert all(piece.count(b"data: ") == 1 for piece in pieces)
 
 
+@pytest.mark.parametrize("how", ["iter_any", "iter_chunks", "readline", "read"])
+def test_a_reader_that_does_not_keep_up_gets_the_chunks_one_by_one_too(how):
+    """What was not read is not joined with what comes after it, and a stream is never ahead of its reader."""
+    provider = fake(*words(30))
+
+    async def one(content):
+        if how == "readline":
+            return await content.readline() + await content.readline()
+        if how == "iter_any":
+            return await content.readany()
+        piece, is_end = await content.readchunk()
+        return piece or (await content.readchunk())[0] if is_end else piece
+
+    async def main():
+        pieces = []
+        async with aiohttp.ClientSession() as session, session.post(CHAT, json=STREAM) as answer:
+            if how == "read":
+                return [await answer.read()]
+            while piece := await one(answer.content):
+                pieces.append(piece)
+                for _ in range(5):
+                    await asyncio.sleep(0)
+                assert provider.calls[0].pieces <= len(pieces) + 1
+        return pieces
+
+    with intercept(provider):
+        pieces = sdks.run(main())
+    (call,) = provider.calls
+    assert (len(pieces), call.state) == (call.pieces if how != "read" else 1, "complete")
+    assert b"".join(pieces).count(b"data: ") == call.pieces
+
+
 def test_a_slow_reader_holds_the_stream_back():
     made = []
 
