@@ -26,8 +26,8 @@ class _Maker(Protocol):
         """Return the piece compressed."""
         raise NotImplementedError
 
-    def finish(self) -> bytes:
-        """Return the end."""
+    def finish(self, data: bytes) -> bytes:
+        """Return the last piece compressed, and the end."""
         raise NotImplementedError
 
 
@@ -45,12 +45,11 @@ class Compressor:
             data = step.feed(data)
         return data
 
-    def finish(self) -> bytes:
-        """Return the end of the body, which decodes to nothing."""
-        rest = b""
+    def finish(self, data: bytes = b"") -> bytes:
+        """Return what decodes to the last piece, with the end of the body, as short as can be."""
         for step in self._steps:
-            rest = (step.feed(rest) if rest else b"") + step.finish()
-        return rest
+            data = step.finish(data)
+        return data
 
 
 def codings_of(encoding: str) -> list[str]:
@@ -65,9 +64,11 @@ def compressed(steps: Iterable[_Step], compressor: Compressor) -> Iterator[_Step
         if type(step) not in (list, Ending):
             yield step
             continue
-        pieces: Any = [compressor.feed(piece) for piece in step]  # type: ignore[attr-defined]
+        run: list[bytes] = list(step)  # type: ignore[call-overload]
+        last = run[-1:] if isinstance(step, Ending) else []
+        pieces = [compressor.feed(piece) for piece in run[: len(run) - len(last)]]
         if isinstance(step, Ending):
-            pieces[-1:] = [b"".join([*pieces[-1:], compressor.finish()])]
+            pieces.append(compressor.finish(b"".join(last)))
         yield type(step)(pieces)  # type: ignore[call-arg]
 
 
@@ -99,8 +100,8 @@ class _Zlib:
     def feed(self, data: bytes) -> bytes:
         return self._inner.compress(data) + self._inner.flush(zlib.Z_SYNC_FLUSH)
 
-    def finish(self) -> bytes:
-        return self._inner.flush()
+    def finish(self, data: bytes) -> bytes:
+        return self._inner.compress(data) + self._inner.flush()
 
 
 class _Brotli:
@@ -112,8 +113,8 @@ class _Brotli:
         fed: bytes = self._compress(data) + self._inner.flush()
         return fed
 
-    def finish(self) -> bytes:
-        end: bytes = self._inner.finish()
+    def finish(self, data: bytes) -> bytes:
+        end: bytes = self._compress(data) + self._inner.finish()
         return end
 
 
@@ -127,8 +128,8 @@ class _Zstandard:
         fed: bytes = self._inner.compress(data, self._inner.FLUSH_BLOCK)
         return fed
 
-    def finish(self) -> bytes:
-        end: bytes = self._inner.flush()
+    def finish(self, data: bytes) -> bytes:
+        end: bytes = self._inner.compress(data) + self._inner.flush()
         return end
 
 
@@ -143,8 +144,8 @@ class _OldZstandard:
         fed: bytes = self._inner.compress(data) + self._inner.flush(self._block)
         return fed
 
-    def finish(self) -> bytes:
-        end: bytes = self._inner.flush()
+    def finish(self, data: bytes) -> bytes:
+        end: bytes = self._inner.compress(data) + self._inner.flush()
         return end
 
 

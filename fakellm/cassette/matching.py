@@ -113,8 +113,11 @@ def _grouped(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def url_differences(recorded: str, sent: str) -> list[str]:
-    """Word what differs between two URLs; the order of the names in the query does not count."""
-    old, new = urlsplit(recorded), urlsplit(sent)
+    """Word what differs between two URLs; the order of the names in the query does not count.
+
+    No path is that of the root, which is what is sent for it (RFC 9110, 4.2.3); some clients add it, and some do not.
+    """
+    old, new = (parts._replace(path=parts.path or "/") for parts in map(urlsplit, (recorded, sent)))
     found = [
         _worded(f"url.{name}", before, after)
         for name in ("scheme", "hostname", "port", "path")
@@ -213,7 +216,7 @@ def key_of(match_on: Sequence[str], ignore: Sequence[str] = ()) -> Callable[[Any
 def _url_key(uri: str) -> Hashable:
     parts = urlsplit(uri)
     query = _grouped(parse_qsl(parts.query, keep_blank_values=True))
-    return parts.scheme, parts.hostname, parts.port, parts.path, _frozen(query, "", frozenset())
+    return parts.scheme, parts.hostname, parts.port, parts.path or "/", _frozen(query, "", frozenset())
 
 
 def _frozen(value: Any, path: str, ignore: frozenset[str]) -> Hashable:

@@ -13,7 +13,7 @@ from functools import cache
 from io import BytesIO
 from threading import RLock
 from types import ModuleType
-from typing import Any, Literal, cast
+from typing import Any, Literal, NamedTuple, Self, cast
 
 from fakellm.cassette.decoding import Decompressor, readable
 from fakellm.concurrency import is_cancellation
@@ -36,6 +36,21 @@ ERRORS = (
 _BODILESS = (204, 304)
 
 
+class Head(NamedTuple):
+    """What comes before the body of a response, whichever library it came to."""
+
+    status: int
+    reason: str
+    headers: list[tuple[bytes, bytes]]
+    version: bytes = b"HTTP/1.1"
+
+    @classmethod
+    def of(cls, response: Any) -> Self:
+        """Return that of a response of httpx or httpx2."""
+        version: bytes = response.extensions.get("http_version", b"HTTP/1.1")
+        return cls(response.status_code, response.reason_phrase, list(response.headers.raw), version)
+
+
 class Recording:
     """What one response has been so far. `done` is called once, when its end is known.
 
@@ -45,7 +60,7 @@ class Recording:
 
     def __init__(
         self,
-        response: Any,
+        head: Head,
         done: Callable[[Recording], None],
         accepts: str,
         now: Now = time.perf_counter,
@@ -53,18 +68,18 @@ class Recording:
         took: Callable[[bytes], object] = lambda data: None,  # noqa: ARG005
     ) -> None:
         headers: dict[str, list[str]] = {}
-        for name, value in response.headers.raw:
+        for name, value in head.headers:
             headers.setdefault(name.decode().lower(), []).append(value.decode("utf-8", "surrogateescape"))
         codings = ", ".join(headers.get("content-encoding", []))
         self._decompressor = Decompressor(codings)
         accepted = all(coding.strip() in accepts for coding in codings.split(","))
         self._is_decoded = bool(codings) and accepted and self._decompressor.known
-        self._status = {"code": response.status_code, "message": response.reason_phrase}
+        self._status = {"code": head.status, "message": head.reason}
         self._headers = headers
-        version: bytes = response.extensions.get("http_version", b"HTTP/1.1")
-        self._wire: dict[str, Any] = {} if version == b"HTTP/1.1" else {"http_version": version.decode("latin-1")}
+        is_usual = head.version == b"HTTP/1.1"
+        self._wire: dict[str, Any] = {} if is_usual else {"http_version": head.version.decode("latin-1")}
         kind = ", ".join(headers.get("content-type", []))
-        has_body = method != "HEAD" and response.status_code not in _BODILESS
+        has_body = method != "HEAD" and head.status not in _BODILESS
         self._is_stream = has_body and ("content-length" not in headers or any(name in kind for name in _STREAMS))
         self._length = ", ".join(headers.get("content-length", [])) if has_body else "0"
         self._came = 0

@@ -94,9 +94,17 @@ def exchange_of(call: ProviderCall, response: Mapping[str, Any], steps: Iterable
     headers = [
         (name, value) for name, values in named.items() for value in ([values] if isinstance(values, str) else values)
     ]
-    steps = steps if compressor is None else compressed(steps, compressor)
+    steps = list(steps if compressor is None else compressed(steps, compressor))
     status, version = response["status"], (response.get("wire") or {}).get("http_version") or "HTTP/1.1"
-    return Exchange(call, status["code"], headers, steps, version=version, reason=status.get("message"))
+    exchange = Exchange(call, status["code"], headers, steps, version=version, reason=status.get("message"))
+    exchange.size = _size_of(steps)
+    return exchange
+
+
+def _size_of(steps: Steps) -> tuple[int, bool]:
+    """Return how many bytes a body has, and whether those are all: one that was redacted has not its old length."""
+    size = sum(len(b"".join(step)) for step in steps if isinstance(step, list) and not isinstance(step, _End))
+    return size, bool(steps) and isinstance(steps[-1], Ending)
 
 
 # -- the same tape, but -----------------------------------------------------------------------------------

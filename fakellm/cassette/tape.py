@@ -1,7 +1,8 @@
 """A cassette that is open: records what the app's clients get, or plays it back. vcrpy is the engine.
 
 vcrpy holds the interactions, decides by the record mode what is played and what is recorded, runs filters, and serves
-every HTTP client but httpx and httpx2, whose streams are ours: those are recorded and played chunk by chunk.
+the HTTP clients that no shell of ours reaches. Those that one does (httpx, httpx2, aiohttp, what is above urllib3) are
+recorded and played chunk by chunk.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from fakellm.cassette import misses, replay
 from fakellm.cassette.clients import engine as engine_of_tapes
 from fakellm.cassette.clients import patches
 from fakellm.cassette.matching import MATCH_ON, bytes_of, json_matcher, key_of, name_of, url_matcher
-from fakellm.cassette.recorder import Now, Recording, tee
+from fakellm.cassette.outgoing import Outgoing
+from fakellm.cassette.recorder import Head, Now, Recording
 from fakellm.cassette.redaction import Redactor
 from fakellm.cassette.run import Ended, Run
 from fakellm.cassette.saving import Saving
@@ -47,8 +49,9 @@ class Tape:
     `record_on_exception`. Requests are matched on what `match_on` names: vcrpy's matchers, and `url` and `json`, or
     functions as vcrpy's matchers are; `ignore` names fields of the body that may differ. `timing` is `"instant"`,
     `"recorded"`, a factor, or a clock to wait on. Headers of requests that `keep_headers` names are written whole.
-    `calls` logs the requests of httpx and httpx2, `misses` are those of any client that are not on the tape. What
-    `leaves` is true for, of a method and a URL, is answered by somebody else. `options` are those of `vcr.VCR`.
+    `calls` logs the requests of clients that are recorded chunk by chunk, `misses` are those of any client that are not
+    on the tape. What `leaves` is true for, of a method and a URL, is answered by somebody else. `options` are those of
+    `vcr.VCR`.
     """
 
     def __init__(
@@ -102,14 +105,15 @@ class Tape:
     # -- life -------------------------------------------------------------------------------------
 
     @contextmanager
-    def open(self) -> Iterator[Self]:
+    def open(self, *, reached: Sequence[str] = ()) -> Iterator[Self]:
         """Load the cassette, and save it at the end if something was recorded, unless an exception ends the block.
 
         Raises `CassetteError` for a vcrpy that is too old.
-        This alone reaches the clients that vcrpy patches; `fakellm.http.playing` reaches all, httpx among them.
+        This alone reaches the clients that vcrpy patches, whole bodies without chunks; `fakellm.http.playing` reaches
+        all. `reached` are vcrpy's names of those that somebody else brings to the tape.
         """
         saving = self._saving = Saving(self.path, self.mode, key_of(self._match_on, self._ignore), self.run)
-        with self._engine(saving) as cassette:
+        with self._engine(saving, reached) as cassette:
             self._cassette, self._loaded, self._recorded = cassette, len(cassette), 0
             self.calls, self.misses, self._sent = [], [], []
             self._counted = Counter(self._redactor.counts)
@@ -131,7 +135,7 @@ class Tape:
                 if self.run is None and (is_whole or self.record_on_exception):
                     saving.save()
 
-    def _engine(self, saving: Saving) -> Any:
+    def _engine(self, saving: Saving, reached: Sequence[str]) -> Any:
         hooks = ("before_record_request", "before_save_interaction")
         options = {name: value for name, value in self._options.items() if name not in hooks}
         options["custom_patches"] = (*patches(), *options.get("custom_patches", ()))
@@ -140,7 +144,7 @@ class Tape:
             record_mode=saving.engine_mode,
             match_on=self._match_on,
             serializer="json" if self.path.suffix == ".json" else "yaml",
-            skip_patchers=("httpx", "httpx2"),
+            skip_patchers=("httpx", "httpx2", *reached),
             before_record_request=[self._asked, self._redactor.request, *asked],
             before_save_interaction=[self._redactor.interaction, *saved],
             **options,
@@ -212,7 +216,7 @@ class Tape:
 
     @property
     def recorded(self) -> int:
-        """How many interactions were recorded so far, by httpx and httpx2 and by others."""
+        """How many interactions were recorded so far."""
         if not self.is_open:
             return self._recorded
         waiting = sum(sent.recording is not None for sent in self._sent)
@@ -322,7 +326,7 @@ class Tape:
                 call.fail(miss)
                 raise
             self._redactor.learn(request)
-            outgoing = Outgoing(self, module, request, call)
+            outgoing = Outgoing(self.record, module, request, call)
             self._sent.append(outgoing)
             return outgoing
 
@@ -334,10 +338,10 @@ class Tape:
             steps = self._overlays[at](steps)
         return replay.exchange_of(call, response, steps)
 
-    def record(self, outgoing: Outgoing, response: Any) -> Any:
-        """Record a response while the app reads it; one that comes after the end of the tape is not on it."""
+    def record(self, outgoing: Outgoing, head: Head) -> Recording | None:
+        """Begin to record a response whose head came; one that comes after the end of the tape is not on it."""
         request, call = outgoing.request, outgoing.call
-        call.status = response.status_code
+        call.status = head.status
 
         def done(recording: Recording) -> None:
             call.end(_STATES[recording.end or "cancelled"])
@@ -345,12 +349,11 @@ class Tape:
         accepts = str(request.headers.get("accept-encoding", ""))
         with self._lock:
             if self.is_open:
-                recording = Recording(response, done, accepts, self._now, request.method, call.took)
-                outgoing.recording = tee(outgoing.module, response, recording)
-        return response
+                outgoing.recording = Recording(head, done, accepts, self._now, request.method, call.took)
+        return outgoing.recording
 
     def report(self) -> str:
-        """Word the requests that httpx and httpx2 sent, and how far their answers went."""
+        """Word the requests in `calls`, and how far their answers went."""
         with self._redactor.knowing():
             return "\n".join(shown_calls(self.calls)) or f"no request touched the tape {self.path}"
 
@@ -371,28 +374,6 @@ class Tape:
         miss.credentials = self._redactor.known
         self.misses.append(miss)
         return miss
-
-
-class Outgoing:
-    """A request that is on its way out, and what is recorded of its answer."""
-
-    def __init__(self, tape: Tape, module: ModuleType, request: Any, call: ProviderCall) -> None:
-        self._tape = tape
-        self.module = module
-        self.request = request
-        self.call = call
-        self.recording: Recording | None = None
-
-    def record(self, response: Any) -> Any:
-        """Return the response, which is recorded while the app reads it."""
-        return self._tape.record(self, response)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        if error is not None:
-            self.call.fail(error)
 
 
 def _as_list(hooks: Any) -> list[Any]:

@@ -1,23 +1,33 @@
-"""Fake providers behind aiohttp, which Gemini's client and OpenAI's aiohttp-backed one use: a connection in memory.
+"""Fake providers and tapes behind aiohttp: a connection in memory. Gemini's client and one of OpenAI's use it.
 
 aiohttp reads the answer with its own parser and its own connection handling, so the errors that reach the app are
 those of a real socket. Silences are waited for on the provider's clock, where the client's timeouts fall too.
 
 Its parser joins what the app has not read yet. So each piece waits until the one before it was taken: the connection is
 held as aiohttp itself holds one whose app reads slowly, and `iter_any`, which gives all that there is, gives one piece.
+
+What a tape may record goes out over a real connection, whose bytes are handed on as they come.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
+from functools import partial
 from types import ModuleType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from fakellm.clock.clock import Clock
+from fakellm.http.framing import AnswerTap, head_of
 from fakellm.http.network import Guard, put
 from fakellm.provider.exchange import Exchange, Failure, Timeouts
 from fakellm.provider.provider import FakeProvider
+
+if TYPE_CHECKING:
+    from fakellm.cassette.outgoing import Outgoing
+    from fakellm.cassette.tape import Tape
 
 _END_OF_HEAD = b"\r\n\r\n"
 
@@ -27,9 +37,13 @@ class Desk(Protocol):
 
     is_on: bool
     guard: Guard
+    tape: Tape | None
 
     def provider_for(self, method: str, url: str) -> FakeProvider | None:
         """Return the provider that answers a request."""
+
+    def refuse_outsider(self, request: Any) -> None:
+        """Raise for a request that would land on a tape that is not its sender's."""
 
 
 def replace(module: ModuleType, desk: Desk, stack: ExitStack) -> None:
@@ -42,39 +56,67 @@ def replace(module: ModuleType, desk: Desk, stack: ExitStack) -> None:
     connector = module.TCPConnector
     connect, create = connector.connect, connector._create_connection  # noqa: SLF001
 
-    def claims(req: Any) -> FakeProvider | None:
-        return desk.provider_for(req.method, str(req.url))
-
-    def refuses(req: Any) -> bool:
-        return desk.is_on and desk.guard.refuses(req.url.host or "")
-
     async def connect_anew(self: Any, req: Any, *args: Any, **kwargs: Any) -> Any:
-        if claims(req) or refuses(req):  # over a connection of before it would be asked for real
+        if _asked(module, desk, req) or _refuses(desk, req):  # over a connection of before it would be asked for real
             for protocol, _ in self._conns.pop(req.connection_key, ()):
                 protocol.close()
         return await connect(self, req, *args, **kwargs)
 
     async def create_connection(self: Any, req: Any, traces: Any, timeout: Any) -> Any:  # noqa: ASYNC109 - aiohttp's
-        if provider := claims(req):
-            protocol = self._factory()
-            protocol.connection_made(_Wire(module, protocol, provider, req, timeout))
-            return protocol
-        if refuses(req):
+        go_out = partial(create, self, req, traces, timeout)
+        if asked := _asked(module, desk, req):
+            if asked.is_tape:
+                desk.refuse_outsider(req)
+            return _Wire(module, self._factory(), asked, req, timeout, go_out).connected()
+        if _refuses(desk, req):
             raise desk.guard.refusal_of(req)
-        return await create(self, req, traces, timeout)
+        return await go_out()
 
     put(connector, "connect", connect_anew, stack)
     put(connector, "_create_connection", create_connection, stack)
 
 
-class _Wire(asyncio.Transport):
-    """The client's end of a connection that leads to a fake provider: takes one request, plays its answer."""
+class _Asked(NamedTuple):
+    """Who is asked for an answer: a provider, or a tape, which may let the request go out."""
 
-    def __init__(self, module: ModuleType, protocol: Any, provider: FakeProvider, request: Any, timeout: Any) -> None:
+    ask: Callable[[str, str, dict[str, str], bytes], Exchange | Outgoing]
+    clock: Clock
+    is_tape: bool
+
+
+def _asked(module: ModuleType, desk: Desk, req: Any) -> _Asked | None:
+    if provider := desk.provider_for(req.method, str(req.url)):
+        return _Asked(provider.handle, provider.clock, is_tape=False)
+    tape = desk.tape if desk.is_on else None
+    if tape is None or not tape.is_open or "upgrade" in req.headers:  # what follows an upgrade is no answer
+        return None
+    return _Asked(partial(tape.ask, module), tape.clock, is_tape=True)
+
+
+def _refuses(desk: Desk, req: Any) -> bool:
+    return desk.is_on and desk.guard.refuses(req.url.host or "")
+
+
+class _Wire(asyncio.Transport):
+    """The client's end of a connection in memory: takes one request, plays its answer or goes out to fetch it."""
+
+    def __init__(
+        self,
+        module: ModuleType,
+        protocol: Any,
+        asked: _Asked,
+        request: Any,
+        timeout: Any,
+        go_out: Callable[[], Awaitable[Any]],
+    ) -> None:
         super().__init__()
         self._module = module
         self._protocol = protocol
-        self._provider = provider
+        self._ask = asked.ask
+        self._clock = asked.clock
+        self._go_out = go_out
+        self._real: asyncio.Transport | None = None
+        self._tap: AnswerTap | None = None
         self._url = request.url.origin()
         self._key = request.connection_key
         self._timeouts = Timeouts(timeout.sock_connect or timeout.connect, timeout.sock_read)
@@ -85,7 +127,13 @@ class _Wire(asyncio.Transport):
         self._task: asyncio.Task[None] | None = None
         self._readable = asyncio.Event()
         self._readable.set()
-        self._closing = False
+        self._closing = self._is_chunked = False
+
+    def connected(self) -> Any:
+        """Return the protocol of the client, which has this connection, for one request."""
+        self._protocol.connection_made(self)
+        self._protocol.force_close()
+        return self._protocol
 
     # -- what aiohttp calls -----------------------------------------------------------------------
 
@@ -106,10 +154,14 @@ class _Wire(asyncio.Transport):
     def pause_reading(self) -> None:
         """Hold the answer back: the client has enough to read."""
         self._readable.clear()
+        if self._real is not None and not self._real.is_closing():
+            self._real.pause_reading()
 
     def resume_reading(self) -> None:
         """Go on with the answer."""
         self._readable.set()
+        if self._real is not None and not self._real.is_closing():
+            self._real.resume_reading()
 
     def close(self) -> None:
         """Take that the client is done."""
@@ -118,8 +170,14 @@ class _Wire(asyncio.Transport):
         self._closing = True
         if self._exchange is not None:
             self._exchange.close()
+        if self._tap is not None:
+            payload = self._protocol._payload  # noqa: SLF001 - it knows why
+            error = None if payload is None else payload.exception()
+            self._tap.left(error if isinstance(error, TimeoutError) else None)
         if self._loop.is_closed():
             return
+        if self._real is not None:
+            self._real.close()
         if self._task is not None:
             self._task.cancel()
         self._loop.call_soon(self._protocol.connection_lost, None)
@@ -133,9 +191,13 @@ class _Wire(asyncio.Transport):
     async def _answer(self, method: str, target: str, headers: dict[str, str], body: bytes) -> None:
         try:
             url = target if target.startswith("http") else f"{self._url}{target}"  # it is whole for a proxy
-            exchange = self._exchange = self._provider.handle(method, url, headers, body)
-            if await self._opened(exchange):
-                await self._play(exchange)
+            answer = self._ask(method, url, headers, body)
+            if not isinstance(answer, Exchange):
+                await self._fetch(answer, method)
+                return
+            self._exchange = answer
+            if await self._opened(answer):
+                await self._play(answer)
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # noqa: BLE001 - it belongs to the client
@@ -145,7 +207,7 @@ class _Wire(asyncio.Transport):
 
     async def _wait(self, seconds: float) -> None:
         """Wait, at most until the time is up that the client has for all of the answer."""
-        await self._provider.clock.asleep(min(seconds, self._left))
+        await self._clock.asleep(min(seconds, self._left))
         if seconds > self._left:
             raise TimeoutError
         self._left -= seconds
@@ -158,12 +220,12 @@ class _Wire(asyncio.Transport):
                 self._fail(action)
                 return False
             await self._wait(action)
-        lines = [b"HTTP/1.1 %d Fake" % exchange.status, *(b"%b: %b" % header for header in exchange.raw_headers)]
-        self._send(b"\r\n".join([*lines, b"connection: close"]) + _END_OF_HEAD)
+        head, self._is_chunked = head_of(exchange, exchange.call.method)
+        self._send(head)
         return True
 
     async def _play(self, exchange: Exchange) -> None:
-        is_chunked = any(name.lower() == "transfer-encoding" for name, _ in exchange.headers)
+        is_chunked = self._is_chunked
         actions = exchange.body(self._timeouts)  # a name of its own: it ends after what ends it is noted
         for action in actions:
             if isinstance(action, Failure):
@@ -183,6 +245,27 @@ class _Wire(asyncio.Transport):
         elif not any(name.lower() == "content-length" for name, _ in exchange.headers):
             self._lose(None)
 
+    async def _fetch(self, outgoing: Outgoing, method: str) -> None:
+        """Send the request over a real connection, and hand on what comes, which is recorded."""
+        with outgoing:
+            protocol = await self._go_out()
+        self._tap = AnswerTap(outgoing, method)
+        real = self._real = protocol.transport
+        real.set_protocol(_Handing(self._came, self._gone))
+        real.write(bytes(self._received))
+
+    def _came(self, data: bytes) -> None:
+        if self._tap is not None:
+            self._tap.came(data)
+        self._send(data)
+
+    def _gone(self, error: BaseException | None) -> None:
+        if not self._closing:
+            self._closing = True
+            if self._tap is not None:
+                self._tap.ended(error)
+            self._protocol.connection_lost(error)
+
     async def _taken(self) -> None:
         """Wait until the app has read all that came."""
         payload = self._protocol._payload  # noqa: SLF001 - None once it is complete
@@ -196,7 +279,8 @@ class _Wire(asyncio.Transport):
 
     def _fail(self, failure: Failure) -> None:
         """Let the connection fail, as aiohttp sees it."""
-        match failure.kind:
+        kind = failure.kind
+        match _KINDS.get(kind) or ("read_timeout" if kind.endswith(("Timeout", "TimeoutException")) else kind):
             case "refused":
                 refused = ConnectionRefusedError(111, "Connect call failed")
                 self._raise(self._module.ClientConnectorError(self._key, refused))
@@ -204,10 +288,12 @@ class _Wire(asyncio.Transport):
                 self._raise(self._module.ConnectionTimeoutError(f"Connection timeout to host {self._url}"))
             case "read_timeout":
                 self._raise(self._module.SocketTimeoutError("Timeout on reading data from socket"))
-            case "reset":
-                self._lose(ConnectionResetError(104, "Connection reset by peer"))
-            case _:
+            case "undecodable":
+                self._raise(self._module.ClientPayloadError("400, message:\n  Can not decode content-encoding"))
+            case "no_response" | "close":
                 self._lose(None)
+            case _:
+                self._lose(ConnectionResetError(104, "Connection reset by peer"))
 
     def _lose(self, error: OSError | None) -> None:
         if self._exchange is not None:
@@ -224,6 +310,31 @@ class _Wire(asyncio.Transport):
         self._protocol.set_exception(error)
         if payload is not None:
             payload.set_exception(error)
+
+
+_KINDS = {
+    "ConnectError": "refused",
+    "ConnectTimeout": "connect_timeout",
+    "DecodingError": "undecodable",
+    **dict.fromkeys(("ProtocolError", "LocalProtocolError", "RemoteProtocolError"), "close"),
+}
+"""What a stream on a tape ends with -> what that is of a connection; other errors are those of a network."""
+
+
+class _Handing(asyncio.Protocol):
+    """Hands on what comes over a real connection."""
+
+    def __init__(self, came: Callable[[bytes], None], ended: Callable[[BaseException | None], None]) -> None:
+        self._came = came
+        self._ended = ended
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came."""
+        self._came(data)
+
+    def connection_lost(self, error: BaseException | None) -> None:
+        """Take that it is gone."""
+        self._ended(error)
 
 
 def _request_of(data: bytes) -> tuple[str, str, dict[str, str], bytes] | None:

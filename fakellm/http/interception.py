@@ -48,6 +48,7 @@ class Interception:
         self.is_on = False
         self.tape: Tape | None = None
         self.outsider = ""
+        self._reached: tuple[str, ...] = ()
         self._reading: WeakKeyDictionary[Any, Reading] = WeakKeyDictionary()
 
     def provider_for(self, method: str, url: str) -> FakeProvider | None:
@@ -74,6 +75,7 @@ class Interception:
             stack.enter_context(kept_by(self.guard))
             stack.callback(self._stop)
             wait_for_use(stack)
+            self._reached = _reached(LIBRARIES if modules is None else [module.__name__ for module in modules])
             for module in modules if modules is not None else _loaded():
                 self._replace(module, stack)
             if modules is None:
@@ -86,7 +88,7 @@ class Interception:
     @contextmanager
     def answering_from(self, tape: Tape) -> Iterator[Tape]:
         """Open a tape, and answer from it what no provider claims; requests that it may record may leave."""
-        with tape.open():
+        with tape.open(reached=self._reached):
             self.tape, self.guard.allows_providers = tape, tape.may_record
             tape.leaves = lambda method, url: self.provider_for(method, url) is not None
             try:
@@ -94,7 +96,7 @@ class Interception:
             finally:
                 self.tape, self.guard.allows_providers = None, False
 
-    def _refuse_outsider(self, request: Any) -> None:
+    def refuse_outsider(self, request: Any) -> None:
         """Raise `UnexpectedRequestError` for a request that would land on a tape that is not its sender's."""
         if self.outsider and self.tape is not None and self.tape.is_open:
             asked = address_of(request)
@@ -146,7 +148,7 @@ class Interception:
                             return original(transport, request)
                     return answer(provider, module, request, self._read_by(transport))
                 if self.is_on and self.tape is not None:
-                    self._refuse_outsider(request)
+                    self.refuse_outsider(request)
                     from fakellm.http.tape import through
 
                     return through(self.tape, module, request, self._read_by(transport), partial(original, transport))
@@ -167,7 +169,7 @@ class Interception:
                             return await original(transport, request)
                     return await aanswer(provider, module, request, self._read_by(transport))
                 if self.is_on and self.tape is not None:
-                    self._refuse_outsider(request)
+                    self.refuse_outsider(request)
                     from fakellm.http.tape import athrough
 
                     send = partial(original, transport)
@@ -236,6 +238,12 @@ def playing(tape: Tape) -> Iterator[Tape]:
     """
     with Interception().on() as interception, interception.answering_from(tape):
         yield tape
+
+
+def _reached(libraries: Iterable[str]) -> tuple[str, ...]:
+    """Return vcrpy's names of the clients that shells of ours bring to a tape."""
+    names = {"aiohttp": ("aiohttp",), "urllib3": ("urllib3", "requests", "boto3")}
+    return tuple(name for library in libraries for name in names.get(library, ()))
 
 
 def _loaded() -> list[ModuleType]:

@@ -1,4 +1,4 @@
-"""Fake providers behind urllib3, which requests and botocore ask by: a socket in memory.
+"""Fake providers and tapes behind urllib3, which requests and botocore ask by: a socket in memory.
 
 A connection of urllib3's pool is given a socket whose answer is ours, for one request. All above it is urllib3's own:
 http.client reads the head, urllib3 undoes HTTP's chunks and the compression, retries and follows; so the errors that
@@ -17,15 +17,20 @@ import socket
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
-from http.client import responses
 from types import ModuleType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 from fakellm.clock.clock import Clock
+from fakellm.http.framing import head_of
 from fakellm.http.network import Guard, put
+from fakellm.http.tapped import tapped
 from fakellm.provider.exchange import Exchange, Failure, Timeouts
 from fakellm.provider.provider import FakeProvider
+
+if TYPE_CHECKING:
+    from fakellm.cassette.outgoing import Outgoing
+    from fakellm.cassette.tape import Tape
 
 _UNVERIFIED = ("CERT_NONE", "NONE", "0")
 
@@ -35,9 +40,13 @@ class Desk(Protocol):
 
     is_on: bool
     guard: Guard
+    tape: Tape | None
 
     def provider_for(self, method: str, url: str) -> FakeProvider | None:
         """Return the provider that answers a request."""
+
+    def refuse_outsider(self, request: Any) -> None:
+        """Raise for a request that would land on a tape that is not its sender's."""
 
 
 class _Url(str):
@@ -58,6 +67,7 @@ class Asked:
         self.url = _Url(url if "://" in url else f"{_origin(pool)}{url}")
         given = headers if headers is not None else pool.headers or {}
         self.headers = {_text(name): _text(value) for name, value in given.items()}
+        self.needs_tunnel = False  # through a proxy, if it goes out
 
 
 def replace(module: ModuleType, desk: Desk, stack: ExitStack) -> None:
@@ -67,9 +77,7 @@ def replace(module: ModuleType, desk: Desk, stack: ExitStack) -> None:
     and `_prepare_proxy`, which opens a tunnel for it; of a connection `_new_conn`, which makes its socket.
     """
     pool, secure = module.connectionpool.HTTPConnectionPool, module.connectionpool.HTTPSConnectionPool
-    connection = module.connection.HTTPConnection
-    urlopen, make_request, new_conn = pool.urlopen, pool._make_request, connection._new_conn  # noqa: SLF001
-    prepare_proxy = secure._prepare_proxy  # noqa: SLF001
+    urlopen, make_request, prepare_proxy = pool.urlopen, pool._make_request, secure._prepare_proxy  # noqa: SLF001
     asking: ContextVar[Asked | None] = ContextVar("asking", default=None)
 
     def open_url(self: Any, method: str, url: str, body: Any = None, headers: Any = None, *args: Any, **kw: Any) -> Any:
@@ -81,21 +89,38 @@ def replace(module: ModuleType, desk: Desk, stack: ExitStack) -> None:
 
     def open_tunnel(self: Any, conn: Any) -> None:
         asked = asking.get()
-        if asked is None or not desk.provider_for(asked.method, asked.url):
+        if asked is None or not _is_answered(desk, asked):
             prepare_proxy(self, conn)
+        else:
+            asked.needs_tunnel = True
 
     def send(self: Any, conn: Any, method: str, url: str, *args: Any, **kw: Any) -> Any:
         asked = asking.get()
         if asked is None or not desk.is_on:
             return make_request(self, conn, method, url, *args, **kw)
-        if provider := desk.provider_for(method, asked.url):
-            kw, content = _whole(kw)
-            exchange = provider.handle(method, asked.url, _headers(asked), content)
-            with _wired(module, conn, exchange, provider.clock) as wired:
-                return make_request(self, wired, method, url, *args, **kw)
-        if desk.guard.refuses(asked.url.host):  # over a connection of before it would be asked for real
-            conn.close()
-        return make_request(self, conn, method, url, *args, **kw)
+        if not _is_answered(desk, asked):
+            if desk.guard.refuses(asked.url.host):  # over a connection of before it would be asked for real
+                conn.close()
+            return make_request(self, conn, method, url, *args, **kw)
+        kw, content = _whole(kw)
+        answer, clock = _answer_to(module, desk, asked, content)
+        if isinstance(answer, Exchange):
+            with _wired(module, conn, answer, clock) as wired:
+                return make_request(self, wired, method, url, *args, **_unexpecting(kw))
+        with answer, tapped(conn, answer):
+            if asked.needs_tunnel:
+                _prepare(self, conn, prepare_proxy)
+            return make_request(self, conn, method, url, *args, **kw)
+
+    put(pool, "urlopen", open_url, stack)
+    put(pool, "_make_request", send, stack)
+    put(secure, "_prepare_proxy", open_tunnel, stack)
+    put(module.connection.HTTPConnection, "_new_conn", _refusing(module.connection.HTTPConnection, desk, asking), stack)
+
+
+def _refusing(connection: Any, desk: Desk, asking: ContextVar[Asked | None]) -> Any:
+    """Return how a connection is made, unless it leads to where nothing may go: what is below has no answer for it."""
+    new_conn = connection._new_conn  # noqa: SLF001
 
     def connect(self: Any) -> Any:
         asked = asking.get()
@@ -103,10 +128,7 @@ def replace(module: ModuleType, desk: Desk, stack: ExitStack) -> None:
             raise desk.guard.refusal_of(asked)
         return new_conn(self)
 
-    put(pool, "urlopen", open_url, stack)
-    put(pool, "_make_request", send, stack)
-    put(secure, "_prepare_proxy", open_tunnel, stack)
-    put(connection, "_new_conn", connect, stack)
+    return connect
 
 
 @contextmanager
@@ -123,6 +145,32 @@ def _wired(module: ModuleType, conn: Any, exchange: Exchange, clock: Clock) -> I
         if conn.sock is wire:
             conn.sock = None
             wire.close()
+
+
+def _is_answered(desk: Desk, asked: Asked) -> bool:
+    """Tell whether a provider or a tape is asked for the answer, before anybody is asked over the network."""
+    has_tape = desk.is_on and desk.tape is not None and desk.tape.is_open
+    return has_tape or desk.provider_for(asked.method, asked.url) is not None
+
+
+def _answer_to(module: ModuleType, desk: Desk, asked: Asked, content: bytes) -> tuple[Exchange | Outgoing, Clock]:
+    """Return the answer, or what records it, and the clock that it plays on."""
+    sent = (asked.method, asked.url, _headers(asked), content)
+    if (provider := desk.provider_for(asked.method, asked.url)) is not None:
+        return provider.handle(*sent), provider.clock
+    if desk.tape is None:
+        raise AssertionError("nobody answers")
+    desk.refuse_outsider(asked)
+    return desk.tape.ask(module, *sent), desk.tape.clock
+
+
+def _prepare(pool: Any, conn: Any, prepare_proxy: Any) -> None:
+    """Open a tunnel as `urlopen` does, which was kept from it while nobody knew whether the request would go out."""
+    try:
+        prepare_proxy(pool, conn)
+    except OSError as error:
+        pool._raise_timeout(err=error, url=pool.proxy.url, timeout_value=conn.timeout)  # noqa: SLF001
+        raise
 
 
 class _Wire:
@@ -217,7 +265,7 @@ class _Wire:
             self._clock.sleep(action)
         if self._log is not None:
             self._log.note("status", str(exchange.status))
-        head, is_chunked = _head_of(exchange)
+        head, is_chunked = head_of(exchange, exchange.call.method)
         self._connection = None
         yield head
         yield from self._body(exchange, timeouts, is_chunked=is_chunked)
@@ -260,24 +308,6 @@ class _Wire:
             self._log.end(closed)
 
 
-def _head_of(exchange: Exchange) -> tuple[bytes, bool]:
-    """Return the head of an answer, and whether its body is in HTTP's chunks.
-
-    What came over a newer HTTP says where its body ends by neither header; in HTTP/1.1 it is chunked.
-    """
-    headers = exchange.raw_headers
-    names = {name.lower() for name, _ in headers}
-    is_newer = not exchange.version.startswith("HTTP/1")
-    if is_newer and not names & {b"transfer-encoding", b"content-length"}:
-        headers = [*headers, (b"transfer-encoding", b"chunked")]
-    is_chunked = any(name.lower() == b"transfer-encoding" and b"chunked" in value.lower() for name, value in headers)
-    reason = responses.get(exchange.status, "") if exchange.reason is None else exchange.reason
-    version = "HTTP/1.1" if is_newer else exchange.version
-    first = f"{version} {exchange.status} {reason}".encode("utf-8", "surrogateescape")
-    lines = [first, *(b"%b: %b" % header for header in headers), b"", b""]
-    return b"\r\n".join(lines), is_chunked
-
-
 def _origin(pool: Any) -> str:
     host = f"[{pool.host}]" if ":" in pool.host and not pool.host.startswith("[") else pool.host
     usual = {"http": 80, "https": 443}.get(pool.scheme)
@@ -291,24 +321,25 @@ def _headers(asked: Asked) -> dict[str, str]:
 
 
 def _whole(sent: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
-    """Return what is sent, its body read if it was to be read while it is sent, and that body as bytes.
-
-    Nobody waits for a leave to send it (`Expect: 100-continue`), which an answer in memory does not give.
-    """
-    body, headers = sent.get("body"), sent.get("headers")
-    if headers is not None and any(_text(name).lower() == "expect" for name in headers):
-        sent = {**sent, "headers": {name: headers[name] for name in headers if _text(name).lower() != "expect"}}
+    """Return what is sent, its body read if it was to be read while it is sent, and that body as bytes."""
+    body = sent.get("body")
     if body is None:
         return sent, b""
-    if isinstance(body, str):
-        return sent, body.encode("utf-8")
-    if isinstance(body, (bytes, bytearray, memoryview)):
-        return sent, bytes(body)
+    if isinstance(body, (str, bytes, bytearray, memoryview)):
+        return sent, _bytes(body)
     if hasattr(body, "read"):
         content = _bytes(body.read())
         return {**sent, "body": content}, content
     content = b"".join(map(_bytes, body))
     return {**sent, "body": iter((content,))}, content
+
+
+def _unexpecting(sent: dict[str, Any]) -> dict[str, Any]:
+    """Return what is sent without `Expect: 100-continue`: an answer in memory gives no leave to send."""
+    headers = sent.get("headers") or {}
+    if not any(_text(name).lower() == "expect" for name in headers):
+        return sent
+    return {**sent, "headers": {name: headers[name] for name in headers if _text(name).lower() != "expect"}}
 
 
 def _bytes(data: Any) -> bytes:

@@ -215,10 +215,12 @@ class Exchange:
     """The answer to one request: status, headers, and a body in timed pieces.
 
     `version` is that of HTTP, `reason` the phrase beside the status; None is the usual one. `told` returns what is
-    raised for an exception that ends the body: itself, or what says that it is a mistake.
+    raised for an exception that ends the body: itself, or what says that it is a mistake. `size` is how many bytes the
+    body has, and whether those are all of it; None if that is not known before.
     """
 
     told: Callable[[BaseException], BaseException] = staticmethod(_as_it_is)
+    size: tuple[int, bool] | None = None
 
     def __init__(
         self,
