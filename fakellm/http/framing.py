@@ -202,8 +202,12 @@ class AnswerTap:
             head, found, rest = bytes(self._head).partition(b"\r\n\r\n")
             if not found:
                 return b""
-            parsed = head_in(head)
             self._head[:] = rest
+            try:
+                parsed = head_in(head)
+            except ValueError:  # no answer of HTTP, as the client says, too
+                self._is_begun = True
+                break
             if parsed.status >= 200 or parsed.status == _SWITCHING:  # noqa: PLR2004 - before it, news (RFC 9110, 15.2)
                 self._is_begun = True
                 if (recording := self._outgoing.begin(parsed)) is not None:

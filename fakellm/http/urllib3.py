@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import io
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from types import ModuleType
@@ -243,7 +243,7 @@ class _Wire:
 
     # -- the answer ---------------------------------------------------------------------------------------
 
-    def _sent(self) -> Iterator[bytes]:
+    def _sent(self) -> Generator[bytes, None, None]:
         """Yield what comes over the connection."""
         try:
             yield from self._answer(self._exchange)
@@ -289,7 +289,8 @@ class _Wire:
 
     def _fail(self, failure: Failure) -> None:
         """Let the connection fail, as the layer of a socket does; return for one that was closed."""
-        kind, conn, errors = failure.kind, self._connection, self._errors
+        kind: str = failure.kind
+        conn, errors = self._connection, self._errors
         if kind in ("refused", "ConnectError"):
             refused = ConnectionRefusedError(111, "Connection refused")
             raise errors.NewConnectionError(conn, f"Failed to establish a new connection: {refused}") from refused

@@ -18,7 +18,7 @@ from fakellm.errors import BrokenReplyError, LLMError, UnexpectedCallError, clip
 from fakellm.provider.exchange import ProviderCall
 from fakellm.secrets.knowing import knowing
 
-_TRANSPORTS = {"httpx", "httpx2", "httpcore", "httpcore2", "aiohttp", "socket", "ssl"}
+_TRANSPORTS = {"httpx", "httpx2", "httpcore", "httpcore2", "aiohttp", "requests", "urllib3", "socket", "ssl"}
 """The modules whose exceptions say that a network failed."""
 _AS_IT_IS = (
     "what a client's transport would raise (ConnectionError, TimeoutError, exceptions of its HTTP library) reaches the "
