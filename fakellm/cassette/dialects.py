@@ -117,6 +117,8 @@ def _vcrpy_request(document: Document, place: Place) -> Request:
     headers = document.headers((*place, "headers"))
     if "parsed_body" in stored:
         body: bytes | None = unparsed(stored["parsed_body"], header_of(headers, "content-type"))
+    elif _is_value(stored.get("body")):  # what aiohttp was given as json=, vcrpy keeps as it was given
+        body = unparsed(stored["body"], "application/json")
     elif isinstance(stored.get("body"), dict):
         body = _held(document, (*place, "body"))
     else:
@@ -150,6 +152,11 @@ def _vcrpy_body(document: Document, place: Place, stored: dict[str, Any], header
     if "parsed_body" in stored:
         return unparsed(stored["parsed_body"], header_of(headers, "content-type"))
     return _held(document, (*place, "body")) if stored.get("body") is not None else None
+
+
+def _is_value(body: Any) -> bool:
+    """Tell whether a body is the value of its JSON, and not a mapping that holds it."""
+    return isinstance(body, list) or (isinstance(body, dict) and body.keys().isdisjoint(_FIELDS["body"]))
 
 
 def _held(document: Document, place: Place) -> bytes | None:

@@ -147,6 +147,10 @@ class _Wire(asyncio.Transport):
         """Know nothing of sockets."""
         return default
 
+    def set_protocol(self, protocol: Any) -> None:
+        """Take who reads from now on."""
+        self._protocol = protocol
+
     def is_closing(self) -> bool:
         """Tell whether the connection is gone."""
         return self._closing
@@ -251,7 +255,7 @@ class _Wire(asyncio.Transport):
             protocol = await self._go_out()
         self._tap = AnswerTap(outgoing, method)
         real = self._real = protocol.transport
-        real.set_protocol(_Handing(self._came, self._gone))
+        real.set_protocol(_Handing(self._protocol, self._came, self._gone, self._raise))
         real.write(bytes(self._received))
 
     def _came(self, data: bytes) -> None:
@@ -307,6 +311,8 @@ class _Wire(asyncio.Transport):
         payload = self._protocol._payload  # noqa: SLF001 - as its own read timeout does
         if self._exchange is not None:
             self._exchange.call.fail(error)
+        if self._tap is not None:
+            self._tap.ended(error)
         self._protocol.set_exception(error)
         if payload is not None:
             payload.set_exception(error)
@@ -322,11 +328,27 @@ _KINDS = {
 
 
 class _Handing(asyncio.Protocol):
-    """Hands on what comes over a real connection."""
+    """Hands on what comes over a connection to a client's protocol.
 
-    def __init__(self, came: Callable[[bytes], None], ended: Callable[[BaseException | None], None]) -> None:
+    The connection may be one in memory: then it is told of errors, and asks what the client has not read yet.
+    """
+
+    def __init__(
+        self,
+        protocol: Any,
+        came: Callable[[bytes], None],
+        ended: Callable[[BaseException | None], None],
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        self._protocol = protocol
         self._came = came
         self._ended = ended
+        self.set_exception = failed
+        self.pause_reading = protocol.pause_reading
+
+    @property
+    def _payload(self) -> Any:
+        return self._protocol._payload  # noqa: SLF001
 
     def data_received(self, data: bytes) -> None:
         """Take what came."""

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fakellm.cassette.recorder import Head
 from fakellm.http.framing import Body, Tap
+from fakellm.http.network import put
 
 if TYPE_CHECKING:
     from fakellm.cassette.outgoing import Outgoing
@@ -23,27 +24,27 @@ if TYPE_CHECKING:
 def tapped(conn: Any, outgoing: Outgoing) -> Iterator[None]:
     """Record what comes as the answer of the one request that is sent inside, also what is read of it later."""
     conn = getattr(conn, "real_connection", conn)
-    kind, get = conn.response_class, conn.getresponse
+    get = conn.getresponse
 
     def getresponse(*args: Any, **kw: Any) -> Any:
+        kind = conn.response_class  # now, since another tape may stand behind this one
+
+        def response(*args: Any, **kw: Any) -> Any:
+            made = kind(*args, **kw)
+            tapped = _TappedFile(made.fp.detach())
+            made.fp, begin = io.BufferedReader(tapped), made.begin
+            made.begin = partial(_begun, made, begin, tapped, outgoing)
+            return made
+
         conn.response_class = response
         try:
             return get(*args, **kw)
         finally:
             conn.response_class = kind
 
-    def response(*args: Any, **kw: Any) -> Any:
-        made = kind(*args, **kw)
-        tapped = _TappedFile(made.fp.detach())
-        made.fp, begin = io.BufferedReader(tapped), made.begin
-        made.begin = partial(_begun, made, begin, tapped, outgoing)
-        return made
-
-    conn.getresponse = getresponse
-    try:
+    with ExitStack() as stack:
+        put(conn, "getresponse", getresponse, stack)
         yield
-    finally:
-        del conn.getresponse
 
 
 def _begun(response: Any, begin: Any, file: _TappedFile, outgoing: Outgoing) -> None:

@@ -20,43 +20,45 @@ import urllib3
 import vcr
 from taping import CHUNKED, CUTS, TEXT, On, compressed, stored, tape
 
-from fakellm import FakeProvider, disconnect
+from fakellm import FakeProvider, Script, disconnect, stall
 from fakellm.cassette.replay import TapeEndedError
 from fakellm.clock.clock import InstantClock
 from fakellm.errors import UnexpectedRequestError
 from fakellm.http import intercept
 
+ASKED = b'{"ask": 1}'
+STREAM = b'{"model": "m", "messages": [{"role": "user", "content": "?"}], "stream": true}'
 TEXTS = [b"data: one\n\n", b"data: two\n\n", b"data: three\n\n"]
 
 
-def by_requests(url, timeout=5):
-    with requests.post(url, json={"ask": 1}, stream=True, timeout=timeout) as answer:
+def by_requests(url, timeout=5, asked=ASKED):
+    with requests.post(url, data=asked, stream=True, timeout=timeout) as answer:
         yield from answer.iter_content(None)
 
 
-def by_urllib3(url, timeout=5):
+def by_urllib3(url, timeout=5, asked=ASKED):
     headers = {"accept-encoding": "gzip"}
     with urllib3.PoolManager(retries=False, timeout=timeout, headers=headers) as pool:
-        yield from pool.request("POST", url, json={"ask": 1}, preload_content=False).stream(decode_content=True)
+        yield from pool.request("POST", url, body=asked, preload_content=False).stream(decode_content=True)
 
 
-def by_botocore(url, timeout=5):
+def by_botocore(url, timeout=5, asked=ASKED):
     awsrequest = pytest.importorskip("botocore.awsrequest", reason="botocore is not installed")
     from botocore.httpsession import URLLib3Session
 
-    request = awsrequest.AWSRequest("POST", url, data=b'{"ask": 1}')
+    request = awsrequest.AWSRequest("POST", url, data=asked)
     request.stream_output = True
     session = URLLib3Session(timeout=(timeout, timeout))
     with contextlib.closing(session):
         yield from session.send(request.prepare()).raw.stream()
 
 
-def by_aiohttp(url, timeout=5):
+def by_aiohttp(url, timeout=5, asked=ASKED):
     """Read by a loop that is run a step at a time, as a generator of the others is."""
     loop = asyncio.new_event_loop()
     session, answer = aiohttp.ClientSession(loop=loop, timeout=aiohttp.ClientTimeout(sock_read=timeout)), None
     try:
-        answer = loop.run_until_complete(session.post(url, data=b'{"ask": 1}').__aenter__())
+        answer = loop.run_until_complete(session.post(url, data=asked).__aenter__())
         while chunk := loop.run_until_complete(answer.content.readany()):
             yield chunk
     finally:
@@ -249,6 +251,19 @@ def test_a_tape_of_vcrpys_own_plays(tmp_path, client, packed):
         assert b"".join(outcome(client(url))[0]) == b"".join(first)
 
 
+@pytest.mark.parametrize("asked", [{"ask": 1}, [1, "a"]])
+def test_a_tape_of_vcrpys_own_has_json_of_aiohttp_as_it_was_given(tmp_path, asked):
+    async def ask(url):
+        async with aiohttp.ClientSession() as session, session.post(url, json=asked) as answer:
+            return await answer.read()
+
+    with loopback.Pieces([b"{}"], headers=[("content-length", "2")]) as server:
+        with vcr.VCR().use_cassette(str(tmp_path / "plain.yaml")):
+            assert sdks.run(ask(url := server.url)) == b"{}"
+    with On(tape(tmp_path / "plain.yaml", mode="none")):
+        assert sdks.run(ask(url)) == b"{}"
+
+
 @clients
 def test_bytes_that_are_no_body_of_their_coding_end_a_tape_as_they_ended_the_answer(tmp_path, client):
     if client is by_botocore:
@@ -289,6 +304,27 @@ def test_what_is_answered_by_a_fake_is_on_no_tape(tmp_path):
             assert requests.post("https://api.openai.com/v1/chat/completions", json=body, timeout=5).ok
             outcome(by_requests(url := server.url))
     assert [entry["request"]["uri"] for entry in stored(tmp_path / "tape.yaml")] == [f"{url}/"]
+
+
+CHAT = "https://api.openai.com/v1/chat/completions"
+FAULTS = [None, disconnect(), disconnect("close"), stall(), disconnect("refused"), stall("headers")]
+
+
+@clients
+@pytest.mark.parametrize("fault", FAULTS, ids=repr)
+def test_what_a_fake_says_is_recorded_by_a_tape_before_it_and_tapes_stack(tmp_path, client, fault):
+    begun = [] if fault in FAULTS[-2:] else ["Hel", "lo ", "you"]
+    fake = FakeProvider("openai").otherwise(Script(*begun, *([fault] if fault else [])))
+    with intercept(fake), On(tape(tmp_path / "outer.yaml")), On(tape(tmp_path / "inner.yaml")) as recording:
+        given, errors = outcome(client(CHAT, asked=STREAM))
+    assert recording.recorded == bool(begun)
+    assert bool(given) == bool(begun)
+    for name in ("inner", "outer") if begun else ():
+        with On(tape(tmp_path / f"{name}.yaml", mode="none")) as played:
+            again, errors_again = outcome(client(CHAT, asked=STREAM))
+        assert again == given
+        assert errors_again[:1] == errors[:1]
+        assert played.calls[0].pieces == fake.calls[0].pieces
 
 
 def test_a_body_that_is_made_while_it_is_sent_is_on_the_tape_and_is_sent(tmp_path):
