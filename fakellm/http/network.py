@@ -1,16 +1,17 @@
 """Keeps a test on this machine: what would connect to somewhere else is refused, with an error nobody can swallow.
 
 Two nets. httpx and httpx2 say through their documented `trace` extension when they are about to connect, also through
-a proxy; everything else has to look the host's name up or to connect a socket, or, where a proxy does that for it, to
-ask the proxy for a tunnel or for the request. Below both are the mocks of other libraries, which answer without either.
+a proxy, and aiohttp and urllib3 are held where they would make a connection; everything else has to look the host's
+name up or to connect a socket, or, where a proxy does that for it, to ask the proxy for a tunnel or for the request.
+Below both are the mocks of other libraries, which answer without either.
 
 Why so late. A request that is refused when it is made would also be refused to respx, to vcrpy or to a
 `MockTransport`, which stand between the client and the network and would have answered it. So it is let through until
-somebody is about to send. Why the second net: what does not go through httpx (urllib, a database driver) has no such
-hook, and all of it comes to Python's sockets. A look-up of a name is refused as well, since it is
-the first thing that leaves the machine, and on a machine without a network the one that fails, in a way that an app
-would take for an outage. A proxy on this machine may be connected to; that it is asked for somewhere else is seen in
-what is sent. What has sockets of its own, in C, is not.
+somebody is about to send. Why the second net: what no shell reaches (urllib, a database driver) has no such hook, and
+all of it comes to Python's sockets. A look-up of a name is refused as well, since it is the first thing that leaves
+the machine, and on a machine without a network the one that fails, in a way that an app would take for an outage. A
+proxy on this machine may be connected to; that it is asked for somewhere else is seen in what is sent. What has
+sockets of its own, in C, is not.
 
 Why an error that is no `Exception`: SDKs retry a connection that fails, and apps catch everything to say that the
 model is not available; the test would pass, slowly. `misses` keeps each refusal for the end of the test, in case even

@@ -456,3 +456,24 @@ def test_a_stream_of_frames_keeps_each_and_ends_as_it_ended(tmp_path, end):
         again, errors_again = outcome(converse(url))
     assert (again, errors_again[:1]) == (given, errors[:1])
     assert played.calls[0].pieces == len(sizes)
+
+
+# -- an SDK above aiohttp ---------------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore:Inheritance class AiohttpClientSession:DeprecationWarning")  # of google-genai's own
+def test_geminis_asynchronous_client_is_on_a_tape_chunk_by_chunk(tmp_path):
+    genai = pytest.importorskip("google.genai", reason="google-genai is not installed")
+    path, fake = tmp_path / "tape.yaml", FakeProvider("gemini").otherwise("Hel", "lo ", "you")
+
+    async def ask():
+        async with genai.Client(api_key="k").aio as client:
+            stream = await client.models.generate_content_stream(model="gemini-2.5-flash", contents="?")
+            return [chunk.text async for chunk in stream]
+
+    with intercept(fake), On(tape(path)):
+        real = sdks.run(ask())
+    assert len(str(stream_of(path)["sizes"]).split()) == fake.calls[0].pieces > 2
+    with On(tape(path, mode="none")) as played:
+        assert sdks.run(ask()) == real
+    assert (played.calls[0].state, played.calls[0].pieces) == ("complete", fake.calls[0].pieces)
