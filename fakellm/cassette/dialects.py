@@ -155,8 +155,10 @@ def _vcrpy_body(document: Document, place: Place, stored: dict[str, Any], header
 
 
 def _is_value(body: Any) -> bool:
-    """Tell whether a body is the value of its JSON, and not a mapping that holds it."""
-    return isinstance(body, list) or (isinstance(body, dict) and body.keys().isdisjoint(_FIELDS["body"]))
+    """Tell whether a body is the value of its JSON, and not a mapping or the pieces that hold it."""
+    if isinstance(body, list):
+        return not all(isinstance(piece, (bytes, str)) for piece in body)
+    return isinstance(body, dict) and body.keys().isdisjoint(_FIELDS["body"])
 
 
 def _held(document: Document, place: Place) -> bytes | None:
