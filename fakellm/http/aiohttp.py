@@ -354,9 +354,9 @@ class _Handing(asyncio.Protocol):
         """Take what came."""
         self._came(data)
 
-    def connection_lost(self, error: BaseException | None) -> None:
+    def connection_lost(self, exc: BaseException | None) -> None:
         """Take that it is gone."""
-        self._ended(error)
+        self._ended(exc)
 
 
 def _request_of(data: bytes) -> tuple[str, str, dict[str, str], bytes] | None:
