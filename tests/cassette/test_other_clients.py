@@ -69,8 +69,13 @@ def by_aiohttp(url, timeout=5, asked=ASKED):
         loop.close()
 
 
-SYNC = [by_requests, by_urllib3, by_botocore]
-clients = pytest.mark.parametrize("client", [*SYNC, by_aiohttp], ids=lambda client: client.__name__[3:])
+CLIENTS = [
+    pytest.param(by_requests, id="requests"),
+    pytest.param(by_urllib3, id="urllib3", marks=pytest.mark.exhaustive),  # what is below the first
+    pytest.param(by_botocore, id="botocore", marks=pytest.mark.exhaustive),
+    pytest.param(by_aiohttp, id="aiohttp"),
+]
+clients = pytest.mark.parametrize("client", CLIENTS)
 
 
 def outcome(chunks, take=None):
@@ -433,7 +438,14 @@ def converse(url):
     yield from client.converse_stream(modelId="amazon.nova-lite-v1:0", messages=messages)["stream"]
 
 
-@pytest.mark.parametrize("end", ["complete", "reset", "close", "in a frame", "in a chunk"])
+@pytest.mark.parametrize(
+    "end",
+    [
+        "complete",
+        "in a frame",
+        *(pytest.param(end, marks=pytest.mark.exhaustive) for end in ("reset", "close", "in a chunk")),
+    ],
+)
 def test_a_stream_of_frames_keeps_each_and_ends_as_it_ended(tmp_path, end):
     path = tmp_path / "tape.yaml"
     frames = FRAMES if end == "complete" else FRAMES[:3]
