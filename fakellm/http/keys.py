@@ -24,9 +24,13 @@ def dummy_keys(*names: str) -> AbstractContextManager[None]:
 @contextmanager
 def keys_for(services: Iterable[Service]) -> Iterator[None]:
     """Do that for the SDKs of these services."""
-    lacking = [service.keys[0] for service in services if service.keys and not any(map(os.environ.get, service.keys))]
+    lacking: dict[str, str] = {}
+    for service in services:
+        if service.keys and not any(map(os.environ.get, service.keys)):
+            lacking[service.keys[0]] = KEY
+        lacking |= {name: value for name, value in service.environment if not os.environ.get(name)}
     before = {name: os.environ.get(name) for name in lacking}
-    os.environ.update(dict.fromkeys(lacking, KEY))
+    os.environ.update(lacking)
     try:
         yield
     finally:

@@ -59,7 +59,14 @@ class Guard:
         """Tell whether nothing may go to the host."""
         if self.is_local(host):
             return False
+        if self._gives_credentials(host):
+            return True
         return self.block_network or (not self.allows_providers and is_provider(_plain(host)))
+
+    def _gives_credentials(self, host: str) -> bool:
+        """Tell whether a host is one that the SDK of a provider which is faked would ask for credentials."""
+        asked = (provider.service.credentials for provider in self.faked)
+        return any(hosts is not None and hosts.match(_plain(host)) for hosts in asked)
 
     @staticmethod
     def is_local(host: str) -> bool:
@@ -74,6 +81,9 @@ class Guard:
         if not is_known:
             remedy.append("if the test is meant to reach the network, run it without --llm-block-network")
         why = "is a provider of models" if is_known else "is not on this machine, and the network is blocked"
+        if self._gives_credentials(host):
+            remedy = ["give the client keys, or none and no profile: the fake puts keys into the environment"]
+            why = "is asked for credentials, and a fake needs none"
         headline = f"{what} would have left this machine: {host} {why}"
         return self.missed(headline, sent=[what], expected=["nothing"], remedy=remedy)
 

@@ -28,6 +28,13 @@ from fakellm.script.script import Script
 from fakellm.wire.codec import Codec, Encoder, Ending, Request, Run, has_orderly_calls, legal_or_not, runs
 
 _STATUS_OF = {"rate_limit": 429, "overloaded": 529, "invalid_request": 400, "auth": 401, "not_found": 404}
+_STATUS_OF |= {
+    "throttling": 429,
+    "validation": 400,
+    "serviceunavailable": 503,
+    "modeltimeout": 408,
+    "accessdenied": 403,
+}
 """A word in the kind of an error -> the HTTP status that reports it where nothing is streamed; others are 500."""
 
 _LONG = 1_000
@@ -134,7 +141,7 @@ class Answering:
         silence = [event for event in events if isinstance(event, Pause)]
         fault = next((event for event in events if isinstance(event, Fault)), None)
         if isinstance(fault, provider_error):
-            status = next((s for word, s in _STATUS_OF.items() if word in fault.kind), 500)
+            status = next((s for word, s in _STATUS_OF.items() if word in fault.kind.lower()), 500)
             error = http_error(status, fault.message, kind=fault.kind, code=fault.code)
             return error_exchange(self._call, self._codec, error, silence, self._route.headers)
         said = [event for event in events if not isinstance(event, (Pause, Fault))]

@@ -48,7 +48,7 @@ class FakeProvider(Alike, Claiming, Copyable):
     `FakeProvider("openai")` answers chat completions, legacy completions and Responses, and by itself embeddings and
     model lists; `"anthropic"` answers Messages and token counts; `"gemini"` generateContent, embeddings, token counts;
     `"ollama"` chat and generate, embeddings, models.
-    `"cohere"` Chat, embeddings, rankings.
+    `"cohere"` Chat, embeddings, rankings; `"bedrock"` Converse and InvokeModel, embeddings, models.
     `fakellm.wire.add_provider` adds others.
     `profile` imitates a service that speaks OpenAI's APIs or Messages in its own way: `"azure"`, `"vllm"` and so on.
     `hosts` are hosts that are its own beside the provider's, loopback ones included (`"localhost:11434"`).

@@ -15,6 +15,7 @@ PROVIDERS = (
     "gemini",
     "ollama",
     "cohere",
+    "bedrock",
 )
 """The folders; `fakellm.wire.NAME.service` has the `SERVICE` of each."""
 

@@ -69,7 +69,9 @@ class Service:
     a pattern of `host/path`; `alike` are hosts of other services whose small endpoints have the same paths. `port` is
     that of a provider that is a server of one's own: what is asked there is its own on any host, this machine too,
     which its SDK asks by itself, and `base_url` may name a host alone. `base_path` is the path that the SDK is given
-    behind the host, and `signs` are headers of requests that only its SDK sends.
+    behind the host, and `signs` are headers of requests that only its SDK sends. `environment` are other variables
+    that its SDK asks for, each with a value for where there is none; `credentials` are hosts that it would ask for
+    credentials, which are refused while the provider is faked.
     """
 
     name: str
@@ -84,6 +86,8 @@ class Service:
     port: int | None = None
     base_path: str = ""
     signs: tuple[str, ...] = ()
+    environment: tuple[tuple[str, str], ...] = ()
+    credentials: re.Pattern[str] | None = None
 
     def has(self, place: str) -> bool:
         """Tell whether a place, `host:port`, is its own on whatever host it is."""

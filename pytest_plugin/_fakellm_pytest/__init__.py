@@ -1,7 +1,7 @@
 """The pytest plugin of fakellm: fixtures of fake models and of fake providers.
 
-`fake_llm` and `fake_chat_model` are models; `fake_openai`, `fake_anthropic`, `fake_gemini`, `fake_ollama` and
-`fake_cohere` answer the app's own clients.
+`fake_llm` and `fake_chat_model` are models; `fake_openai`, `fake_anthropic`, `fake_gemini`, `fake_ollama`,
+`fake_cohere` and `fake_bedrock` answer the app's own clients.
 
 `cassette` plays tapes, `virtual_clock` is time, `stream_contract` checks. fakellm itself is imported by the first test
 that asks for one of them.
@@ -97,6 +97,15 @@ def fake_ollama(request: pytest.FixtureRequest, _llm_network: Interception) -> I
 def fake_cohere(request: pytest.FixtureRequest, _llm_network: Interception) -> Iterator[FakeProvider]:
     """Cohere, answered by a script: Chat, embeddings, rankings, models; all else is as in `fake_openai`."""
     yield from _provider(request, _llm_network, "cohere")
+
+
+@pytest.fixture
+def fake_bedrock(request: pytest.FixtureRequest, _llm_network: Interception) -> Iterator[FakeProvider]:
+    """Amazon Bedrock, answered by a script: Converse, InvokeModel, model lists; all else is as in `fake_openai`.
+
+    The environment has keys and a region of AWS, where it had none, and nobody else is asked for credentials.
+    """
+    yield from _provider(request, _llm_network, "bedrock")
 
 
 @pytest.fixture

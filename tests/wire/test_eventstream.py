@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import struct
 import zlib
@@ -16,6 +17,7 @@ from vectors import each
 from fakellm.errors import WireError
 from fakellm.wire.eventstream import HEADERS_LIMIT, Frame, FrameDecoder, encode_frame
 
+NAIVE = datetime(2026, 1, 1, tzinfo=UTC).replace(tzinfo=None)
 HEADERS = {":event-type": "chunk", ":content-type": "application/json", ":message-type": "event"}
 TWO = encode_frame(HEADERS, b'{"a":1}') + encode_frame({}, b"")
 
@@ -72,11 +74,9 @@ def test_a_changed_byte_is_never_read(frame, data):
 
 
 @given(st.binary(max_size=80))
-def test_any_bytes_give_frames_or_an_error_with_its_place(data):
-    try:
-        read(data)
-    except WireError as error:
-        assert re.match(r"frame \d+ of the stream, at byte \d+: ", str(error))
+def test_any_bytes_are_the_begin_of_a_frame_or_an_error(data):
+    with contextlib.suppress(WireError):
+        assert read(data) == ([], data)  # less than a frame
 
 
 def prelude(length, headers, rest=b""):
@@ -122,7 +122,7 @@ def test_a_limit_can_be_given():
         FrameDecoder(limit=3).feed(encode_frame({}, b"abcd"))
 
 
-@each("name, value", [("", "a"), ("a" * 256, "a"), ("a", "b" * 65536), ("a", 2**63), ("a", 1.5), ("a", datetime.max)])
+@each("name, value", [("", "a"), ("a" * 256, "a"), ("a", "b" * 65536), ("a", 2**63), ("a", 1.5), ("a", NAIVE)])
 def test_a_header_that_no_frame_can_hold_is_refused(name, value):
     with pytest.raises(WireError, match="a frame cannot have a header"):
         encode_frame({name: value})

@@ -1,16 +1,19 @@
-"""Anthropic as a service, also as it stands at Google and AWS, and Claude on Vertex AI and in Azure AI Foundry.
+"""Anthropic as a service, also as it stands at Google and AWS, and Claude on Vertex AI, on Bedrock and in Foundry.
 
-Source: https://docs.claude.com/en/api/claude-on-vertex-ai and /claude-in-microsoft-foundry, and the SDK's own clients.
+Source: https://docs.claude.com/en/api/claude-on-vertex-ai and /claude-in-microsoft-foundry and
+/claude-on-amazon-bedrock, and the SDK's own clients.
 """
 
 from __future__ import annotations
 
 import re
 
+from fakellm.wire.aws import CREDENTIALS, ENVIRONMENT
 from fakellm.wire.service import Service, document, endpoint
 
 _HERE = "fakellm.wire.anthropic"
 _VERTEX = "/publishers/anthropic/models/"
+_BEDROCK = r"/model/[^/]*(anthropic\.|claude|application-inference-profile)[^/]*/invoke(-with-response-stream)?$"
 
 SERVICE = Service(
     "anthropic",
@@ -22,12 +25,18 @@ SERVICE = Service(
         endpoint(
             "anthropic.messages", rf"{_VERTEX}[^/:]+:(rawPredict|streamRawPredict)$", f"{_HERE}.vertex:VertexCodec"
         ),
+        endpoint("anthropic.messages", _BEDROCK, "fakellm.wire.bedrock.claude:ClaudeCodec"),
         document("anthropic.models", r"/v1/models$", f"{_HERE}.documents:models", method="GET"),
         document("anthropic.model", r"/v1/models/[^/]+$", f"{_HERE}.documents:model", method="GET"),
     ),
     keys=("ANTHROPIC_API_KEY",),
     base_url="ANTHROPIC_BASE_URL",
     signs=("anthropic-version",),
-    guest=re.compile(rf"aiplatform[\w.]*\.googleapis\.com/.*{_VERTEX}|^([\w-]+\.)*services\.ai\.azure\.com/anthropic/"),
+    guest=re.compile(
+        rf"aiplatform[\w.]*\.googleapis\.com/.*{_VERTEX}|^([\w-]+\.)*services\.ai\.azure\.com/anthropic/"
+        rf"|^([\w-]+\.)*bedrock-runtime[\w.-]*\.(amazonaws\.com(\.cn)?|api\.aws){_BEDROCK}"
+    ),
+    environment=ENVIRONMENT,
+    credentials=CREDENTIALS,
     profiles=f"{_HERE}.profiles:PROFILES",
 )
