@@ -52,7 +52,7 @@ def script_of(path: str | Path, *, api: str | None = None) -> Script:
     events = list(_events(data))
     codec = _codec(api, events, str(path))
     is_framed = kind_of(data).startswith("an event")
-    framed = encode_ndjson if "ndjson" in codec.content_type else _sse
+    framed = _sse if "event-stream" in codec.content_type else encode_ndjson
     return codec.decode(data if is_framed else b"".join(map(framed, events)))
 
 
@@ -98,6 +98,8 @@ _KINDS = {
     ("message-", "content-", "tool-call-", "tool-plan-", "citation-"): "cohere.chat",
 }
 """What the type of a chunk begins with -> the API that it is of."""
+_CONVERSE = ("messageStart", "contentBlockStart", "contentBlockDelta", "contentBlockStop", "messageStop")
+"""The events of Bedrock's Converse, each by its type."""
 
 
 def _api_of(event: dict[str, Any]) -> str:
@@ -110,6 +112,8 @@ def _api_of(event: dict[str, Any]) -> str:
         return "gemini"
     if isinstance(event.get("done"), bool):
         return "ollama.chat" if "message" in event else "ollama.generate" if "response" in event else ""
+    if any(isinstance(event.get(kind), dict) for kind in _CONVERSE):
+        return "bedrock.converse"
     choices = event.get("choices")
     if event.get("object") == "text_completion" or _has(choices, "text"):
         return "openai.completions"

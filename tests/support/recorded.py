@@ -17,7 +17,12 @@ CODECS = {
     "ollama.chat": "ollama:ChatCodec",
     "ollama.generate": "ollama:GenerateCodec",
     "cohere.v2": "cohere:ChatCodec",
+    "bedrock.converse-stream": "bedrock:ConverseCodec",
+    "bedrock.converse-stream(json)": "bedrock:ConverseCodec",
+    "bedrock.invoke-stream": "bedrock:InvokeCodec",
 }
+OF_LINES = ("ollama", "bedrock")
+"""Providers whose files of lines of JSON are what a codec reads."""
 
 
 def codec(api):
@@ -34,7 +39,7 @@ def streams():
 
 def body(row, stream):
     """Return the bytes of a stream; of files that hold its chunks as lines of JSON, as the provider would send them."""
-    if stream["framing"] != "json-lines" or stream["provider"] == "ollama":  # whose streams are such lines
+    if stream["framing"] != "json-lines" or stream["provider"] in OF_LINES:
         return corpus.body(row["file"], stream["idx"])
     lines = (Path(corpus.CORPUS) / "streams" / row["file"]).read_text().splitlines()
     events = []

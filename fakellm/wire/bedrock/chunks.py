@@ -29,6 +29,7 @@ from fakellm.wire.bedrock.frames import (
 from fakellm.wire.codec import Encoder, Headers
 from fakellm.wire.eventstream import Frame, FrameDecoder
 from fakellm.wire.objects import dump, merged, parse_object, sound, text_field
+from fakellm.wire.sse import NDJSONDecoder
 
 API = "bedrock.invoke"
 
@@ -98,15 +99,34 @@ class ChunkDecoder:
 
     def __init__(self, *, limit: int) -> None:
         self._frames = FrameDecoder(limit=limit)
+        self._lines: NDJSONDecoder | None = None
+        self._begun = False
         self.count = 0
 
     def feed(self, data: bytes) -> list[dict[str, Any] | provider_error]:
-        """Return the chunks that the bytes complete."""
+        """Return the chunks that the bytes complete, from frames or, as logs keep them, lines of JSON."""
+        if data and not self._begun:
+            self._begun = True
+            self._lines = NDJSONDecoder() if data.startswith(b"{") else None  # which no length of a frame begins with
+        if self._lines is not None:
+            return [self._line(line) for line in self._lines.feed(data)]
         return [said for frame in self._frames.feed(data) if (said := self._chunk(frame)) is not None]
 
-    def close(self) -> bool:
-        """Take the end of the body: return whether it was cut inside a frame."""
-        return bool(self._frames.close())
+    def _line(self, line: Any) -> dict[str, Any]:
+        self.count += 1
+        if not isinstance(line, dict):
+            msg = f"line {self.count - 1} of the stream is no object"
+            raise WireError(msg)
+        return line
+
+    def close(self) -> tuple[list[dict[str, Any]], bool]:
+        """Take the end of the body: return a last line without an end, and whether the body was cut inside it."""
+        if self._lines is None:
+            return [], bool(self._frames.close())
+        try:
+            return [self._line(line) for line in self._lines.close()], False
+        except WireError:
+            return [], True
 
     def _chunk(self, frame: Frame) -> dict[str, Any] | provider_error | None:
         what = f"frame {self.count} of the stream"

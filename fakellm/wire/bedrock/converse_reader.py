@@ -94,6 +94,11 @@ def kind_of_delta(delta: Mapping[str, Any]) -> str:
     return "reasoning" if "reasoningContent" in delta else "other"
 
 
+def goes_on(written: str, kind: str) -> bool:
+    """Tell whether a delta of this kind, written as it is, goes on in a block of the kind that is open."""
+    return written in (kind, "other", "call")
+
+
 # Why the reader keeps what the writer would have open (`_written`). A text block has no start, so that two of them in
 # a row, as Nova sends each piece, are told apart only by the stop between. Events have no stop: the writer closes a
 # block when something comes that does not belong to it. Where it would not close, and the recording did, the reader
@@ -166,7 +171,7 @@ class ConverseReader:
         if is_first:
             self._begin(index, kind_of_delta(delta))
         event = self._neutral(delta)
-        joins = self._written if event is None else self._written == self._kind
+        joins = goes_on(self._written, self._kind) if event is None else self._written == self._kind
         before = [native("contentBlockStop", {})] if is_first and joins else []
         self._written = self._kind
         if isinstance(event, Reasoning) and event.signature is not None:

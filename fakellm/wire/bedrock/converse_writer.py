@@ -22,6 +22,7 @@ from fakellm.script.events import (
 from fakellm.wire.bedrock.converse_reader import (
     API,
     REASONS,
+    goes_on,
     kind_of_delta,
     kind_of_start,
     scripted,
@@ -141,7 +142,8 @@ class ConverseEncoder(Encoder):
                     return []
                 return self._start(kind_of_start(start), **found)
             case "contentBlockDelta":
-                first = [] if self._open else self._within(kind_of_delta(get(found, "delta", dict)))
+                delta = kind_of_delta(get(found, "delta", dict))
+                first = [] if goes_on(self._open, delta) else self._within(delta)
                 return [*first, self.said(kind, **{**found, "contentBlockIndex": self._index})]
             case "contentBlockStop":
                 first = [] if self._open else self._within("other")
@@ -156,8 +158,11 @@ class ConverseEncoder(Encoder):
             return []
         self._is_stopped = True
         finish = self._tally.finish()
-        fields = merged({"stopReason": REASONS.get(finish.reason, finish.reason)}, finish.extra)
-        return [*self._close(), self.said("messageStop", **fields)]
+        fields: dict[str, Any] = {"stopReason": REASONS.get(finish.reason, finish.reason)}
+        if finish.extra:  # not merged deeply: a model's own fields may hold nulls
+            fields |= parse_object(str(finish.extra), "Finish.extra")
+        said = {key: value for key, value in fields.items() if value is not None}
+        return [*self._close(), self.said("messageStop", **said)]
 
     def usual(self, usage: Usage) -> dict[str, Any]:
         """Return what the `metadata` has beside the usage."""

@@ -41,10 +41,11 @@ class InvokeDecoder(Decoder):
 
     def close(self) -> list[Event]:
         """Take the end of the body."""
-        is_cut = self._chunks.close()
+        rest, is_cut = self._chunks.close()
+        events = [event for said in rest for event in self._said(said)]
         if self._failed:
-            return []
-        return [*(self._reader.close() if self._reader else ()), *self._ending(is_cut=is_cut)]
+            return events
+        return [*events, *(self._reader.close() if self._reader else ()), *self._ending(is_cut=is_cut)]
 
     def _ending(self, *, is_cut: bool) -> list[Event]:
         """Return that the stream is not complete, unless it is."""

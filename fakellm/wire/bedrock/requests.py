@@ -23,7 +23,7 @@ from fakellm.wire.objects import dump, get, objects, text_field
 Fields = Mapping[str, tuple[type, ...]]
 
 _ADDRESS = re.compile(r"/model/([^/]+)/([\w-]+)$")
-_MODEL = re.compile(r"arn:aws[\w-]*:(bedrock|sagemaker):[\w-]*:\d*:[\w./:-]+|[a-zA-Z0-9][\w.:-]*")
+_MODEL = re.compile(r"arn:aws[\w-]*:(bedrock|sagemaker):[\w-]*:\d*:[\w./:-]+|(?!arn:)[a-zA-Z0-9][\w.:-]*")
 _PROMPT = re.compile(r":prompt/")
 _NUMBER = (int, float)
 
