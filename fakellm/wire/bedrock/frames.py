@@ -66,10 +66,11 @@ def error_frame(fault: provider_error) -> bytes:
     The kind of the error names the exception, in Bedrock's words or in those that all APIs share; the `code` of a
     `modelStreamErrorException` is the status that the model's own server answered with.
     """
-    kind = _exception_of(fault.kind)
     if fault.named:
+        kind = next((name for word, name in _KINDS.items() if word in fault.kind), fault.kind)
         headers = {":message-type": "error", ":error-code": kind, ":error-message": _cut(fault.message)}
         return encode_frame(headers)
+    kind = _exception_of(fault.kind)
     document: dict[str, Any] = {"message": fault.message}
     if fault.code is not None and kind == _MODEL_ERROR and fault.code.isascii() and fault.code.isdigit():
         document |= {"originalStatusCode": int(fault.code), "originalMessage": fault.message}
