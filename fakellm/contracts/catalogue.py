@@ -140,6 +140,8 @@ CATALOGUE: dict[str, Contract] = dict((
          "each rule, broken by itself"),
     _row("cohere_chat_grammar", "a Chat stream is what Cohere's clients expect",
          "each rule, broken by itself"),
+    _row("bedrock_converse_grammar", "a ConverseStream is what the clients of AWS expect",
+         "each rule, broken by itself"),
 ))  # fmt: skip
 """Every contract by its name."""
 

@@ -45,11 +45,15 @@ _TRUE, _FALSE, _INTEGER, _LONG, _BYTES, _STRING, _TIMESTAMP, _UUID = 0, 1, 4, 5,
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One frame: its headers by their names, and its payload. `offset` is where it begins in the body, in bytes."""
+    """One frame: its headers by their names, and its payload.
+
+    `offset` is where it begins in the body that it was read from, and `size` how long it is there, in bytes.
+    """
 
     headers: Mapping[str, Value]
     payload: bytes = b""
     offset: int = field(default=0, compare=False)
+    size: int = field(default=0, compare=False)
 
     def text(self, name: str) -> str:
         """Return a header that is text; empty where there is none, or another kind."""
@@ -61,7 +65,8 @@ class FrameDecoder:
     """Turns the bytes of an event stream into frames, as they become complete.
 
     Raises `WireError`, which names the frame and the byte at which it begins, for a checksum that is wrong, for lengths
-    that cannot be, for headers that are none, and for a payload of more than `limit` bytes; then for ever.
+    that cannot be, for headers that are none, and for a payload of more than `limit` bytes; then for ever. The frames
+    before it are returned first, if they come with it, and `error` is what is raised then.
     """
 
     def __init__(self, *, limit: int = LIMIT) -> None:
@@ -70,7 +75,7 @@ class FrameDecoder:
         self._wanted = _PRELUDE.size
         self._offset = 0
         self._count = 0
-        self._error: WireError | None = None
+        self.error: WireError | None = None
 
     @property
     def place(self) -> str:
@@ -79,10 +84,23 @@ class FrameDecoder:
 
     def feed(self, data: bytes) -> list[Frame]:
         """Return the frames that the bytes complete."""
-        if self._error is not None:
-            raise self._error
+        self._check()
         self._buffer += data
         frames: list[Frame] = []
+        try:
+            self._read(frames)
+        except WireError as error:
+            self.error = error
+            if not frames:
+                raise
+        return frames
+
+    def _check(self) -> None:
+        if self.error is not None:
+            raise self.error
+
+    def _read(self, frames: list[Frame]) -> None:
+        """Take the frames that are complete."""
         while len(self._buffer) >= self._wanted:
             if self._wanted == _PRELUDE.size:
                 self._wanted = self._length()
@@ -92,15 +110,14 @@ class FrameDecoder:
             self._offset += self._wanted
             self._count += 1
             self._wanted = _PRELUDE.size
-        return frames
 
     def close(self) -> bytes:
         """Take the end of the body: return the begin of a frame that did not come whole."""
+        self._check()
         return bytes(self._buffer)
 
     def _fail(self, why: str) -> WireError:
-        self._error = WireError(f"{self.place}: {why}")
-        return self._error
+        return WireError(f"{self.place}: {why}")
 
     def _length(self) -> int:
         """Return the length of the frame whose prelude is there."""
@@ -126,7 +143,7 @@ class FrameDecoder:
             headers = _headers(data[_PRELUDE.size : end])
         except (ValueError, IndexError, OverflowError) as error:
             raise self._fail(f"its headers cannot be read: {error}") from None
-        return Frame(headers, data[end:-_CHECK], self._offset)
+        return Frame(headers, data[end:-_CHECK], self._offset, len(data))
 
 
 def _headers(data: bytes) -> dict[str, Value]:

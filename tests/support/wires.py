@@ -16,6 +16,7 @@ NAMES = {
     "ollama.chat": "ollama_chat",
     "ollama.generate": "ollama_generate",
     "cohere.v2": "cohere_chat",
+    "bedrock.converse-stream": "bedrock_converse",
 }
 NOT_WHOLE = {  # what is said of recordings that are no whole stream, or not as it was sent
     "evroc.openai-chat.pydantic-ai.test_clean_eof_without_finish": ["openai_chat.finish"],

@@ -115,6 +115,11 @@ def test_what_is_wrong_is_said_with_its_place_and_for_ever(bad, message):
         with pytest.raises(WireError, match=re.escape(f"frame 2 of the stream, at byte {len(TWO)}: ")) as error:
             decoder.feed(bad)
         assert message in str(error.value)
+    decoder = FrameDecoder()
+    assert len(decoder.feed(TWO + bad)) == 2  # what came before it is not lost
+    for what in (decoder.close, lambda: decoder.feed(b"")):
+        with pytest.raises(WireError, match="frame 2 of the stream"):
+            what()
 
 
 def test_a_limit_can_be_given():

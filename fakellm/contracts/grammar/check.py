@@ -13,6 +13,7 @@ from typing import Any
 
 from fakellm.contracts.catalogue import checks
 from fakellm.contracts.grammar.anthropic_messages import MessagesGrammar
+from fakellm.contracts.grammar.bedrock_converse import BedrockConverseGrammar
 from fakellm.contracts.grammar.cohere_chat import CohereChatGrammar
 from fakellm.contracts.grammar.frames import EventFrames
 from fakellm.contracts.grammar.gemini import GeminiGrammar
@@ -40,6 +41,7 @@ GRAMMARS: dict[str, type[Grammar]] = {
     "ollama_chat": OllamaChatGrammar,
     "ollama_generate": OllamaGenerateGrammar,
     "cohere_chat": CohereChatGrammar,
+    "bedrock_converse": BedrockConverseGrammar,
 }
 """The grammars by the names of their APIs; `GRAMMARS[api].rules` are its rules by their short names."""
 
@@ -87,7 +89,8 @@ def check_wire(
 
     `body` is the response's body as its client gets it, after any decompression, whole or in pieces. `api` is
     `openai_chat`, `openai_completions`, `openai_responses`, `anthropic_messages`, `gemini` (server-sent events, or the
-    JSON array), `ollama_chat`, `ollama_generate`, `cohere_chat`, or that of an endpoint that was added with a grammar.
+    JSON array), `ollama_chat`, `ollama_generate`, `cohere_chat`, `bedrock_converse`, or that of an endpoint that was
+    added with a grammar.
     `profile` is for OpenAI's APIs and Messages: the name of a service or server, or a `Profile` or `MessagesProfile`,
     whose habits break no rule; by default those of the API's own provider. For every API, "any" leaves the rules that
     no service breaks by habit, self-hosted servers among them, and "strict" allows no habit at all. `status` (HTTP) and
@@ -252,3 +255,13 @@ def cohere_chat(body: bytes | Iterable[bytes], **options: Any) -> None:
     """
     __tracebackhide__ = True
     check_wire(body, api="cohere_chat", **options).verify()
+
+
+@checks("bedrock_converse_grammar", on="wire")
+def bedrock_converse(body: bytes | Iterable[bytes], **options: Any) -> None:
+    """boto3 raises nothing for a stream that stops between two frames, or inside one: the answer looks whole.
+
+    So only the rules of the stream tell that its end is missing, and whose text a delta is.
+    """
+    __tracebackhide__ = True
+    check_wire(body, api="bedrock_converse", **options).verify()
