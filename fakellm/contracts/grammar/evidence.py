@@ -12,6 +12,7 @@ COUNTED: dict[str, int] = {
     "openai_responses": 43,
     "gemini": 11,
     "anthropic_messages": 26,
+    "bedrock_converse": 5,
     "cohere_chat": 4,
     "openai_completions": 12,
     "ollama_generate": 2,
