@@ -345,7 +345,13 @@ def test_claude_in_foundry():
         (
             ["openai"],
             "https://bedrock-runtime.us-east-1.amazonaws.com/model/m/invoke",
-            ".document('POST', '/model/m/invoke',",
+            "add the fixture fake_bedrock to the test",
+            "fake_anthropic",
+        ),
+        (
+            ["openai"],
+            "https://bedrock-agent-runtime.us-east-1.amazonaws.com/agents/a/text",
+            ".document('POST', '/agents/a/text',",
             "add the fixture",
         ),
         (
