@@ -9,7 +9,7 @@ import boto
 import corpus
 import pytest
 import recorded
-from taping import tape
+from taping import stored, tape
 from vectors import each
 
 from fakellm import (
@@ -241,28 +241,40 @@ def test_the_connection_drops_at_a_chunk(fake_bedrock):
 # -- tapes --------------------------------------------------------------------------------------------------
 
 
-def recorded_by_httpx(path, script):
-    """Record a stream as the fake sends it."""
-    httpx = pytest.importorskip("httpx")
-    url = (
-        f"https://bedrock-runtime.us-east-1.amazonaws.com/model/{ASKED['modelId'].replace(':', '%3A')}/converse-stream"
+@pytest.mark.parametrize("fault", [(), (disconnect(),), (provider_error("boom"),)], ids=["whole", "drop", "error"])
+def test_a_stream_is_recorded_played_and_becomes_a_script(tmp_path, fault):
+    script = Script(
+        "Hel",
+        ToolCall("f"),
+        ToolCall(arguments='{"x":'),
+        ToolCall(arguments="1}"),
+        *(fault or (Finish("tool_calls"), Usage(3, 4))),
     )
-    with intercept(FakeProvider("bedrock").reply(script)), playing(tape(path)), httpx.Client() as client:
-        client.post(url, content=json.dumps({"messages": ASKED["messages"]}))
-
-
-@each("end", [(Finish("tool_calls"), Usage(3, 4)), (provider_error("boom"),), (disconnect("end"),)])
-def test_a_stream_is_played_and_becomes_a_script(end, tmp_path_factory):
-    path = tmp_path_factory.mktemp("tape") / "t.yaml"
-    script = Script("Hel", ToolCall("f"), ToolCall(arguments='{"x":'), ToolCall(arguments="1}"), *end)
-    recorded_by_httpx(path, script)
-    kept = tape(path, mode="none")
+    client = boto.client()
+    with intercept(FakeProvider("bedrock").reply(script)), playing(tape(tmp_path / "t.yaml")):
+        events, error = streamed(client)
+    kept = tape(tmp_path / "t.yaml", mode="none")
     with playing(kept):
-        events, error = streamed()
+        again, later = streamed(client)
 
-    assert list(kept.script()) == list(script)
-    assert text_of(events) == "Hel"
-    assert type(error) is (EventStreamError if isinstance(end[0], provider_error) else type(None))
+    assert again == events
+    assert type(later) is type(error)
+    assert list(kept.script())[: len(script) - 1] == list(script)[:-1]
+    assert type(kept.script()[-1]) is type(script[-1])
+    (one,) = stored(tmp_path / "t.yaml")
+    assert one["response"]["stream"]["end"] == ("dropped" if fault == (disconnect(),) else "complete")
+
+
+@each("after", [3, 3.5])
+def test_a_tape_drops_at_chunk_three_and_in_the_middle_of_a_frame(after, tmp_path_factory):
+    path = tmp_path_factory.mktemp("tape") / "t.yaml"
+    client = boto.client()
+    with intercept(FakeProvider("bedrock").reply("Hel", "lo")), playing(tape(path)):
+        streamed(client)
+    how = disconnect() if after == 3 else disconnect("cut")
+    with playing(tape(path, mode="none").fail(how, after=3)):
+        events, error = streamed(client)
+    assert (len(events), type(error)) == (3, ProtocolError if after == 3 else type(None))
 
 
 # -- recordings -----------------------------------------------------------------------------------------
