@@ -24,6 +24,7 @@ from fakellm.wire.bedrock.reader import InvokeDecoder
 from fakellm.wire.bedrock.requests import address_of
 from fakellm.wire.bedrock.texts import (
     COMMAND,
+    COMPLETION,
     LLAMA,
     MISTRAL,
     TITAN,
@@ -48,6 +49,7 @@ _MODELS: tuple[tuple[str, Kind], ...] = (
     (r"\bmistral\.(mistral-7b|mixtral|mistral-small|mistral-large-2402)", MISTRAL),
 )
 _BODIES: tuple[tuple[str, Kind], ...] = (
+    ("max_tokens_to_sample", COMPLETION),
     ("anthropic_version", CLAUDE),
     ("inputText", TITAN),
     ("max_gen_len", LLAMA),
@@ -56,6 +58,7 @@ _BODIES: tuple[tuple[str, Kind], ...] = (
 )
 """A field of a body that only one family has, for models whose identifier does not tell."""
 _CHUNKS: tuple[tuple[str, Kind], ...] = (
+    ("completion", COMPLETION),
     ("type", CLAUDE),
     ("outputText", TITAN),
     ("generation", LLAMA),
@@ -76,7 +79,8 @@ def kind_of(model: str, body: Any) -> Kind:
             "Command and Mistral; Converse answers for any model."
         )
         raise WireError(msg)
-    return found
+    is_prompt = isinstance(body, dict) and "prompt" in body and "messages" not in body
+    return COMPLETION if found == CLAUDE and is_prompt else found  # of Claude 2, which has both
 
 
 def reader_of(chunk: dict[str, Any]) -> ChunkReader:

@@ -1,4 +1,4 @@
-"""The bodies of models that answer a prompt with text, in InvokeModel: Titan, Llama, Command and Mistral.
+"""The bodies of models that answer a prompt with text, in InvokeModel: Titan, Llama, Command, Mistral, Claude 2.
 
 Source: https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters.html and the pages below it, and recorded
 streams. Each family has fields of its own for the same three things: a piece of text, why the answer ended, and counts.
@@ -81,6 +81,8 @@ class Family:
             case "command":
                 index = {} if piece.choice is None else {"index": piece.choice}
                 return {**index, "is_finished": False, "text": piece.text}
+            case "completion":
+                return {"completion": piece.text or "", "stop_reason": piece.reason, "stop": None}
         return {"outputs": [{"text": piece.text or "", "stop_reason": piece.reason}]}
 
     def said(self, chunk: dict[str, Any]) -> dict[str, Any]:
@@ -105,6 +107,8 @@ class Family:
                 {"finish_reason": reason, "id": _id(number, at + 1), "text": text} for at, text in enumerate(texts)
             ]
             return {"generations": generations, "id": _id(number, 0), "prompt": request.prompt}
+        if self.name == "completion":
+            return {"type": "completion", "completion": texts[0], "stop_reason": reason, "stop": None}
         return {"outputs": [{"text": text, "stop_reason": reason} for text in texts]}
 
 
@@ -136,6 +140,14 @@ MISTRAL = Family(
     "mistral", "prompt",
     {"prompt": (str,), **_SAMPLING, "max_tokens": (int,), "stop": (list,), "top_k": (int,)},
     {}, "text", "stop_reason", ("outputs",),
+)  # fmt: skip
+COMPLETION = Family(
+    "completion", "prompt",
+    {
+        "prompt": (str,), **_SAMPLING, "max_tokens_to_sample": (int,), "top_k": (int,), "stop_sequences": (list,),
+        "anthropic_version": (str,),
+    },
+    {"stop": "stop_sequence", "length": "max_tokens"}, "completion", "stop_reason", ("completion", "stop_reason"),
 )  # fmt: skip
 
 
@@ -262,7 +274,7 @@ class TextReader(ChunkReader):
         choice = counted(chunk, "index")
         usual = family.chunk(Piece(text, reason, self._number, usage or Usage(self._read or 0), choice))
         rest = beyond({key: value for key, value in chunk.items() if key != METRICS}, usual) or {}
-        extra = {key: value for key, value in rest.items() if key not in family.read}
+        extra = {key: value for key, value in rest.items() if key not in family.read and value != usual.get(key)}
         if isinstance(said, dict) and said is not chunk:
             extra |= {"outputs": chunk["outputs"]} if set(said) - {family.text, family.reason} else {}
         events: list[Event] = [native(extra)] if extra else []

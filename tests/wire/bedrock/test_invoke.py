@@ -32,8 +32,9 @@ BODIES = {
     "us.meta.llama3-1-8b-instruct-v1:0": {"prompt": "Hi"},
     "cohere.command-light-text-v14": {"prompt": "Hi"},
     "mistral.mistral-7b-instruct-v0:2": {"prompt": "Hi"},
+    "anthropic.claude-v2:1": {"prompt": "Hi", "max_tokens_to_sample": 9},
 }  # fmt: skip
-CLAUDE, NOVA, TITAN, LLAMA, COMMAND, MISTRAL = BODIES
+CLAUDE, NOVA, TITAN, LLAMA, COMMAND, MISTRAL, CLAUDE_2 = BODIES
 METRICS = "amazon-bedrock-invocationMetrics"
 COUNTED = {"inputTokenCount": 3, "outputTokenCount": 2, "invocationLatency": 120, "firstByteLatency": 100}
 
@@ -190,6 +191,7 @@ def test_a_stream_of_claude_is_that_of_messages_without_pings():
             "id": "00000000-0000-4000-8000-000001000000", "prompt": "Hi",
         }),
         (MISTRAL, {"outputs": [{"text": "Hello", "stop_reason": "stop"}]}),
+        (CLAUDE_2, {"type": "completion", "completion": "Hello", "stop_reason": "stop_sequence", "stop": None}),
         (NOVA, {
             "output": {"message": {"content": [{"text": "Hello"}], "role": "assistant"}}, "stopReason": "end_turn",
             "usage": {"inputTokens": 3, "outputTokens": 2, "totalTokens": 5},
