@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from fakellm.wire.aws import CREDENTIALS, ENVIRONMENT
+from fakellm.wire.aws import ENVIRONMENT
 from fakellm.wire.service import Service, document, endpoint
 
 _HERE = "fakellm.wire.anthropic"
@@ -37,6 +37,5 @@ SERVICE = Service(
         rf"|^([\w-]+\.)*bedrock-runtime[\w.-]*\.(amazonaws\.com(\.cn)?|api\.aws){_BEDROCK}"
     ),
     environment=ENVIRONMENT,
-    credentials=CREDENTIALS,
     profiles=f"{_HERE}.profiles:PROFILES",
 )

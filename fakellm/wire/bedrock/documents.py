@@ -1,4 +1,4 @@
-"""What Bedrock answers beside answers: embeddings of Titan and Cohere in InvokeModel, models, inference profiles.
+"""What Bedrock answers beside answers: counts of tokens, embeddings in InvokeModel, models, inference profiles.
 
 Source: botocore's service model of bedrock (`FoundationModelSummary`, `InferenceProfileSummary`), and
 https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-titan-embed-text.html and .../-embed.html.
@@ -6,12 +6,15 @@ https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-titan-embe
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs
 
+from fakellm.errors import WireError
 from fakellm.wire.bedrock.requests import malformed
-from fakellm.wire.documents import count_tokens, dimensions_of, last_of, vector
+from fakellm.wire.documents import count_tokens, dimensions_of, last_of, vector, words_of
 from fakellm.wire.objects import get, text_field
 
 _PROVIDERS = {"amazon": "Amazon", "anthropic": "Anthropic", "cohere": "Cohere", "meta": "Meta", "mistral": "Mistral AI"}
@@ -82,6 +85,24 @@ def _profile(model: str) -> dict[str, Any]:
         "status": "ACTIVE",
         "type": "SYSTEM_DEFINED",
     }
+
+
+# -- tokens -------------------------------------------------------------------------------------------------
+
+
+def tokens(asked: Any, path: str = "") -> dict[str, Any]:  # noqa: ARG001 - the model does not matter
+    """Answer `CountTokens`, of a request to Converse or of the body of one to InvokeModel."""
+    given = get(asked, "input", dict) if isinstance(asked, dict) else {}
+    if len(given) != 1 or not isinstance((found := next(iter(given.values()))), dict):
+        msg = "The input must set one of the following keys: invokeModel, converse."
+        raise WireError(msg)
+    if "invokeModel" in given:
+        try:
+            found = json.loads(base64.b64decode(text_field(found, "body"), validate=True))
+        except ValueError:
+            msg = "Malformed input request: the body is no JSON, please reformat your input and try again."
+            raise WireError(msg) from None
+    return {"inputTokens": words_of([found])}
 
 
 # -- embeddings ---------------------------------------------------------------------------------------------

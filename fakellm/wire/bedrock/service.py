@@ -18,6 +18,7 @@ SERVICE = Service(
     (
         endpoint("bedrock.converse", r"/model/[^/]*/converse(-stream)?$", f"{_HERE}.converse:ConverseCodec"),
         endpoint("bedrock.invoke", r"/model/[^/]*/invoke(-with-response-stream)?$", f"{_HERE}.invoke:InvokeCodec"),
+        document("bedrock.tokens", r"/model/[^/]+/count-tokens$", f"{_HERE}.documents:tokens"),
         document("bedrock.models", r"/foundation-models$", f"{_HERE}.documents:models", method="GET"),
         document("bedrock.model", r"/foundation-models/[^/]+$", f"{_HERE}.documents:model", method="GET"),
         document("bedrock.profiles", r"/inference-profiles$", f"{_HERE}.documents:profiles", method="GET"),

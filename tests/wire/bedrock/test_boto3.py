@@ -151,6 +151,11 @@ def test_the_bodies_of_models(fake_bedrock):
 def test_embeddings_and_models_are_answered_by_themselves(fake_bedrock):
     asked = {"modelId": "amazon.titan-embed-text-v2:0", "body": json.dumps({"inputText": "a cat"})}
     assert len(json.load(boto.client().invoke_model(**asked)["body"])["embedding"]) == 1024
+    bedrock, model = boto.client(), ASKED["modelId"]
+    for given in ({"converse": {"messages": ASKED["messages"]}}, {"invokeModel": {"body": LLAMA["body"]}}):
+        assert bedrock.count_tokens(modelId=model, input=given)["inputTokens"] == 1
+    with pytest.raises(ClientError, match="the body is no JSON"):
+        bedrock.count_tokens(modelId=model, input={"invokeModel": {"body": b"{"}})
     control = boto.client("bedrock")
     found = control.list_foundation_models(byProvider="anthropic", byOutputModality="TEXT")["modelSummaries"]
     assert [model["providerName"] for model in found] == ["Anthropic"]
@@ -415,6 +420,15 @@ def test_a_client_that_finds_nothing_is_answered(nowhere, request):
         "Credential=fake-key-of-fakellm/"
         in {name.lower(): value for name, value in fake.calls[0].headers.items()}["authorization"]
     )
+
+
+def test_the_environment_is_what_it_was_afterwards(nowhere):
+    before = dict(os.environ)
+    for name in ("bedrock", "anthropic"):
+        with intercept(FakeProvider(name)):
+            assert os.environ["AWS_EC2_METADATA_DISABLED"] == "true"
+            assert os.environ["AWS_DEFAULT_REGION"] == "us-east-1"
+        assert dict(os.environ) == before
 
 
 def test_keys_that_are_there_stay(nowhere, monkeypatch, request):
