@@ -19,6 +19,7 @@ from fakellm import (
     Reasoning,
     Refusal,
     Script,
+    Text,
     ToolCall,
     Usage,
     disconnect,
@@ -556,3 +557,54 @@ def test_events_as_logs_keep_them_are_read(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_bytes(b"".join(json.dumps(event).encode() + b"\n" for event in events_of(encoded(Script("Hel", "lo")))))
     assert script_of(path) == CODEC.decode(encoded(Script("Hel", "lo")))
+
+
+# -- what is out of order -------------------------------------------------------------------------------
+
+
+def test_metadata_without_a_reason_keeps_what_it_has():
+    events = [
+        {"messageStart": {"role": "assistant"}},
+        {"metadata": {"metrics": {"latencyMs": 1}, "trace": {"guardrail": {"actionReason": "none"}}, "usage": {"inputTokens": 1, "outputTokens": 0, "totalTokens": 1}}},
+    ]  # fmt: skip
+    script = CODEC.decode(stream(*events))
+    assert [type(event) for event in script] == [Native, Usage, disconnect]
+    assert events_of(encoded(script)) == events
+
+
+def test_calls_whose_pieces_are_mixed_are_written_as_they_come():
+    script = Script(
+        ToolCall("f"), ToolCall("g", index=1), ToolCall(arguments="{}", index=0), ToolCall(arguments="{}", index=1),
+        Finish("tool_calls"), Usage(1, 1), allow_illegal=True,
+    )  # fmt: skip
+    body = encoded(script)
+    deltas = [
+        event["contentBlockDelta"]["contentBlockIndex"] for event in events_of(body) if "contentBlockDelta" in event
+    ]
+    assert deltas == [0, 1]
+    assert list(CODEC.decode(body)) == list(script)
+    assert [block["toolUse"]["input"] for block in document(script)["output"]["message"]["content"]] == [{}, {}]
+
+
+@each("arguments", ["[1]", "{", "5"])
+def test_a_document_can_only_hold_arguments_that_are_an_object(arguments):
+    with pytest.raises(WireError, match="the arguments of f"):
+        document(Script(ToolCall("f", arguments)))
+    (block,) = document(Script(ToolCall("f", "{"), Finish("length")))["output"]["message"]["content"]
+    assert block["toolUse"]["input"] == {}
+
+
+def test_text_after_the_stop_and_other_choices():
+    stop, delta = (
+        {"messageStop": {"stopReason": "end_turn"}},
+        {"contentBlockDelta": {"contentBlockIndex": 0, "delta": {"text": "late"}}},
+    )
+    late = CODEC.decode(stream(stop, delta, stop))
+    assert late.allow_illegal
+    assert [type(event).__name__ for event in late] == ["Finish", "Text", "disconnect"]
+    assert kinds(Script("a", Text("b", choice=1))) == kinds(Script("a"))
+    assert CODEC.decode(b'{"messageStart":{"role":"assistant"}}\n{"cont').fault == disconnect("cut")
+    first = encode_frame({":event-type": "initial-response", ":message-type": "event"}, b"{}")
+    assert CODEC.decode(first + encoded(Script("a"))) == CODEC.decode(encoded(Script("a")))
+    again = encoded(Script("a", provider_error("no")))
+    assert CODEC.decode(again + again) == CODEC.decode(again)
