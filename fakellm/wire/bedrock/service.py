@@ -25,6 +25,7 @@ SERVICE = Service(
     ),
     base_url="AWS_ENDPOINT_URL_BEDROCK_RUNTIME",
     error_events=(None, True),
+    signs=("amz-sdk-invocation-id",),
     environment=ENVIRONMENT,
     credentials=CREDENTIALS,
 )

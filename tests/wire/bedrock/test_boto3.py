@@ -24,11 +24,13 @@ from fakellm import (
     provider_error,
     stall,
 )
+from fakellm.clock import InstantClock
 from fakellm.contracts import check_stream, every_fault
 from fakellm.contracts.faults.ways import variants
 from fakellm.errors import UnexpectedRequestError
 from fakellm.http import intercept, playing
 from fakellm.script.events import Native
+from fakellm.server import Server
 from fakellm.wire.bedrock import ConverseCodec, InvokeCodec
 from fakellm.wire.bedrock.requests import BLOCKS, CONVERSE
 from fakellm.wire.codec import pieces
@@ -162,6 +164,16 @@ def test_embeddings_and_models_are_answered_by_themselves(fake_bedrock):
     assert control.list_foundation_models(byCustomizationType="FINE_TUNING")["modelSummaries"] == []
     assert control.get_foundation_model(modelIdentifier="meta.later")["modelDetails"]["modelId"] == "meta.later"
     assert control.list_inference_profiles()["inferenceProfileSummaries"][0]["type"] == "SYSTEM_DEFINED"
+
+
+def test_the_server_is_asked_by_its_url():
+    provider = FakeProvider("bedrock").otherwise("Hel", "lo")
+    with Server([provider], clock=InstantClock()) as server:
+        client = boto.session().client("bedrock-runtime", endpoint_url=server.base_url("bedrock"))
+        events, error = streamed(client)
+        client.close()
+    assert (text_of(events), error) == ("Hello", None)
+    assert [call.state for call in provider.calls] == ["complete"]
 
 
 # -- errors ------------------------------------------------------------------------------------------------
