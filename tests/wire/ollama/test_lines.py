@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import socket
+import urllib.request
 
 import corpus
 import httpx2
 import pytest
-import requests
 import strategies
 from hypothesis import given
 from hypothesis import strategies as st
@@ -377,11 +377,11 @@ def by_name():
     socket.create_connection(("localhost", 11434))
 
 
-def by_requests():
-    requests.post(f"{HERE}/api/generate", json=ASKED["generate"])
+def by_urllib():
+    urllib.request.urlopen(f"{HERE}/api/tags")
 
 
-@each("connect", [by_requests, by_name, by_hand])
+@each("connect", [by_urllib, by_name, by_hand])
 def test_a_server_that_runs_here_is_not_asked_by_a_library_that_the_fake_does_not_answer(connect):
     with intercept(FakeProvider("ollama", hosts=["127.0.0.1:9999"])), pytest.raises(UnexpectedRequestError) as miss:
         connect()
