@@ -7,8 +7,10 @@ first, then the output items, and one terminal event comes last. There is one an
 `Native` data is a whole output item, or an event of the stream by its `type`. Three events say how what follows is cut:
 `response.output_item.added` begins another item, which has the fields of its `item`; `response.content_part.added` and
 `response.reasoning_summary_part.added` begin another part, which for reasoning may be a `reasoning_text`.
-`response.output_text.annotation.added` adds its `annotation`. Ids, indexes and numbers are filled in; any other event
-is written as it is.
+`response.output_text.annotation.added` adds its `annotation`. An event of an item that comes whole, such as
+`response.image_generation_call.partial_image`, begins that item, unless it has an `output_index` of its own; the item
+itself follows. `response.queued` has the response in it. Ids, indexes and numbers are filled in; any other event is
+written as it is.
 
 An error inside a stream has three forms. OpenAI sends an `error` event that holds an `error`, then `response.failed`
 (`named=None`; the official SDK raises). Its reference has an `error` event with the error's fields beside the type
@@ -25,6 +27,7 @@ from fakellm.script.events import (
     Event,
     Fault,
     Finish,
+    Native,
     Text,
     ToolCall,
     Usage,
@@ -192,7 +195,10 @@ class _Answer:
         if choice_of(event):
             return []
         self.tally.note(event)
-        return self.close() if isinstance(event, Finish) else self.output.event(event)
+        said = self.close() if isinstance(event, Finish) else self.output.event(event)
+        if isinstance(event, Native) and said and said[-1] == {"type": "response.queued"}:
+            return [{**said[-1], "response": self.response("queued")}]
+        return said
 
     def close(self) -> list[Fields]:
         """End the item that is open: it is complete, unless the answer was cut short."""

@@ -16,10 +16,10 @@ from typing import Any, cast
 from fakellm.script.events import Event, Native, Reasoning, Refusal, Text, ToolCall, Usage
 from fakellm.wire.objects import counted, get, merged
 from fakellm.wire.openai import common as openai
+from fakellm.wire.openai import responses_whole as whole
+from fakellm.wire.openai.responses_whole import BUILT, Fields
 
 API = "openai.responses"
-Fields = dict[str, Any]
-"""An event of a stream, without its number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,44 +47,6 @@ PARTS = {
     "reasoning_text": PartKind("reasoning", "content", "response.content_part", "response.reasoning_text"),
 }
 """The type of a part -> how it is written."""
-
-BUILT = {
-    "message": ("id", "type", "status", "content", "role"),
-    "reasoning": ("id", "type", "summary", "content", "encrypted_content"),
-    "function_call": ("id", "type", "status", "arguments", "call_id", "name"),
-}
-"""The items that events are pieces of -> the fields that follow from the events."""
-
-_PREFIXES = {
-    "message": "msg", "reasoning": "rs", "function_call": "fc", "custom_tool_call": "ctc", "web_search_call": "ws",
-    "file_search_call": "fs", "code_interpreter_call": "ci", "image_generation_call": "ig", "mcp_call": "mcp",
-    "mcp_list_tools": "mcpl", "mcp_approval_request": "mcpr", "computer_call": "cu", "local_shell_call": "lsh",
-}  # fmt: skip
-"""The type of an item -> what its id begins with."""
-
-_STEPS = {
-    "code_interpreter_call": ("in_progress", "code=code_interpreter_call_code", "interpreting", "completed"),
-    "custom_tool_call": ("input=custom_tool_call_input",),
-    "file_search_call": ("in_progress", "searching", "completed"),
-    "image_generation_call": ("in_progress", "generating", "completed"),
-    "mcp_call": ("in_progress", "arguments=mcp_call_arguments", "completed"),
-    "mcp_list_tools": ("in_progress", "completed"),
-    "web_search_call": ("in_progress", "searching", "completed"),
-}
-"""The type of an item that comes whole -> the events between its begin and its end; FIELD=NAME is written in deltas."""
-
-_LATER: dict[str, dict[str, Any]] = {
-    "code_interpreter_call": {"code": "", "outputs": None},
-    "custom_tool_call": {"input": ""},
-    "file_search_call": {"queries": [], "results": None},
-    "image_generation_call": {"result": None},
-    "mcp_call": {"arguments": "", "output": None, "error": None},
-    "mcp_list_tools": {"tools": [], "error": None},
-    "message": {"content": []},
-    "reasoning": {"summary": [], "content": []},
-    "function_call": {"arguments": ""},
-}
-"""The type of an item -> what stands in it, while it is in progress, for what comes later."""
 
 INCOMPLETE = {
     "length": "max_output_tokens",
@@ -168,6 +130,7 @@ class Output:
         self.verbatim = False
         self._next_item: dict[str, Any] = {}
         self._next_part = ""
+        self._told: list[str] | None = None  # the steps so far of an open item that comes whole
 
     def event(self, event: Event) -> list[Fields]:
         """Take an event of the answer."""
@@ -189,7 +152,7 @@ class Output:
         item, events = self._item, self._close_part()
         if not item:
             return events
-        self._item = {}
+        self._item, self._told = {}, None
         if item["type"] == "function_call":
             events += self._close_arguments(item)
         if "status" in item:
@@ -210,7 +173,7 @@ class Output:
         return [*events, {"type": "response.output_item.added", "output_index": len(self.items), "item": begun}]
 
     def _id(self, kind: object) -> str:
-        return f"{_PREFIXES.get(str(kind), 'item')}_fakellm{self._number:06d}{len(self.items):03d}"
+        return whole.id_of(kind, self._number, len(self.items))
 
     # -- parts ------------------------------------------------------------------------------------
 
@@ -325,7 +288,9 @@ class Output:
             return events
         if kind == "response.output_text.annotation.added":
             return self._annotation(data.get("annotation"))
-        return [{key: value for key, value in data.items() if key != "sequence_number"}]
+        event = {key: value for key, value in data.items() if key != "sequence_number"}
+        owner = whole.owner_of(kind) if "output_index" not in data else ""
+        return self._step(owner, event) if owner else [event]
 
     def _annotation(self, annotation: Any) -> list[Fields]:
         events, part = self._open_part("output_text")
@@ -333,21 +298,38 @@ class Output:
         place = {**part.place, "annotation_index": len(part.annotations) - 1}
         return [*events, {"type": "response.output_text.annotation.added", **place, "annotation": annotation}]
 
+    def _step(self, kind: str, event: Fields) -> list[Fields]:
+        """Return an event about an item that is still to come whole, and before it what begins the item."""
+        events: list[Fields] = []
+        if self._item.get("type") != kind or self._told is None:
+            events, more = self.close(), self._next_item
+            self._next_item = {}
+            more = more if more.get("type") == kind else {}
+            id = {"id": event.get("item_id") or self._id(kind)}  # noqa: A001
+            self._item, self._told = {**id, **whole.bare(kind), **more}, []
+            begun = deepcopy(self._item)
+            events.append({"type": "response.output_item.added", "output_index": len(self.items), "item": begun})
+            events += self._steps(whole.steps_before(event["type"], kind))
+        return [*events, *self._steps([event])]
+
+    def _steps(self, steps: Sequence[Fields]) -> list[Fields]:
+        """Return events about the item that is open, at its place, which has one id."""
+        place = {"item_id": self._item["id"], "output_index": len(self.items)}
+        self._told = [*(self._told or ()), *(step["type"] for step in steps)]
+        return [whole.placed(step, place) for step in steps]
+
     def _whole(self, data: dict[str, Any]) -> list[Fields]:
-        """Return what a stream says of an item that comes whole."""
-        events, kind, index = self.close(), str(data.get("type")), len(self.items)
+        """Return what a stream says of an item that comes whole, as far as no event said it before."""
+        kind, events, index = str(data.get("type")), list[Fields](), len(self.items)
+        if self._told is None or self._item.get("type") != kind:
+            events, index = self.close(), len(self.items)
+            self._item, self._told = {"id": self._id(kind), **data}, []
+            begun = whole.begun(kind, self._item)
+            events.append({"type": "response.output_item.added", "output_index": index, "item": begun})
         self._next_item = {}
-        item = {"id": self._id(kind), **data}
-        place = {"item_id": item["id"], "output_index": index}
-        events.append({"type": "response.output_item.added", "output_index": index, "item": _begun(kind, item)})
-        for step in _STEPS.get(kind, ()):
-            name, _, stem = step.partition("=")
-            if stem and isinstance(item.get(name), str):
-                events.append({"type": f"response.{stem}.delta", **place, "delta": item[name]})
-                events.append({"type": f"response.{stem}.done", **place, name: item[name]})
-            elif not stem:
-                name = "failed" if item.get("error") and name == "completed" else name
-                events.append({"type": f"response.{kind}.{name}", **place})
+        item, told = {**data, "id": self._item["id"]}, self._told
+        events += self._steps([step for step in whole.steps(item) if step["type"] not in told])
+        self._item, self._told = {}, None
         self.items.append(item)
         return [*events, {"type": "response.output_item.done", "output_index": index, "item": item}]
 
@@ -359,13 +341,3 @@ def _rounded(value: Any) -> Any:
     if isinstance(value, list):
         return list(map(_rounded, value))
     return round(value, 6) if isinstance(value, float) else value
-
-
-def _begun(kind: str, item: dict[str, Any]) -> dict[str, Any]:
-    """Return an item as it is when it begins. What a web search does is said at its end only."""
-    begun = {**item, **{key: value for key, value in _LATER.get(kind, {}).items() if key in item}}
-    if "status" in item:
-        begun["status"] = "in_progress"
-    if kind == "web_search_call":
-        begun.pop("action", None)
-    return begun

@@ -2,9 +2,9 @@
 
 Recorded look-alikes leave out `event:` lines, send `[DONE]`, change an item's id from event to event, send arguments
 without deltas, and write two items at once. A stream that is resumed begins anywhere; events may follow the terminal
-one. Items that no event is a piece of become `Native`, whole, when they are done: what was said of them before, code in
-deltas or partial images, is not read. Where the terminal event has another output than the events of the stream add
-up to, ids aside, the `Finish` has it in its `extra`.
+one. Items that no event is a piece of become `Native`, whole, when they are done. What was said of them before, such as
+code in deltas, is not read, but for what the item does not say: partial images are events of their own. Where the
+terminal event has another output than the events of the stream add up to, ids aside, the `Finish` has it in its `extra`.
 
 llama.cpp has no `output_index` and no `content_index`: the `item_id` says which item an event is about. Others finish a
 part at another `content_index` than that of its deltas. A cut is told by the status of the response too: vLLM says
@@ -15,79 +15,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, cast
 
 from fakellm.errors import ScriptError, WireError
 from fakellm.script.events import Event, Finish, Native, Reasoning, Refusal, Text, ToolCall, provider_error
-from fakellm.wire.objects import counted, dump, get, objects, text_field
+from fakellm.wire.objects import counted, dump, get, objects, sound, text_field
 from fakellm.wire.openai import common as openai
-from fakellm.wire.openai.responses_items import API, BUILT, INCOMPLETE, PARTS, Output, read_usage
+from fakellm.wire.openai.responses_items import API, INCOMPLETE, PARTS, Output, is_event, read_usage
+from fakellm.wire.openai.responses_seen import Item
+from fakellm.wire.openai.responses_whole import BUILT, follows_from_item, owner_of
 from fakellm.wire.reader import SSEReader
 from fakellm.wire.sse import SSE
 
 _CUT = {reason: finish for finish, reason in INCOMPLETE.items()}
 _KINDS = {"output_text": Text, "refusal": Refusal, "summary_text": Reasoning, "reasoning_text": Reasoning}
 _ANNOTATED = "response.output_text.annotation.added"
-
-
-# What is said twice. The text of a part comes in deltas, and whole up to three times after them. It is read once, and
-# the index alone does not tell whether it was: some servers send deltas at one `content_index` and finish the part at
-# another, others have no index. So texts are compared: what was said of all parts of one kind, joined, begins with what
-# was finished of them, joined, unless a part came without deltas, or parts are mixed.
-
-
-@dataclass(slots=True)
-class _Parts:
-    """The parts of one kind that an item has: what was said of each, what was finished of all, and at which index."""
-
-    texts: dict[int, list[str]] = field(default_factory=dict)
-    whole: str = ""
-    places: dict[int, int] = field(default_factory=dict)
-
-    def finish(self, index: int, text: str) -> tuple[int, str | None]:
-        """Take a whole part. Return the index that its pieces have, and what was not said; None where all was."""
-        if index in self.places:
-            return self.places[index], None
-        said, whole = "".join(map("".join, self.texts.values())), self.whole + text
-        place, rest = self._place(index, text), None
-        if text and said.startswith(whole):
-            self.whole = whole
-        elif index in self.texts:
-            self.whole += "".join(self.texts[index])
-        else:
-            rest = whole[len(said) :] if whole.startswith(said) else text
-            place = index if rest == text else place
-            self.whole = whole
-        self.places[index] = place
-        return place, rest
-
-    def _place(self, index: int, text: str) -> int:
-        """Return the index of the pieces that a text adds up to; of the last, where it is none of theirs."""
-        alike = [place for place, pieces in self.texts.items() if "".join(pieces) == text]
-        if index in self.texts and (index in alike or not alike):
-            return index
-        return alike[0] if alike else next(reversed(self.texts), index)
-
-
-@dataclass(slots=True)
-class _Item:
-    """An output item while it is read."""
-
-    index: int
-    kind: str
-    more: dict[str, Any] = field(default_factory=dict)
-    parts: dict[str, _Parts] = field(default_factory=dict)
-    last_part: str = ""
-    annotations: dict[int, int] = field(default_factory=dict)
-    call: int | None = None
-    has_arguments: bool = False
-    has_begun: bool = False
-    is_done: bool = False
-
-    def of(self, name: str) -> _Parts:
-        """Return the parts of a kind."""
-        return self.parts.setdefault(name, _Parts())
+_IMPLIED = (
+    "response.created", "response.in_progress", "response.content_part.added",
+    "response.reasoning_summary_part.added", "keepalive",
+)  # fmt: skip
+"""Events that follow from those around them."""
 
 
 class ResponsesDecoder(SSEReader):
@@ -95,9 +42,9 @@ class ResponsesDecoder(SSEReader):
 
     def __init__(self) -> None:
         super().__init__()
-        self._items: dict[int, _Item] = {}
+        self._items: dict[int, Item] = {}
         self._ids: dict[str, int] = {}
-        self._open: _Item | None = None
+        self._open: Item | None = None
         self._calls = 0
         self._said: list[Event] = []
         self._is_whole: bool | None = None
@@ -135,8 +82,9 @@ class ResponsesDecoder(SSEReader):
         if kind == "error" or found.get("error"):
             self._over = True
             return [_error(found)]
+        found = found if "type" in found else {**found, "type": kind}
         read = self._readers.get(kind)
-        return read(found if "type" in found else {**found, "type": kind}) if read else []
+        return read(found) if read else self._other(found, kind)
 
     def finish(self) -> list[Event]:
         """Return that the stream is not complete, where no terminal event came."""
@@ -144,10 +92,10 @@ class ResponsesDecoder(SSEReader):
 
     # -- items ------------------------------------------------------------------------------------
 
-    def _item(self, found: dict[str, Any], kind: str) -> _Item:
+    def _item(self, found: dict[str, Any], kind: str) -> Item:
         """Return the item that an event is about, which in a stream that was resumed was added before."""
         index = self._index(found, kind)
-        return self._items.setdefault(index, _Item(index, kind))
+        return self._items.setdefault(index, Item(index, kind))
 
     def _index(self, found: dict[str, Any], kind: str, *, begins: bool = False) -> int:
         """Return the index of the item that an event is about; where it has none, the ids tell, else the order."""
@@ -180,12 +128,12 @@ class ResponsesDecoder(SSEReader):
             return []
         known = BUILT.get(kind, tuple(document))
         more = {key: value for key, value in document.items() if key not in known and value not in (None, "", [])}
-        item = self._items[index] = _Item(index, kind, more)
+        item = self._items[index] = Item(index, kind, more)
         if kind == "function_call" and text_field(document, "name"):
             return self._call(item, document)
         return []
 
-    def _begin(self, item: _Item) -> list[Event]:
+    def _begin(self, item: Item) -> list[Event]:
         """Make the item the one that pieces belong to; return what says so, where the pieces alone do not."""
         if self._open is item:
             return []
@@ -210,7 +158,7 @@ class ResponsesDecoder(SSEReader):
                 return [*events, *self._late_arguments(item, document)]
         return self._whole(document)
 
-    def _rest_of(self, item: _Item, document: dict[str, Any]) -> list[Event]:
+    def _rest_of(self, item: Item, document: dict[str, Any]) -> list[Event]:
         """Return what an item has at its end that was not said before."""
         events: list[Event] = []
         for key, index_name in (("summary", "summary_index"), ("content", "content_index")):
@@ -228,6 +176,21 @@ class ResponsesDecoder(SSEReader):
         self._open = None
         return [_native(document)]
 
+    def _other(self, found: dict[str, Any], kind: str) -> list[Event]:
+        """Return an event that no other event of ours says, without its number, nor its place in an item to come."""
+        if kind in _IMPLIED or not is_event(kind) or not self._is_whole:
+            return []
+        if kind == "response.queued":
+            return [_native({"type": kind})]
+        owner, index = owner_of(kind), self._ids.get(text_field(found, "item_id"), -1)
+        index = index if found.get("output_index") is None else counted(found, "output_index")
+        item, but = self._items.get(index), ("sequence_number",)
+        if owner and item is not None and item.kind == owner and not item.is_done:
+            if follows_from_item(kind, owner):
+                return []
+            self._open, but = None, (*but, "output_index")
+        return [_native(_without(found, but))]
+
     # -- parts ------------------------------------------------------------------------------------
 
     def _piece_reader(self, name: str, text: str) -> Callable[[dict[str, Any]], list[Event]]:
@@ -241,19 +204,19 @@ class ResponsesDecoder(SSEReader):
 
         return read
 
-    def _finished(self, item: _Item, name: str, index: int, text: str, logprobs: list[Any]) -> list[Event]:
+    def _finished(self, item: Item, name: str, index: int, text: str, logprobs: list[Any]) -> list[Event]:
         """Return what of the text of a part that is finished was not said before."""
         place, rest = item.of(name).finish(index, text)
         return [] if rest is None else self._piece(item, name, place, rest, logprobs if rest == text else [])
 
-    def _piece(self, item: _Item, name: str, index: int, text: str, logprobs: list[Any]) -> list[Event]:
+    def _piece(self, item: Item, name: str, index: int, text: str, logprobs: list[Any]) -> list[Event]:
         events = self._begin_part(item, name, index)
         item.of(name).texts[index].append(text)
         if name != "output_text":
             return [*events, _KINDS[name](text)]
         return [*events, Text(text, logprobs=dump(logprobs).decode() if logprobs else None)]
 
-    def _begin_part(self, item: _Item, name: str, index: int) -> list[Event]:
+    def _begin_part(self, item: Item, name: str, index: int) -> list[Event]:
         """Return what says that a part begins, where its pieces alone do not."""
         events = self._begin(item)
         if index in item.of(name).texts:
@@ -286,7 +249,7 @@ class ResponsesDecoder(SSEReader):
 
     # -- tool calls -------------------------------------------------------------------------------
 
-    def _call(self, item: _Item, document: dict[str, Any]) -> list[Event]:
+    def _call(self, item: Item, document: dict[str, Any]) -> list[Event]:
         """Return the begin of a call."""
         item.call, self._calls = self._calls, self._calls + 1
         id, name = text_field(document, "call_id"), text_field(document, "name")  # noqa: A001
@@ -304,7 +267,7 @@ class ResponsesDecoder(SSEReader):
         item = self._item(found, "function_call")
         return [] if item.has_arguments else self._arguments(found, "arguments")
 
-    def _late_arguments(self, item: _Item, document: dict[str, Any]) -> list[Event]:
+    def _late_arguments(self, item: Item, document: dict[str, Any]) -> list[Event]:
         """Return arguments that came with the item only; a piece without any, where `""` is all that there is."""
         if document.get("arguments") == "" and not item.has_arguments and self._open is item:
             item.has_arguments = True
@@ -346,7 +309,7 @@ class ResponsesDecoder(SSEReader):
         if word in _CUT:
             return Finish(_CUT[word])
         details = {"incomplete_details": {"reason": word}} if kind == "incomplete" else {}
-        return Finish(word, extra=dump({"status": kind, "completed_at": None, **details}).decode())
+        return Finish(word, extra=_json({"status": kind, "completed_at": None, **details}))
 
     def _built(self, events: list[Event]) -> list[dict[str, Any]]:
         """Return the output that a stream of all that was said has."""
@@ -367,13 +330,18 @@ def _status(response: dict[str, Any]) -> str:
     return "incomplete" if text_field(get(response, "incomplete_details", dict), "reason") else "completed"
 
 
+def _json(value: object) -> str:
+    """Return JSON as an event would write it, with halves of surrogate pairs replaced."""
+    return sound(json.dumps(value, ensure_ascii=False))
+
+
 def _native(data: dict[str, Any]) -> Native:
-    return Native(API, dump(data).decode())
+    return Native(API, _json(data))
 
 
 def _with(finish: Finish, **fields: Any) -> Finish:
     extra = json.loads(cast("str", finish.extra)) if finish.extra else {}
-    return Finish(finish.reason, extra=dump({**extra, **fields}).decode())
+    return Finish(finish.reason, extra=_json({**extra, **fields}))
 
 
 def _error(found: dict[str, Any], *, named: bool | None = None) -> provider_error:
