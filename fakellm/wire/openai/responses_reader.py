@@ -3,8 +3,8 @@
 Recorded look-alikes leave out `event:` lines, send `[DONE]`, change an item's id from event to event, send arguments
 without deltas, and write two items at once. A stream that is resumed begins anywhere; events may follow the terminal
 one. Items that no event is a piece of become `Native`, whole, when they are done. What was said of them before, such as
-code in deltas, is not read, but for what the item does not say: partial images are events of their own. Where the
-terminal event has another output than the events of the stream add up to, ids aside, the `Finish` has it in its `extra`.
+code in deltas, is not read, but for what the item does not say: partial images are events of their own. Where the last
+event has another output than the events of the stream add up to, ids aside, the `Finish` has it in its `extra`.
 
 llama.cpp has no `output_index` and no `content_index`: the `item_id` says which item an event is about. Others finish a
 part at another `content_index` than that of its deltas. A cut is told by the status of the response too: vLLM says
