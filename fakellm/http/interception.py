@@ -24,6 +24,7 @@ from fakellm.http.keys import keys_for
 from fakellm.http.network import Guard, address_of, before_sending, credentials_of, put
 from fakellm.http.pool import Reading, limit_of
 from fakellm.http.transports import aanswer, answer, cut
+from fakellm.provider.hosts import parts_of
 from fakellm.provider.provider import FakeProvider
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class Interception:
         self.tape: Tape | None = None
         self.outsider = ""
         self._reached: tuple[str, ...] = ()
+        self._desk: FakeProvider | None = None
         self._reading: WeakKeyDictionary[Any, Reading] = WeakKeyDictionary()
 
     def provider_for(self, method: str, url: str) -> FakeProvider | None:
@@ -56,12 +58,26 @@ class Interception:
         if not self.is_on:
             return None
         claiming = [provider for provider in self.providers if provider.claims(method, url)]
+        if not claiming and (desk := self._token_desk(method, url)):
+            return desk
         if not claiming:
             for provider in self.providers:
                 provider.note_passed(method, url)
         if len(claiming) == 1:
             return claiming[0]
         return max(claiming, key=lambda provider: provider.nearness(method, url), default=None)
+
+    def _token_desk(self, method: str, url: str) -> FakeProvider | None:
+        """Return what answers a request for a token for the SDK of one of the providers."""
+        host = parts_of(url).hostname or ""
+        asked = (provider.service.tokens for provider in self.providers)
+        if not any(tokens is not None and tokens.match(host) for tokens in asked):
+            return None
+        if self._desk is None:
+            from fakellm.http.tokens import token_desk
+
+            self._desk = token_desk()
+        return self._desk if self._desk.knows(method, url) else None
 
     def _passes_on(self, provider: FakeProvider, request: Any) -> bool:
         """Tell whether a request goes on to what other mocks stand before the network, since the fake cannot answer."""

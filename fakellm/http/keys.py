@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
 from fakellm.wire.providers import provider_names, service_of
 from fakellm.wire.service import Service
@@ -29,12 +31,37 @@ def keys_for(services: Iterable[Service]) -> Iterator[None]:
         if service.keys and not any(map(os.environ.get, service.keys)):
             lacking[service.keys[0]] = KEY
         lacking |= {name: value for name, value in service.environment if not os.environ.get(name)}
+    if "AZURE_OPENAI_API_KEY" in lacking and not os.environ.get("OPENAI_API_TYPE"):
+        lacking["OPENAI_API_TYPE"] = "openai" if not _has_azure() else "azure"
     before = {name: os.environ.get(name) for name in lacking}
     os.environ.update(lacking)
+    told = _tell_module(lacking.get("OPENAI_API_TYPE"))
     try:
         yield
     finally:
+        if told is not None:
+            told.api_type = None
         for name, value in before.items():
             os.environ.pop(name, None)
             if value is not None:
                 os.environ[name] = value
+
+
+# The module of OpenAI's SDK is a client itself (`openai.chat.completions.create`), for OpenAI or for Azure, whichever
+# has a key; where both have, it refuses unless `OPENAI_API_TYPE`, which is read when it is imported, or its `api_type`
+# says which. Beside keys that are dummies it is what it was without them.
+
+
+def _has_azure() -> bool:
+    """Tell whether the environment is that of an app which is on Azure."""
+    names = ("AZURE_OPENAI_ENDPOINT", "AZURE_OPENAI_AD_TOKEN")
+    return any(map(os.environ.get, names)) and not os.environ.get("OPENAI_API_KEY")
+
+
+def _tell_module(kind: str | None) -> Any:
+    """Tell the SDK's module, if it is loaded and was not told, what its own client is for; return it, or None."""
+    module = sys.modules.get("openai")
+    if kind is None or module is None or getattr(module, "api_type", kind) is not None:
+        return None
+    module.api_type = kind  # type: ignore[attr-defined]
+    return module

@@ -10,7 +10,7 @@ from fakellm.wire.providers import services
 
 KNOWN_HOSTS = re.compile(
     r"^([\w-]+\.)*("
-    r"openai\.com|(openai|cognitiveservices|services\.ai|models\.ai|inference\.ai)\.azure\.com|models\.github\.ai|"
+    r"openai\.com|(openai|cognitiveservices|services\.ai|models\.ai|inference\.ai)\.azure\.(com|us|cn)|models\.github\.ai|"
     r"anthropic\.com|claude\.ai|generativelanguage\.googleapis\.com|mistral\.ai|groq\.com|deepseek\.com|x\.ai|"
     r"cohere\.(com|ai)|together\.(xyz|ai)|fireworks\.ai|perplexity\.ai|openrouter\.ai|cerebras\.ai|replicate\.com|"
     r"huggingface\.co|hf\.space|ai21\.com|nvidia\.com|sambanova\.ai|deepinfra\.com|moonshot\.(ai|cn)|z\.ai|bigmodel\.cn|"

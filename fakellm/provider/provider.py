@@ -236,7 +236,14 @@ class FakeProvider(Alike, Claiming, Copyable):
     def _codec_of(self, call: ProviderCall) -> Codec | None:
         endpoint = self.service.endpoint(call.method, parts_of(call.url).path)
         is_scripted = endpoint is not None and endpoint.is_codec and call.api == endpoint.api
-        return codec_of(endpoint, self.profile) if endpoint is not None and is_scripted else None
+        return codec_of(endpoint, self._profile_of(call)) if endpoint is not None and is_scripted else None
+
+    def _profile_of(self, call: ProviderCall) -> Profile | MessagesProfile | None:
+        """Return whose habits a request is answered in: those that were asked for, else those of its host."""
+        if self.profile is not None or not self.service.habits:
+            return self.profile
+        profile: Profile | MessagesProfile | None = self.service.profile_at(parts_of(call.url).hostname or "")
+        return profile
 
     # -- answering --------------------------------------------------------------------------------
 
@@ -282,20 +289,20 @@ class FakeProvider(Alike, Claiming, Copyable):
 
     def _answer(self, call: ProviderCall) -> Exchange:
         if is_malformed(call.url):
-            codec = codec_of(self.service.endpoints[0], self.profile)
+            codec = codec_of(self.service.endpoints[0], self._profile_of(call))
             return error_exchange(call, codec, http_error(400, "Bad Request: the host is malformed"))
         parts = parts_of(call.url)
         path = f"{parts.path}?{parts.query}" if parts.query else parts.path
         if own := self._own(call.method, parts.path):
             call.api = f"{self.name}.document"
-            return own.exchange(call, path, codec_of(self.service.endpoints[0], self.profile))
+            return own.exchange(call, path, codec_of(self.service.endpoints[0], self._profile_of(call)))
         endpoint = self.service.endpoint(call.method, parts.path)
         if endpoint is None:
             raise self._unknown(call)
         call.api = endpoint.api
         if not endpoint.is_codec:
             return self._document(call, endpoint, path)
-        codec = codec_of(endpoint, self.profile)
+        codec = codec_of(endpoint, self._profile_of(call))
         try:
             call.json, call.request = self._read(call, codec, path)
         except WireError as error:
@@ -311,7 +318,7 @@ class FakeProvider(Alike, Claiming, Copyable):
             call.json = parse(call.body, "the body of the request") if call.body else None
             body = dump(document_of(endpoint)(call.json, path))
         except WireError as error:
-            codec = codec_of(self.service.endpoints[0], self.profile)
+            codec = codec_of(self.service.endpoints[0], self._profile_of(call))
             return error_exchange(call, codec, http_error(error.status, str(error), code=error.code))
         return Exchange(call, 200, whole_headers(body), [Ending([body])])
 

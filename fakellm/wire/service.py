@@ -69,9 +69,10 @@ class Service:
     a pattern of `host/path`; `alike` are hosts of other services whose small endpoints have the same paths. `port` is
     that of a provider that is a server of one's own: what is asked there is its own on any host, this machine too,
     which its SDK asks by itself, and `base_url` may name a host alone. `base_path` is the path that the SDK is given
-    behind the host, and `signs` are headers of requests that only its SDK sends. `environment` are other variables
-    that its SDK asks for, each with a value for where there is none; `credentials` are hosts that it would ask for
-    credentials, which are refused while the provider is faked.
+    behind the host, and `signs` are headers of requests that only its SDK sends. `environment` are other variables that
+    it asks for, each with a value for where there is none; `credentials` are hosts that it would ask for credentials,
+    which are refused while the provider is faked, and `tokens` are hosts that it would ask for a token, which are
+    answered. `habits` are hosts that speak its APIs in the ways of a profile, with the profile's name.
     """
 
     name: str
@@ -88,6 +89,8 @@ class Service:
     signs: tuple[str, ...] = ()
     environment: tuple[tuple[str, str], ...] = ()
     credentials: re.Pattern[str] | None = None
+    tokens: re.Pattern[str] | None = None
+    habits: tuple[tuple[re.Pattern[str], str], ...] = ()
 
     def has(self, place: str) -> bool:
         """Tell whether a place, `host:port`, is its own on whatever host it is."""
@@ -108,6 +111,10 @@ class Service:
         """Return the endpoint of a request, if it is one that can be faked. The colon of a method may be escaped."""
         paths = [path, path.replace("%3A", ":").replace("%3a", ":")] if "%3" in path else [path]
         return next((e for p in paths for e in self.endpoints if e.method == method and e.path.search(p)), None)
+
+    def profile_at(self, host: str) -> Any:
+        """Return the profile that a host has by itself, or None."""
+        return next((self.profile(name) for hosts, name in self.habits if hosts.match(host)), None)
 
     def profile(self, name: str) -> Any:
         """Return a profile by its name. Raises `ValueError` that names those that there are."""

@@ -73,7 +73,8 @@ def test_azure_says_in_a_document_what_it_filtered_of_the_prompt():
     client = openai.AzureOpenAI(azure_endpoint="https://u.openai.azure.com", api_key="none", api_version="2024-10-21")
     with intercept(FakeProvider(profile="azure").reply("a").reply("a", Finish(beside={"prompt_filter_results": []}))):
         usual, scripted = (client.chat.completions.create(model="m", messages=HI) for _ in range(2))
-    assert usual.prompt_filter_results == [{"prompt_index": 0, "content_filter_results": {}}]
+    (found,) = usual.prompt_filter_results
+    assert (found["prompt_index"], found["content_filter_results"]["hate"]["severity"]) == (0, "safe")
     assert scripted.prompt_filter_results == []
 
 

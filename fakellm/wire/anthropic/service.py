@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from fakellm.wire.aws import ENVIRONMENT
+from fakellm.wire.clouds import CREDENTIALS, FOUNDRY, GOOGLE, TOKENS
 from fakellm.wire.service import Service, document, endpoint
 
 _HERE = "fakellm.wire.anthropic"
@@ -36,6 +37,8 @@ SERVICE = Service(
         rf"aiplatform[\w.]*\.googleapis\.com/.*{_VERTEX}|^([\w-]+\.)*services\.ai\.azure\.com/anthropic/"
         rf"|^([\w-]+\.)*bedrock-runtime[\w.-]*\.(amazonaws\.com(\.cn)?|api\.aws){_BEDROCK}"
     ),
-    environment=ENVIRONMENT,
     profiles=f"{_HERE}.profiles:PROFILES",
+    environment=(*ENVIRONMENT, *GOOGLE, *FOUNDRY),
+    credentials=CREDENTIALS,
+    tokens=TOKENS,
 )

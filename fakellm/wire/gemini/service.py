@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from fakellm.wire.clouds import CREDENTIALS, GOOGLE, TOKENS
 from fakellm.wire.service import Service, document, endpoint
 
 _HERE = "fakellm.wire.gemini"
@@ -22,4 +23,7 @@ SERVICE = Service(
     keys=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
     base_url="GOOGLE_GEMINI_BASE_URL",
     signs=("x-goog-api-key",),
+    environment=GOOGLE,
+    credentials=CREDENTIALS,
+    tokens=TOKENS,
 )

@@ -27,8 +27,8 @@ from fakellm.script.events import (
 from fakellm.script.script import Script
 from fakellm.wire.codec import CREATED, Codec, Decoder, Encoder, Headers, Request, Tally
 from fakellm.wire.objects import dump, get, is_object, merged, objects, quote, text_field
+from fakellm.wire.openai import azure, habits, servers
 from fakellm.wire.openai import common as openai
-from fakellm.wire.openai import habits, servers
 from fakellm.wire.openai.chat_messages import called_by, is_legacy, logprobs_of, message_of
 from fakellm.wire.openai.chat_messages import choice as answer
 from fakellm.wire.openai.chat_reader import API, ChatDecoder
@@ -36,8 +36,7 @@ from fakellm.wire.openai.profiles import OPENAI, Profile
 
 _KNOWN = ("model", "messages", "tools", "functions", "stream")
 _DONE = b"data: [DONE]\n\n"
-_FILTERS: dict[str, Any] = {"prompt_filter_results": [{"prompt_index": 0, "content_filter_results": {}}]}
-"""What Azure says of the prompt, in a first chunk of its own, and in each document."""
+_SAFE = dump(azure.SAFE).decode()
 
 
 class ChatCodec(Codec):
@@ -53,9 +52,9 @@ class ChatCodec(Codec):
         """Return the codec with the habits of a profile."""
         return cls(profile)
 
-    def request(self, body: Any, *, path: str = "") -> Request:  # noqa: ARG002 - other APIs have the model there
-        """Read a request."""
-        if not isinstance(body, dict) or not body.get("model"):
+    def request(self, body: Any, *, path: str = "") -> Request:
+        """Read a request. The model may be the deployment that a path of Azure's names."""
+        if not isinstance(body, dict) or not (model := azure.model_of(body, path, self.profile)):
             msg = "you must provide a model parameter"
             raise WireError(msg)
         if "messages" not in body:
@@ -68,7 +67,7 @@ class ChatCodec(Codec):
         openai.whole(body, "top_logprobs", 0, 0, openai.TOP)
         return Request(
             API,
-            text_field(body, "model"),
+            model,
             tuple(message_of(message, f"messages[{at}]") for at, message in enumerate(objects(body, "messages"))),
             tuple(text_field(tool, "name") for tool in [*tools, *objects(body, "functions")]),
             get(body, "stream", bool),
@@ -100,18 +99,15 @@ class ChatCodec(Codec):
             "system_fingerprint": openai.FINGERPRINT,
         }
         if self.profile.prelude:
-            document |= _FILTERS
+            document["prompt_filter_results"] = azure.PROMPT
         for choice in script.choices:
             document = merged(document, openai.said_with(tally.finish(choice), self.profile.beside)[1])
         return dump(document)
 
     def error(self, fault: http_error, number: int) -> tuple[Headers, bytes]:
         """Return an HTTP error."""
-        return (
-            openai.error(fault, number)
-            if self.profile.layout is None
-            else habits.http_error_of(self.profile, fault, number)
-        )
+        word = openai.error_as if self.profile.layout is None else habits.http_error_of
+        return word(self.profile, fault, number)
 
     def decoder(self) -> Decoder:
         """Return what reads a stream, of OpenAI or of its look-alikes."""
@@ -161,7 +157,7 @@ class _ChatEncoder(Encoder):
         self._tail = "]" + (',"usage":null' if self._asked and profile.usage == "asked" else "") + "}\n\n"
         self._unfinished = f',"finish_reason":{profile.unfinished}' if profile.unfinished else ""
         self._text_head = f'{self._head}{{"index":0,"delta":{{"content":'
-        self._text_tail = f'}},"logprobs":null{self._unfinished}}}{self._tail}'
+        self._text_tail = f'}},"logprobs":null{self._unfinished}{self._filtered(is_text=True)}}}{self._tail}'
         self._can_be_plain = profile.is_plain and "logprobs" not in request.options
         self._is_plain = False
 
@@ -179,7 +175,7 @@ class _ChatEncoder(Encoder):
         """Return a comment and a chunk without choices, where the profile has them."""
         first = [self._profile.comment.encode()] if self._profile.comment else []
         if self._profile.prelude:
-            first.append(f"{self._head_of(0, id='')}],{dump(_FILTERS).decode()[1:]}\n\n".encode())
+            first.append(b"data: %b\n\n" % dump(azure.PRELUDE))
         return first
 
     def event(self, event: Event) -> Sequence[bytes]:
@@ -239,7 +235,13 @@ class _ChatEncoder(Encoder):
         if self._profile.role_on_every_delta and not fields.startswith('"role"'):
             fields = '"role":"assistant"' + ("," + fields if fields else ',"content":""')
         reason = self._unfinished if finish is None else f',"finish_reason":{quote(finish)}'
+        reason += self._filtered(is_text=fields.startswith('"content":') and finish is None)
         return self._chunk(f'{{"index":{choice},"delta":{{{fields}}},"logprobs":{logprobs}{reason}}}')
+
+    def _filtered(self, *, is_text: bool) -> str:
+        """Return what content filters found of a piece."""
+        found = _SAFE if is_text else "{}"
+        return f',"content_filter_results":{found}' if self._profile.filters else ""
 
     def _chunk(self, choices: str, usage: str | None = None) -> bytes:
         self._chunks += 1
@@ -354,7 +356,8 @@ class _ChatEncoder(Encoder):
             return [self._delta(finish.choice, fields, logprobs=held[2] if held else "null", finish=reason)]
         role = {"role": "assistant", "content": ""} if self._profile.role_on_every_delta else {}
         choice = {"index": finish.choice, "delta": {**role, **json.loads(f"{{{fields}}}")}, "logprobs": None}
-        document = merged({**choice, "finish_reason": reason}, extra)
+        found = {"content_filter_results": {}} if self._profile.filters else {}
+        document = merged({**choice, "finish_reason": reason, **found}, extra)
         usage = self._usage() if self._profile.usage == "finish" else None
         chunks = [openai.with_fields(self._chunk(dump(document).decode(), usage), top)]
         if self._profile.after_finish:

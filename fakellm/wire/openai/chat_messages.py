@@ -15,6 +15,7 @@ from fakellm.script.messages import Message
 from fakellm.script.script import Script
 from fakellm.wire.codec import Request
 from fakellm.wire.objects import get, merged, objects, text_field
+from fakellm.wire.openai import azure
 from fakellm.wire.openai import common as openai
 from fakellm.wire.openai.chat_reader import API
 from fakellm.wire.openai.profiles import Profile
@@ -96,7 +97,10 @@ def choice(script: Script, number: int, finish: Finish, request: Request, profil
     probabilities = [token for event in texts for token in logprobs_of(event, request) or ()]
     logprobs = {"content": probabilities, "refusal": None} if probabilities else None
     document = {"index": number, "message": message, "logprobs": logprobs, "finish_reason": reason}
-    return merged(document, openai.said_with(finish, profile.beside)[0])
+    said = openai.said_with(finish, profile.beside)[0]
+    if profile.filters and b'"content_filter_results"' not in (said or b""):
+        document["content_filter_results"] = azure.SAFE if message.get("content") else {}
+    return merged(document, said)
 
 
 def _usual(script: Script, call: ToolCall) -> str:

@@ -15,6 +15,8 @@ from fakellm.errors import WireError
 from fakellm.script.events import Finish, Text, ToolCall, Usage, http_error, provider_error
 from fakellm.wire.codec import Headers
 from fakellm.wire.objects import beyond, counted, dump, get, merged, sound
+from fakellm.wire.openai import azure
+from fakellm.wire.openai.profiles import Profile
 
 FINGERPRINT = "fp_fakellm"
 CHOICES, TOP = 128, 20
@@ -48,8 +50,8 @@ def headers(number: int) -> Headers:
     )
 
 
-def error(fault: http_error, number: int) -> tuple[Headers, bytes]:
-    """Return headers and document of an HTTP error."""
+def error_as(profile: Profile, fault: http_error, number: int) -> tuple[Headers, bytes]:
+    """Return headers and document of an HTTP error, as OpenAI words it, or Azure."""
     kind, code = _ERRORS.get(fault.status, ("server_error", None))
     extra: list[tuple[str, str]] = [("content-type", "application/json")]
     if fault.retry_after is not None:
@@ -57,7 +59,8 @@ def error(fault: http_error, number: int) -> tuple[Headers, bytes]:
     document = _error_object(fault.message, fault.kind or kind, fault.code or (None if fault.kind else code))
     if fault.code in _ABOUT_PARAMETERS and (named := _NAMED.match(fault.message)):
         document["param"] = named[1]
-    body = dump({"error": document}) if fault.body is None else fault.body.encode()
+    worded = azure.error_document(fault) if profile.filters else None
+    body = dump(worded or {"error": document}) if fault.body is None else fault.body.encode()
     return (*headers(number), *extra), body
 
 

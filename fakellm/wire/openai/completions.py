@@ -17,8 +17,8 @@ from fakellm.script.messages import Message
 from fakellm.script.script import Script
 from fakellm.wire.codec import CREATED, Codec, Decoder, Encoder, Headers, Request, Tally
 from fakellm.wire.objects import counted, dump, get, merged, objects, quote, text_field
+from fakellm.wire.openai import azure, habits, servers
 from fakellm.wire.openai import common as openai
-from fakellm.wire.openai import habits, servers
 from fakellm.wire.openai.profiles import OPENAI, Profile
 from fakellm.wire.openai.reading import Counts, read_logprobs
 from fakellm.wire.reader import SSEReader
@@ -42,9 +42,9 @@ class CompletionsCodec(Codec):
         """Return the codec with the habits of a profile, if it is that of a self-hosted server."""
         return cls(profile)
 
-    def request(self, body: Any, *, path: str = "") -> Request:  # noqa: ARG002 - other APIs have the model there
+    def request(self, body: Any, *, path: str = "") -> Request:
         """Read a request; each of its prompts is a message. Tokens are shown as their numbers."""
-        if not isinstance(body, dict) or not body.get("model"):
+        if not isinstance(body, dict) or not (model := azure.model_of(body, path, self.profile)):
             msg = "you must provide a model parameter"
             raise WireError(msg)
         if "prompt" not in body:
@@ -53,7 +53,7 @@ class CompletionsCodec(Codec):
         prompts = _prompts(body["prompt"])
         return Request(
             API,
-            text_field(body, "model"),
+            model,
             tuple(Message("user", prompt) for prompt in prompts),
             stream=get(body, "stream", bool),
             options={key: value for key, value in body.items() if key not in _KNOWN},
@@ -79,11 +79,8 @@ class CompletionsCodec(Codec):
 
     def error(self, fault: http_error, number: int) -> tuple[Headers, bytes]:
         """Return an HTTP error."""
-        return (
-            openai.error(fault, number)
-            if self.profile.layout is None
-            else habits.http_error_of(self.profile, fault, number)
-        )
+        word = openai.error_as if self.profile.layout is None else habits.http_error_of
+        return word(self.profile, fault, number)
 
     def decoder(self) -> Decoder:
         """Return what reads a stream."""

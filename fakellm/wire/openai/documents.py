@@ -14,15 +14,16 @@ from fakellm.errors import WireError
 from fakellm.wire.codec import CREATED
 from fakellm.wire.documents import count_tokens, dimensions_of, last_of, object_of, vector
 from fakellm.wire.objects import text_field
+from fakellm.wire.openai.azure import deployment_of
 
 _MODELS = ("gpt-5", "gpt-5-mini", "gpt-4.1", "gpt-4.1-mini", "gpt-4o", "gpt-4o-mini", "o3", "o4-mini",
            "text-embedding-3-small", "text-embedding-3-large")  # fmt: skip
 
 
-def embeddings(asked: Any, path: str = "") -> dict[str, Any]:  # noqa: ARG001 - the model is in the body
+def embeddings(asked: Any, path: str = "") -> dict[str, Any]:
     """Answer OpenAI's `POST /embeddings`: one vector for each text, as numbers or in base64."""
     body = object_of(asked)
-    model = text_field(body, "model")
+    model = text_field(body, "model") or deployment_of(path)
     if not model:
         msg = "you must provide a model parameter"
         raise WireError(msg)

@@ -56,6 +56,8 @@ class Profile:
     reasoning tokens beside the output, not in it. `beside`: fields that the service has beside the choices, in its last
     chunk and in documents, where a `Finish.extra` has them. `varies`: it passes on the streams of several servers, so
     that another answer of it may break what this one keeps; no grammar holds it to more than any service keeps.
+    `filters`: each choice says what content filters found of it, errors are worded as Azure does, and a deployment that
+    the path names is the model of a request that says none.
 
     Self-hosted servers go further; what follows is theirs, and is in force where there is a `layout`. `named_layout` is
     that of an answer which a named tool was asked for. `usage` may also be on a chunk of its own for each `choice`, or
@@ -92,6 +94,7 @@ class Profile:
     counts_reasoning: bool = False
     beside: tuple[str, ...] = ()
     varies: bool = False
+    filters: bool = False
     layout: Layout | None = None
     named_layout: Layout | None = None
     text_usage: Literal["", "asked", "finish", "never"] = ""
@@ -244,7 +247,7 @@ PROFILES: dict[str, Profile] = {
     for profile in (
         OPENAI,
         Profile("avian", id_varies=True, usage="finish"),
-        Profile("azure", prelude=True, created_drifts=True, beside=("prompt_filter_results",)),
+        Profile("azure", prelude=True, filters=True, beside=("prompt_filter_results",)),
         Profile("cerebras", done=False, usage="finish"),
         Profile("deepseek", usage="finish"),
         Profile("github-models", prelude=True, beside=("prompt_filter_results",)),

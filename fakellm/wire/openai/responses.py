@@ -113,11 +113,12 @@ class ResponsesCodec(Codec):
         """Return what writes the stream."""
         if self.profile.responses == "llama.cpp":
             return LlamaEncoder(request, number, self.profile, usage)
-        return _ResponsesEncoder(request, number, usage, STYLES.get(self.profile.responses))
+        style = STYLES.get(self.profile.responses)
+        return _ResponsesEncoder(request, number, usage, style, filters=self.profile.filters)
 
     def body(self, script: Script, request: Request, number: int) -> bytes:
         """Return the document of an answer that is not streamed."""
-        answer = _Answer(request, number)
+        answer = _Answer(request, number, filters=self.profile.filters)
         for event in script.choice(0):
             answer.event(event)
         answer.close()
@@ -125,8 +126,8 @@ class ResponsesCodec(Codec):
 
     def error(self, fault: http_error, number: int) -> tuple[Headers, bytes]:
         """Return an HTTP error."""
-        is_far = bool(self.profile.responses)
-        return habits.http_error_of(self.profile, fault, number) if is_far else openai.error(fault, number)
+        word = habits.http_error_of if self.profile.responses else openai.error_as
+        return word(self.profile, fault, number)
 
     def decoder(self) -> Decoder:
         """Return what reads a stream, of OpenAI or of its look-alikes."""
@@ -180,7 +181,8 @@ def _text(content: Any) -> str:
 class _Answer:
     """An answer while it is written: its output so far, and the response object around it."""
 
-    def __init__(self, request: Request, number: int, usage: Usage | None = None) -> None:
+    def __init__(self, request: Request, number: int, usage: Usage | None = None, *, filters: bool = False) -> None:
+        self._beside = {"content_filters": None} if filters else {}
         self.tally = Tally(request, usage)
         included = request.options.get("include")
         top = request.options.get("top_logprobs")
@@ -221,6 +223,7 @@ class _Answer:
             **{key: _echo(key, sent.get(key), default) for key, default in _ECHOED.items()},
             "service_tier": sent.get("service_tier") or "auto",
             "usage": None,
+            **self._beside,
             **fields,
         }
 
@@ -279,9 +282,11 @@ def _tool(tool: dict[str, Any]) -> dict[str, Any]:
 class _ResponsesEncoder(Encoder):
     """Writes a stream. The next delta of a text is what was written of the last one, with its number and text."""
 
-    def __init__(self, request: Request, number: int, usage: Usage | None, style: Style | None = None) -> None:
+    def __init__(
+        self, request: Request, number: int, usage: Usage | None, style: Style | None = None, *, filters: bool = False
+    ) -> None:
         self._style = style
-        self._answer = _Answer(request, number, usage)
+        self._answer = _Answer(request, number, usage, filters=filters)
         self._output = self._answer.output
         self._count = 0
         self._delta: tuple[object, str] = (None, "")

@@ -8,26 +8,31 @@ from __future__ import annotations
 
 import re
 
+from fakellm.wire.clouds import AZURE, CREDENTIALS, TOKENS
 from fakellm.wire.service import Service, document, endpoint
 
 _HERE = "fakellm.wire.openai"
+_AZURE = r"(openai|cognitiveservices|services\.ai|models\.ai|inference\.ai)\.azure\.(com|us|cn)"
 
 SERVICE = Service(
     "openai",
-    re.compile(
-        r"^([\w-]+\.)*(openai\.com|(openai|cognitiveservices|services\.ai|models\.ai|inference\.ai)\.azure\.com)$"
-    ),
+    re.compile(rf"^([\w-]+\.)*(openai\.com|{_AZURE})$"),
     (
         endpoint("openai.chat", r"/chat/completions$", f"{_HERE}.chat:ChatCodec"),
         endpoint("openai.completions", r"/completions$", f"{_HERE}.completions:CompletionsCodec"),
         endpoint("openai.responses", r"/responses$", f"{_HERE}.responses:ResponsesCodec"),
         document("openai.embeddings", r"/embeddings$", f"{_HERE}.documents:embeddings"),
         document("openai.models", r"/models$", f"{_HERE}.documents:models", method="GET"),
+        document("openai.info", r"^(/models|/openai/deployments/[^/]+)?/info$", f"{_HERE}.azure:info", method="GET"),
         document("openai.model", r"/models/[^/]+$", f"{_HERE}.documents:model", method="GET"),
     ),
     keys=("OPENAI_API_KEY",),
     base_url="OPENAI_BASE_URL",
     base_path="/v1",
+    environment=AZURE,
+    credentials=CREDENTIALS,
+    tokens=TOKENS,
+    habits=((re.compile(rf"^([\w-]+\.)*{_AZURE}$"), "azure"),),
     profiles=f"{_HERE}.profiles:PROFILES",
     error_events=(True, False),  # services that speak its API send either
     guest=re.compile(r"^generativelanguage\.googleapis\.com/\w+/openai/|aiplatform[\w.]*\.googleapis\.com/.*/openapi/"),
