@@ -12,11 +12,13 @@ import re
 from pathlib import Path
 
 KEY = "fake-key-of-fakellm"
+PROJECT = "fake-project-of-fakellm"
 
 GOOGLE = (
     ("GOOGLE_APPLICATION_CREDENTIALS", str(Path(__file__).with_name("google_credentials.json"))),
-    ("GOOGLE_CLOUD_PROJECT", "fake-project-of-fakellm"),
+    ("GOOGLE_CLOUD_PROJECT", PROJECT),
 )
+CLAUDE = (("ANTHROPIC_VERTEX_PROJECT_ID", PROJECT), ("CLOUD_ML_REGION", "global"))
 AZURE = (
     ("AZURE_OPENAI_API_KEY", KEY),
     ("AZURE_CLIENT_ID", "00000000-0000-4000-8000-000000000001"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from fakellm.wire.aws import ENVIRONMENT
-from fakellm.wire.clouds import CREDENTIALS, FOUNDRY, GOOGLE, TOKENS
+from fakellm.wire.clouds import CLAUDE, CREDENTIALS, FOUNDRY, GOOGLE, TOKENS
 from fakellm.wire.service import Service, document, endpoint
 
 _HERE = "fakellm.wire.anthropic"
@@ -38,7 +38,7 @@ SERVICE = Service(
         rf"|^([\w-]+\.)*bedrock-runtime[\w.-]*\.(amazonaws\.com(\.cn)?|api\.aws){_BEDROCK}"
     ),
     profiles=f"{_HERE}.profiles:PROFILES",
-    environment=(*ENVIRONMENT, *GOOGLE, *FOUNDRY),
+    environment=(*ENVIRONMENT, *GOOGLE, *CLAUDE, *FOUNDRY),
     credentials=CREDENTIALS,
     tokens=TOKENS,
 )

@@ -35,9 +35,9 @@ from fakellm.script.events import (
 from fakellm.script.messages import Message
 from fakellm.script.script import Script
 from fakellm.wire.codec import Codec, Decoder, Encoder, Headers, Request, Tally
-from fakellm.wire.gemini.parts import Parts, candidate, escaped, in_line, joined, response
+from fakellm.wire.gemini.parts import Parts, candidate, escaped, in_line, joined, response, tail_of
 from fakellm.wire.gemini.reader import API, GeminiDecoder, json_text
-from fakellm.wire.objects import get, objects, quote, text_field
+from fakellm.wire.objects import get, objects, text_field
 
 _KNOWN = ("contents", "systemInstruction", "system_instruction", "tools")
 _METHOD = re.compile(r"([^/:]+):(\w+)$")
@@ -97,7 +97,7 @@ class GeminiCodec(Codec):
             tuple(messages),
             tuple(name for tool in _listed(body, "tools") for name in _tool_names(tool)),
             method == "streamGenerateContent",
-            {**rest, "alt": alt},
+            {**rest, "alt": alt, **({"vertex": True} if "/publishers/" in path else {})},
             body,
             _candidates(body),
         )
@@ -246,7 +246,7 @@ def _code_of(kind: str) -> int:
 
 
 def _tail(request: Request, number: int) -> str:
-    return f'"modelVersion": {quote(request.model)},"responseId": "fakellm{number:06d}"}}'
+    return tail_of(request.model, number, is_vertex="vertex" in request.options)
 
 
 class _Count:

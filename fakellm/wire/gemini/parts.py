@@ -16,10 +16,11 @@ from itertools import chain
 from typing import Any, cast
 
 from fakellm.script.events import Content, Event, Finish, Native, Reasoning, Refusal, Text, ToolCall, Usage
-from fakellm.wire.gemini.reader import API, REASONS, usage_object
+from fakellm.wire.gemini.reader import API, REASONS, TRAFFIC, usage_object
 from fakellm.wire.objects import is_object, merged, quote
 
 _DUMP = json.JSONEncoder(ensure_ascii=False, separators=(",", ": ")).encode
+_MADE = "2026-01-01T00:00:00.000000Z"
 _UNSAFE = re.compile("[<>\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2064\ufeff\ufff9-\ufffb]")
 
 
@@ -186,13 +187,20 @@ def candidate(parts: Sequence[str], choice: int, finish: Finish | None = None) -
     return _DUMP(found), blocked
 
 
+def tail_of(model: str, number: int, *, is_vertex: bool) -> str:
+    """Return what ends a chunk or a document: the model, the id of the answer, and on Vertex AI when it was made."""
+    made = f'"createTime": "{_MADE}",' if is_vertex else ""
+    return f'"modelVersion": {quote(model)},{made}"responseId": "fakellm{number:06d}"}}'
+
+
 def response(
     candidates: Sequence[str], usage: Usage, tail: str, feedback: Any = None, beside: Sequence[object] = ()
 ) -> str:
     """Return a chunk, or a document, with fields `beside` the candidates that finish reasons have."""
     said = f'"candidates": [{",".join(candidates)}],' if candidates and feedback is None else ""
     blocked = "" if feedback is None else f'"promptFeedback": {_DUMP(feedback)},'
-    text = f'{{{said}{blocked}"usageMetadata": {_DUMP(usage_object(usage))},{tail}'
+    traffic = TRAFFIC if _MADE in tail else ""
+    text = f'{{{said}{blocked}"usageMetadata": {_DUMP(usage_object(usage, traffic))},{tail}'
     for extra in filter(None, beside):
         text = _DUMP(merged(json.loads(text), extra))
     return escaped(text)

@@ -26,6 +26,8 @@ API = "gemini"
 REASONS = {"stop": "STOP", "tool_calls": "STOP", "length": "MAX_TOKENS", "content_filter": "SAFETY"}
 """The neutral finish reasons in Gemini's words; others are Gemini's own and the same in a script."""
 
+TRAFFIC = "ON_DEMAND"
+"""The usual kind of traffic, which Vertex AI has in its usage."""
 _NEUTRAL = {"STOP": "stop", "MAX_TOKENS": "length", "SAFETY": "content_filter"}
 _NUMBERED = ("STOP", "MAX_TOKENS", "SAFETY", "RECITATION", "OTHER")
 """The finish reasons from 1 on, as `enum-encoding=int` numbers them, which Google's older clients ask for."""
@@ -51,8 +53,11 @@ Found = tuple[str, bool | None]
 """A chunk's JSON, and how an error in it would be named (see `provider_error.named`)."""
 
 
-def usage_object(usage: Usage) -> dict[str, Any]:
-    """Return the usageMetadata: candidates and thoughts are counted apart, and no candidates are not mentioned."""
+def usage_object(usage: Usage, traffic: str = "") -> dict[str, Any]:
+    """Return the usageMetadata: candidates and thoughts are counted apart, and no candidates are not mentioned.
+
+    `traffic` is the usual `trafficType`, which only Vertex AI has.
+    """
     thoughts = usage.reasoning_tokens or 0
     candidates = max(usage.output_tokens - thoughts, 0)
     found: dict[str, Any] = {"promptTokenCount": usage.input_tokens}
@@ -65,6 +70,8 @@ def usage_object(usage: Usage) -> dict[str, Any]:
         found["promptTokensDetails"] = [{"modality": "TEXT", "tokenCount": usage.input_tokens}]
     if usage.reasoning_tokens is not None:
         found["thoughtsTokenCount"] = thoughts
+    if traffic:
+        found["trafficType"] = traffic
     return merged(found, usage.extra)
 
 
