@@ -14,6 +14,7 @@ SERVICE = Service(
     re.compile(r"^(generativelanguage|([\w-]+-)?aiplatform(\.\w+\.rep)?)\.googleapis\.com$"),
     (
         endpoint("gemini", r":(streamGenerateContent|generateContent)$", f"{_HERE}.generate:GeminiCodec"),
+        endpoint("gemini.interactions", r"/interactions$", f"{_HERE}.interactions:InteractionsCodec"),
         document("gemini.embeddings", r":embedContent$", f"{_HERE}.documents:embedding"),
         document("gemini.embeddings", r":batchEmbedContents$", f"{_HERE}.documents:embeddings"),
         document("gemini.tokens", r":countTokens$", f"{_HERE}.documents:tokens"),
