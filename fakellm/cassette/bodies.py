@@ -70,7 +70,7 @@ def _events(data: bytes) -> Iterator[dict[str, Any]]:
 
 
 def _sse(event: dict[str, Any]) -> bytes:
-    kind = event.get("type")
+    kind = event.get("type") or event.get("event_type")
     name = f"event: {kind}\n" if isinstance(kind, str) else ""
     return f"{name}data: {json.dumps(event, ensure_ascii=False)}\n\n".encode("utf-8", "surrogatepass")
 
@@ -108,6 +108,8 @@ def _api_of(event: dict[str, Any]) -> str:
     named = next((api for begins, api in _KINDS.items() if kind.startswith(begins)), None)
     if named is not None:
         return named
+    if str(event.get("event_type", "")).startswith(("interaction.", "step.")):
+        return "gemini.interactions"
     if "candidates" in event or "usageMetadata" in event:
         return "gemini"
     if isinstance(event.get("done"), bool):

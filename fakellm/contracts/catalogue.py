@@ -142,6 +142,8 @@ CATALOGUE: dict[str, Contract] = dict((
          "each rule, broken by itself"),
     _row("bedrock_converse_grammar", "a ConverseStream is what the clients of AWS expect",
          "each rule, broken by itself"),
+    _row("gemini_interactions_grammar", "a stream of an interaction is what Google's clients expect",
+         "each rule, broken by itself"),
 ))  # fmt: skip
 """Every contract by its name."""
 

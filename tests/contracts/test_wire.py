@@ -45,6 +45,7 @@ CODECS = {
     ),
     "gemini": ("gemini:GeminiCodec", {"contents": [{"role": "user", "parts": [{"text": "x"}]}]}),
     "cohere_chat": ("cohere:ChatCodec", {"model": "m", "messages": [{"role": "user", "content": "x"}]}),
+    "gemini_interactions": ("gemini:InteractionsCodec", {"model": "m", "input": "x"}),
 }
 apis = pytest.mark.parametrize("api", CODECS)
 
@@ -119,7 +120,7 @@ def test_any_stream_of_our_own_breaks_no_rule(api, alt, script):
         assert problems == [] or (script.fault.named is False and problems[0][0] == "anthropic_messages.event_name")
     elif script.finish_reason is None:
         assert [name.partition(".")[2] for name, *_ in problems] in [
-            [name] for name in ("finish", "message_start", "message_stop", "message_end", "terminal", "stream", "whole", "array")
+            [name] for name in ("finish", "message_start", "message_stop", "message_end", "terminal", "completed", "stream", "whole", "array")
         ]  # fmt: skip
 
 
@@ -278,6 +279,11 @@ STREAMS = {
     # 1 message-start, 2 block 0, 3 "hm", 4 end, 5 block 1, 6 "Hel", 7 end, 8 call 0, 9 `{"a":`, 10 `1}`, 11 end,
     # 12 call 1, 13 end, 14 message-end, 15 [DONE]
     "cohere_chat": Script(
+        Reasoning("hm"), "Hel", ToolCall("f", '{"a":'), ToolCall(arguments="1}"), ToolCall("g"), Usage(3, 4)
+    ),
+    # 1 created, 2 status, 3 thought, 4 "hm", 5 stop, 6 output, 7 "Hel", 8 stop, 9 call, 10 `{"a":`, 11 `1}`, 12 stop,
+    # 13 call, 14 stop, 15 completed, 16 [DONE]
+    "gemini_interactions": Script(
         Reasoning("hm"), "Hel", ToolCall("f", '{"a":'), ToolCall(arguments="1}"), ToolCall("g"), Usage(3, 4)
     ),
 }
@@ -487,6 +493,39 @@ BROKEN = {
         ("error", add(6, "error", {"type": "error", "message": "no"}), 7, ""),
         ("done", drop(15), None, ""),
         ("done", copy(6, 16), 16, ""),
+    ],
+    "gemini_interactions": [
+        ("shape", put(7, "delta", None), 7, "delta"),
+        ("shape", put(7, "delta.text", 5), 7, "delta.text"),
+        ("shape", less(6, "step.type"), 6, "step.type"),
+        ("type", less(7, "event_type"), 7, "event_type"),
+        ("event_name", name(7, "step.start"), 7, ""),
+        ("created", drop(1), 1, "event_type"),
+        ("created", copy(1, 2), 2, "event_type"),
+        ("created", less(1, "interaction.id"), 1, "interaction.id"),
+        ("created", lambda _: [[None, "[DONE]"]], None, ""),
+        ("step_index", both(*(put(number, "index", 2) for number in (6, 7, 8))), 6, "index"),
+        ("step_index", put(7, "index", None), 7, "index"),
+        ("step_order", drop(6), 6, "event_type"),
+        ("step_order", drop(8), 8, "event_type"),
+        ("step_order", copy(7, 9), 9, "event_type"),
+        ("step_order", put(7, "index", 0), 7, "index"),
+        ("step_order", drop(14), 14, "event_type"),
+        ("delta_fits", put(7, "delta", {"type": "arguments_delta", "arguments": "x"}), 7, "delta.type"),
+        ("call_start", less(9, "step.id"), 9, "step.id"),
+        ("call_start", put(9, "step.name", ""), 9, "step.name"),
+        ("arguments", drop(11), 10, "delta.arguments"),
+        ("arguments", put(9, "step.arguments", "{}"), 9, "step.arguments"),
+        ("completed", drop(15), 15, ""),
+        ("completed", drop(15, 16), None, ""),
+        ("completed", less(15, "interaction.status"), 15, "interaction.status"),
+        ("completed", copy(15, 16), 16, ""),
+        ("requires_action", put(15, "interaction.status", "completed"), 15, "interaction.status"),
+        ("requires_action", drop(*range(9, 15)), 9, "interaction.status"),
+        ("usage", put(15, "interaction.usage.total_tokens", "3"), 15, "interaction.usage.total_tokens"),
+        ("error", add(7, "error", {"event_type": "error", "error": {"message": "no"}}), 8, ""),
+        ("done", drop(16), None, ""),
+        ("done", copy(7, 17), 17, ""),
     ],
 }  # fmt: skip
 

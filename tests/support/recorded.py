@@ -20,6 +20,7 @@ CODECS = {
     "bedrock.converse-stream": "bedrock:ConverseCodec",
     "bedrock.converse-stream(json)": "bedrock:ConverseCodec",
     "bedrock.invoke-stream": "bedrock:InvokeCodec",
+    "google.interactions": "gemini:InteractionsCodec",
 }
 OF_LINES = ("ollama", "bedrock")
 """Providers whose files of lines of JSON are what a codec reads."""

@@ -8,7 +8,19 @@ from datetime import datetime
 from typing import Annotated, Literal, Union, get_args, get_origin
 
 DEEP = 6
+KINDS = ("type", "event_type")
 USUAL = {str: "x", int: 0, float: 0.5, bool: True, bytes: "eHg=", datetime: "2026-01-01T00:00:00Z"}
+
+
+def _default(model, name):
+    """Return the type that a model says it is where that need not be said."""
+    field = model.model_fields.get(name)
+    return None if field is None or field.is_required() else field.default
+
+
+def is_unknown(model):
+    """Tell whether a type stands for what its SDK does not know yet."""
+    return hasattr(model, "model_fields") and "UNKNOWN" in [_default(model, name) for name in KINDS]
 
 
 def members(union):
@@ -45,7 +57,8 @@ def _alternatives(annotation, deep):
     origin, args = get_origin(annotation) or annotation, get_args(annotation)
     found = [{}]
     if origin in (Union, types.UnionType):
-        found = [value for part in args if part is not type(None) for value in variants(part, deep=deep)]
+        parts = [part for part in args if part is not type(None) and not is_unknown(part)]
+        found = [value for part in parts for value in variants(part, deep=deep)]
     elif origin is Literal:
         found = list(args)
     elif origin in (list, tuple):
@@ -55,6 +68,8 @@ def _alternatives(annotation, deep):
         found = _of_model(annotation, deep)
     elif isinstance(annotation, type) and issubclass(annotation, enum.Enum):
         found = [each.value for each in annotation if "UNSPECIFIED" not in each.value]
+    elif isinstance(origin, type) and issubclass(origin, str):
+        found = ["x"]
     elif origin in USUAL:
         found = [USUAL[origin]]
     return found
@@ -69,6 +84,7 @@ def _of_model(model, deep):
         for name, field in fields.items()
         if field.is_required()
     }
+    base = {**{name: kind for name in KINDS if isinstance(kind := _default(model, name), str)}, **base}
     if deep >= DEEP:
         return [base]
     more = [

@@ -17,6 +17,7 @@ NAMES = {
     "ollama.generate": "ollama_generate",
     "cohere.v2": "cohere_chat",
     "bedrock.converse-stream": "bedrock_converse",
+    "google.interactions": "gemini_interactions",
 }
 NOT_WHOLE = {  # what is said of recordings that are no whole stream, or not as it was sent
     "evroc.openai-chat.pydantic-ai.test_clean_eof_without_finish": ["openai_chat.finish"],
@@ -34,7 +35,11 @@ def streams_of(row, stream):
     if stream["framing"] != "json-lines" or stream["provider"] == "ollama":  # whose streams are such lines
         yield body
         return
-    done = b"data: [DONE]\n\n" if stream["api"] in ("openai.chat", "openai.completions", "cohere.v2") else b""
+    done = (
+        b"data: [DONE]\n\n"
+        if stream["api"] in ("openai.chat", "openai.completions", "cohere.v2", "google.interactions")
+        else b""
+    )
     bodies, last = [b""], None
     for event in body.split(b"\n\n")[:-1]:
         document = json.loads(event[event.index(b"data: ") + 6 :])

@@ -17,6 +17,7 @@ from fakellm.contracts.grammar.bedrock_converse import BedrockConverseGrammar
 from fakellm.contracts.grammar.cohere_chat import CohereChatGrammar
 from fakellm.contracts.grammar.frames import EventFrames
 from fakellm.contracts.grammar.gemini import GeminiGrammar
+from fakellm.contracts.grammar.gemini_interactions import GeminiInteractionsGrammar
 from fakellm.contracts.grammar.ollama import OllamaChatGrammar, OllamaGenerateGrammar
 from fakellm.contracts.grammar.openai_chat import ChatGrammar
 from fakellm.contracts.grammar.openai_completions import CompletionsGrammar
@@ -42,6 +43,7 @@ GRAMMARS: dict[str, type[Grammar]] = {
     "ollama_generate": OllamaGenerateGrammar,
     "cohere_chat": CohereChatGrammar,
     "bedrock_converse": BedrockConverseGrammar,
+    "gemini_interactions": GeminiInteractionsGrammar,
 }
 """The grammars by the names of their APIs; `GRAMMARS[api].rules` are its rules by their short names."""
 
@@ -89,8 +91,8 @@ def check_wire(
 
     `body` is the response's body as its client gets it, after any decompression, whole or in pieces. `api` is
     `openai_chat`, `openai_completions`, `openai_responses`, `anthropic_messages`, `gemini` (server-sent events, or the
-    JSON array), `ollama_chat`, `ollama_generate`, `cohere_chat`, `bedrock_converse`, or that of an endpoint that was
-    added with a grammar.
+    JSON array), `gemini_interactions`, `ollama_chat`, `ollama_generate`, `cohere_chat`, `bedrock_converse`, or that of an
+    endpoint that was added with a grammar.
     `profile` is for OpenAI's APIs and Messages: the name of a service or server, or a `Profile` or `MessagesProfile`,
     whose habits break no rule; by default those of the API's own provider. For every API, "any" leaves the rules that
     no service breaks by habit, self-hosted servers among them, and "strict" allows no habit at all. `status` (HTTP) and
@@ -265,3 +267,10 @@ def bedrock_converse(body: bytes | Iterable[bytes], **options: Any) -> None:
     """
     __tracebackhide__ = True
     check_wire(body, api="bedrock_converse", **options).verify()
+
+
+@checks("gemini_interactions_grammar", on="wire")
+def gemini_interactions(body: bytes | Iterable[bytes], **options: Any) -> None:
+    """The official SDK checks nothing: an error inside a stream, and a stream without its end, raise nothing there."""
+    __tracebackhide__ = True
+    check_wire(body, api="gemini_interactions", **options).verify()

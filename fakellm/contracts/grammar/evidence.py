@@ -17,6 +17,7 @@ COUNTED: dict[str, int] = {
     "openai_completions": 12,
     "ollama_generate": 2,
     "ollama_chat": 2,
+    "gemini_interactions": 1,
 }
 """The API of a grammar -> how many recorded streams were counted."""
 

@@ -310,7 +310,7 @@ def _kind(fields: dict[str, Any]) -> str:
 
 
 def _event(kind: str, **fields: Any) -> bytes:
-    return b"event: %b\ndata: %b\n\n" % (kind.encode(), dump({**fields, "event_type": kind}))
+    return b"event: %b\ndata: %b\n\n" % (kind.encode(), dump({"event_type": kind, **fields}))
 
 
 def _base64(signature: str) -> str:
