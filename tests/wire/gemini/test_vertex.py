@@ -20,7 +20,7 @@ CODEC = GeminiCodec()
 HOSTS = {
     "us-central1": "us-central1-aiplatform.googleapis.com",
     "global": "aiplatform.googleapis.com",
-    "us": "aiplatform.us.rep.googleapis.com" if sdks.GENAI >= 3 else "us-aiplatform.googleapis.com",
+    "us": "aiplatform.us.rep.googleapis.com",
 }
 both = pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
 libraries = pytest.mark.parametrize("library", ["httpx", "aiohttp"])

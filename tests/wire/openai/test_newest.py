@@ -56,6 +56,13 @@ def asked(script, *, asynchronous=False):
     return sdks.run(main())
 
 
+def valid(event):
+    """Hold an event to the SDK's type for it; those before version 3 do not know the newest."""
+    assert event["type"] in EVENTS or sdks.OPENAI < 3
+    if event["type"] in EVENTS:
+        EVENTS[event["type"]].model_validate(event)
+
+
 def body_of(script):
     encoder = CODEC.encoder(CODEC.request({"model": "m", "input": "i", "stream": True}), 1)
     return b"".join(piece for piece in pieces(encoder, script) if isinstance(piece, bytes))
@@ -71,7 +78,7 @@ def judged(value, *, model=None):
     events = events_of(body)
     for event in events:
         if model is None and event["type"] != "response.output_item.added":  # which lacks what comes later
-            EVENTS[event["type"]].model_validate(event)
+            valid(event)
     check_wire(body, api="openai_responses", ignore=OWN).verify()
     *_, done, completed = events
     assert completed["response"]["output"] == [done["item"]]
@@ -164,7 +171,7 @@ def told():
         assert CODEC.decode(body_of(CODEC.decode(body_of(script)))) == CODEC.decode(body_of(script))
         for event in events:
             if event["type"] not in ("response.output_item.added", "error"):
-                EVENTS[event["type"]].model_validate(event)
+                valid(event)
         found |= {event["type"] for event in events}
     return found
 
@@ -180,7 +187,7 @@ def test_an_event(model, told):
     script = Script(native(value), *IN_ITS_OWN_WORDS.get(kind, ()), *ENDING)
     body = body_of(script)
     (event,) = (event for event in events_of(body) if event["type"] == kind)
-    EVENTS[event["type"]].model_validate(event)
+    valid(event)
     assert CODEC.decode(body) == script
     check_wire(body, api="openai_responses").verify()
 
