@@ -356,7 +356,7 @@ class _ChatEncoder(Encoder):
             return [self._delta(finish.choice, fields, logprobs=held[2] if held else "null", finish=reason)]
         role = {"role": "assistant", "content": ""} if self._profile.role_on_every_delta else {}
         choice = {"index": finish.choice, "delta": {**role, **json.loads(f"{{{fields}}}")}, "logprobs": None}
-        found = {"content_filter_results": {}} if self._profile.filters else {}
+        found: dict[str, Any] = {"content_filter_results": {}} if self._profile.filters else {}
         document = merged({**choice, "finish_reason": reason, **found}, extra)
         usage = self._usage() if self._profile.usage == "finish" else None
         chunks = [openai.with_fields(self._chunk(dump(document).decode(), usage), top)]

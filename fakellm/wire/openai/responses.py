@@ -43,8 +43,9 @@ from fakellm.wire.objects import dump, get, merged, objects, quote, text_field
 from fakellm.wire.openai import common as openai
 from fakellm.wire.openai import habits
 from fakellm.wire.openai.profiles import OPENAI, Profile
-from fakellm.wire.openai.responses_items import API, INCOMPLETE, Fields, Output, Part, usage_object
+from fakellm.wire.openai.responses_items import API, INCOMPLETE, Output, Part, usage_object
 from fakellm.wire.openai.responses_reader import ResponsesDecoder
+from fakellm.wire.openai.responses_whole import Fields
 from fakellm.wire.openai.server_responses import STYLES, LlamaEncoder, Style
 
 _KNOWN = ("model", "input", "instructions", "tools", "stream")

@@ -184,7 +184,8 @@ class ResponsesDecoder(SSEReader):
             return [_native({"type": kind})]
         owner, index = owner_of(kind), self._ids.get(text_field(found, "item_id"), -1)
         index = index if found.get("output_index") is None else counted(found, "output_index")
-        item, but = self._items.get(index), ("sequence_number",)
+        item = self._items.get(index)
+        but: tuple[str, ...] = ("sequence_number",)
         if owner and item is not None and item.kind == owner and not item.is_done:
             if follows_from_item(kind, owner):
                 return []
