@@ -39,7 +39,7 @@ def keys_for(services: Iterable[Service]) -> Iterator[None]:
     try:
         yield
     finally:
-        if told is not None:
+        if told is not None and told.api_type == lacking["OPENAI_API_TYPE"]:
             told.api_type = None
         for name, value in before.items():
             os.environ.pop(name, None)

@@ -8,11 +8,12 @@ import os
 import openai
 import pytest
 import sdks
+from taping import stored, tape
 from vectors import each
 
 from fakellm import FakeProvider, Finish, Script, ToolCall, disconnect, provider_error
-from fakellm.contracts import check_wire
-from fakellm.http import intercept
+from fakellm.contracts import check_stream, check_wire, every_fault
+from fakellm.http import intercept, playing
 from fakellm.wire.openai import PROFILES, ChatCodec
 
 ENDPOINT, VERSION = "https://unit.openai.azure.com", "2024-12-01-preview"
@@ -205,3 +206,46 @@ def test_its_keys_are_there_and_the_module_stays_a_client_of_openai(monkeypatch)
     with intercept(FakeProvider("openai").reply("a")):
         answer = openai.chat.completions.create(**ASKED)
     assert answer.choices[0].content_filter_results
+
+
+@both
+@pytest.mark.parametrize("fault", [(), (disconnect(),)], ids=["whole", "dropped"])
+def test_a_tape_is_recorded_and_played_and_is_a_script(tmp_path, monkeypatch, asynchronous, fault):
+    monkeypatch.setenv("AZURE_OPENAI_API_KEY", "none")
+    call = ToolCall("f", id="x"), ToolCall(arguments='{"a": ', index=0), ToolCall(arguments="1}", index=0)
+    script = Script("It ", "rains.", *call, *(fault or (Finish("tool_calls"),)))
+    with intercept(FakeProvider("openai").reply(script)), playing(tape(tmp_path / "t.yaml")):
+        chunks, error = asked(asynchronous=asynchronous, stream=True, **ASKED)
+    kept = tape(tmp_path / "t.yaml", mode="none")
+    with playing(kept):
+        again, later = asked(asynchronous=asynchronous, stream=True, **ASKED)
+    assert sdks.dumped(again) == sdks.dumped(chunks)
+    assert type(later) is type(error)
+    assert list(kept.script())[: len(script) - 1] == list(script)[:-1]
+    assert stored(tmp_path / "t.yaml")[0]["response"]["stream"]["end"] == ("dropped" if fault else "complete")
+
+
+class Careful:
+    """An app that wants a whole answer."""
+
+    def stream(self, input):
+        for chunk in client_of("deployments").chat.completions.create(stream=True, **ASKED):
+            for choice in chunk.choices:
+                yield choice.delta.content or ""
+                if choice.finish_reason:
+                    return
+        msg = "the answer is not complete"
+        raise ConnectionError(msg)
+
+
+def test_the_contracts_of_a_stream_are_checked():
+    report = check_stream(Careful, api="openai", contracts=["truncation", "in_band_error"])
+    assert not report.failed, str(report)
+
+
+@every_fault(Script.of("A long answer"))
+def test_every_fault_reaches_a_careful_app(fake_openai, faulty):
+    fake_openai.reply(faulty)
+    with pytest.raises((openai.OpenAIError, sdks.http_of("openai").HTTPError, ConnectionError, ValueError)):
+        list(Careful().stream("Hi"))
+    assert len(fake_openai.calls) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 import pytest
@@ -43,8 +44,9 @@ def asked(endpoint=MODELS, *, asynchronous=False, credential="key", stream=False
         async with ChatCompletionsClient(endpoint, given, **options) as client:
             answer = await client.complete(stream=stream, **ASKED, **fields)
             if stream:
-                async for update in answer:
-                    updates.append(update)
+                async with contextlib.aclosing(answer):  # which leaves its connection open where that breaks
+                    async for update in answer:
+                        updates.append(update)
         if credential != "key":
             await given.close()
         return answer
