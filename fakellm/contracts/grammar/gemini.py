@@ -61,7 +61,7 @@ class GeminiGrammar(Grammar):
         super().__init__(profile, ignored)
         self._same: dict[str, str] = {}
         self._candidates: dict[int, _Last] = {}
-        self._is_blocked = False
+        self._is_blocked = self._goes_on = False
 
     def event(self, sent: Sent) -> None:
         """Judge a chunk, or an error."""
@@ -118,8 +118,10 @@ class GeminiGrammar(Grammar):
                 part[name].object("parts")
         call = part["functionCall"].maybe_object("call")
         if call is not None:
-            call["name"].name("call")
+            if not self._goes_on:  # Vertex AI sends arguments in pieces where it is asked for them
+                call["name"].name("call")
             call["args"].maybe_object("call")
+            self._goes_on = call["willContinue"].value is True
 
     def close(self) -> None:
         """Judge the end of the body."""

@@ -94,3 +94,19 @@ def test_the_sdk_reads_what_only_gemini_has(asynchronous):
     said = [{"executableCode": {"code": "1", "language": "PYTHON"}}, {"codeExecutionResult": {"outcome": "OUTCOME_OK"}}]
     script = Script(*(Native(CODEC.api, part) for part in said), "a")
     assert parts_of(script, asynchronous=asynchronous) == [*said, {"text": "a"}, {"text": ""}]
+
+
+def test_a_call_in_pieces_as_vertex_streams_it():
+    pieces_of_it = [
+        {"name": "f", "willContinue": True},
+        {"partialArgs": [{"jsonPath": "$.a", "stringValue": "x", "willContinue": True}], "willContinue": True},
+        {"partialArgs": [{"jsonPath": "$.a", "stringValue": "y"}], "willContinue": True},
+        {},
+    ]
+    script = Script(
+        *(Native(CODEC.api, {"functionCall": piece}) for piece in pieces_of_it), Finish("tool_calls"), Usage(1, 1)
+    )
+    body = streamed(script, "?alt=sse")
+    check_wire(body, api="gemini").verify()
+    assert CODEC.decode(body) == script
+    assert [part["functionCall"] for part in parts_of(script) if "functionCall" in part] == pieces_of_it
