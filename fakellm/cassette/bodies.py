@@ -96,6 +96,7 @@ _KINDS = {
     ("response.",): "openai.responses",
     ("message_start", "content_block_start", "content_block_delta"): "anthropic.messages",
     ("message-", "content-", "tool-call-", "tool-plan-", "citation-"): "cohere.chat",
+    ("interaction.", "step."): "gemini.interactions",
 }
 """What the type of a chunk begins with -> the API that it is of."""
 _CONVERSE = ("messageStart", "contentBlockStart", "contentBlockDelta", "contentBlockStop", "messageStop")
@@ -104,12 +105,10 @@ _CONVERSE = ("messageStart", "contentBlockStart", "contentBlockDelta", "contentB
 
 def _api_of(event: dict[str, Any]) -> str:
     """Return the API that a chunk is of, by what no other's has."""
-    kind = str(event.get("type", ""))
+    kind = str(event.get("type") or event.get("event_type", ""))
     named = next((api for begins, api in _KINDS.items() if kind.startswith(begins)), None)
     if named is not None:
         return named
-    if str(event.get("event_type", "")).startswith(("interaction.", "step.")):
-        return "gemini.interactions"
     if "candidates" in event or "usageMetadata" in event:
         return "gemini"
     if isinstance(event.get("done"), bool):

@@ -20,6 +20,7 @@ that was caught.
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import re
 import socket
@@ -34,6 +35,7 @@ from fakellm.provider.hosts import LOOPBACK, is_provider
 from fakellm.provider.provider import FakeProvider
 from fakellm.secrets.knowing import discreet_url, knowing
 from fakellm.secrets.shown import credentials
+from fakellm.wire.clouds import METADATA
 from fakellm.wire.providers import PROVIDERS, services
 
 _ABOUT_TO_SEND = ("connect_tcp.started", "connect_unix_socket.started", "send_request_headers.started")
@@ -67,6 +69,11 @@ class Guard:
         """Tell whether a host is one that the SDK of a provider which is faked would ask for credentials."""
         asked = (provider.service.credentials for provider in self.faked)
         return any(hosts is not None and hosts.match(_plain(host)) for hosts in asked)
+
+    def _has_no_metadata(self, host: str) -> bool:
+        """Tell whether a host is the metadata of a machine, which SDKs look for: it is not there, which is no miss."""
+        asks = any(provider.service.tokens is not None for provider in self.faked)
+        return asks and METADATA.match(_plain(host)) is not None and not self._gives_credentials(host)
 
     @staticmethod
     def is_local(host: str) -> bool:
@@ -174,6 +181,8 @@ class Guard:
 
     def _check(self, host: Any) -> None:
         name = host.decode("ascii", "replace") if isinstance(host, bytes) else host
+        if isinstance(name, str) and self._has_no_metadata(name):
+            raise ConnectionRefusedError(errno.ECONNREFUSED, f"{name} is not asked while a provider is faked")
         if isinstance(name, str) and name != socket.gethostname() and self.refuses(name):
             raise self.refusal(f"a connection to {name}", name)
 

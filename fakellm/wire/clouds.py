@@ -28,9 +28,8 @@ AZURE = (
 FOUNDRY = (("ANTHROPIC_FOUNDRY_API_KEY", KEY), *AZURE[1:])
 """The variables that they ask for, and a value for each that is not there."""
 
-METADATA = r"169\.254\.169\.254|metadata\.google\.internal|metadata\.goog|metadata"
-CREDENTIALS = re.compile(rf"^({METADATA})$")
-"""The hosts that they ask for credentials otherwise: the metadata of a machine."""
+METADATA = re.compile(r"^(169\.254\.169\.254|metadata\.google\.internal|metadata\.goog)$")
+"""The hosts that they ask for credentials otherwise: the metadata of a machine, which may be none of a cloud."""
 
 TOKENS = re.compile(
     r"^(oauth2|sts|www|iamcredentials)\.googleapis\.com$|^accounts\.google\.com$|"

@@ -491,3 +491,14 @@ def test_a_refusal_tells_no_credential(library):
     assert "key=REDACTED would have left this machine: api.anthropic.com" in str(refusal.value)
     assert not any(secret in str(refusal.value) for secret in (key, password))
     assert key in refusal.value.credentials
+
+
+def test_the_metadata_of_a_machine_is_refused_at_once_and_is_no_miss():
+    with intercept(FakeProvider("gemini"), block_network=True) as interception:
+        for ask in (
+            lambda: socket.create_connection(("169.254.169.254", 80)),
+            lambda: socket.getaddrinfo("metadata.google.internal", 80),
+        ):
+            with pytest.raises(ConnectionRefusedError, match="is not asked while a provider is faked"):
+                ask()
+    assert interception.guard.misses == []

@@ -91,8 +91,8 @@ def check_wire(
 
     `body` is the response's body as its client gets it, after any decompression, whole or in pieces. `api` is
     `openai_chat`, `openai_completions`, `openai_responses`, `anthropic_messages`, `gemini` (server-sent events, or the
-    JSON array), `gemini_interactions`, `ollama_chat`, `ollama_generate`, `cohere_chat`, `bedrock_converse`, or that of an
-    endpoint that was added with a grammar.
+    JSON array), `gemini_interactions`, `ollama_chat`, `ollama_generate`, `cohere_chat`, `bedrock_converse`, or that of
+    an endpoint that was added with a grammar.
     `profile` is for OpenAI's APIs and Messages: the name of a service or server, or a `Profile` or `MessagesProfile`,
     whose habits break no rule; by default those of the API's own provider. For every API, "any" leaves the rules that
     no service breaks by habit, self-hosted servers among them, and "strict" allows no habit at all. `status` (HTTP) and

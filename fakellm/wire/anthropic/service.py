@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from fakellm.wire.aws import ENVIRONMENT
-from fakellm.wire.clouds import CLAUDE, CREDENTIALS, FOUNDRY, GOOGLE, TOKENS
+from fakellm.wire.clouds import CLAUDE, FOUNDRY, GOOGLE, TOKENS
 from fakellm.wire.service import Service, document, endpoint
 
 _HERE = "fakellm.wire.anthropic"
@@ -39,6 +39,5 @@ SERVICE = Service(
     ),
     profiles=f"{_HERE}.profiles:PROFILES",
     environment=(*ENVIRONMENT, *GOOGLE, *CLAUDE, *FOUNDRY),
-    credentials=CREDENTIALS,
     tokens=TOKENS,
 )

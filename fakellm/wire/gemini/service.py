@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from fakellm.wire.clouds import CREDENTIALS, GOOGLE, TOKENS
+from fakellm.wire.clouds import GOOGLE, TOKENS
 from fakellm.wire.service import Service, document, endpoint
 
 _HERE = "fakellm.wire.gemini"
@@ -25,6 +25,5 @@ SERVICE = Service(
     base_url="GOOGLE_GEMINI_BASE_URL",
     signs=("x-goog-api-key",),
     environment=GOOGLE,
-    credentials=CREDENTIALS,
     tokens=TOKENS,
 )

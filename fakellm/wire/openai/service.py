@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from fakellm.wire.clouds import AZURE, CREDENTIALS, TOKENS
+from fakellm.wire.clouds import AZURE, TOKENS
 from fakellm.wire.service import Service, document, endpoint
 
 _HERE = "fakellm.wire.openai"
@@ -30,7 +30,6 @@ SERVICE = Service(
     base_url="OPENAI_BASE_URL",
     base_path="/v1",
     environment=AZURE,
-    credentials=CREDENTIALS,
     tokens=TOKENS,
     habits=((re.compile(rf"^([\w-]+\.)*{_AZURE}$"), "azure"),),
     profiles=f"{_HERE}.profiles:PROFILES",
