@@ -10,7 +10,7 @@ from itertools import chain
 from typing import Any, cast
 
 from fakellm.models.playback import Feed
-from fakellm.provider.exchange import Exchange, ProviderCall
+from fakellm.provider.exchange import Exchange, ProviderCall, Written
 from fakellm.provider.memo import Memo
 from fakellm.provider.routes import Route
 from fakellm.script.events import (
@@ -118,8 +118,8 @@ class Answering:
             headers, steps = self._written(events)
             return Exchange(self._call, 200, headers, steps, source=self._source)
         key = (id(self._route), self._call.seed, self._call.api)
-        headers, steps, _ = self._memo.once(key, partial(self._all_written, events), _size_of)
-        return Exchange(self._call, 200, headers, steps)
+        written: Written = self._memo.once(key, partial(self._all_written, events), _size_of)
+        return Exchange(self._call, 200, written.headers, written.steps, written=written)
 
     def _written(self, events: Iterable[Event]) -> tuple[list[tuple[str, str]], Iterable[Run]]:
         """Return the headers and the steps of a stream."""
@@ -131,10 +131,10 @@ class Answering:
         ahead = 64 if isinstance(content, Script) else 1
         return with_headers(headers, self._route.headers), runs(encoder, events, ahead=ahead)
 
-    def _all_written(self, events: Iterable[Event]) -> tuple[list[tuple[str, str]], list[Run], Route]:
-        """Return the same, all of it, and the route, so that nothing else has its identity while this is kept."""
+    def _all_written(self, events: Iterable[Event]) -> Written:
+        """Return the same, all of it, with the route, so that nothing else has its identity while this is kept."""
         headers, steps = self._written(events)
-        return headers, list(steps), self._route
+        return Written(headers, list(steps), self._route, {})
 
     def _whole(self, events: Sequence[Event]) -> Exchange:
         """Return a document, after all the silences; a fault strikes in the middle of it."""
@@ -158,8 +158,9 @@ class Answering:
         return Exchange(self._call, 200, headers, [[half], fault], silence)
 
 
-def _size_of(written: tuple[object, list[Run], object]) -> int:
-    return sum(100 + sum(map(len, step)) if isinstance(step, list) else 100 for step in written[1])
+def _size_of(written: Written) -> int:
+    """Return about how many bytes it takes, with what a shell makes of it."""
+    return sum(200 + 2 * sum(map(len, step)) if isinstance(step, list) else 100 for step in written.steps)
 
 
 def _plain(function: Callable[[Any], Any]) -> Callable[[Any], Any]:

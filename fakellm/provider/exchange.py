@@ -155,6 +155,13 @@ class ProviderCall:
             if (left := _KEPT - len(self._first)) > 0:
                 self._first += taken[:left]
 
+    def took_run(self, run: list[bytes], size: int) -> None:
+        """Count a run, of so many bytes, that somebody else delivers all at once."""
+        pieces, before = self._before
+        self._before = pieces + len(run), before + size
+        if (left := _KEPT - len(self._first)) > 0:
+            self._first += run[:left]
+
     def took(self, piece: bytes) -> None:
         """Count a piece of an answer that somebody else delivers."""
         next(self.deliver([piece]))
@@ -211,10 +218,23 @@ def _as_it_is(error: BaseException) -> BaseException:
     return error
 
 
+class Written(NamedTuple):
+    """A stream that is written already: its headers and its steps, and what a shell makes of those, by how.
+
+    `by` is what it was written for, which is kept with it.
+    """
+
+    headers: list[tuple[str, str]]
+    steps: list[Run]
+    by: object
+    made: dict[Any, Any]
+
+
 class Exchange:
     """The answer to one request: status, headers, and a body in timed pieces.
 
-    `version` is that of HTTP, `reason` the phrase beside the status; None is the usual one. `told` returns what is
+    `version` is that of HTTP, `reason` the phrase beside the status; None is the usual one. `written` has all of it,
+    where that is known before it begins. `told` returns what is
     raised for an exception that ends the body: itself, or what says that it is a mistake. `size` is how many bytes the
     body has, and whether those are all of it; None if that is not known before.
     """
@@ -233,8 +253,10 @@ class Exchange:
         *,
         version: str = "HTTP/1.1",
         reason: str | None = None,
+        written: Written | None = None,
     ) -> None:
         self.call = call
+        self.written = written
         self.version = version
         self.reason = reason
         self.status = call.status = status
@@ -261,12 +283,12 @@ class Exchange:
 
     def opening(self, timeouts: Timeouts) -> Iterator[float | Failure]:
         """Return what happens before the headers: silences, then the failure that keeps them from coming."""
-        return (action for action in _timed(self._before, timeouts) if not isinstance(action, list))
+        return (action for action in timed(self._before, timeouts) if not isinstance(action, list))
 
     def body(self, timeouts: Timeouts) -> Iterator[Iterator[bytes] | float | Failure]:
         """Yield the pieces of the body, run by run, the silences between them, and the failure, if it ends with one."""
         try:
-            for action in _timed(self._steps, timeouts):
+            for action in timed(self._steps, timeouts):
                 yield self.call.deliver(action) if isinstance(action, list) else action
         except GeneratorExit:
             self.close()
@@ -295,7 +317,7 @@ class Exchange:
             raise told from error
 
 
-def _timed(steps: Iterable[Run | Failure], timeouts: Timeouts) -> Iterator[list[bytes] | float | Failure]:
+def timed(steps: Iterable[Run | Failure], timeouts: Timeouts) -> Iterator[list[bytes] | float | Failure]:
     """Yield steps as actions; a silence that is longer than the client's patience ends in its timeout."""
     silence = 0.0
     for step in steps:

@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 
 from fakellm.clock import InstantClock, ScaledClock
 from fakellm.clock.clock import Clock
-from fakellm.provider.exchange import Exchange, Failure, Timeouts
+from fakellm.provider.exchange import Exchange, Failure, Timeouts, Written, timed
 from fakellm.server.ticks import Ticket, Ticks
 
 _MANY = 100
@@ -79,6 +79,48 @@ def _head_of(
     return "\r\n".join([*lines, "", ""]).encode("utf-8", "surrogateescape"), is_chunked, keeps_alive
 
 
+class _Part(NamedTuple):
+    """What is sent at once, the pieces that are in it, and their bytes."""
+
+    sent: bytes
+    pieces: list[bytes]
+    size: int
+
+
+class _Plan(NamedTuple):
+    """All that an answer does which is known before it begins: parts, silences in seconds, the failure at its end."""
+
+    steps: list[_Part | float | Failure]
+    keeps_alive: bool
+
+
+def _plan_of(exchange: Exchange, written: Written, framing: _Framing) -> _Plan:
+    """Return the plan of an answer that is written already: what is not waited between is one part."""
+    if (known := written.made.get(framing)) is not None:
+        return known  # type: ignore[no-any-return]
+    head, is_chunked, keeps_alive = _head_of(
+        exchange.version, exchange.status, exchange.reason, tuple(written.headers), framing
+    )
+    steps: list[_Part | float | Failure] = []
+    sent, pieces = [head], list[bytes]()
+    ends_well = True
+    for action in timed(written.steps, _PATIENT):
+        if isinstance(action, list):
+            sent += [b"%x\r\n%b\r\n" % (len(piece), piece) for piece in action] if is_chunked else action
+            pieces += action
+            continue
+        if sent:
+            steps.append(_Part(b"".join(sent), pieces, sum(map(len, pieces))))
+            sent, pieces = [], []
+        steps.append(action)
+        ends_well = not isinstance(action, Failure)
+    if is_chunked and ends_well:
+        sent.append(b"0\r\n\r\n")
+    if sent:
+        steps.append(_Part(b"".join(sent), pieces, sum(map(len, pieces))))
+    return written.made.setdefault(framing, _Plan(steps, keeps_alive))  # type: ignore[no-any-return]
+
+
 class Playing:
     """One answer on its way. `done` is called once; `keeps_alive` then tells whether the connection can take another.
 
@@ -87,6 +129,7 @@ class Playing:
 
     __slots__ = (
         "_actions",
+        "_at",
         "_clock",
         "_done",
         "_due",
@@ -98,6 +141,7 @@ class Playing:
         "_is_stalled",
         "_loop",
         "_out",
+        "_plan",
         "_ticks",
         "_transport",
         "_version",
@@ -133,6 +177,11 @@ class Playing:
         self._due = 0.0
         self._has_head = self._is_chunked = self._is_over = self.is_paused = False
         self._is_deaf = self._is_stalled = False
+        self._at = 0
+        self._plan: list[_Part | float | Failure] | None = None
+        if exchange.written is not None and not is_zipped:
+            framing = _Framing(version == "1.0", is_zipped, keeps_alive)
+            self._plan, self.keeps_alive = _plan_of(exchange, exchange.written, framing)
         self._waiting: asyncio.Handle | asyncio.Task[None] | Ticket | None = None
 
     # -- what the connection tells --------------------------------------------------------------------
@@ -165,12 +214,37 @@ class Playing:
         """Write what is due, until the answer waits, ends, or the client does not take more."""
         self._waiting = None
         try:
-            self._step()
+            if self._plan is None:
+                self._step()
+            else:
+                self._step_planned(self._plan)
         except BaseException as error:
             self._end()
             self._transport.abort()
             if error is not self._exchange.call.error:  # that one is in the log of the provider, with its calls
                 raise
+
+    def _step_planned(self, plan: list[_Part | float | Failure]) -> None:
+        while self._at < len(plan):
+            if self.is_paused:
+                return
+            step = plan[self._at]
+            self._at += 1
+            if type(step) is _Part:
+                call = self._exchange.call
+                call.took_run(step.pieces, step.size)
+                if self._at == len(plan):
+                    call.end("complete")  # before the client has it, or it would look too early
+                self._transport.write(step.sent)
+            elif isinstance(step, Failure):
+                self._fail(step.kind)
+                return
+            else:
+                self._wait(step)  # type: ignore[arg-type]
+                return
+        self._exchange.call.end("complete")
+        self._end()
+        self._done()
 
     def _step(self) -> None:
         while not self._is_over:
