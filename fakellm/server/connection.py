@@ -19,6 +19,8 @@ _WAITING = 8
 """How many requests of a client that pipelines are read ahead of their answers."""
 _LINGER = 2.0
 """Seconds for which a client may take the end of an answer to a request of which it still sends."""
+_LINGERING = 1_000_000
+"""Bytes that it may send meanwhile."""
 
 
 class Limits(Protocol):
@@ -55,6 +57,7 @@ class Connection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._deadline = math.inf
         self._is_last = False  # nothing is read any more
+        self._left_unread = 0
         self._is_deaf = False  # the client sends nothing any more
         self._is_in_next = False
         self._is_late = False  # the time for the request that has begun is running
@@ -89,6 +92,9 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take bytes of requests."""
         if self._is_last:
+            self._left_unread += len(data)
+            if self._left_unread > _LINGERING:
+                self._transport.abort()
             return
         self._waiting.extend(found := self._requests.feed(data))
         if found and isinstance(found[-1], Refusal):
