@@ -250,6 +250,7 @@ def many(count):
         ("tape.yaml", lambda count: "".join(f"{' ' * n}k{n}: gs" + f"k_{n:06}{'aB3d' * 11}\n" for n in range(count))),
     ],
 )
+@pytest.mark.exhaustive
 def test_the_work_of_a_check_grows_as_its_findings_do(tmp_path, name, text):
     def work(count):
         (tmp_path / name).write_text(text(count))

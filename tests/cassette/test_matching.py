@@ -473,6 +473,7 @@ def test_requests_are_on_the_tape_in_the_order_in_which_they_were_sent(tmp_path)
 
 @pytest.mark.parametrize("run", [asyncio.run, trio.run], ids=["asyncio", "trio"])
 @libraries
+@pytest.mark.exhaustive
 def test_streams_of_several_tasks_are_recorded_and_played_each_by_its_request(tmp_path, library, run):
     path, module = tmp_path / "tape.yaml", importlib.import_module(library)
     provider = FakeProvider("openai", hosts=["127.0.0.1"]).otherwise(lambda request: [*request.text, " ", "!"])

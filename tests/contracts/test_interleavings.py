@@ -395,6 +395,7 @@ def test_a_chunk_that_comes_before_the_last_one_was_put_away():
 
 
 @pytest.mark.parametrize("app", [with_a_heartbeat, with_a_limit, sleeping_before_the_next])
+@pytest.mark.exhaustive
 def test_what_beats_and_what_limits_is_not_waited_for(app):
     assert every_interleaving(app, A, B) >= 3
 

@@ -398,6 +398,7 @@ def test_reading_on_after_the_session_is_closed_fails_as_on_a_socket():
     assert provider.calls[0].closed
 
 
+@pytest.mark.exhaustive
 def test_nothing_is_left_to_complain_about():
     code = """
     import asyncio, gc, aiohttp

@@ -78,6 +78,7 @@ def test_an_asynchronous_one_is_closed_too(library):
 
 @libraries
 @pytest.mark.parametrize("ends", ["dropped", "its client is closed"])
+@pytest.mark.exhaustive
 def test_one_that_is_recorded_or_played_is_closed_too(tmp_path, library, ends):
     module = importlib.import_module(library)
     with loopback.Pieces([b"Hel", b"lo"], headers=CHUNKED) as server:

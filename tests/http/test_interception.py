@@ -471,6 +471,7 @@ def test_the_sdk_that_is_imported_while_it_is_on_is_answered():
 
 
 @pytest.mark.parametrize("when", ["before", "inside"])
+@pytest.mark.exhaustive
 def test_httpx2_under_the_name_of_httpx_is_answered(when):
     alias = "import httpx2; httpx2.alias_httpx(); import httpx; assert httpx is httpx2"
     out = run(

@@ -152,6 +152,7 @@ def test_two_providers_are_mounted_on_one_router(using, module):
 
 @flavours
 @pytest.mark.parametrize("name", [name for name in FAULTS if not name.startswith("HTTP ")])
+@pytest.mark.exhaustive
 def test_a_fault_raises_the_error_of_the_library_that_asks(using, module, asynchronous, name):
     script = FAULTS[name]
     impatient = any(isinstance(event, stall) for event in script)

@@ -188,6 +188,7 @@ def test_clients_of_many_threads_each_get_their_answer(module):
     assert {call.state for call in provider.calls} == {"complete"}
 
 
+@pytest.mark.exhaustive
 def test_a_long_stream_needs_no_more_memory_than_a_short_one(module):
     def reply(request):
         for _ in range(int(request.model)):

@@ -408,6 +408,7 @@ def document():
 
 
 @pytest.mark.parametrize("client", first_of(CLIENTS, 2))
+@pytest.mark.exhaustive
 def test_any_client_is_on_the_tape_and_its_swallowed_miss_fails_the_test(run, pytester, document, client):
     if client == "requests":
         pytest.importorskip("requests")

@@ -206,6 +206,7 @@ def test_a_tape_that_tests_share_is_begun_by_all_of_them_or_not_at_all(project, 
     project.run("--llm-record=none").assert_outcomes(passed=4)
 
 
+@pytest.mark.exhaustive
 def test_a_failed_test_keeps_its_old_part_of_a_tape_and_the_others_get_their_new(project, server):
     project.write(shared())
     project.run().assert_outcomes(passed=4)
@@ -222,6 +223,7 @@ def test_a_failed_test_keeps_its_old_part_of_a_tape_and_the_others_get_their_new
     ("how", "expected"),
     first_of([("raise KeyboardInterrupt", "OLD"), ("pytest.exit('x')", "OLD"), ("assert 0", "NEW")]),
 )
+@pytest.mark.exhaustive
 def test_a_run_that_is_interrupted_leaves_a_shared_tape_byte_for_byte_and_one_that_stops_does_not(
     project, server, how, expected
 ):
@@ -243,6 +245,7 @@ def test_a_run_that_is_interrupted_leaves_a_shared_tape_byte_for_byte_and_one_th
     assert not [path for path in project.pytester.path.rglob("*") if path.suffix in (".lock", ".tmp")]
 
 
+@pytest.mark.exhaustive
 def test_of_a_request_that_tests_share_the_tape_has_as_many_as_one_test_sent(project, server):
     test = """
         @pytest.mark.cassette("t.yaml")
@@ -364,17 +367,20 @@ def test_rewrite_takes_off_what_is_not_asked_for_any_more(two):
 
 
 @pytest.mark.parametrize("selection", [("-k", "not test_b"), ("test_app.py::test_a",)])
+@pytest.mark.exhaustive
 def test_rewrite_keeps_what_tests_may_ask_for_that_are_not_run(two, selection):
     two.run("--llm-record=rewrite", *selection)
     assert two.said("t.yaml") == [("a", "NEW"), ("b", "OLD"), ("secret", "OLD")]
 
 
+@pytest.mark.exhaustive
 def test_rewrite_keeps_what_a_failed_test_may_ask_for(two):
     two.write(TWO.replace('ask("b")', "assert 0"))
     two.run("--llm-record=rewrite").assert_outcomes(passed=1, failed=1)
     assert two.said("t.yaml") == [("a", "NEW"), ("b", "OLD"), ("secret", "OLD")]
 
 
+@pytest.mark.exhaustive
 def test_rewrite_keeps_what_other_tests_play(two):
     two.write(
         TWO.replace('ask("secret")', "").replace(
@@ -401,12 +407,14 @@ def test_a_run_says_what_of_a_tape_was_not_used(two):
     "options",
     first_of([(("-k", "test_b"),), (("test_app.py::test_b",),), (("test_app.py",),), (("--ignore=test_other.py",),)]),
 )
+@pytest.mark.exhaustive
 def test_nothing_is_said_of_what_another_test_may_use(two, options):
     two.write(test_other="@pytest.mark.cassette('t.yaml')\ndef test_other():\n    ask('secret')\n")
     two.run(*options, "--llm-record=none").stdout.no_fnmatch_line("*not used*")
     two.run("--llm-record=none").stdout.no_fnmatch_line("*not used*")
 
 
+@pytest.mark.exhaustive
 def test_nothing_is_said_when_a_test_failed_or_a_file_could_not_be_read(two):
     two.write(TWO.replace('ask("secret")', "assert 0"))
     two.run("--llm-record=none").stdout.no_fnmatch_line("*not used*")
@@ -414,6 +422,7 @@ def test_nothing_is_said_when_a_test_failed_or_a_file_could_not_be_read(two):
     two.run("--llm-record=none", "--continue-on-collection-errors").stdout.no_fnmatch_line("*not used*")
 
 
+@pytest.mark.exhaustive
 def test_nothing_is_said_of_files_that_the_last_failures_leave_out(two):
     two.write(
         test_other="@pytest.mark.cassette('t.yaml')\ndef test_other():\n    ask('secret')\n",

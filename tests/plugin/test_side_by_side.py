@@ -189,6 +189,7 @@ def test_blocks_of_both_plugins_end_with_the_test(run):
 @needs("respx", "respx")
 @pytest.mark.parametrize("first", ["respx_mock, fake_openai", "fake_openai, respx_mock"])
 @pytest.mark.parametrize("using", ["httpcore", "httpx"])
+@pytest.mark.exhaustive
 def test_routes_of_respx_answer_what_is_not_faked(run, first, using):
     result = run(
         f"""

@@ -181,6 +181,7 @@ def test_the_backends_of_anyio_are_those_that_it_would_have(run):
     result.stdout.fnmatch_lines(["*test_virtual?asyncio? PASSED*", "*test_virtual?trio? PASSED*"])
 
 
+@pytest.mark.exhaustive
 def test_other_tests_keep_their_event_loops(run):
     result = run(
         """
@@ -291,6 +292,7 @@ def test_a_loop_that_a_wider_fixture_has_made_is_told(run):
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@pytest.mark.exhaustive
 def test_a_loop_in_virtual_time_is_never_shared_with_a_test_that_wants_none(run, backend):
     result = run(
         f"""

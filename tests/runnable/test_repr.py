@@ -260,6 +260,7 @@ def test_clocks_show_what_they_are():
     assert repr(FakeLLM("a").with_retry(clock=ScaledClock(2))) == "FakeLLM('a').with_retry(clock=ScaledClock(2))"
 
 
+@pytest.mark.exhaustive
 def test_what_is_long_is_clipped():
     words = [f"word {number} " for number in range(10_000)]
     fake = FakeLLM.replies(words, words).when("q", *words).otherwise(*words)

@@ -42,6 +42,7 @@ def test_the_adapters_keep_every_contract(make, chat):
     ],
     ids=["bound", "chain"],
 )
+@pytest.mark.exhaustive
 def test_what_langchain_puts_around_a_model_breaks_contracts_of_its_own(wrap, broken):
     """A binding leaves the stream to the collector, a chain reads it to its end and runs each step in a task."""
     report = check_stream(lambda source: wrap(as_langchain_chat_model(source)), chat=True)

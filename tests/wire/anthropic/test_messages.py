@@ -997,6 +997,7 @@ def test_any_bytes_raise_nothing_but_wire_errors(body, before):
     ],
 )
 @pytest.mark.parametrize("bracket", ["[]", '{"a":}'], ids=["lists", "objects"])
+@pytest.mark.exhaustive
 def test_json_of_any_depth_raises_nothing_but_wire_errors(around, bracket):
     for depth in (*range(500, 1000, 5), 5000):
         deep = bracket[:-1] * depth + ("1" if bracket == '{"a":}' else "") + bracket[-1] * depth

@@ -517,6 +517,7 @@ def test_misshapen_chunks_are_read_or_refused(chunks):
 
 
 @pytest.mark.parametrize(("begin", "end"), ["[]", ('{"a":', "}")], ids=["lists", "objects"])
+@pytest.mark.exhaustive
 def test_what_is_nested_deeply_is_read_or_refused(begin, end):
     for depth in (*range(300, 900, 20), *range(900, 1000), 100_000):
         chunk = {"choices": [{"text": "a", "logprobs": {"tokens": ["a"], "token_logprobs": ["DEEP"]}}]}

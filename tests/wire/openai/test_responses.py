@@ -1081,6 +1081,7 @@ def misshapen(draw, value):
 
 
 @pytest.mark.parametrize(("begin", "end"), ["[]", ('{"a":', "}")], ids=["lists", "objects"])
+@pytest.mark.exhaustive
 def test_what_is_nested_deeply_is_read_or_refused(begin, end):
     events = events_of(encoded(Script("a")))
     events[-1]["response"]["output"][0]["content"] = [{"type": "output_text", "annotations": "DEEP"}]
