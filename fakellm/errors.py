@@ -23,11 +23,12 @@ class WireError(ValueError):
     """Bytes that are not of the format that they should be, or that no stream of it could carry.
 
     `code` is the provider's word for what is wrong with a request, where it has one; `status` the HTTP status that it
-    refuses such a request with.
+    refuses such a request with, and `body` the whole document that it does so with, where message and code are not all.
     """
 
     code: str | None = None
     status: int = 400
+    body: str | None = None
 
 
 class MissingExtraError(ImportError):

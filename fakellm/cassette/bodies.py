@@ -97,6 +97,13 @@ _KINDS = {
     ("message_start", "content_block_start", "content_block_delta"): "anthropic.messages",
     ("message-", "content-", "tool-call-", "tool-plan-", "citation-"): "cohere.chat",
     ("interaction.", "step."): "gemini.interactions",
+    (
+        "conversation.response.",
+        "message.output.",
+        "function.call.",
+        "tool.execution.",
+        "agent.handoff.",
+    ): "mistral.conversations",
 }
 """What the type of a chunk begins with -> the API that it is of."""
 _CONVERSE = ("messageStart", "contentBlockStart", "contentBlockDelta", "contentBlockStop", "messageStop")

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from vcr.request import Request
 
@@ -52,7 +51,7 @@ def write(path: str | Path, *interactions: Interaction) -> None:
 
 
 def _provider_of(url: str) -> FakeProvider:
-    found = scripted_endpoint("POST", urlsplit(url).path)
+    found = scripted_endpoint("POST", url)
     if found is None:
         msg = f"{url} is of no API that has a codec"
         raise LookupError(msg)

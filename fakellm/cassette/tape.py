@@ -16,7 +16,6 @@ from pathlib import Path
 from threading import RLock
 from types import ModuleType
 from typing import Any, Literal, Self
-from urllib.parse import urlsplit
 
 from fakellm.cassette import misses, replay
 from fakellm.cassette.clients import engine as engine_of_tapes
@@ -268,7 +267,7 @@ class Tape:
         """Return a recorded stream as a script; with its silences if `timed`. Raises `LookupError` for no such API."""
         waiting = self._sent if self.is_open else ()
         request, response = self._saving.pairs(self._cassette, self._loaded, waiting)[at]
-        found = scripted_endpoint(request.method, urlsplit(request.uri).path)
+        found = scripted_endpoint(request.method, request.uri)
         if found is None:
             msg = f"interaction {at}, {misses.address_of(request)}, is of no API that has a codec"
             raise LookupError(msg)

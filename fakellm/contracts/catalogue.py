@@ -144,6 +144,10 @@ CATALOGUE: dict[str, Contract] = dict((
          "each rule, broken by itself"),
     _row("gemini_interactions_grammar", "a stream of an interaction is what Google's clients expect",
          "each rule, broken by itself"),
+    _row("mistral_chat_grammar", "a completions stream is what Mistral's clients expect",
+         "each rule, broken by itself"),
+    _row("mistral_conversations_grammar", "a stream of a conversation is what Mistral's clients expect",
+         "each rule, broken by itself"),
 ))  # fmt: skip
 """Every contract by its name."""
 

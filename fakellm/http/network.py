@@ -36,7 +36,7 @@ from fakellm.provider.provider import FakeProvider
 from fakellm.secrets.knowing import discreet_url, knowing
 from fakellm.secrets.shown import credentials
 from fakellm.wire.clouds import METADATA
-from fakellm.wire.providers import PROVIDERS, services
+from fakellm.wire.providers import PROVIDERS, services_at
 
 _ABOUT_TO_SEND = ("connect_tcp.started", "connect_unix_socket.started", "send_request_headers.started")
 _TO_A_PROXY = re.compile(rb"(?:CONNECT |[A-Z]+ http://(?:[^/@\s]*@)?)(\[[^\]\s]+\]|[^/:?\s]+)\S* HTTP/")
@@ -111,7 +111,7 @@ class Guard:
         there = [provider.name for provider in self.faked]
         method, _, url = what.partition(" ")
         path = urlsplit(url).path
-        knowing = [service.name for service in services() if service.endpoint(method, path)] if path else []
+        knowing = [service.name for service in services_at(method, _plain(host), path)] if path else []
         missing = [f"fake_{name}" for name in (knowing or () if there else PROVIDERS) if name not in there]
         if missing:
             *others, last = missing

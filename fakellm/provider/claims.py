@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from fakellm.provider.documents import OwnDocument
 from fakellm.provider.hosts import LOOPBACK, checked_hosts, parts_of
 from fakellm.secrets.knowing import discreet
+from fakellm.wire.providers import services_at
 from fakellm.wire.service import Service
 
 _PASSED = 10
@@ -34,7 +35,8 @@ class Claiming:
         """Tell whether a request is for this provider.
 
         It is if the host is the provider's, or one of `hosts`; also if the path is that of an endpoint that a script
-        or a document of the test answers, for clients that were pointed to a gateway, unless the host is this machine.
+        or a document of the test answers, for clients that were pointed to a gateway, unless the host is this machine
+        or that of another provider with the same path.
         """
         if self.owns(url):
             return True
@@ -45,7 +47,10 @@ class Claiming:
         if self._own(method, parts.path):
             return True
         endpoint, alike = self.service.endpoint(method, parts.path), self.service.alike
-        return endpoint is not None and (endpoint.is_codec or (alike is not None and alike.match(host) is not None))
+        if endpoint is None:
+            return False
+        is_alike = alike is not None and alike.match(host) is not None
+        return is_alike or (endpoint.is_codec and self.service in services_at(method, host, parts.path))
 
     def owns(self, url: str) -> bool:
         """Tell whether host or port is the provider's, or one of `hosts`, or the place its own on another's host."""
@@ -73,9 +78,11 @@ class Claiming:
         path = parts_of(url).path
         return self._own(method, path) is not None or self.service.endpoint(method, path) is not None
 
-    def nearness(self, method: str, url: str) -> tuple[bool, bool, bool]:
+    def nearness(self, method: str, url: str) -> tuple[bool, bool, bool, bool]:
         """Return how near a request that it claims is to it; of several providers the greatest answers."""
-        return self.knows(method, url), self._is_guest(url), self.owns(url)
+        parts = parts_of(url)
+        first = next(iter(services_at(method, parts.hostname or "", parts.path)), None)
+        return self.knows(method, url), self._is_guest(url), self.owns(url), first is self.service
 
     def _own(self, method: str, path: str) -> OwnDocument | None:
         """Return the document of the test that answers a request."""

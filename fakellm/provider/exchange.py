@@ -203,10 +203,10 @@ class ProviderCall:
 
 def _read(call: ProviderCall) -> Request | None:
     """Return what a request asks that no fake has read, such as one to a tape; None if no script could answer it."""
-    parts = parts_of(call.url)
-    found = scripted_endpoint(call.method, parts.path)
+    found = scripted_endpoint(call.method, call.url)
     if found is None:
         return None
+    parts = parts_of(call.url)
     path = f"{parts.path}?{parts.query}" if parts.query else parts.path
     try:
         return codec_of(found[1]).request(parse(call.body, "the body of the request"), path=path)

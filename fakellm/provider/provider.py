@@ -38,7 +38,7 @@ from fakellm.wire.anthropic.profiles import MessagesProfile
 from fakellm.wire.codec import Codec, Ending
 from fakellm.wire.objects import dump, parse
 from fakellm.wire.openai.profiles import Profile
-from fakellm.wire.providers import service_of, services
+from fakellm.wire.providers import service_of, services_at
 from fakellm.wire.service import Endpoint, codec_of, document_of, found
 
 
@@ -48,7 +48,8 @@ class FakeProvider(Alike, Claiming, Copyable):
     `FakeProvider("openai")` answers chat completions, legacy completions and Responses, and by itself embeddings and
     model lists; `"anthropic"` answers Messages and token counts; `"gemini"` generateContent, embeddings, token counts;
     `"ollama"` chat and generate, embeddings, models.
-    `"cohere"` Chat, embeddings, rankings; `"bedrock"` Converse and InvokeModel, embeddings, models.
+    `"cohere"` Chat, embeddings, rankings; `"bedrock"` Converse and InvokeModel, embeddings, models;
+    `"mistral"` chat, fill-in-the-middle, agents, conversations.
     `fakellm.wire.add_provider` adds others.
     `profile` imitates a service that speaks OpenAI's APIs or Messages in its own way: `"azure"`, `"vllm"` and so on.
     `hosts` are hosts that are its own beside the provider's, loopback ones included (`"localhost:11434"`).
@@ -306,7 +307,7 @@ class FakeProvider(Alike, Claiming, Copyable):
         try:
             call.json, call.request = self._read(call, codec, path)
         except WireError as error:
-            return error_exchange(call, codec, http_error(error.status, str(error), code=error.code))
+            return error_exchange(call, codec, http_error(error.status, str(error), code=error.code, body=error.body))
         request = call.request
         if (unasked := codec.by_itself(request, call.seed)) is not None:
             return Exchange(call, 200, whole_headers(unasked), [Ending([unasked])])
@@ -319,7 +320,7 @@ class FakeProvider(Alike, Claiming, Copyable):
             body = dump(document_of(endpoint)(call.json, path))
         except WireError as error:
             codec = codec_of(self.service.endpoints[0], self._profile_of(call))
-            return error_exchange(call, codec, http_error(error.status, str(error), code=error.code))
+            return error_exchange(call, codec, http_error(error.status, str(error), code=error.code, body=error.body))
         return Exchange(call, 200, whole_headers(body), [Ending([body])])
 
     def _claim(self, call: ProviderCall) -> Route:
@@ -377,8 +378,10 @@ class FakeProvider(Alike, Claiming, Copyable):
         return miss
 
     def _unknown(self, call: ProviderCall) -> UnexpectedRequestError:
-        path = parts_of(call.url).path
-        others = [s.name for s in services() if s is not self.service and s.endpoint(call.method, path)]
+        parts = parts_of(call.url)
+        path = parts.path
+        having = services_at(call.method, parts.hostname or "", path)
+        others = [service.name for service in having if service is not self.service]
         known = ", ".join(dict.fromkeys(f"{e.method} …{e.shown}" for e in self.service.endpoints))
         remedy = [
             f"it answers {known}",

@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager
 
 from fakellm.errors import WireError, clip
 from fakellm.provider.exchange import ProviderCall
-from fakellm.provider.hosts import parts_of
 from fakellm.script.written import without_secrets, written
 from fakellm.secrets.knowing import discreet, knowing
 from fakellm.wire.codec import Codec
@@ -20,7 +19,7 @@ _ENDS = 10
 
 def usual_codec(call: ProviderCall) -> Codec | None:
     """Return the codec of what a request asks for, whoever answered it."""
-    found = scripted_endpoint(call.method, parts_of(call.url).path)
+    found = scripted_endpoint(call.method, call.url)
     return codec_of(found[1]) if found is not None else None
 
 

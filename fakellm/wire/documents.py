@@ -11,11 +11,12 @@ that no two texts have one vector. Tokens are words.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import math
 import re
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote
 
@@ -32,6 +33,7 @@ _DIMENSIONS = {
     "embedding-001": 768,
     "gemini-embedding-001": 3072,
     "nomic-embed-text": 768,
+    "mistral-embed": 1024,
     "embeddinggemma": 768,
     "mxbai-embed-large": 1024,
     "bge-m3": 1024,
@@ -52,6 +54,29 @@ def vector(text: str, dimensions: int = 1536) -> list[float]:
             values[(place >> 1) % dimensions] += (1 if place & 1 else -1) / math.sqrt(_PLACES * len(words))
     length = math.sqrt(math.fsum(value * value for value in values))
     return list(struct.unpack(f"<{dimensions}f", struct.pack(f"<{dimensions}f", *(v / length for v in values))))
+
+
+def _bytes(values: Sequence[float]) -> list[int]:
+    """Return numbers from -127 to 127, of which the greatest is at an end."""
+    most = max(map(abs, values))
+    return [round(value / most * 127) for value in values]
+
+
+def _bits(values: Sequence[float]) -> list[int]:
+    """Return the signs of numbers, eight to a byte, the first in the highest bit."""
+    signs = [value > 0 for value in values]
+    return [sum(sign << 7 - bit for bit, sign in enumerate(signs[at : at + 8])) for at in range(0, len(signs), 8)]
+
+
+FORMS: dict[str, Callable[[list[float]], Any]] = {
+    "float": lambda values: values,
+    "int8": _bytes,
+    "uint8": lambda values: [value + 128 for value in _bytes(values)],
+    "binary": lambda values: [value - 128 for value in _bits(values)],
+    "ubinary": _bits,
+    "base64": lambda values: base64.b64encode(struct.pack(f"<{len(values)}f", *values)).decode(),
+}
+"""The types of embeddings, each with how it is made of floats."""
 
 
 def dimensions_of(asked: Mapping[str, Any], name: str, model: str) -> int:

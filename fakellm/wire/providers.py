@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import cache
 from importlib import import_module
+from urllib.parse import urlsplit
 
 from fakellm.wire.service import Endpoint, Service
 
@@ -16,6 +17,7 @@ PROVIDERS = (
     "ollama",
     "cohere",
     "bedrock",
+    "mistral",
 )
 """The folders; `fakellm.wire.NAME.service` has the `SERVICE` of each."""
 
@@ -51,12 +53,38 @@ def services() -> Iterator[Service]:
     return map(service_of, provider_names())
 
 
-def scripted_endpoint(method: str, path: str) -> tuple[Service, Endpoint] | None:
-    """Return the provider and the endpoint of a request that a script can answer, whatever its host."""
+def services_at(method: str, host: str, path: str) -> list[Service]:
+    """Return the providers that could be asked so: those whose host it is, the owner first, if one has the path.
+
+    Where the host is that of a provider that has no such path, it is the first that has: OpenAI's API, say, is spoken
+    in many places. Any other host may be a gateway to each that has.
+    """
+    having = [service for service in services() if service.endpoint(method, path) is not None]
+    at_home = [service for service in having if service.is_at(host)]
+    if at_home:
+        return sorted(at_home, key=lambda service: not service.hosts.match(host))
+    return having[:1] if any(service.hosts.match(host) for service in services()) else having
+
+
+def scripted_endpoint(method: str, url: str) -> tuple[Service, Endpoint] | None:
+    """Return the provider and the endpoint of a request that a script can answer, whatever its host.
+
+    Of several with such a path it is the provider whose host that is, if one is.
+    """
+    path, host = _split(url)
     asked = ((service, service.endpoint(method, path)) for service in services())
-    return next(
-        ((service, endpoint) for service, endpoint in asked if endpoint is not None and endpoint.is_codec), None
-    )
+    found = [(service, endpoint) for service, endpoint in asked if endpoint is not None and endpoint.is_codec]
+    return next((pair for pair in found if pair[0].hosts.match(host)), found[0] if found else None)
+
+
+def _split(url: str) -> tuple[str, str]:
+    """Return the path and the host of a URL; of one that is none, nothing."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+    except ValueError:
+        return "", ""
+    return parts.path, host
 
 
 def add_provider(service: Service) -> ExitStack:

@@ -92,6 +92,10 @@ class Service:
     tokens: re.Pattern[str] | None = None
     habits: tuple[tuple[re.Pattern[str], str], ...] = ()
 
+    def is_at(self, host: str) -> bool:
+        """Tell whether a host is its own, or of another service that has the same endpoints."""
+        return bool(self.hosts.match(host)) or (self.alike is not None and self.alike.match(host) is not None)
+
     def has(self, place: str) -> bool:
         """Tell whether a place, `host:port`, is its own on whatever host it is."""
         return self.port is not None and place.endswith(f":{self.port}")

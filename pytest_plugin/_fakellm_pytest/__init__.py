@@ -1,7 +1,7 @@
 """The pytest plugin of fakellm: fixtures of fake models and of fake providers.
 
 `fake_llm` and `fake_chat_model` are models; `fake_openai`, `fake_anthropic`, `fake_gemini`, `fake_ollama`,
-`fake_cohere` and `fake_bedrock` answer the app's own clients.
+`fake_cohere`, `fake_bedrock` and `fake_mistral` answer the app's own clients.
 
 `cassette` plays tapes, `virtual_clock` is time, `stream_contract` checks. fakellm itself is imported by the first test
 that asks for one of them.
@@ -106,6 +106,12 @@ def fake_bedrock(request: pytest.FixtureRequest, _llm_network: Interception) -> 
     The environment has keys and a region of AWS, where it had none, and nobody else is asked for credentials.
     """
     yield from _provider(request, _llm_network, "bedrock")
+
+
+@pytest.fixture
+def fake_mistral(request: pytest.FixtureRequest, _llm_network: Interception) -> Iterator[FakeProvider]:
+    """Mistral, answered by a script: chat, FIM, agents, conversations, embeddings; all else is as in `fake_openai`."""
+    yield from _provider(request, _llm_network, "mistral")
 
 
 @pytest.fixture

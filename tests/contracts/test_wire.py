@@ -46,6 +46,8 @@ CODECS = {
     "gemini": ("gemini:GeminiCodec", {"contents": [{"role": "user", "parts": [{"text": "x"}]}]}),
     "cohere_chat": ("cohere:ChatCodec", {"model": "m", "messages": [{"role": "user", "content": "x"}]}),
     "gemini_interactions": ("gemini:InteractionsCodec", {"model": "m", "input": "x"}),
+    "mistral_chat": ("mistral:ChatCodec", {"model": "m", "messages": [{"role": "user", "content": "x"}]}),
+    "mistral_conversations": ("mistral:ConversationsCodec", {"model": "m", "inputs": "x"}),
 }
 apis = pytest.mark.parametrize("api", CODECS)
 
@@ -285,6 +287,19 @@ STREAMS = {
     # 13 call, 14 stop, 15 completed, 16 [DONE]
     "gemini_interactions": Script(
         Reasoning("hm"), "Hel", ToolCall("f", '{"a":'), ToolCall(arguments="1}"), ToolCall("g"), Usage(3, 4)
+    ),
+    # 1 role, 2 "hm", 3 end of it, 4 "Hel", 5 call 0, 6 call 1 with finish and usage, 7 [DONE]
+    "mistral_chat": Script(Reasoning("hm"), "Hel", ToolCall("f", '{"a":1}'), ToolCall("g"), Usage(3, 4)),
+    # 1 started, 2 run, 3 its end, 4 "hm", 5 "Hel", 6 `{"a":`, 7 `1}`, 8 call 1, 9 done
+    "mistral_conversations": Script(
+        Native("mistral.conversations", {"type": "tool.execution.started", "name": "web_search", "arguments": ""}),
+        Native("mistral.conversations", {"type": "tool.execution.done", "name": "web_search"}),
+        Reasoning("hm"),
+        "Hel",
+        ToolCall("f", '{"a":'),
+        ToolCall(arguments="1}"),
+        ToolCall("g"),
+        Usage(3, 4),
     ),
 }
 
@@ -527,6 +542,61 @@ BROKEN = {
         ("done", drop(16), None, ""),
         ("done", copy(7, 17), 17, ""),
     ],
+    "mistral_chat": [
+        *(row for row in SHARED if row[0] not in ("finish", "error")),
+        ("shape", put(4, "choices[0].delta", "Hel"), 4, "choices[0].delta"),
+        ("shape", put(5, f"{CALL}.function.arguments", 3), 5, f"{CALL}.function.arguments"),
+        ("finish", lambda _: [[None, "[DONE]"]], None, ""),
+        ("finish", drop(6), None, ""),
+        ("one_finish", both(copy(6, 7), less(7, "usage")), 7, "choices[0].finish_reason"),
+        ("finish_last", copy(4, 7), 7, "choices[0]"),
+        ("finish_reason", put(3, "choices[0].finish_reason", ""), 3, "choices[0].finish_reason"),
+        ("finish_reason", less(3, "choices[0].finish_reason"), 3, "choices[0].finish_reason"),
+        ("finish_alone", put(6, "choices[0].delta.content", "."), 6, "choices[0].delta.content"),
+        ("role", less(1, "choices[0].delta.role"), 1, "choices[0].delta.role"),
+        ("role_once", put(3, "choices[0].delta.role", "assistant"), 3, "choices[0].delta.role"),
+        ("content", put(4, "choices[0].delta.content", {"text": "Hel"}), 4, "choices[0].delta.content"),
+        ("content", less(2, "choices[0].delta.content[0].type"), 2, "choices[0].delta.content[0].type"),
+        ("tool_index", less(5, f"{CALL}.index"), 5, f"{CALL}.index"),
+        ("tool_order", put(6, f"{CALL}.index", 2), 6, f"{CALL}.index"),
+        ("tool_start", less(5, f"{CALL}.id"), 5, f"{CALL}.id"),
+        ("tool_start", put(5, f"{CALL}.function.name", ""), 5, f"{CALL}.function.name"),
+        ("tool_type", less(5, f"{CALL}.type"), 5, f"{CALL}.type"),
+        ("tool_whole", put(5, f"{CALL}.function.arguments", '{"a":'), 5, f"{CALL}.function.arguments"),
+        ("tool_whole", copy(5, 6), 6, CALL),
+        ("usage", put(4, "usage", {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}), 4, "usage"),
+        ("usage_total", put(6, "usage.total_tokens", 8), 6, "usage.total_tokens"),
+        ("error", add(3, None, {"object": "error", "message": "no", "type": "x"}), 4, ""),
+        ("done_last", copy(7, 7), 8, ""),
+    ],
+    "mistral_conversations": [
+        ("shape", less(5, "content"), 5, "content"),
+        ("shape", less(4, "content.type"), 4, "content.type"),
+        ("shape", put(6, "arguments", {}), 6, "arguments"),
+        ("shape", both(add(6, "conversation.response.error", {"type": "conversation.response.error", "code": 1}), drop(*range(7, 11))), 6, "message"),
+        ("type", less(5, "type"), 5, "type"),
+        ("event_name", name(5, None), 5, ""),
+        ("event_name", name(5, "message"), 5, ""),
+        ("started", drop(1), 1, "type"),
+        ("started", copy(1, 2), 2, "type"),
+        ("started", less(1, "conversation_id"), 1, "conversation_id"),
+        ("output_index", put(8, "output_index", 5), 8, "output_index"),
+        ("output_index", less(5, "output_index"), 5, "output_index"),
+        ("output_order", move(5, 7), 7, "output_index"),
+        ("output_id", put(5, "id", "msg_x"), 5, "id"),
+        ("output_id", put(5, "id", ""), 5, "id"),
+        ("call", put(7, "name", "g"), 7, "name"),
+        ("call", less(7, "tool_call_id"), 7, "tool_call_id"),
+        ("arguments", drop(7), 6, "arguments"),
+        ("run", drop(3), 8, ""),
+        ("run", drop(2), 2, "type"),
+        ("run", copy(3, 4), 4, "type"),
+        ("usage", put(9, "usage.total_tokens", 3), 9, "usage.total_tokens"),
+        ("usage", less(9, "usage"), 9, "usage"),
+        ("terminal", drop(9), None, ""),
+        ("terminal_last", copy(9, 10), 10, ""),
+        ("terminal_last", add(10, None, "[DONE]"), 10, ""),
+    ],
 }  # fmt: skip
 
 
@@ -685,7 +755,7 @@ def test_a_response_that_is_resumed_is_judged_from_there():
 def test_an_answer_that_was_cut_off_may_end_inside_its_arguments():
     script = Script(ToolCall("f", '{"a":'), Finish("length"))
 
-    for api in CODECS:
+    for api in CODECS.keys() - {"mistral_conversations"}:  # which has no finish reason to tell it by
         assert found(encoded(api, script), api) == []
     assert [found(encoded(api, Script(ToolCall("f", '{"a":'))), api)[0][0] for api in ("openai_chat", "anthropic_messages")] == [
         "openai_chat.tool_arguments", "anthropic_messages.input_json",

@@ -126,7 +126,7 @@ def _first_stream(tape: Tape) -> tuple[Codec, list[bytes], Any]:
     """Return codec, chunks and request of the first stream on the tape. Raises `ContractUsageError` if none is."""
     with tape.open():
         for request, response in tape._cassette.data:  # noqa: SLF001
-            found = scripted_endpoint(request.method, urlsplit(request.uri).path)
+            found = scripted_endpoint(request.method, request.uri)
             if found is not None and response.get("stream"):
                 codec = codec_of(found[1])
                 asked = codec.request(parse(request.body or b"{}", "the request"), path=urlsplit(request.uri).path)

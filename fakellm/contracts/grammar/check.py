@@ -18,6 +18,8 @@ from fakellm.contracts.grammar.cohere_chat import CohereChatGrammar
 from fakellm.contracts.grammar.frames import EventFrames
 from fakellm.contracts.grammar.gemini import GeminiGrammar
 from fakellm.contracts.grammar.gemini_interactions import GeminiInteractionsGrammar
+from fakellm.contracts.grammar.mistral_chat import MistralChatGrammar
+from fakellm.contracts.grammar.mistral_conversations import ConversationsGrammar
 from fakellm.contracts.grammar.ollama import OllamaChatGrammar, OllamaGenerateGrammar
 from fakellm.contracts.grammar.openai_chat import ChatGrammar
 from fakellm.contracts.grammar.openai_completions import CompletionsGrammar
@@ -44,6 +46,8 @@ GRAMMARS: dict[str, type[Grammar]] = {
     "cohere_chat": CohereChatGrammar,
     "bedrock_converse": BedrockConverseGrammar,
     "gemini_interactions": GeminiInteractionsGrammar,
+    "mistral_chat": MistralChatGrammar,
+    "mistral_conversations": ConversationsGrammar,
 }
 """The grammars by the names of their APIs; `GRAMMARS[api].rules` are its rules by their short names."""
 
@@ -91,8 +95,9 @@ def check_wire(
 
     `body` is the response's body as its client gets it, after any decompression, whole or in pieces. `api` is
     `openai_chat`, `openai_completions`, `openai_responses`, `anthropic_messages`, `gemini` (server-sent events, or the
-    JSON array), `gemini_interactions`, `ollama_chat`, `ollama_generate`, `cohere_chat`, `bedrock_converse`, or that of
-    an endpoint that was added with a grammar.
+    JSON array), `gemini_interactions`, `ollama_chat`, `ollama_generate`, `cohere_chat`, `bedrock_converse`,
+    `mistral_chat` (fill-in-the-middle and agents too), `mistral_conversations`, or that of an endpoint that was added
+    with a grammar.
     `profile` is for OpenAI's APIs and Messages: the name of a service or server, or a `Profile` or `MessagesProfile`,
     whose habits break no rule; by default those of the API's own provider. For every API, "any" leaves the rules that
     no service breaks by habit, self-hosted servers among them, and "strict" allows no habit at all. `status` (HTTP) and
@@ -274,3 +279,20 @@ def gemini_interactions(body: bytes | Iterable[bytes], **options: Any) -> None:
     """The official SDK checks nothing: an error inside a stream, and a stream without its end, raise nothing there."""
     __tracebackhide__ = True
     check_wire(body, api="gemini_interactions", **options).verify()
+
+
+@checks("mistral_chat_grammar", on="wire")
+def mistral_chat(body: bytes | Iterable[bytes], **options: Any) -> None:
+    """The official SDK checks the type of each chunk, and nothing of the stream: half an answer looks like a whole one.
+
+    Who speaks OpenAI's dialect to Mistral's clients, with calls in pieces and usage apart, loses both.
+    """
+    __tracebackhide__ = True
+    check_wire(body, api="mistral_chat", **options).verify()
+
+
+@checks("mistral_conversations_grammar", on="wire")
+def mistral_conversations(body: bytes | Iterable[bytes], **options: Any) -> None:
+    """Clients of conversations put pieces together by place and id; no part of the official SDK does it for them."""
+    __tracebackhide__ = True
+    check_wire(body, api="mistral_conversations", **options).verify()

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 COUNTED: dict[str, int] = {
     "openai_chat": 87,
-    "openai_responses": 43,
-    "gemini": 11,
-    "anthropic_messages": 26,
-    "bedrock_converse": 5,
-    "cohere_chat": 4,
     "openai_completions": 12,
-    "ollama_generate": 2,
+    "openai_responses": 43,
+    "anthropic_messages": 26,
+    "gemini": 11,
     "ollama_chat": 2,
     "gemini_interactions": 1,
+    "ollama_generate": 2,
+    "cohere_chat": 4,
+    "bedrock_converse": 5,
+    "mistral_chat": 4,
+    "mistral_conversations": 0,
 }
 """The API of a grammar -> how many recorded streams were counted."""
 

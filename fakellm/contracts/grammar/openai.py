@@ -91,7 +91,7 @@ class ChunkGrammar(Grammar, Generic[C]):
     def __init__(self, profile: Profile | None, ignored: frozenset[str] = frozenset()) -> None:
         super().__init__(profile, ignored)
         self._is_done = False
-        self._usage: Sent | None = None
+        self.usage: Sent | None = None
         self._same: dict[str, object] = {}
         self._begun = False
         self.choices: dict[int, C] = {}
@@ -120,7 +120,7 @@ class ChunkGrammar(Grammar, Generic[C]):
             self._chunk(chunk, sent)
 
     def _chunk(self, chunk: Place, sent: Sent) -> None:
-        is_error = bool(chunk["error"].value) and chunk["error"].value is not MISSING
+        is_error = self.is_error(chunk)
         if (sent.name is not None and not (is_error and sent.name == "error")) or sent.id is not None:
             found = f"event: {sent.name}" if sent.name is not None else f"id: {sent.id}"
             self.broken("unnamed", "", said(found), "`data:` alone")
@@ -134,7 +134,7 @@ class ChunkGrammar(Grammar, Generic[C]):
         if not is_prelude:
             self._head(chunk)
         self._begun = self._begun or bool(choices.value)
-        self._count(chunk, choices, sent)
+        self.count(chunk, choices, sent)
         for place in choices:
             index = place["index"].integer("choice_index")
             if index is None and not self.holds("choice_index"):
@@ -146,8 +146,15 @@ class ChunkGrammar(Grammar, Generic[C]):
         """Judge what comes after an error."""
         chunk = json_object(sent.data)
         is_usage = chunk is not None and isinstance(chunk.get("usage"), dict) and not chunk.get("choices")
-        rule = "error_last" if is_usage else "error"
-        self.broken(rule, "", said(sent.data), "`[DONE]`, or the end of the body")
+        self.broken(self.error_rule(is_usage=is_usage), "", said(sent.data), "`[DONE]`, or the end of the body")
+
+    def is_error(self, chunk: Place) -> bool:
+        """Tell whether a chunk reports an error."""
+        return bool(chunk["error"].value) and chunk["error"].value is not MISSING
+
+    def error_rule(self, *, is_usage: bool) -> str:
+        """Return the rule that what comes after an error breaks."""
+        return "error_last" if is_usage else "error"
 
     def _head(self, chunk: Place) -> None:
         """Judge what all chunks share."""
@@ -159,19 +166,19 @@ class ChunkGrammar(Grammar, Generic[C]):
             if value is not None and value != self._same.setdefault(name, value):
                 place.broken(rule, f"{shown(self._same[name])}, as before")
 
-    def _count(self, chunk: Place, choices: Place, sent: Sent) -> None:
+    def count(self, chunk: Place, choices: Place, sent: Sent) -> None:
         """Judge the usage of a chunk, and whether choices still come after it."""
         usage = chunk["usage"].maybe_object()
         if usage is None:
-            if choices.value and self._usage is not None:
-                choices.broken("usage", f"no choices after the usage, which came in event {self._usage.number}")
+            if choices.value and self.usage is not None:
+                choices.broken("usage", f"no choices after the usage, which came in event {self.usage.number}")
             return
         if choices.value:
             usage.broken("usage", "null, or no usage, on a chunk with choices")
-        elif self._usage is not None:
-            usage.broken("usage", f"no second usage; the first came in event {self._usage.number}")
+        elif self.usage is not None:
+            usage.broken("usage", f"no second usage; the first came in event {self.usage.number}")
         else:
-            self._usage = sent
+            self.usage = sent
         usage.sum("usage_total", "prompt_tokens", "completion_tokens")
 
     def reason(self, place: Place, choice: C, sent: Sent) -> str | None:

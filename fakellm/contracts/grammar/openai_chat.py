@@ -17,7 +17,7 @@ _CUT = ("length", "content_filter")
 
 
 @dataclass(slots=True)
-class _Call:
+class FollowedCall:
     """A tool call while it is followed: its arguments so far, and where the last piece of them was."""
 
     is_function: bool
@@ -26,15 +26,15 @@ class _Call:
 
 
 @dataclass(slots=True)
-class _Choice(Chosen):
+class FollowedChoice(Chosen):
     """A choice while it is followed."""
 
     has_begun: bool = False
-    calls: dict[int, _Call] = field(default_factory=dict)
+    calls: dict[int, FollowedCall] = field(default_factory=dict)
     call: int = -1
 
 
-class ChatGrammar(ChunkGrammar[_Choice]):
+class ChatGrammar(ChunkGrammar[FollowedChoice]):
     """The grammar of chat completions streams."""
 
     api = "openai_chat"
@@ -74,11 +74,11 @@ class ChatGrammar(ChunkGrammar[_Choice]):
          "clients parse them when the call is complete", others),
     )  # fmt: skip
 
-    def new(self) -> _Choice:
+    def new(self) -> FollowedChoice:
         """Return what follows a choice."""
-        return _Choice()
+        return FollowedChoice()
 
-    def choice(self, place: Place, choice: _Choice, sent: Sent) -> None:
+    def choice(self, place: Place, choice: FollowedChoice, sent: Sent) -> None:
         """Judge a choice of a chunk."""
         if place["finish_reason"].value in ("", MISSING):
             place["finish_reason"].broken("finish_reason", "null, or a string that is not empty")
@@ -90,28 +90,30 @@ class ChatGrammar(ChunkGrammar[_Choice]):
             return
         delta = place["delta"].object()
         if delta is not None:
-            self._delta(delta, choice, sent, is_last=reason is not None)
+            self.delta(delta, choice, sent, reason=reason)
         if reason and not was_over:
             self._end_calls(choice)
 
-    def _delta(self, delta: Place, choice: _Choice, sent: Sent, *, is_last: bool) -> None:
-        self._role(delta["role"], choice)
-        if is_last and any(not delta[name].is_nothing and delta[name].value for name in _ANSWER):
+    def delta(self, delta: Place, choice: FollowedChoice, sent: Sent, *, reason: str | None) -> None:
+        """Judge the delta of a choice."""
+        self.role(delta["role"], choice)
+        if reason and any(not delta[name].is_nothing and delta[name].value for name in _ANSWER):
             delta.broken("finish_alone", "{}")
         delta["content"].maybe_text("content")
         delta["refusal"].maybe_text()
         delta["function_call"].maybe_object()
         for piece in delta["tool_calls"].maybe_list():
-            self._piece(piece, choice, sent)
+            self.piece(piece, choice, sent)
 
-    def _role(self, role: Place, choice: _Choice) -> None:
+    def role(self, role: Place, choice: FollowedChoice) -> None:
+        """Judge the role of a delta."""
         if not choice.has_begun and role.value != "assistant" and not self.is_lost:
             role.broken("role", '"assistant"')
         elif choice.has_begun and not role.is_nothing:
             role.broken("role_once", "no role after the first delta")
         choice.has_begun = True
 
-    def _piece(self, piece: Place, choice: _Choice, sent: Sent) -> None:
+    def piece(self, piece: Place, choice: FollowedChoice, sent: Sent) -> None:
         """Judge a piece of a tool call."""
         index = piece["index"].integer("tool_index")
         if index is None:
@@ -123,17 +125,21 @@ class ChatGrammar(ChunkGrammar[_Choice]):
         is_custom = piece["type"].value == "custom" or not piece["custom"].is_nothing
         body = piece["custom" if is_custom else "function"].object()
         if is_first:
-            choice.calls[index] = _Call(is_function=not is_custom)
+            choice.calls[index] = FollowedCall(is_function=not is_custom)
             if not self.is_lost:
                 self._start(piece, body)
         else:
-            for place in (piece["id"], piece["type"], *([body["name"]] if body is not None else ())):
-                if place.value and not place.is_nothing:
-                    place.broken("tool_later", "nothing, after the first piece of the call")
-                    break
+            self.later(piece, body, choice)
         choice.call = index
         if body is not None:
-            self._arguments(body["input" if is_custom else "arguments"], choice.calls[index], sent, is_first=is_first)
+            self.arguments(body["input" if is_custom else "arguments"], choice.calls[index], sent, is_first=is_first)
+
+    def later(self, piece: Place, body: Place | None, choice: FollowedChoice) -> None:  # noqa: ARG002 - for others
+        """Judge a later piece of a call, but for its arguments."""
+        for place in (piece["id"], piece["type"], *([body["name"]] if body is not None else ())):
+            if place.value and not place.is_nothing:
+                place.broken("tool_later", "nothing, after the first piece of the call")
+                break
 
     def _start(self, piece: Place, body: Place | None) -> None:
         """Judge the first piece of a call, but for its arguments."""
@@ -143,14 +149,15 @@ class ChatGrammar(ChunkGrammar[_Choice]):
         if has_id and piece["type"].value not in ("function", "custom"):
             piece["type"].broken("tool_type", '"function" or "custom"')
 
-    def _arguments(self, place: Place, call: _Call, sent: Sent, *, is_first: bool) -> None:
+    def arguments(self, place: Place, call: FollowedCall, sent: Sent, *, is_first: bool) -> None:
+        """Judge the arguments of a piece."""
         text = place.maybe_text("shape")
         if is_first and (text or place.value is MISSING) and call.is_function and not self.is_lost:
             place.broken("tool_pieces", '""')
         call.arguments.append(text)
         call.last = sent, place.path
 
-    def _end_calls(self, choice: _Choice) -> None:
+    def _end_calls(self, choice: FollowedChoice) -> None:
         """Judge the calls of a choice that is over."""
         for call in choice.calls.values() if not self.is_lost else ():
             if choice.reason in _CUT or not call.is_function or call.last is None:

@@ -5,17 +5,15 @@ Source: https://docs.cohere.com/reference/embed, /rerank and /list-models, and t
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import math
-import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qs
 
 from fakellm.errors import WireError
 from fakellm.wire.cohere.requests import checked_body, wrong_type
-from fakellm.wire.documents import count_tokens, last_of, vector
+from fakellm.wire.documents import FORMS, count_tokens, last_of, vector
 from fakellm.wire.objects import get, text_field
 
 _MODELS: dict[str, tuple[str, ...]] = {
@@ -64,29 +62,6 @@ _RERANK = {
 }
 
 
-def _bytes(values: Sequence[float]) -> list[int]:
-    """Return numbers from -127 to 127, of which the greatest is at an end."""
-    most = max(map(abs, values))
-    return [round(value / most * 127) for value in values]
-
-
-def _bits(values: Sequence[float]) -> list[int]:
-    """Return the signs of numbers, eight to a byte, the first in the highest bit."""
-    signs = [value > 0 for value in values]
-    return [sum(sign << 7 - bit for bit, sign in enumerate(signs[at : at + 8])) for at in range(0, len(signs), 8)]
-
-
-_FORMS: dict[str, Callable[[list[float]], Any]] = {
-    "float": lambda values: values,
-    "int8": _bytes,
-    "uint8": lambda values: [value + 128 for value in _bytes(values)],
-    "binary": lambda values: [value - 128 for value in _bits(values)],
-    "ubinary": _bits,
-    "base64": lambda values: base64.b64encode(struct.pack(f"<{len(values)}f", *values)).decode(),
-}
-"""The types of embeddings, each with how it is made of floats."""
-
-
 def embeddings(asked: Any, path: str = "") -> dict[str, Any]:  # noqa: ARG001 - the model is in the body
     """Answer Cohere's `POST /v2/embed`, of texts, images or inputs of both, in each type that is asked for."""
     body = checked_body(asked, _EMBED, "model")
@@ -104,14 +79,14 @@ def embeddings(asked: Any, path: str = "") -> dict[str, Any]:  # noqa: ARG001 - 
     texts = [_text_of(name, item) for item in items]
     types = get(body, "embedding_types", list) or ["float"]
     for kind in types:
-        if kind not in _FORMS:
-            msg = f"invalid request: embedding_types must be among {', '.join(_FORMS)}, not {kind!r}"
+        if kind not in FORMS:
+            msg = f"invalid request: embedding_types must be among {', '.join(FORMS)}, not {kind!r}"
             raise WireError(msg)
     vectors = [vector(text, _dimensions_of(body)) for text in texts]
     billed = {"images": len(texts)} if name == "images" else {"input_tokens": sum(map(count_tokens, texts))}
     return {
         "id": _id(texts),
-        "embeddings": {kind: [_FORMS[kind](one) for one in vectors] for kind in types},
+        "embeddings": {kind: [FORMS[kind](one) for one in vectors] for kind in types},
         **({"texts": items} if name == "texts" else {}),
         "meta": _meta(billed),
         "response_type": "embeddings_by_type",

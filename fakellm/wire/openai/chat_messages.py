@@ -72,7 +72,7 @@ def choice(script: Script, number: int, finish: Finish, request: Request, profil
     message: dict[str, Any] = {"role": "assistant", "content": script.text or None, "refusal": script.refusal or None}
     calls = [
         {"id": c.id, "type": "function", "function": {"name": c.name, "arguments": c.arguments or _usual(script, c)}}
-        for c in _calls(script)
+        for c in calls_of(script)
     ]
     natives = [json.loads(cast("str", e.data)) for e in script if isinstance(e, Native) and e.api == API]
     if script.text == "" and not calls and not script.refusal and not any(map(called_by, script)):
@@ -88,7 +88,7 @@ def choice(script: Script, number: int, finish: Finish, request: Request, profil
     if any("content" in fields for fields in natives):
         message["content"] = _content(script)
     for fields in natives:
-        _add(message, {name: value for name, value in fields.items() if name != "content"})
+        add(message, {name: value for name, value in fields.items() if name != "content"})
     for call in message.get("tool_calls") or ():
         call.pop("index", None)
     if "function_call" in message and "tool_calls" not in message and reason == "tool_calls":
@@ -114,14 +114,14 @@ def _content(script: Script) -> Any:
     found: dict[str, Any] = {"content": None}
     for event in script:
         if isinstance(event, Text):
-            _add(found, {"content": event.text})
+            add(found, {"content": event.text})
         elif isinstance(event, Native) and event.api == API:
             fields = json.loads(cast("str", event.data))
-            _add(found, {"content": fields["content"]} if "content" in fields else {})
+            add(found, {"content": fields["content"]} if "content" in fields else {})
     return found["content"]
 
 
-def _calls(events: Iterable[Event]) -> list[ToolCall]:
+def calls_of(events: Iterable[Event]) -> list[ToolCall]:
     """Add up the pieces of tool calls: a name begins one, also where a provider that misbehaves repeats an index.
 
     So no call is lost, and pieces of several calls may come in turn. One that no head came for has no name.
@@ -139,14 +139,14 @@ def _calls(events: Iterable[Event]) -> list[ToolCall]:
     return calls
 
 
-def _add(whole: dict[str, Any], delta: Mapping[str, Any]) -> None:
+def add(whole: dict[str, Any], delta: Mapping[str, Any]) -> None:
     """Add the fields of a delta to what came before, as a client does; null takes a field away."""
     for name, value in delta.items():
         before = whole.get(name)
         if value is None:
             whole.pop(name, None)
         elif isinstance(before, dict) and isinstance(value, dict):
-            _add(before, value)
+            add(before, value)
         elif isinstance(before, list) and isinstance(value, list):
             whole[name] = _listed(before, value)
         elif isinstance(before, str) and isinstance(value, str) and name not in _SAID_ONCE:
@@ -163,7 +163,7 @@ def _listed(before: list[Any], more: list[Any]) -> list[Any]:
         index = item.get("index") if isinstance(item, dict) else None
         same = [i for n, i in enumerate(before) if isinstance(i, dict) and i.get("index", n) == index]
         if index is not None and same:
-            _add(same[0], item)
+            add(same[0], item)
         else:
             before.append(dict(item) if isinstance(item, dict) else item)
     return before

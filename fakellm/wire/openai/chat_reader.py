@@ -19,6 +19,8 @@ from fakellm.script.events import (
     Refusal,
     Text,
     ToolCall,
+    Usage,
+    provider_error,
 )
 from fakellm.wire.objects import counted, dump, get, objects, sound, text_field
 from fakellm.wire.openai import common as openai
@@ -73,11 +75,13 @@ class _Calls:
 
 
 class ChatDecoder(SSEReader):
-    """Turns the bytes of a stream into events."""
+    """Turns the bytes of a stream into events. What a service words in another way, a subclass reads."""
+
+    api = API
 
     def __init__(self, *, limit: int = LIMIT) -> None:
         super().__init__(limit=limit)
-        self._counts = Counts()
+        self._counts = Counts(self.usage)
         self._opened: set[int] = set()
         self._finished: dict[int, str] = {}
         self._calls: dict[int, _Calls] = {}
@@ -91,9 +95,9 @@ class ChatDecoder(SSEReader):
         if self._done:
             return []
         chunk = self.json(sse)
-        if chunk.get("error"):
+        if (error := self.error(chunk, named=True if sse.event == "error" else None)) is not None:
             self._done = self._failed = True
-            return [openai.read_error(chunk, named=True if sse.event == "error" else None)]
+            return [error]
         events = [event for choice in objects(chunk, "choices") for event in self._choice(choice)]
         self._counts.note(events)
         return [*events, *self._counts.read(chunk)]
@@ -116,11 +120,11 @@ class ChatDecoder(SSEReader):
             events.append(Reasoning(reasoning, choice=choice))
         if refusal := text_field(delta, "refusal"):
             events.append(Refusal(refusal, choice=choice))
-        events += _native(delta, choice)
+        events += self.native(delta, choice)
         calls = self._calls.setdefault(choice, _Calls())
         tools = objects(delta, "tool_calls")
         if isinstance(delta.get("content"), list):
-            events += _parts(delta, choice)
+            events += self.parts(delta, choice)
         else:
             content = text_field(delta, "content")
             is_first = choice not in self._opened
@@ -130,27 +134,33 @@ class ChatDecoder(SSEReader):
         self._opened.add(choice)
         return [*events, *(_tool_call(piece, choice, calls) for piece in tools)]
 
+    def usage(self, found: dict[str, Any]) -> Usage:
+        """Read a usage object."""
+        return openai.read_usage(found)
+
+    def error(self, chunk: dict[str, Any], *, named: bool | None) -> provider_error | None:
+        """Return the error that a chunk reports; None where it does not."""
+        return openai.read_error(chunk, named=named) if chunk.get("error") else None
+
+    def parts(self, delta: dict[str, Any], choice: int) -> list[Event]:
+        """Return what a content says that is a list of parts, as Mistral's reasoning models send it."""
+        events: list[Event] = []
+        for part in objects(delta, "content"):
+            events += [Reasoning(text_field(thought, "text"), choice=choice) for thought in objects(part, "thinking")]
+            if "text" in part:
+                events.append(Text(text_field(part, "text"), choice=choice))
+        return events
+
+    def native(self, delta: dict[str, Any], choice: int) -> list[Event]:
+        """Return what a delta has beyond what all services have; nothing where that is null, deep down too."""
+        rest = {key: value for key, value in delta.items() if key not in _READ and _says_something(value)}
+        return [Native(self.api, sound(dump(rest).decode(errors="replace")), choice)] if rest else []
+
     def finish(self) -> list[Event]:
         """Return the fault, where an answer has no finish reason, with or without `[DONE]`, or what follows is cut."""
         is_complete = self._finished and self._opened <= self._finished.keys()
         is_whole = is_complete and (self._done or self.ending.how != "cut")
         return [] if self._failed or is_whole else [self.ending]
-
-
-def _parts(delta: dict[str, Any], choice: int) -> list[Event]:
-    """Return what a content says that is a list of parts, as Mistral's reasoning models send it."""
-    events: list[Event] = []
-    for part in objects(delta, "content"):
-        events += [Reasoning(text_field(thought, "text"), choice=choice) for thought in objects(part, "thinking")]
-        if "text" in part:
-            events.append(Text(text_field(part, "text"), choice=choice))
-    return events
-
-
-def _native(delta: dict[str, Any], choice: int) -> list[Event]:
-    """Return what a delta has beyond what all services have; nothing where that is null, deep down too."""
-    rest = {key: value for key, value in delta.items() if key not in _READ and _says_something(value)}
-    return [Native(API, sound(dump(rest).decode(errors="replace")), choice)] if rest else []
 
 
 def _says_something(value: object) -> bool:

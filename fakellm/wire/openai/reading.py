@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from fakellm.script.events import Event, Finish, Reasoning, Refusal, Text, ToolCall, Usage, choice_of
@@ -19,7 +19,8 @@ from fakellm.wire.openai import common as openai
 class Counts:
     """What the usages of a stream come to."""
 
-    def __init__(self) -> None:
+    def __init__(self, read: Callable[[dict[str, Any]], Usage] = openai.read_usage) -> None:
+        self._read = read
         self._last: Usage | None = None
         self._raw: dict[str, Any] = {}
         self._usages = self._pieces = 0
@@ -43,7 +44,7 @@ class Counts:
         found = chunk.get("usage")
         if not isinstance(found, dict):
             return []
-        usage = openai.read_usage(found)
+        usage = self._read(found)
         if self._is_one_each:
             self._usages += 1
             self._is_one_each = self._usages == len(self._finished)
@@ -53,7 +54,7 @@ class Counts:
             is_less = tokens < self._pieces or (self._last is not None and tokens < self._last.output_tokens)
             is_own = is_less or _timed(chunk) == tokens > 0
             self._is_each = self._is_each or (is_own and len(self._choices) > 1)
-            usage = openai.read_usage(self._raw) if self._is_each else usage
+            usage = self._read(self._raw) if self._is_each else usage
         if usage == self._last:
             return []
         self._last = usage
