@@ -18,6 +18,11 @@ def dump(value: object) -> bytes:
     return _DUMP(value).encode("utf-8", "replace")
 
 
+def json_text(value: object) -> str:
+    """Return JSON as an event of a script holds it, with halves of surrogate pairs replaced."""
+    return sound(json.dumps(value, ensure_ascii=False))
+
+
 quote = encode_basestring
 """Returns a text as a JSON string, with all that is not ASCII as it is."""
 

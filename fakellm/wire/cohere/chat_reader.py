@@ -24,7 +24,7 @@ from typing import Any
 
 from fakellm.errors import ScriptError, WireError
 from fakellm.script.events import Event, Finish, Native, Reasoning, Text, ToolCall, Usage, disconnect, provider_error
-from fakellm.wire.objects import beyond, counted, get, sound, text_field
+from fakellm.wire.objects import beyond, counted, get, json_text, sound, text_field
 from fakellm.wire.reader import SSEReader
 from fakellm.wire.sse import LIMIT, SSE
 
@@ -52,7 +52,7 @@ def read_usage(found: dict[str, Any]) -> Usage:
     cached = None if found.get("cached_tokens") is None else _count(found, "cached_tokens")
     usage = Usage(_count(counts, "input_tokens"), _count(counts, "output_tokens"), cached)
     extra = beyond(found, usage_fields(usage))
-    return replace(usage, extra=extra and _json(extra))
+    return replace(usage, extra=extra and json_text(extra))
 
 
 def _count(mapping: Mapping[str, Any], name: str) -> int:
@@ -81,23 +81,18 @@ def _read_logprobs(document: Mapping[str, Any]) -> str | None:
         return None
     texts = [text_field(found, "text"), *[""] * (len(ids) - 1)]
     rows = zip(texts, ids, values, strict=True)
-    return _json([{"token": text, "token_id": number, "logprob": value} for text, number, value in rows])
+    return json_text([{"token": text, "token_id": number, "logprob": value} for text, number, value in rows])
 
 
 def _beyond(found: Mapping[str, Any], *known: str) -> str | None:
     """Return what an object has beside the fields that are known, its nulls aside; None where that is nothing."""
     rest = {key: value for key, value in found.items() if key not in known and value is not None}
-    return _json(rest) if rest else None
-
-
-def _json(value: object) -> str:
-    """Return JSON as an event would write it, with halves of surrogate pairs replaced."""
-    return sound(json.dumps(value, ensure_ascii=False))
+    return json_text(rest) if rest else None
 
 
 def native(document: Mapping[str, Any]) -> Native:
     """Return the event for what only this API has."""
-    return Native(API, _json(document))
+    return Native(API, json_text(document))
 
 
 def message_of(document: Mapping[str, Any]) -> dict[str, Any]:

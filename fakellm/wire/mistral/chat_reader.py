@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from fakellm.script.events import Event, Usage, provider_error
 from fakellm.wire.mistral.common import is_neutral, native, read_part
-from fakellm.wire.objects import beyond, counted, dump, get, objects, sound
+from fakellm.wire.objects import beyond, counted, dump, get, json_text, objects
 from fakellm.wire.openai import common as openai
 from fakellm.wire.openai.chat_reader import ChatDecoder as OpenAIDecoder
 
@@ -34,7 +34,7 @@ def read_usage(found: dict[str, Any]) -> Usage:
     cached = None if details.get("cached_tokens") is None else counted(details, "cached_tokens")
     usage = Usage(counted(found, "prompt_tokens"), counted(found, "completion_tokens"), cached)
     extra = beyond(found, usage_object(usage))
-    return replace(usage, extra=extra and sound(dump(extra).decode()))
+    return replace(usage, extra=extra and json_text(extra))
 
 
 def read_error(found: dict[str, Any], *, named: bool | None) -> provider_error:

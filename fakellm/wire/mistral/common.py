@@ -13,7 +13,7 @@ from typing import Any
 
 from fakellm.script.events import Event, Native, Reasoning, Text, http_error
 from fakellm.wire.codec import CREATED, Headers
-from fakellm.wire.objects import dump, objects, sound, text_field
+from fakellm.wire.objects import dump, json_text, objects, text_field
 
 _ERRORS: dict[int, tuple[str, str | None]] = {
     400: ("invalid_request_error", "3000"),
@@ -111,7 +111,7 @@ def _is_text(part: object) -> bool:
 
 def native(api: str, fields: Mapping[str, Any], choice: int = 0) -> Native:
     """Return the event for what only Mistral has."""
-    return Native(api, sound(dump(fields).decode()), choice)
+    return Native(api, json_text(fields), choice)
 
 
 def joined(parts: Iterable[str | dict[str, Any]]) -> Any:

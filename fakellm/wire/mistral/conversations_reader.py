@@ -16,7 +16,7 @@ from fakellm.errors import ScriptError, WireError
 from fakellm.script.events import Event, Finish, Text, ToolCall, Usage, provider_error
 from fakellm.wire.mistral.chat_reader import read_error
 from fakellm.wire.mistral.common import is_neutral, native, read_part
-from fakellm.wire.objects import beyond, counted, dump, get, sound, text_field
+from fakellm.wire.objects import beyond, counted, dump, get, json_text, sound, text_field
 from fakellm.wire.reader import SSEReader
 from fakellm.wire.sse import LIMIT, SSE
 
@@ -39,7 +39,7 @@ def usage_object(usage: Usage) -> dict[str, Any]:
 def _read_usage(found: dict[str, Any]) -> Usage:
     usage = Usage(counted(found, "prompt_tokens"), counted(found, "completion_tokens"))
     extra = beyond(found, usage_object(usage))
-    return replace(usage, extra=extra and sound(dump(extra).decode()))
+    return replace(usage, extra=extra and json_text(extra))
 
 
 class ConversationsDecoder(SSEReader):
@@ -93,7 +93,7 @@ class ConversationsDecoder(SSEReader):
                 self._ended = True
                 usage = get(document, "usage", dict)
                 rest = {key: value for key, value in document.items() if key not in ("type", "created_at", "usage")}
-                extra = sound(dump(rest).decode()) if any(value is not None for value in rest.values()) else None
+                extra = json_text(rest) if any(value is not None for value in rest.values()) else None
                 finish = Finish("tool_calls" if self._calls else "stop", extra=extra)
                 return [finish, *([_read_usage(usage)] if usage else [])]
         return [native(API, {"type": kind, **_without(document)})]
