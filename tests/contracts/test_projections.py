@@ -31,6 +31,11 @@ THINKS = Object(type="content-delta", delta=Object(message=Object(content=Object
 COUNTS = {"tokens": {"input_tokens": 1, "output_tokens": 2}, "billed_units": {"input_tokens": 0, "output_tokens": 0}}
 ENDED = {"type": "message-end", "delta": {"finish_reason": "COMPLETE", "usage": COUNTS}}
 COHERES = Object(finish_reason="COMPLETE", message=Object(content=[Object(type="text", text="Hi")]), usage=COUNTS)
+PARTS = [{"type": "thinking", "thinking": [{"type": "text", "text": "Hm"}]}, {"type": "text", "text": "Hi"}]
+MISTRAL = Object(data=Object(choices=[Object(delta=Object(content=PARTS), finish_reason=None)], usage=None))
+SAID = Object(event="message.output.delta", data={"type": "message.output.delta", "content": "Hi"})
+REFERS = {"type": "message.output.delta", "content": {"type": "tool_reference", "title": "x"}}
+OVER = {"type": "conversation.response.done", "usage": {"prompt_tokens": 1, "completion_tokens": 2}}
 COUNTED = Object(content="Hi", usage_metadata={"input_tokens": 1, "output_tokens": 2})
 
 
@@ -42,6 +47,7 @@ COUNTED = Object(content="Hi", usage_metadata={"input_tokens": 1, "output_tokens
         (THOUGHT, ""), (Object(candidates=[]), ""), (LANGCHAIN, "Hi"), (Message(content="Hi"), "Hi"),
         (COHERE, "Hi"), (THINKS, ""), (ENDED, ""), (COHERES, "Hi"), ({"type": "tool-plan-delta"}, ""),
         (Object(output_text="Hi"), "Hi"), ({"type": "odd"}, UNKNOWN), ({"said": "Hi"}, UNKNOWN), (7, UNKNOWN),
+        (MISTRAL, "Hi"), (SAID, "Hi"), (REFERS, ""), (OVER, ""), ({"data": [1], "said": "Hi"}, UNKNOWN),
         ({"content": "Hi", "done": False}, "Hi"), ({"message": "Hi", "done": True}, UNKNOWN),
     ],
 )  # fmt: skip
@@ -55,6 +61,7 @@ def test_text(chunk, text):
         ("Hi", UNKNOWN), (CHAT, None), (LAST, "stop"), ({"choices": []}, None), (STOP, "end_turn"), (DELTA, None),
         (RESPONSES, None), (COMPLETED, "response.completed"), (GEMINI, "STOP"), (LANGCHAIN, "end"),
         (COHERE, None), (ENDED, "COMPLETE"), (COHERES, "COMPLETE"), (Message(finish_reason="stop"), "stop"), ({"type": "odd"}, UNKNOWN),
+        (MISTRAL, None), (SAID, None), (OVER, "conversation.response.done"),
     ],
 )  # fmt: skip
 def test_finish(chunk, reason):
@@ -66,6 +73,7 @@ def test_finish(chunk, reason):
     [
         ("Hi", UNKNOWN), (LAST, (1, 2)), (STOP, (None, 2)), (COUNTED, (1, 2)), (LANGCHAIN, None), (CHAT, UNKNOWN),
         (ENDED, (1, 2)), (COHERES, (1, 2)), (Message(usage=Usage(1, 2)), (1, 2)), (Message(content="Hi"), None), (7, UNKNOWN),
+        (MISTRAL, None), (OVER, (1, 2)),
     ],
 )  # fmt: skip
 def test_usage(chunk, usage):

@@ -1,8 +1,8 @@
 """What a chunk or an answer says, whatever library made it: its text, its usage, its finish reason.
 
 Known are str, our `Message`, LangChain's messages, the objects that the official SDKs of OpenAI (chat, completions,
-Responses), Anthropic, Gemini, Ollama and Cohere stream, and the same as mappings. Nothing is imported: shapes are
-looked at.
+Responses), Anthropic, Gemini, Ollama, Cohere and Mistral stream, and the same as mappings. Nothing is imported: shapes
+are looked at.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ UNKNOWN: Any = object()
 
 _COHERE = ("message-", "content-", "tool-", "citation-", "debug")
 """What the types of Cohere's events begin with."""
+_MISTRAL = ("conversation.response.", "message.output.", "function.call.", "tool.execution.", "agent.handoff.")
+"""What the types of the events of Mistral's conversations begin with."""
 
 
 def get(thing: Any, name: str) -> Any:
@@ -28,15 +30,35 @@ def text_of(chunk: Any) -> Any:
         return ""
     if isinstance(chunk, str):
         return chunk
+    chunk = _unwrapped(chunk)
     for read in (_typed_event, _choices, _candidates, _line, _content, _responses):
         if (text := read(chunk)) is not UNKNOWN:
             return text
     return UNKNOWN
 
 
+def _unwrapped(chunk: Any) -> Any:
+    """Return what an event of Mistral's SDK holds, and anything else as it is."""
+    data = get(chunk, "data")
+    is_event = isinstance(get(data, "choices"), Sequence) or _is_of(get(data, "type"), _MISTRAL)
+    return data if is_event else chunk
+
+
+def _is_of(kind: Any, begins: tuple[str, ...]) -> bool:
+    return isinstance(kind, str) and kind.startswith(begins)
+
+
+def _in_parts(content: Any) -> str:
+    """Return the text of a content, which may be a list of parts, of which some are no text."""
+    parts = content if isinstance(content, Sequence) and not isinstance(content, str) else [content]
+    return "".join(part if isinstance(part, str) else get(part, "text") or "" for part in parts if part is not None)
+
+
 def _typed_event(event: Any) -> Any:
-    """Read an event of Anthropic's Messages, OpenAI's Responses or Cohere's Chat."""
+    """Read an event of Anthropic's Messages, OpenAI's Responses, Cohere's Chat or Mistral's conversations."""
     kind = get(event, "type")
+    if _is_of(kind, _MISTRAL):
+        return _in_parts(get(event, "content"))
     if not isinstance(kind, str) or get(event, "content") is not None or get(event, "choices") is not None:
         return UNKNOWN
     if kind == "content_block_delta":
@@ -45,9 +67,7 @@ def _typed_event(event: Any) -> Any:
         return get(event, "delta") or ""
     if kind == "content-delta":
         return get(get(get(get(event, "delta"), "message"), "content"), "text") or ""
-    if kind.startswith(_COHERE):
-        return ""
-    known = kind.startswith(("message_", "content_block_", "response.")) or kind == "ping"
+    known = kind.startswith(("message_", "content_block_", "response.", *_COHERE)) or kind == "ping"
     return "" if known else UNKNOWN
 
 
@@ -59,7 +79,7 @@ def _choices(chunk: Any) -> Any:
     texts = []
     for choice in choices[:1]:
         said = get(choice, "delta") or get(choice, "message")
-        texts.append((get(said, "content") if said is not None else get(choice, "text")) or "")
+        texts.append(_in_parts(get(said, "content") if said is not None else get(choice, "text")))
     return "".join(texts)
 
 
@@ -93,9 +113,7 @@ def _content(message: Any) -> Any:
         content = get(get(message, "message"), "content")
     if isinstance(content, str):
         return content
-    if isinstance(content, Sequence):
-        return "".join(part if isinstance(part, str) else get(part, "text") or "" for part in content)
-    return UNKNOWN
+    return _in_parts(content) if isinstance(content, Sequence) else UNKNOWN
 
 
 def _responses(answer: Any) -> Any:
@@ -105,6 +123,7 @@ def _responses(answer: Any) -> Any:
 
 def finish_of(chunk: Any) -> Any:  # noqa: PLR0911 - one return for each shape
     """Return why the answer ended, as this chunk says; None where it does not, `UNKNOWN` where its kind never does."""
+    chunk = _unwrapped(chunk)
     if isinstance(choices := get(chunk, "choices"), Sequence):
         return next((get(choice, "finish_reason") for choice in choices[:1]), None)
     if isinstance(candidates := get(chunk, "candidates"), Sequence):
@@ -120,6 +139,8 @@ def finish_of(chunk: Any) -> Any:  # noqa: PLR0911 - one return for each shape
         return get(get(chunk, "delta"), "finish_reason")
     if isinstance(kind, str) and kind.startswith(("message_", "content_block_")):
         return get(get(chunk, "delta"), "stop_reason")
+    if _is_of(kind, _MISTRAL):
+        return kind if kind in {"conversation.response.done", "conversation.response.error"} else None
     if isinstance(kind, str) and kind.startswith("response."):
         return kind if kind in {"response.completed", "response.incomplete", "response.failed"} else None
     return UNKNOWN
@@ -129,6 +150,7 @@ def usage_of(chunk: Any) -> Any:
     """Return `(input tokens, output tokens)` as this chunk says, None where it does not, `UNKNOWN` for a str."""
     if isinstance(chunk, str):
         return UNKNOWN
+    chunk = _unwrapped(chunk)
     if _is_line(chunk):
         counts = get(chunk, "prompt_eval_count"), get(chunk, "eval_count")
         return None if counts == (None, None) else tuple(count or 0 for count in counts)

@@ -255,9 +255,7 @@ class _Encoder(Encoder):
             return [self._piece(piece, self._place_of(piece), piece.name or "", piece.id)]
         index = piece.index or 0
         if piece.name is None and index in self._calls:
-            before = (
-                self._let_go() if self._held is not None and self._held.index == piece.index else self._close_call()
-            )
+            before = self._let_go() if self._open == f"call {index}" else self._close_call()
             place, first = self._calls[index]
             self._calls[index] = place, first + ToolCall(arguments="-" if piece.arguments else "", index=piece.index)
             return [*before, self._piece(piece, place, first.name or "", first.id)] if piece.arguments else before
@@ -271,7 +269,7 @@ class _Encoder(Encoder):
     def _place_of(self, piece: ToolCall) -> int:
         """Return the place of a new call."""
         self._open = ""
-        return self._next(f"call {piece.index}")
+        return self._next(f"call {piece.index or 0}")
 
     def _piece(self, piece: ToolCall, place: int, name: str, id: str | None, arguments: str = "") -> bytes:
         call = {
@@ -294,7 +292,7 @@ class _Encoder(Encoder):
             return self._let_go("{}")
         if not self._open.startswith("call ") or self.verbatim:
             return []
-        index, self._open = int(self._open[5:].replace("None", "0")), ""
+        index, self._open = int(self._open[5:]), ""
         place, first = self._calls[index]
         return [] if first.arguments else [self._piece(first, place, first.name or "", first.id, "{}")]
 

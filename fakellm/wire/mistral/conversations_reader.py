@@ -112,7 +112,7 @@ class ConversationsDecoder(SSEReader):
 
     def _call(self, document: dict[str, Any]) -> ToolCall:
         """Return a piece of a call; each has the name, and the first one opens it."""
-        key = document.get("tool_call_id") or document.get("id") or counted(document, "output_index")
+        key = counted(document, "output_index"), text_field(document, "tool_call_id")
         arguments = document.get("arguments")
         text = dump(arguments).decode() if isinstance(arguments, dict) else text_field(document, "arguments")
         if (index := self._calls.get(key)) is not None:
