@@ -99,9 +99,10 @@ class Native(Content):
 
     `api` is the codec's name. For `anthropic.messages` the data is a content block, or a delta of the block
     that is open; for `openai.responses` an output item or an event of the stream; for `gemini` a part; for
-    `openai.chat` the fields of a delta, which add up; for `ollama.chat` and `ollama.generate` the fields of a line; for
-    `cohere.chat` an event of the stream; for `gemini.interactions` a step or such an event; for `bedrock.converse` an
-    event by its type, for `bedrock.invoke` fields of the next chunk. A mapping given for the data is written as JSON.
+    `openai.chat` and `mistral.chat` the fields of a delta, which add up; for `ollama.chat` and `ollama.generate` the
+    fields of a line; for `cohere.chat` and `mistral.conversations` an event of the stream; for `gemini.interactions` a
+    step or such an event; for `bedrock.converse` an event by its type, for `bedrock.invoke` fields of the next chunk. A
+    mapping is written as JSON.
     """
 
     type: ClassVar[str] = "native"

@@ -230,6 +230,16 @@ class Ending(list[bytes]):
     """The last run of pieces of a body whose HTTP message is whole."""
 
 
+def all_pieces(encoder: Encoder, script: Script) -> list[bytes]:
+    """Return all that a script says, as an API that writes documents by adding up its stream needs it."""
+    encoder.verbatim = script.allow_illegal
+    found = list(encoder.begin())
+    for event in script:
+        if isinstance(event, (Content, Usage, Finish)):
+            found += encoder.event(event)
+    return [*found, *encoder.end()]
+
+
 def pieces(encoder: Encoder, events: Iterable[Event]) -> Iterator[Step]:
     """Yield the body of a stream in timed pieces: bytes, silences, and the fault that it ends with, if one does."""
     for run in runs(encoder, events):

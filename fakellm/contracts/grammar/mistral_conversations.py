@@ -153,7 +153,7 @@ class ConversationsGrammar(Grammar):
         call.last = sent
 
     def _run(self, document: Place, _: Sent) -> None:
-        family, _, step = str(document["type"].value).rpartition(".")
+        family, step = str(document["type"].value).rsplit(".", 1)
         found = self._output(document, family)
         if family == _RUN:
             document["name"].text()

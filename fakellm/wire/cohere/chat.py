@@ -27,7 +27,7 @@ from fakellm.script.events import (
     provider_error,
 )
 from fakellm.script.script import Script
-from fakellm.wire.codec import Codec, Decoder, Encoder, Headers, Request, Tally
+from fakellm.wire.codec import Codec, Decoder, Encoder, Headers, Request, Tally, all_pieces
 from fakellm.wire.cohere.chat_reader import (
     API,
     ERROR,
@@ -61,13 +61,7 @@ class ChatCodec(Codec):
 
     def body(self, script: Script, request: Request, number: int) -> bytes:
         """Return the document of an answer that is not streamed: what the stream adds up to."""
-        encoder = self.encoder(request, number, script.usage)
-        encoder.verbatim = script.allow_illegal
-        pieces = list(encoder.begin())
-        for event in script:
-            if isinstance(event, (Content, Usage, Finish)):
-                pieces += encoder.event(event)
-        return dump(_Whole([*pieces, *encoder.end()]).document)
+        return dump(_Whole(all_pieces(self.encoder(request, number, script.usage), script)).document)
 
     def error(self, fault: http_error, number: int) -> tuple[Headers, bytes]:
         """Return an HTTP error; its document has an id and a message, and no word for a kind or a code."""

@@ -22,11 +22,10 @@ from fakellm.script.events import (
     Text,
     Usage,
     choice_of,
-    http_error,
     provider_error,
 )
 from fakellm.script.script import Script
-from fakellm.wire.codec import CREATED, Codec, Decoder, Encoder, Headers, Request, Tally
+from fakellm.wire.codec import CREATED, Decoder, Encoder, Request, Tally
 from fakellm.wire.mistral import common, requests
 from fakellm.wire.mistral.chat_reader import API, ChatDecoder, usage_object
 from fakellm.wire.objects import dump, merged
@@ -48,7 +47,7 @@ _PROFILE = Profile("mistral", layout=_LAYOUT, usage="finish", whole_tool_calls=T
 _DONE = b"data: [DONE]\n\n"
 
 
-class ChatCodec(Codec):
+class ChatCodec(common.MistralCodec):
     """Chat."""
 
     api = API
@@ -82,17 +81,9 @@ class ChatCodec(Codec):
             document = merged(document, tally.finish(choice).beside)
         return dump(document)
 
-    def error(self, fault: http_error, number: int) -> tuple[Headers, bytes]:
-        """Return an HTTP error."""
-        return common.error(fault, number)
-
     def decoder(self) -> Decoder:
         """Return what reads a stream."""
         return ChatDecoder()
-
-    def headers(self, number: int) -> Headers:
-        """Return the headers of any answer."""
-        return common.headers(number)
 
 
 class FIMCodec(ChatCodec):

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from fakellm.script.events import Event, Native, Reasoning, Text, http_error
-from fakellm.wire.codec import CREATED, Headers
+from fakellm.wire.codec import CREATED, Codec, Headers
 from fakellm.wire.objects import dump, json_text, objects, text_field
 
 _ERRORS: dict[int, tuple[str, str | None]] = {
@@ -45,8 +45,19 @@ def detail(kind: str, loc: Iterable[str | int], msg: str, value: Any) -> dict[st
     return {"type": kind, "loc": ["body", *loc], "msg": msg, "input": value}
 
 
-def error(fault: http_error, number: int) -> tuple[Headers, bytes]:
-    """Return headers and document of an HTTP error."""
+class MistralCodec(Codec):
+    """A codec of one of the APIs: what all of them send around an answer, and instead of one."""
+
+    def error(self, fault: http_error, number: int) -> tuple[Headers, bytes]:
+        """Return headers and document of an HTTP error."""
+        return _error(fault, self.headers(number))
+
+    def headers(self, number: int) -> Headers:
+        """Return the headers of any answer."""
+        return (("mistral-correlation-id", f"00000000-0000-7000-8000-{number:012x}"),)
+
+
+def _error(fault: http_error, headers: Headers) -> tuple[Headers, bytes]:
     extra: list[tuple[str, str]] = [("content-type", "application/json")]
     if fault.retry_after is not None:
         extra.append(("retry-after", f"{fault.retry_after:f}".rstrip("0").rstrip(".")))
@@ -54,15 +65,10 @@ def error(fault: http_error, number: int) -> tuple[Headers, bytes]:
     if fault.status == INVALID and not fault.code:
         document = {"detail": [detail(fault.kind or "value_error", (), fault.message, None)]}
     elif fault.status == UNAUTHORIZED and not (fault.kind or fault.code):
-        document = {"detail": "Unauthorized"}
+        document = {"detail": "Unauthorized" if fault.message == http_error(UNAUTHORIZED).message else fault.message}
     else:
         document = error_object(fault.status, fault.message, fault.kind, fault.code)
-    return (*headers(number), *extra), dump(document) if fault.body is None else fault.body.encode()
-
-
-def headers(number: int) -> Headers:
-    """Return the headers of any answer."""
-    return (("mistral-correlation-id", f"00000000-0000-7000-8000-{number:012x}"),)
+    return (*headers, *extra), dump(document) if fault.body is None else fault.body.encode()
 
 
 def time_of(number: int) -> str:

@@ -15,7 +15,6 @@ from fakellm.errors import WireError, clip
 from fakellm.script.events import (
     Content,
     Event,
-    Finish,
     Native,
     Reasoning,
     Refusal,
@@ -23,12 +22,11 @@ from fakellm.script.events import (
     ToolCall,
     Usage,
     choice_of,
-    http_error,
     provider_error,
 )
 from fakellm.script.messages import Message
 from fakellm.script.script import Script
-from fakellm.wire.codec import Codec, Decoder, Encoder, Headers, Request, Tally
+from fakellm.wire.codec import Decoder, Encoder, Request, Tally, all_pieces
 from fakellm.wire.mistral import common
 from fakellm.wire.mistral.conversations_reader import (
     API,
@@ -69,7 +67,7 @@ _TAKEN = ("model", "inputs", "instructions", "tools", "stream")
 _ERROR_CODE = 3000
 
 
-class ConversationsCodec(Codec):
+class ConversationsCodec(common.MistralCodec):
     """Conversations: begun, continued, and begun again from an entry. Nothing is kept between two requests."""
 
     api = API
@@ -111,25 +109,11 @@ class ConversationsCodec(Codec):
 
     def body(self, script: Script, request: Request, number: int) -> bytes:
         """Return the document of an answer that is not streamed: what the stream adds up to."""
-        encoder = _Encoder(request, number, script.usage)
-        encoder.verbatim = script.allow_illegal
-        pieces = list(encoder.begin())
-        for event in script:
-            if isinstance(event, (Content, Usage, Finish)):
-                pieces += encoder.event(event)
-        return dump(_whole([*pieces, *encoder.end()]))
-
-    def error(self, fault: http_error, number: int) -> tuple[Headers, bytes]:
-        """Return an HTTP error."""
-        return common.error(fault, number)
+        return dump(_whole(all_pieces(_Encoder(request, number, script.usage), script)))
 
     def decoder(self) -> Decoder:
         """Return what reads a stream."""
         return ConversationsDecoder()
-
-    def headers(self, number: int) -> Headers:
-        """Return the headers of any answer."""
-        return common.headers(number)
 
 
 def _messages(inputs: Any) -> Iterable[Message]:

@@ -38,8 +38,8 @@ def embeddings(asked: Any, path: str = "") -> dict[str, Any]:  # noqa: ARG001 - 
     """Answer Mistral's `POST /v1/embeddings`: one vector for each text."""
     form = Form()
     body = form.judge(asked, _EMBEDDINGS, (), "model", "input")
-    texts = body.get("input")
-    texts = texts if isinstance(texts, list) else [texts]
+    given = body.get("input")
+    texts: list[Any] = given if isinstance(given, list) else [given]
     if "input" in body and not (texts and all(isinstance(text, str) for text in texts)):
         form.wrong("string_type", ("input", "str"), "Input should be a valid string", body["input"])
     for name, kinds in (("output_dtype", _KINDS), ("encoding_format", ("float", "base64"))):

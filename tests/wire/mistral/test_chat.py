@@ -292,6 +292,7 @@ def test_http_errors():
     }  # fmt: skip
     assert dict(CODEC.error(slow, 7)[0])["retry-after"] == "2"
     assert body(http_error(401)) == {"detail": "Unauthorized"}
+    assert body(http_error(401, "no key")) == {"detail": "no key"}
     assert body(http_error(422, "no")) == {
         "detail": [{"type": "value_error", "loc": ["body"], "msg": "no", "input": None}]
     }
