@@ -6,6 +6,8 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import cache
+from importlib.util import find_spec
 from typing import Any
 
 from fakellm.wire.providers import provider_names, service_of
@@ -17,10 +19,17 @@ KEY = "fake-key-of-fakellm"
 def dummy_keys(*names: str) -> AbstractContextManager[None]:
     """Put a key into the environment, inside the block, for the SDK of each provider that finds none there.
 
-    `names` are those of providers, `"openai"` and so on, by default all. A key that is there stays. Raises `ValueError`
-    for a provider that is not known.
+    So it does for the clients of services that speak a provider's API, where they are installed. `names` are those of
+    providers, `"openai"` and so on, by default all. A key that is there stays. Raises `ValueError` for a provider that
+    is not known.
     """
     return keys_for([service_of(name) for name in names or provider_names()])
+
+
+@cache
+def _is_there(module: str) -> bool:
+    """Tell whether a client is installed: a key of one that is not might tell the app to use it."""
+    return find_spec(module) is not None
 
 
 @contextmanager
@@ -33,6 +42,7 @@ def keys_for(services: Iterable[Service]) -> Iterator[None]:
         lacking |= {name: value for name, value in service.environment if not os.environ.get(name)}
     if "AZURE_OPENAI_API_KEY" in lacking and not os.environ.get("OPENAI_API_TYPE"):
         lacking["OPENAI_API_TYPE"] = "openai" if not _has_azure() else "azure"
+        lacking |= {key: KEY for module, key in service.clients if not os.environ.get(key) and _is_there(module)}
     before = {name: os.environ.get(name) for name in lacking}
     os.environ.update(lacking)
     told = _tell_module(lacking.get("OPENAI_API_TYPE"))

@@ -14,7 +14,7 @@ KNOWN_HOSTS = re.compile(
     r"anthropic\.com|claude\.ai|generativelanguage\.googleapis\.com|mistral\.ai|groq\.com|deepseek\.com|x\.ai|"
     r"cohere\.(com|ai)|together\.(xyz|ai)|fireworks\.ai|perplexity\.ai|openrouter\.ai|cerebras\.ai|replicate\.com|"
     r"huggingface\.co|hf\.space|ai21\.com|nvidia\.com|sambanova\.ai|deepinfra\.com|moonshot\.(ai|cn)|z\.ai|bigmodel\.cn|"
-    r"dashscope\.aliyuncs\.com|voyageai\.com|writer\.com|githubcopilot\.com"
+    r"dashscope\.aliyuncs\.com|voyageai\.com|writer\.com|githubcopilot\.com|api\.llama\.com|portkey\.ai"
     r")$|^([\w-]+-)?aiplatform(\.\w+\.rep)?\.googleapis\.com$|^bedrock[\w.-]*\.amazonaws\.com$"
 )
 """Hosts of providers of language models: a test that reaches one by accident spends money, or fails elsewhere."""

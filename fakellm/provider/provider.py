@@ -51,7 +51,8 @@ class FakeProvider(Alike, Claiming, Copyable):
     `"cohere"` Chat, embeddings, rankings; `"bedrock"` Converse and InvokeModel, embeddings, models;
     `"mistral"` chat, fill-in-the-middle, agents, conversations.
     `fakellm.wire.add_provider` adds others.
-    `profile` imitates a service that speaks OpenAI's APIs or Messages in its own way: `"azure"`, `"vllm"` and so on.
+    `profile` imitates a service that speaks OpenAI's APIs or Messages in its own way: `"azure"`, `"vllm"` and so on; by
+    default it is that of the service whose host is asked.
     `hosts` are hosts that are its own beside the provider's, loopback ones included (`"localhost:11434"`).
 
     It does no I/O: `handle` takes a request and returns an `Exchange`, which a transport or a server plays on `clock`.

@@ -72,7 +72,8 @@ class Service:
     behind the host, and `signs` are headers of requests that only its SDK sends. `environment` are other variables that
     it asks for, each with a value for where there is none; `credentials` are hosts that it would ask for credentials,
     which are refused while the provider is faked, and `tokens` are hosts that it would ask for a token, which are
-    answered. `habits` are hosts that speak its APIs in the ways of a profile, with the profile's name.
+    answered. `habits` are domains, as patterns, that speak its APIs in the ways of a profile, each with the profile's
+    name, and `clients` the modules of such services' own clients, each with the environment variable of its key.
     """
 
     name: str
@@ -90,7 +91,8 @@ class Service:
     environment: tuple[tuple[str, str], ...] = ()
     credentials: re.Pattern[str] | None = None
     tokens: re.Pattern[str] | None = None
-    habits: tuple[tuple[re.Pattern[str], str], ...] = ()
+    habits: tuple[tuple[str, str], ...] = ()
+    clients: tuple[tuple[str, str], ...] = ()
 
     def is_at(self, host: str) -> bool:
         """Tell whether a host is its own, or of another service that has the same endpoints."""
@@ -118,7 +120,9 @@ class Service:
 
     def profile_at(self, host: str) -> Any:
         """Return the profile that a host has by itself, or None."""
-        return next((self.profile(name) for hosts, name in self.habits if hosts.match(host)), None)
+        own = (name for domain, name in self.habits if re.fullmatch(rf"([\w-]+\.)*({domain})", host))
+        name = next(own, None)
+        return None if name is None else self.profile(name)
 
     def profile(self, name: str) -> Any:
         """Return a profile by its name. Raises `ValueError` that names those that there are."""

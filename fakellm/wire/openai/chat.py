@@ -106,7 +106,7 @@ class ChatCodec(Codec):
 
     def error(self, fault: http_error, number: int) -> tuple[Headers, bytes]:
         """Return an HTTP error."""
-        word = openai.error_as if self.profile.layout is None else habits.http_error_of
+        word = habits.http_error_of if self.profile.has_own_errors else openai.error_as
         return word(self.profile, fault, number)
 
     def decoder(self) -> Decoder:
@@ -384,4 +384,9 @@ class _ChatEncoder(Encoder):
     def error(self, fault: provider_error) -> Sequence[bytes]:
         """Return the error, and `[DONE]`, which follows it on OpenAI."""
         ends = [_DONE] if self._profile.done else []
+        if self._profile.error == "numbered":
+            status = habits.status_of(fault.code, fault.kind)
+            document = dump(habits.error_document(self._profile, fault.message, fault.kind, status))
+            last = openai.with_fields(self._delta(0, '"content":""', finish="error"), document)
+            return [*self.flush(), b"event: error\n" + last if fault.named else last, *ends]
         return [*self.flush(), openai.stream_error(fault, named=bool(fault.named)), *ends]

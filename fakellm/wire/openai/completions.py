@@ -79,7 +79,7 @@ class CompletionsCodec(Codec):
 
     def error(self, fault: http_error, number: int) -> tuple[Headers, bytes]:
         """Return an HTTP error."""
-        word = openai.error_as if self.profile.layout is None else habits.http_error_of
+        word = habits.http_error_of if self.profile.has_own_errors else openai.error_as
         return word(self.profile, fault, number)
 
     def decoder(self) -> Decoder:

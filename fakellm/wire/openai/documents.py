@@ -73,5 +73,10 @@ def model(asked: Any, path: str) -> dict[str, Any]:  # noqa: ARG001 - a GET has 
     return _model(last_of(path))
 
 
+def warming(asked: Any, path: str) -> dict[str, Any]:  # noqa: ARG001 - it asks nothing
+    """Answer the `GET /v1/tcp_warming` that Cerebras' client opens its connection with when it is made."""
+    return {}
+
+
 def _model(model: str) -> dict[str, Any]:
     return {"id": model, "object": "model", "created": CREATED, "owned_by": "openai"}

@@ -51,6 +51,8 @@ def error_document(profile: Profile, message: str, kind: str | None, code: int) 
     """Return the document of an error."""
     if profile.error == "text":
         return {"error": message}
+    if profile.error == "numbered":
+        return {"error": {"code": code, "message": message}}
     if profile.error == "llama.cpp":
         kind = kind or ("server_error" if code >= 500 else "invalid_request_error")  # noqa: PLR2004
         return {"error": {"code": code, "message": message, "type": kind}}

@@ -47,17 +47,18 @@ class Layout:
 class Profile:
     """How a service streams chat completions; the defaults are OpenAI's own habits.
 
-    `done`: `[DONE]` ends the stream. `usage`: on a chunk of its own if it was `asked` for, on the `finish` chunk, or on
-    `every` chunk. `prelude`: the first chunk has no choices and an empty id. `comment`: a comment that comes first.
-    `role_on_every_delta`, `whole_tool_calls`, `tool_type`, `tool_index`: as they say. `finish_with_text`: the
+    `done`: `[DONE]` ends the stream. `usage`: on a chunk of its own if it was `asked` for, on the `finish` chunk, or
+    on `every` chunk. `prelude`: the first chunk has no choices and an empty id. `comment`: a comment that comes
+    first. `role_on_every_delta`, `whole_tool_calls`, `tool_type`, `tool_index`: as they say. `finish_with_text`: the
     finish reason comes on the last chunk with text. `unfinished`: what stands for no finish reason yet: null, an
     empty text, or nothing. `after_finish`: an empty delta follows the finish chunk. `reasoning`: the field that
     reasoning comes in. `id_varies`, `created_drifts`: from chunk to chunk. `counts_reasoning`: the total counts
-    reasoning tokens beside the output, not in it. `beside`: fields that the service has beside the choices, in its last
-    chunk and in documents, where a `Finish.extra` has them. `varies`: it passes on the streams of several servers, so
-    that another answer of it may break what this one keeps; no grammar holds it to more than any service keeps.
-    `filters`: each choice says what content filters found of it, errors are worded as Azure does, and a deployment that
-    the path names is the model of a request that says none.
+    reasoning tokens beside the output, not in it. `error`: `numbered` ones have a number for their code and a
+    message, and end a stream with the finish reason `error`. `beside`: fields that the service has beside the
+    choices, in its last chunk and in documents, where a `Finish.extra` has them. `varies`: it passes on the streams
+    of several servers, so that another answer of it may break what this one keeps; no grammar holds it to more than
+    any service keeps. `filters`: each choice says what content filters found of it, errors are worded as Azure does,
+    and a deployment that the path names is the model of a request that says none.
 
     Self-hosted servers go further; what follows is theirs, and is in force where there is a `layout`. `named_layout` is
     that of an answer which a named tool was asked for. `usage` may also be on a chunk of its own for each `choice`, or
@@ -113,12 +114,17 @@ class Profile:
     pings_first: bool = False
     progress: tuple[str, ...] = ()
     json: Literal["compact", "spaced", "escaped"] = "compact"
-    error: Literal["openai", "vllm", "llama.cpp", "text", "none"] = "openai"
+    error: Literal["openai", "numbered", "vllm", "llama.cpp", "text", "none"] = "openai"
     done_after_error: bool = True
     responses: Literal["", "vllm", "llama.cpp", "transformers"] = ""
     until_close: bool = False
     content_type: str = "text/event-stream; charset=utf-8"
     headers: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def has_own_errors(self) -> bool:
+        """Whether errors have another form than OpenAI's."""
+        return self.layout is not None or self.error != "openai"
 
     @property
     def is_plain(self) -> bool:
@@ -248,7 +254,9 @@ PROFILES: dict[str, Profile] = {
         OPENAI,
         Profile("avian", id_varies=True, usage="finish"),
         Profile("azure", prelude=True, filters=True, beside=("prompt_filter_results",)),
-        Profile("cerebras", done=False, usage="finish"),
+        Profile(
+            "cerebras", done=False, usage="finish", whole_tool_calls=True, unfinished="", reasoning="reasoning",
+        ),
         Profile("deepseek", usage="finish"),
         Profile("github-models", prelude=True, beside=("prompt_filter_results",)),
         Profile("gpustack", done=False, tool_index=False, varies=True),
@@ -261,7 +269,7 @@ PROFILES: dict[str, Profile] = {
         Profile("ollama", role_on_every_delta=True, whole_tool_calls=True, created_drifts=True, reasoning="reasoning"),
         Profile(
             "openrouter", comment=": OPENROUTER PROCESSING\n\n", role_on_every_delta=True, after_finish=True,
-            usage="finish", reasoning="reasoning", beside=("provider",),
+            usage="finish", reasoning="reasoning", error="numbered", beside=("provider",),
         ),
         Profile(
             "perplexity", done=False, usage="every",

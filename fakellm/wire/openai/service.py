@@ -25,19 +25,46 @@ SERVICE = Service(
         document("openai.models", r"/models$", f"{_HERE}.documents:models", method="GET"),
         document("openai.info", r"^(/models|/openai/deployments/[^/]+)?/info$", f"{_HERE}.azure:info", method="GET"),
         document("openai.model", r"/models/[^/]+$", f"{_HERE}.documents:model", method="GET"),
+        document("cerebras.warming", r"/v1/tcp_warming$", f"{_HERE}.documents:warming", method="GET"),
     ),
     keys=("OPENAI_API_KEY",),
     base_url="OPENAI_BASE_URL",
     base_path="/v1",
     environment=AZURE,
     tokens=TOKENS,
-    habits=((re.compile(rf"^([\w-]+\.)*{_AZURE}$"), "azure"),),
     profiles=f"{_HERE}.profiles:PROFILES",
     error_events=(True, False),  # services that speak its API send either
     guest=re.compile(r"^generativelanguage\.googleapis\.com/\w+/openai/|aiplatform[\w.]*\.googleapis\.com/.*/openapi/"),
     alike=re.compile(
         r"^([\w-]+\.)*(models\.github\.ai|mistral\.ai|groq\.com|deepseek\.com|x\.ai|together\.(xyz|ai)|fireworks\.ai|"
         r"perplexity\.ai|openrouter\.ai|cerebras\.ai|nvidia\.com|sambanova\.ai|deepinfra\.com|moonshot\.(ai|cn)|z\.ai|"
-        r"bigmodel\.cn|dashscope\.aliyuncs\.com)$"
+        r"bigmodel\.cn|dashscope\.aliyuncs\.com|router\.huggingface\.co|ai21\.com|api\.llama\.com|portkey\.ai)$"
+    ),
+    habits=(
+        (_AZURE, "azure"),
+        (r"models\.github\.ai", "github-models"),
+        (r"mistral\.ai", "mistral"),
+        (r"groq\.com", "groq"),
+        (r"deepseek\.com", "deepseek"),
+        (r"x\.ai", "xai"),
+        (r"perplexity\.ai", "perplexity"),
+        (r"openrouter\.ai", "openrouter"),
+        (r"cerebras\.ai", "cerebras"),
+        (r"router\.huggingface\.co", "huggingface"),
+        (r"z\.ai", "zai"),
+        (r"bigmodel\.cn", "zai"),
+        (r"avian\.io", "avian"),
+    ),
+    clients=(
+        ("groq", "GROQ_API_KEY"),
+        ("together", "TOGETHER_API_KEY"),
+        ("cerebras", "CEREBRAS_API_KEY"),
+        ("fireworks", "FIREWORKS_API_KEY"),
+        ("perplexity", "PERPLEXITY_API_KEY"),
+        ("sambanova", "SAMBANOVA_API_KEY"),
+        ("openrouter", "OPENROUTER_API_KEY"),
+        ("zai", "ZAI_API_KEY"),
+        ("ai21", "AI21_API_KEY"),
+        ("portkey_ai", "PORTKEY_API_KEY"),
     ),
 )
