@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from base64 import b64decode
+from importlib import import_module
 from inspect import signature
 
 import corpus
@@ -26,7 +27,7 @@ from fakellm.wire.mistral import ChatCodec, ConversationsCodec, conversations, d
 mistralai = pytest.importorskip("mistralai.client", reason="Mistral's SDK is in the group provider-sdks")
 httpx = pytest.importorskip("httpx2")
 
-from mistralai.client import errors, models  # noqa: E402 - after the skip
+from mistralai.client import errors  # noqa: E402 - after the skip
 
 both = pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
 MESSAGES = [{"role": "user", "content": "Hi"}]
@@ -333,7 +334,7 @@ def test_every_event_of_conversations_that_the_sdk_knows_is_written_and_read_aga
     body = b"".join(pieces(codec.encoder(asked, 1, RICH.usage), RICH))
     failed = b"".join(pieces(codec.encoder(asked, 1), Script(provider_error("boom"))))
 
-    known = models.conversationevents._CONVERSATION_EVENTS_DATA_VARIANTS
+    known = import_module("mistralai.client.models.conversationevents")._CONVERSATION_EVENTS_DATA_VARIANTS
     found = [event for one in (body, failed) for event in read(one, "beta.conversations.start_stream")]
     assert {event["type"] for event in found} == known.keys()
     assert codec.decode(body) == RICH
@@ -341,7 +342,7 @@ def test_every_event_of_conversations_that_the_sdk_knows_is_written_and_read_aga
 
 def test_every_part_of_content_that_the_sdk_knows_is_written_and_read_again():
     codec = ChatCodec()
-    known = models.contentchunk._CONTENT_CHUNK_VARIANTS
+    known = import_module("mistralai.client.models.contentchunk")._CONTENT_CHUNK_VARIANTS
     parts = [{"type": kind, "text": "a", "thinking": [], "reference_ids": [], "x": 1} for kind in known]
     script = Script(*(Native("mistral.chat", {"content": [part]}) for part in parts), Finish(), Usage(0, 0, 0))
     body = b"".join(pieces(codec.encoder(codec.request({**ASKED, "stream": True}), 1, script.usage), script))
