@@ -83,7 +83,11 @@ class ConversationsCodec(common.MistralCodec):
             found = form.judge(body, _RESTART, (), "from_entry_id")
         else:
             found = form.judge(body, _APPEND)
-        form.content(found.get("inputs"), ("inputs",))
+        if isinstance(found.get("inputs"), list):
+            for at, entry in enumerate(found["inputs"]):
+                form.entry(entry, ("inputs", at))
+        else:
+            form.content(found.get("inputs"), ("inputs",))
         tools = found.get("tools") if isinstance(found.get("tools"), list) else None
         for at, tool in enumerate(tools or ()):
             judge_tool(form, tool, ("tools", at))

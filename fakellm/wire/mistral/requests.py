@@ -143,6 +143,17 @@ _TOOL: Fields = {"type": TEXT, "function": OBJECT}
 _FUNCTION: Fields = {"name": TEXT, "description": TEXT, "strict": BOOL, "parameters": OBJECT}
 _CALL: Fields = {"id": TEXT, "type": TEXT, "function": OBJECT, "index": INTEGER}
 _CALLED: Fields = {"name": TEXT, "arguments": ANY}
+_ENTRIES: dict[str, Fields] = {
+    "message.input": {"role": TEXT, "content": ANY},
+    "message.output": {"role": TEXT, "content": ANY},
+    "function.call": {"tool_call_id": TEXT, "name": TEXT, "arguments": ANY},
+    "function.result": {"tool_call_id": TEXT, "result": TEXT},
+    "tool.execution": {"name": TEXT, "arguments": TEXT},
+    "agent.handoff": dict.fromkeys(
+        (f"{of}_agent_{field}" for of in ("previous", "next") for field in ("id", "name")), TEXT
+    ),
+}
+"""The type of an entry -> the fields that it has to have, but for the role."""
 _NO_OBJECT = "Input should be a valid dictionary or object to extract fields from"
 
 
@@ -184,6 +195,22 @@ class Form:
         for at, part in enumerate(value):
             if not isinstance(part, dict):
                 self.wrong("model_attributes_type", (*loc, at), _NO_OBJECT, part)
+            elif part.get("type") == "text":
+                self.judge(part, {**dict.fromkeys(part, ANY), "text": TEXT}, (*loc, at, "text"), "text")
+
+    def entry(self, found: Any, loc: Loc) -> None:
+        """Note what is wrong with an entry of a conversation; fields that it may have beside are not judged."""
+        kind = found.get("type", "message.input") if isinstance(found, dict) else ""
+        if not isinstance(found, dict):
+            self.wrong("model_attributes_type", loc, _NO_OBJECT, found)
+        elif not isinstance(kind, str) or kind not in _ENTRIES:
+            tags = ", ".join(f"'{name}'" for name in _ENTRIES)
+            text = f"Input tag '{kind}' found using 'type' does not match any of the expected tags: {tags}"
+            self.wrong("union_tag_invalid", loc, text, found)
+        else:
+            known = {**dict.fromkeys(found, ANY), **_ENTRIES[kind]}
+            self.judge(found, known, (*loc, kind), *(_ENTRIES[kind].keys() - {"role"}))
+            self.content(found.get("content"), (*loc, kind, "content"))
 
     def close(self) -> None:
         """Raise `WireError`, with all of it as Mistral's own document, where something is wrong."""
@@ -258,6 +285,7 @@ def _judge_message(form: Form, message: Any, loc: Loc) -> None:
 def judge_tool(form: Form, tool: Any, loc: Loc) -> None:
     """Note what is wrong with a function; other tools are Mistral's own."""
     if isinstance(tool, dict) and tool.get("type", "function") != "function":
+        form.judge(tool, {**dict.fromkeys(tool, ANY), "type": TEXT}, loc)
         return
     found = form.judge(tool, _TOOL, loc, "function")
     if isinstance(found.get("function"), dict):

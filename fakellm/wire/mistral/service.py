@@ -18,10 +18,9 @@ SERVICE = Service(
         endpoint("mistral.fim", r"/v1/fim/completions$", f"{_HERE}.chat:FIMCodec"),
         endpoint("mistral.agents", r"/v1/agents/completions$", f"{_HERE}.chat:AgentsCodec"),
         endpoint("mistral.chat", r"/v1/chat/completions$", f"{_HERE}.chat:ChatCodec"),
-        endpoint(
-            "mistral.conversations",
-            r"/v1/conversations(/[^/]+(/restart)?)?$",
-            f"{_HERE}.conversations:ConversationsCodec",
+        *(
+            endpoint("mistral.conversations", rf"/v1/conversations{of}$", f"{_HERE}.conversations:ConversationsCodec")
+            for of in ("", "/[^/]+", "/[^/]+/restart")
         ),
         document("mistral.embeddings", r"/v1/embeddings$", f"{_HERE}.documents:embeddings"),
         document("mistral.models", r"/v1/models$", f"{_HERE}.documents:models", method="GET"),

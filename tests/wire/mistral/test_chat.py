@@ -31,7 +31,7 @@ from fakellm.errors import WireError
 from fakellm.script.events import Native, Raw
 from fakellm.script.messages import Message
 from fakellm.wire.codec import legal_or_not, pieces
-from fakellm.wire.mistral import AgentsCodec, ChatCodec, FIMCodec
+from fakellm.wire.mistral import AgentsCodec, ChatCodec, ConversationsCodec, FIMCodec
 from fakellm.wire.sse import SSEDecoder
 
 CODEC = ChatCodec()
@@ -432,6 +432,31 @@ def test_completions_of_a_prompt_and_of_an_agent_are_read_and_answered_alike():
     assert chunks_of(body)[0]["model"] == "mistral-medium-latest"
 
 
+JUNK = st.recursive(
+    st.sampled_from([None, True, 0, -1, 1.5, 1e400, "", "x", "\ud800", "user", "tool", "function", "message.input"]),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(
+            st.sampled_from(
+                ["role", "type", "content", "text", "function", "name", "arguments", "tool_calls", "thinking"]
+            ),
+            inner,
+            max_size=3,
+        )
+    ),
+    max_leaves=8,
+)
+FIELDS = ("model", "messages", "tools", "n", "stream", "prompt", "agent_id", "inputs", "instructions", "logprobs", "x")
+
+
+@given(JUNK | st.dictionaries(st.sampled_from(FIELDS), JUNK, max_size=4))
+def test_any_request_is_read_or_refused(body):
+    for codec in (CODEC, FIMCodec(), AgentsCodec(), ConversationsCodec()):
+        for one in (body, {"model": "m", **body} if isinstance(body, dict) else body):
+            with contextlib.suppress(WireError):
+                codec.request(one)
+
+
 MESSAGE = {"role": "user", "content": "Hi"}
 FORBIDDEN, MISSING = ("extra_forbidden", "Extra inputs are not permitted"), ("missing", "Field required")
 
@@ -465,6 +490,8 @@ FORBIDDEN, MISSING = ("extra_forbidden", "Extra inputs are not permitted"), ("mi
         ({"tools": [{"type": "function"}]}, "missing", ["tools", 0, "function"]),
         ({"tools": [{"function": {"name": "f"}}]}, "missing", ["tools", 0, "function", "parameters"]),
         ({"tools": [3]}, "model_attributes_type", ["tools", 0]),
+        ({"tools": [{"type": 5}]}, "string_type", ["tools", 0, "type"]),
+        ({"messages": [{"role": "user", "content": [{"type": "text", "text": 5}]}]}, "string_type", ["messages", 0, "user", "content", 0, "text", "text"]),
     ],
 )  # fmt: skip
 def test_a_request_of_the_wrong_form_gets_a_list_of_what_is_wrong(fields, kind, loc):
