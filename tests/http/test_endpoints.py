@@ -268,6 +268,30 @@ def test_the_fake_whose_api_it_is_answers(method, url, name):
     assert "not" in str(answers([other for other in everybody if other != name], method, url) or "not")
 
 
+@each(
+    ("method", "url", "name", "alone"),
+    [
+        ("POST", "https://api.mistral.ai/v1/chat/completions", "mistral", ["mistral", "openai"]),
+        ("POST", "https://api.eu.mistral.ai/v1/chat/completions", "mistral", ["mistral", "openai"]),
+        ("POST", "https://api.mistral.ai/v1/embeddings", "mistral", ["mistral", "openai"]),
+        ("GET", "https://api.mistral.ai/v1/models", "mistral", ["mistral", "openai"]),
+        ("POST", "https://api.mistral.ai/v1/responses", "openai", ["openai"]),
+        ("POST", "https://codestral.mistral.ai/v1/fim/completions", "mistral", ["mistral"]),
+        ("POST", "https://api.openai.com/v1/chat/completions", "openai", ["openai"]),
+        ("POST", "https://api.groq.com/openai/v1/chat/completions", "openai", ["openai"]),
+        ("POST", "https://api.anthropic.com/v1/chat/completions", "openai", ["openai"]),
+        ("POST", "https://gateway.example/v1/chat/completions", "openai", ["mistral", "openai"]),
+        ("POST", "https://gateway.example/v1/completions", "openai", ["openai"]),
+        ("POST", "https://gateway.example/v1/fim/completions", "mistral", ["mistral"]),
+        ("POST", "https://gateway.example/v1/conversations/conv_1", "mistral", ["mistral"]),
+    ],
+)
+def test_of_two_apis_with_one_path_that_of_the_host_answers(method, url, name, alone):
+    everybody = ["openai", "anthropic", "mistral"]
+    assert answers(everybody, method, url) == answers(everybody[::-1], method, url) == name
+    assert [one for one in ("mistral", "openai") if answers([one], method, url) == one] == alone
+
+
 @flavours
 @pytest.mark.parametrize("others", [[], ["anthropic", "gemini"]])
 @pytest.mark.parametrize("base_url", ["https://api.anthropic.com/v1/", f"{GOOGLE}/v1beta/openai/"])

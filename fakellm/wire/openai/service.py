@@ -13,13 +13,14 @@ from fakellm.wire.service import Service, document, endpoint
 
 _HERE = "fakellm.wire.openai"
 _AZURE = r"(openai|cognitiveservices|services\.ai|models\.ai|inference\.ai)\.azure\.(com|us|cn)"
+_NOT_MISTRALS = r"^(?!.*/(fim|agents)/completions$).*"
 
 SERVICE = Service(
     "openai",
     re.compile(rf"^([\w-]+\.)*(openai\.com|{_AZURE})$"),
     (
         endpoint("openai.chat", r"/chat/completions$", f"{_HERE}.chat:ChatCodec"),
-        endpoint("openai.completions", r"/completions$", f"{_HERE}.completions:CompletionsCodec"),
+        endpoint("openai.completions", rf"{_NOT_MISTRALS}/completions$", f"{_HERE}.completions:CompletionsCodec"),
         endpoint("openai.responses", r"/responses$", f"{_HERE}.responses:ResponsesCodec"),
         document("openai.embeddings", r"/embeddings$", f"{_HERE}.documents:embeddings"),
         document("openai.models", r"/models$", f"{_HERE}.documents:models", method="GET"),
