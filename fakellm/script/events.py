@@ -97,12 +97,11 @@ class Refusal(_TextEvent):
 class Native(Content):
     """A piece of the answer that only one API has, in that API's own JSON; other codecs leave it out.
 
-    `api` is the codec's name. For `anthropic.messages` the data is a content block, or a delta of the block that is
-    open; for `openai.responses` an output item or an event of the stream; for `gemini` a part; for `openai.chat` and
+    `api` is the codec's name. For `anthropic.messages` the data is a content block, or a delta of the open one; for
+    `openai.responses` an output item or an event of the stream; for `gemini` a part; for `openai.chat` and
     `mistral.chat` the fields of a delta, which add up; for `ollama.chat` and `ollama.generate` the fields of a line;
-    for `cohere.chat` and `mistral.conversations` an event of the stream; for `gemini.interactions` a step or such an
-    event; for `bedrock.converse` an event by its type, for `bedrock.invoke` fields of the next chunk. A mapping is
-    written as JSON.
+    for `cohere.chat` and `mistral.conversations` an event of the stream; for `gemini.interactions` that or a step; for
+    `bedrock.converse` an event by its type; for `bedrock.invoke` fields of a chunk. A mapping is written as JSON.
     """
 
     type: ClassVar[str] = "native"
