@@ -14,10 +14,10 @@ COUNTED: dict[str, int] = {
     "anthropic_messages": 26,
     "gemini": 11,
     "ollama_chat": 2,
-    "gemini_interactions": 1,
     "ollama_generate": 2,
     "cohere_chat": 4,
     "bedrock_converse": 5,
+    "gemini_interactions": 1,
     "mistral_chat": 4,
     "mistral_conversations": 0,
 }
