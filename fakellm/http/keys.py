@@ -40,9 +40,9 @@ def keys_for(services: Iterable[Service]) -> Iterator[None]:
         if service.keys and not any(map(os.environ.get, service.keys)):
             lacking[service.keys[0]] = KEY
         lacking |= {name: value for name, value in service.environment if not os.environ.get(name)}
+        lacking |= {key: KEY for module, key in service.clients if not os.environ.get(key) and _is_there(module)}
     if "AZURE_OPENAI_API_KEY" in lacking and not os.environ.get("OPENAI_API_TYPE"):
         lacking["OPENAI_API_TYPE"] = "openai" if not _has_azure() else "azure"
-        lacking |= {key: KEY for module, key in service.clients if not os.environ.get(key) and _is_there(module)}
     before = {name: os.environ.get(name) for name in lacking}
     os.environ.update(lacking)
     told = _tell_module(lacking.get("OPENAI_API_TYPE"))
