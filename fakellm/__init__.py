@@ -46,5 +46,5 @@ __getattr__, __dir__, __all__ = lazily(
         "runnable": ("Runnable",),
         "contracts": ("StreamContract", "any_chunking", "every_fault", "every_interleaving"),
     },
-    also=("cassette", "clock", "errors", "http", "integrations", "wire"),
+    also=("cassette", "clock", "errors", "http", "integrations", "server", "wire"),
 )  # fmt: skip

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import deepcopy
 from threading import RLock
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from fakellm.clock.clock import Clock, checked, unless_instant
 from fakellm.models.replies import Replies
 
 _SHARED = ("clock", "profile", "service")
 _OWN = ("_lock", "_playback", "_replies", "calls", "misses")
+
+Fake = TypeVar("Fake", bound="Copyable")
 
 
 class Copyable:
@@ -66,3 +69,16 @@ class Copyable:
         vars(self).update(state, clock=checked(state["clock"]))
         self._begin()
         vars(self).update(calls=state["calls"], misses=state["misses"])
+
+
+def unasked(fake: Fake, keep: Callable[[Any], bool] = bool) -> Fake:
+    """Return a deep copy of a fake that was told the same, of its replies those to keep, and was asked nothing."""
+    other = deepcopy(fake)
+    other._replies.rewind(keep)  # noqa: SLF001 - of this file's class
+    return other
+
+
+def begin_again(fake: Fake, told: Fake) -> None:
+    """Let a fake know what another of its kind, which is not used any more, was told, and forget what it was asked."""
+    with fake._lock:  # noqa: SLF001 - of this file's class
+        vars(fake).update((name, value) for name, value in vars(told).items() if name != "_lock")

@@ -244,6 +244,13 @@ class Replies:
         other._live = [reply for reply in other.all if not reply.is_spent]
         return other
 
+    def rewind(self, keep: Callable[[Any], bool]) -> None:
+        """Let every reply that is kept be as if nobody had been given it."""
+        self.all = [reply for reply in self.all if keep(reply)]
+        for reply in self.all:
+            reply.calls = []
+        self._live = list(self.all)
+
     def deepen(self, memo: dict[int, Any]) -> None:
         """Copy what the replies are made of."""
         for reply in self.all:

@@ -212,6 +212,11 @@ class FakeProvider(Alike, Claiming, Copyable):
         """What was scripted for requests that never came, worded."""
         return [str(reply) for reply in self._replies.unused()]
 
+    @property
+    def replies(self) -> list[Route]:
+        """All that was scripted, in order, with the numbers of the requests that each answered."""
+        return cast("list[Route]", list(self._replies.all))
+
     def verify(self, *, allow_unused: bool = False, allow_misses: bool = False) -> None:
         """Raise `SwallowedCallError` if a request found no reply, else `UnusedRepliesError` if a reply is left.
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from difflib import SequenceMatcher
+from itertools import count
 from typing import Any, cast
 
 from fakellm.errors import ScriptError, clip
@@ -34,6 +35,7 @@ class Route(Reply):
     api: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     place: str = ""
+    key: int = field(default_factory=count().__next__)
 
     def check(self) -> None:
         """Raise `TypeError` or `ScriptError` for a reply that could answer no request, or that says so wrongly."""

@@ -10,6 +10,10 @@ from fakellm.rooms import lazily
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from fakellm.server.faking import FakeServer as FakeServer
     from fakellm.server.server import Server as Server
+    from fakellm.server.sessions import Session as Session
 
-__getattr__, __dir__, __all__ = lazily(__name__, {"server": ("Server",)})
+__getattr__, __dir__, __all__ = lazily(
+    __name__, {"faking": ("FakeServer",), "server": ("Server",), "sessions": ("Session",)}
+)

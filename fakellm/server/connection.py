@@ -230,6 +230,12 @@ class Connection(asyncio.Protocol):
         self._transport.abort()
 
     @property
+    def peer(self) -> str:
+        """The address of the client; empty where it has none."""
+        name = self._transport.get_extra_info("peername")
+        return str(name[0]) if isinstance(name, tuple) else ""
+
+    @property
     def is_idle(self) -> bool:
         """Whether nothing is played and nothing waits to be."""
         return self._playing is None and not self._waiting

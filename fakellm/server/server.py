@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from fakellm.clock.clock import Clock, InstantClock, RealClock
 from fakellm.errors import BrokenReplyError, UnexpectedRequestError
@@ -13,12 +13,16 @@ from fakellm.provider.answering import error_exchange
 from fakellm.provider.exchange import Exchange, ProviderCall
 from fakellm.provider.provider import FakeProvider
 from fakellm.script.events import Fault, disconnect, http_error, stall
+from fakellm.server.browsers import is_preflight, open_to_pages, preflight
 from fakellm.server.connection import Answer, Connection
 from fakellm.server.parsing import MAX_BODY, HttpRequest
-from fakellm.server.routing import Router
+from fakellm.server.sessions import HEADER, PLACE, Session, SessionError, Sessions
 from fakellm.server.ticks import Ticks
 from fakellm.wire.providers import provider_names
 from fakellm.wire.service import codec_of
+
+if TYPE_CHECKING:
+    from fakellm.server.control import Control
 
 _NEVER_RETRY = {"x-should-retry": "false", "x-fakellm-miss": "1"}
 """Headers of an answer that says a mistake of the test; the SDKs of OpenAI and Anthropic heed the first."""
@@ -40,6 +44,10 @@ class Server:
     this machine alone unless it is told otherwise, and on `port`, or on a free one. `max_body` bounds the bytes of a
     request's body; `request_timeout` and `idle_timeout` are the seconds that a client has for one request, and
     between two.
+
+    Requests with the header `X-Fakellm-Session: NAME` have copies of the providers to themselves; see `sessions`.
+    Under `/_fakellm/` the server is scripted and watched from outside. `control` says by whom: only by this machine
+    (None), by whoever reaches it (True), or by nobody (False).
     """
 
     def __init__(
@@ -53,6 +61,7 @@ class Server:
         max_body: int = MAX_BODY,
         request_timeout: float = 60.0,
         idle_timeout: float = 75.0,
+        control: bool | None = None,
     ) -> None:
         named = provider_names() if providers is None else providers
         self.providers = [FakeProvider(one) if isinstance(one, str) else one for one in named]
@@ -64,7 +73,10 @@ class Server:
         self.max_body = max_body
         self.request_timeout = request_timeout
         self.idle_timeout = idle_timeout
-        self._router = Router(self.providers)
+        self.control = control
+        self.sessions = Sessions(self.providers)
+        self._router = self.sessions.own.router
+        self._controller: Control | None = None
         self.connections: set[Connection] = set()
         self._server: asyncio.Server
         self._thread: threading.Thread
@@ -89,10 +101,9 @@ class Server:
     async def __aenter__(self) -> Self:
         """Listen, in the running loop."""
         self._loop = asyncio.get_running_loop()
+        self.sessions.begin()
         ticks = Ticks(self._loop)
-        self._server = await self._loop.create_server(
-            lambda: Connection(self._answer, self, self.connections, ticks), self.host, self.port
-        )
+        self._server = await self._loop.create_server(lambda: self._connection(ticks), self.host, self.port)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -137,29 +148,67 @@ class Server:
 
     # -- answering ------------------------------------------------------------------------------------
 
-    def _answer(self, request: HttpRequest) -> Answer:
-        """Return the answer to a request; what is a mistake of the test comes as an error of the provider's."""
-        provider, url = self._router.find(request.method, request.target, request.headers)
+    def _connection(self, ticks: Ticks) -> Connection:
+        connection = Connection(lambda request: self._answer(request, connection), self, self.connections, ticks)
+        return connection
+
+    def _answer(self, request: HttpRequest, connection: Connection) -> Answer:
+        """Return the answer to a request to a provider of a session, or about the server itself."""
+        session = self.sessions.own
+        try:
+            if request.target.startswith(PLACE):
+                if (placed := self.sessions.placed(request.target)) is None:
+                    return self._controlled(request, connection.peer)
+                name, request.target = placed
+                session = self.sessions.named(name)
+            elif HEADER in request.headers:
+                session = self.sessions.of(request.headers)
+        except SessionError as error:
+            return self._refusal(self.providers[0], request, request.target, http_error(400, str(error)))
+        if "origin" not in request.headers:
+            return self._provided(session, request)
+        if is_preflight(request.method, request.headers):
+            return Answer(preflight(request.method, request.target, request.headers), self.clock)
+        answer = self._provided(session, request)
+        open_to_pages(answer.exchange)
+        return answer
+
+    def _provided(self, session: Session, request: HttpRequest) -> Answer:
+        """Return the answer of a provider; what is a mistake of the test comes as an error of the provider's."""
+        provider, url = session.router.find(request.method, request.target, request.headers)
         if provider is None:
-            return self._unknown(request, url)
+            return self._unknown(session, request, url)
         clock = provider.clock if type(provider.clock) is not InstantClock else self.clock
         try:
-            return Answer(provider.handle(request.method, url, request.headers, request.body), clock)
+            answer = Answer(provider.handle(request.method, url, request.headers, request.body), clock)
         except UnexpectedRequestError as miss:
             status = 500 if isinstance(miss, BrokenReplyError) else 400
-            return self._refusal(provider, request, url, http_error(status, str(miss), code="no_reply"))
+            answer = self._refusal(provider, request, url, http_error(status, str(miss), code="no_reply"))
+            session.note(provider.name, answer.exchange, provider.calls[-1], miss)
+            return answer
         except TimeoutError:
-            return Answer(_broken(provider.calls[-1], stall("headers")), clock)
+            answer = Answer(_broken(provider.calls[-1], stall("headers")), clock)
         except Exception:  # noqa: BLE001 - what a reply raises is what breaks the connection, as in process
-            return Answer(_broken(provider.calls[-1], disconnect("no_response")), clock)
+            answer = Answer(_broken(provider.calls[-1], disconnect("no_response")), clock)
+        session.note(provider.name, answer.exchange, answer.exchange.call)
+        return answer
 
-    def _unknown(self, request: HttpRequest, url: str) -> Answer:
-        provider = self._router.nearest(url)
+    def _controlled(self, request: HttpRequest, peer: str) -> Answer:
+        if self._controller is None:
+            from fakellm.server.control import Control  # loads pydantic
+
+            self._controller = Control(self)
+        return self._controller.answer(request, peer)
+
+    def _unknown(self, session: Session, request: HttpRequest, url: str) -> Answer:
+        provider = session.router.nearest(url)
         why = f"no provider of this server knows {request.method} {request.target.partition('?')[0]}"
         remedy = f"it answers {', '.join(self._router.known())}"
         if provider is None:
             provider = FakeProvider("openai")
-        return self._refusal(provider, request, url, http_error(404, f"{why}\n  to do:     {remedy}"))
+        answer = self._refusal(provider, request, url, http_error(404, text := f"{why}\n  to do:     {remedy}"))
+        session.stray(answer.exchange, text)
+        return answer
 
     def _refusal(self, provider: FakeProvider, request: HttpRequest, url: str, fault: http_error) -> Answer:
         call = ProviderCall(request.method, url, request.headers, request.body)

@@ -1,7 +1,8 @@
 """The pytest plugin of fakellm: fixtures of fake models and of fake providers.
 
 `fake_llm` and `fake_chat_model` are models; `fake_openai`, `fake_anthropic`, `fake_gemini`, `fake_ollama`,
-`fake_cohere`, `fake_bedrock` and `fake_mistral` answer the app's own clients.
+`fake_cohere`, `fake_bedrock` and `fake_mistral` answer the app's own clients, `fake_server` and `fake_server_session`
+other processes on a port.
 
 `cassette` plays tapes, `virtual_clock` is time, `stream_contract` checks. fakellm itself is imported by the first test
 that asks for one of them.
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from fakellm.clock import VirtualClock
     from fakellm.contracts import Report
     from fakellm.http import Interception
+    from fakellm.server import FakeServer
 
 _OPTIONS = ("allow_unused", "allow_misses")
 
@@ -49,13 +51,13 @@ def fake_llm(request: pytest.FixtureRequest) -> Iterator[FakeLLM]:
     Strict: at teardown the test fails if a reply was never asked for, or if the app caught the error of a
     call that had no reply. `@pytest.mark.fake_llm(allow_unused=True, allow_misses=True)` allows that.
     """
-    yield from _strict(request, "fake_llm", kind_of("FakeLLM")(clock=clock_of(request)))
+    yield from strict(request, "fake_llm", kind_of("FakeLLM")(clock=clock_of(request)))
 
 
 @pytest.fixture
 def fake_chat_model(request: pytest.FixtureRequest) -> Iterator[FakeChatModel]:
     """A chat model without replies yet; everything else is as in `fake_llm`."""
-    yield from _strict(request, "fake_chat_model", kind_of("FakeChatModel")(clock=clock_of(request)))
+    yield from strict(request, "fake_chat_model", kind_of("FakeChatModel")(clock=clock_of(request)))
 
 
 @pytest.fixture
@@ -112,6 +114,31 @@ def fake_bedrock(request: pytest.FixtureRequest, _llm_network: Interception) -> 
 def fake_mistral(request: pytest.FixtureRequest, _llm_network: Interception) -> Iterator[FakeProvider]:
     """Mistral, answered by a script: chat, FIM, agents, conversations, embeddings; all else is as in `fake_openai`."""
     yield from _provider(request, _llm_network, "mistral")
+
+
+@pytest.fixture
+def fake_server(request: pytest.FixtureRequest) -> Iterator[FakeServer]:
+    """All providers behind a port of this machine, for what is not this process: other languages, browsers.
+
+    `fake_server.openai.reply("Hel", "lo")`, and so on for each provider, as in its own fixture; the environment of a
+    subprocess gets `fake_server.environ`, a client `fake_server.base_url("openai")`. Pauses pass at once.
+    Strict as `fake_llm` is. It needs the extra `server`.
+    """
+    from _fakellm_pytest.servers import serving
+
+    yield from serving(request)
+
+
+@pytest.fixture(scope="session")
+def fake_server_session(request: pytest.FixtureRequest) -> Iterator[FakeServer]:
+    """One such server for all tests of this process, such as one that an app is started with once.
+
+    Each test is to ask for what it scripts itself; what fixtures script is for all of them. A test whose requests find
+    no reply fails. `X-Fakellm-Session` keeps tests apart that run at the same time.
+    """
+    from _fakellm_pytest.servers import serving_all
+
+    yield from serving_all(request)
 
 
 @pytest.fixture
@@ -191,10 +218,10 @@ def _provider(request: pytest.FixtureRequest, network: Interception, name: str) 
     provider.hosts = (host,) if host else ()
     network.providers.append(provider)
     with kind_of("dummy_keys", "http")(name):
-        yield from _strict(request, f"fake_{name}", provider)
+        yield from strict(request, f"fake_{name}", provider)
 
 
-def _strict(request: pytest.FixtureRequest, name: str, fake: Any) -> Iterator[Any]:
+def strict(request: pytest.FixtureRequest, name: str, fake: Any) -> Iterator[Any]:
     """Yield a fake, and check after the test, if that passed, that everything went as scripted."""
     allowed = allowed_by(request.node)
     from _fakellm_pytest.discretion import note
