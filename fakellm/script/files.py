@@ -41,7 +41,7 @@ class ScriptDocument(BaseModel):
 
 
 @cache
-def _schema(name: str) -> type[BaseModel]:
+def schema_of(name: str) -> type[BaseModel]:
     """Return the model that checks the fields of one kind of event."""
     kind = EVENT_TYPES[name]
     types = get_type_hints(kind)
@@ -104,7 +104,8 @@ def to_yaml(script: Script) -> str:
     return yaml.dump(_as_document(script), Dumper=_Dumper, allow_unicode=True, sort_keys=False, width=100)
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the mapping of an object in JSON. Raises `ValueError` for a key that comes twice."""
     mapping = dict(pairs)
     if len(mapping) < len(pairs):
         keys = [key for key, _ in pairs]
@@ -116,7 +117,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def from_json(document: str, *, name: str = "<json>") -> Script:
     """Read a JSON document; `name` is what errors call it."""
     try:
-        data = json.loads(document, object_pairs_hook=_once)
+        data = json.loads(document, object_pairs_hook=once)
     except json.JSONDecodeError as error:
         msg = f"{name}, line {error.lineno}, column {error.colno}: this is not JSON: {error.msg}"
         raise ScriptFileError(msg) from None
@@ -127,7 +128,7 @@ def from_json(document: str, *, name: str = "<json>") -> Script:
         problem, line = unreadable(document)
         msg = f"{name}, line {line}: this JSON is not a script: {problem}"
         raise ScriptFileError(msg) from None
-    return _Reader(name, document, is_json=True).script(data)
+    return Reader(name, document, is_json=True).script(data)
 
 
 def from_yaml(document: str, *, name: str = "<yaml>") -> Script:
@@ -146,10 +147,10 @@ def from_yaml(document: str, *, name: str = "<yaml>") -> Script:
     except RecursionError as error:
         msg = f"{name}: this YAML is not a script: {error}"
         raise ScriptFileError(msg) from None
-    return _Reader(name, document).script(data)
+    return Reader(name, document).script(data)
 
 
-class _Reader:
+class Reader:
     """Checks one document, and says where in the text a problem is."""
 
     def __init__(self, name: str, text: str, *, is_json: bool = False) -> None:
@@ -158,6 +159,7 @@ class _Reader:
         self.is_json = is_json
 
     def script(self, data: object) -> Script:
+        """Return the script of a document that was read. Raises `ScriptFileError` for what is none."""
         if not isinstance(data, dict):
             what = "empty" if data is None else f"a {type(data).__name__}"
             wanted = "a script file is a mapping with fakellm_script and events"
@@ -200,7 +202,7 @@ class _Reader:
             return None
         found = {key: value for key, value in mapping.items() if key != "type"}
         try:
-            _schema(kind.type).model_validate(found)
+            schema_of(kind.type).model_validate(found)
             return kind(**found)
         except ValidationError as error:
             problems.extend(self.problems(error, path))
@@ -209,13 +211,16 @@ class _Reader:
         return None
 
     def problems(self, error: ValidationError, path: tuple[str | int, ...]) -> list[str]:
+        """Word what pydantic found."""
         return [self.problem((*path, *e["loc"]), e["msg"]) for e in error.errors(include_url=False)]
 
     def problem(self, path: tuple[str | int, ...], message: str) -> str:
+        """Word one problem: file, line, field."""
         where = ".".join(str(part) for part in path)
         return f"{self.name}, line {self.line(path)}, {where}: {message}"
 
     def refuse(self, *problems: str) -> ScriptFileError:
+        """Return the error of these problems."""
         return ScriptFileError("\n".join(problems))
 
     @cached_property
