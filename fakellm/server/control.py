@@ -13,7 +13,6 @@ from importlib.resources import files
 from typing import Any, Protocol
 from urllib.parse import parse_qs, unquote, urlsplit
 
-import fakellm
 from fakellm.clock.clock import RealClock
 from fakellm.provider.exchange import Exchange, ProviderCall
 from fakellm.server import openapi, told, views
@@ -38,6 +37,8 @@ _HEADERS = [
         ),
     ),
 ]
+_MOST = 1_000
+"""How many requests are told at once, with answers."""
 _HTML = "text/html; charset=utf-8"
 
 ROUTES = (
@@ -50,7 +51,14 @@ ROUTES = (
     Route(
         "POST", "/documents", "document", "Answer endpoints of one's own", list[str], takes=told.Document, status=201
     ),
-    Route("GET", "/calls", "calls", "The requests, with answers", list[views.Call], query=("since", "provider")),
+    Route(
+        "GET",
+        "/calls",
+        "calls",
+        "The requests with answers, at most 1,000",
+        list[views.Call],
+        query=("since", "provider"),
+    ),
     Route("GET", "/calls/{number}", "call", "One request, with its answer", views.Call),
     Route(
         "GET", "/events", "events", "The requests as they come: server-sent events, each a `Brief`", "text/event-stream"
@@ -177,7 +185,7 @@ class Control:
             keys = dict.fromkeys(service.keys, "fakellm")
             providers.append({"name": provider.name, "base_url": url, "variables": {**variables, **keys}})
         state = {
-            "fakellm": fakellm.__version__,
+            "fakellm": openapi.VERSION,
             "session": session.name,
             "providers": providers,
             "sessions": self._all_sessions(),
@@ -200,7 +208,7 @@ class Control:
             except KeyError as error:
                 raise _RefusedError(400, str(error.args[0]), "name one of them, or leave it out") from None
             log = [logged for logged in log if logged.provider == wanted]
-        return _told_calls(asked, log)
+        return _told_calls(asked, log[:_MOST])
 
     def _call(self, asked: _Asked, route: Route) -> Exchange:  # noqa: ARG002 - as the others
         session = asked.session()

@@ -2,7 +2,8 @@
 
 Why it looks, and is not called. What changes is noted where answers are played, thousands of times a second, and mostly
 nobody watches. So nothing there knows of watchers: each looks a few dozen times a second at the log, which is appended
-to, and at the requests that were under way when it last looked.
+to, and at the requests that were under way when it last looked. It tells a bounded number of them at a time, in turns,
+so that answers under load go on beside it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from fakellm.server.views import brief, dumped
 
 _LOOK = 0.03
 """Seconds between two looks."""
+_MOST = 25
+"""How many new requests are told at one look, and how many of those under way."""
 _HEARTBEATS = 500
 """Looks without anything to tell, after which a comment is sent, so that proxies keep the connection."""
 
@@ -51,22 +54,26 @@ class Live(Exchange):
         if session.generation != self._generation:
             self._generation, self._next, self._open = session.generation, 0, {}
             yield _event("reset", {})
-        for number, (state, told) in list(self._open.items()):
+        under_way = list(self._open.items())
+        for number in range(self._next, min(self._next + _MOST, len(session.log))):
+            self._next = number + 1
+            logged = session.log[number]
+            yield self._told(number, logged, 0, _state(logged))
+        left = _MOST
+        for number, (state, told) in under_way:
             logged = session.log[number]
             if (found := _state(logged)) != state or len(logged.moments) // 2 > told:
                 yield self._told(number, logged, told, found)
-        while self._next < len(session.log):
-            number, self._next = self._next, self._next + 1
-            logged = session.log[number]
-            yield self._told(number, logged, 0, _state(logged))
+                left -= 1
+                if not left:
+                    return
 
     def _told(self, number: int, logged: Logged, told: int, state: str) -> bytes:
         """Return the event of a request, and keep it in mind while it goes on."""
         document = brief(logged, told)
-        if state == "running":
+        self._open.pop(number, None)
+        if state == "running":  # it comes last again
             self._open[number] = (state, told + len(document["moments"]))
-        else:
-            self._open.pop(number, None)
         return _event("call", document, logged.call.credentials)
 
 

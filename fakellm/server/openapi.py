@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import models_json_schema
 
-import fakellm
 from fakellm.server import told, views
 from fakellm.server.sessions import HEADER, PLACE
 
+VERSION: str = sys.modules["fakellm"].__version__
 _REF = "#/components/schemas/{model}"
 
 
@@ -49,7 +50,7 @@ def document(routes: Iterable[Route]) -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {
             "title": "fakellm",
-            "version": fakellm.__version__,
+            "version": VERSION,
             "description": "Fake language models, scripted and watched over HTTP; each session has its own.",
         },
         "paths": paths,

@@ -4,6 +4,7 @@
 const byId = (id) => document.getElementById(id);
 const session = new URLSearchParams(location.search).get("session") || "";
 const about = (path) => (session ? `${path}?session=${encodeURIComponent(session)}` : path);
+const MOST = 500; // requests that are shown, the latest
 const rows = new Map();
 const seconds = (value) => `${value.toFixed(value < 10 ? 3 : 1)} s`;
 const plural = (count, word) => `${count} ${word}${count === 1 ? "" : word.endsWith("s") ? "es" : "s"}`;
@@ -17,7 +18,8 @@ function make(name, text, kind) {
 
 function count() {
   const misses = [...rows.values()].filter((row) => row.call.state === "missed").length;
-  const text = rows.size ? `${plural(rows.size, "request")}, ${plural(misses, "miss")}` : "Nothing was asked yet";
+  const last = Math.max(0, ...rows.keys());
+  const text = last ? `${plural(last, "request")}, ${plural(misses, "miss")}` : "Nothing was asked yet";
   if (byId("count").textContent !== text) byId("count").textContent = text;
   byId("empty").hidden = rows.size > 0;
 }
@@ -31,6 +33,11 @@ function show(call) {
     item.id = `call-${call.number}`;
     item.querySelector("details").addEventListener("toggle", () => fill(row));
     byId("calls").prepend(item);
+    if (rows.size > MOST) {
+      const [oldest, gone] = rows.entries().next().value;
+      gone.item.remove();
+      rows.delete(oldest);
+    }
   }
   row.call = call;
   row.moments.push(...call.moments);
@@ -46,24 +53,23 @@ function show(call) {
   fill(row);
 }
 
-// When the pieces were written, from the request on: a mark each, on a line as long as the answer took so far.
+// When the pieces were written: a mark each, on a line from the request on that is as long as the answer took so far.
 function draw(row) {
-  const svg = row.item.querySelector("svg");
-  const last = row.moments.length ? row.moments[row.moments.length - 1][0] : 0;
-  const end = last || 1;
-  svg.firstElementChild.setAttribute("width", last || row.moments.length ? 1000 : 0);
+  const axis = row.item.querySelector(".axis");
+  const svg = axis.querySelector("svg");
+  axis.hidden = row.call.state === "missed" || !row.moments.length;
+  if (axis.hidden) return;
+  const last = row.moments[row.moments.length - 1][0];
   svg.querySelectorAll(".chunk").forEach((mark) => mark.remove());
   for (const [at] of row.moments) {
     const mark = document.createElementNS("http://www.w3.org/2000/svg", "rect");
-    const place = { x: (at / end) * 994, y: 3, width: 6, height: 18 };
+    const place = { class: "chunk", x: `${last ? (at / last) * 100 : 0}%`, y: 3, width: 3, height: 18 };
     for (const [name, value] of Object.entries(place)) mark.setAttribute(name, value);
-    mark.setAttribute("class", "chunk");
     svg.append(mark);
   }
   const pieces = plural(row.call.pieces, "piece");
-  const first = row.moments.length ? `, the first after ${seconds(row.moments[0][0])}, the last after ${seconds(last)}` : "";
-  svg.setAttribute("aria-label", `${pieces}${first}`);
-  row.item.querySelector(".time").textContent = row.moments.length ? `${pieces}, ${seconds(last)}` : "";
+  svg.setAttribute("aria-label", `${pieces}, the first after ${seconds(row.moments[0][0])}, the last after ${seconds(last)}`);
+  axis.querySelector(".time").textContent = `${pieces}, ${seconds(last)}`;
 }
 
 async function fill(row) {
@@ -86,11 +92,12 @@ async function fill(row) {
   const headers = Object.entries(call.request.headers).map(([name, value]) => `${name}: ${value}`);
   find(".headers").textContent = headers.join("\n");
   find(".body").textContent = call.request.json === null ? call.request.body : JSON.stringify(call.request.json, null, 2);
+  find(".said").textContent = call.miss ? `Its client was answered ${call.status}, with what stands above.` : "";
   find(".reply").textContent = call.reply || "";
   find(".error").textContent = call.error && !call.miss ? call.error : "";
   for (const chunk of call.chunks) {
     const line = document.createElement("tr");
-    const said = chunk.said.length ? chunk.said.join(" ") : chunk.text;
+    const said = chunk.said.length ? chunk.said.join(" ") : (chunk.text || "").trimEnd();
     line.append(make("td", chunk.at === null ? "" : chunk.at.toFixed(3)), make("td", said));
     if (chunk.text) line.lastChild.title = chunk.text;
     find("tbody").append(line);
