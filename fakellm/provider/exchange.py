@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import math
 import sys
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from time import monotonic
 from typing import Any, Literal, NamedTuple, cast
 
 from fakellm.clock.clock import Clock, timed_stream
@@ -30,6 +32,7 @@ State = Literal["running", "complete", "closed", "cancelled", "failed"]
 Kind = Literal["refused", "connect_timeout", "no_response", "read_timeout", "reset", "close"]
 
 _KEPT = 64
+_MOMENTS = 1_000
 
 
 class Failure(NamedTuple):
@@ -56,7 +59,11 @@ class ProviderCall:
     `status` is the HTTP status of the answer, `delivered` the bytes of its body that the client took. `state` says how
     far it is: `running`, or how it ended: `complete`, `closed` (by the client, before the end), `cancelled`, or
     `failed` with an `error`. What it is shown as has none of its `credentials`, nor anything else that is secret.
+    `moments` are noted for who gives an array for them: pairs of a second, of the machine's own, and how many pieces
+    were taken before those that were handed out then.
     """
+
+    moments: array[float] | None = None
 
     def __init__(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> None:
         self.number = 0
@@ -143,6 +150,8 @@ class ProviderCall:
     def deliver(self, run: list[bytes]) -> Iterator[bytes]:
         """Return an iterator over the pieces; what is taken from it counts as delivered, at no cost."""
         self._settle()
+        if self.moments is not None:
+            self._note_moment(self.moments)
         self._run, self._cursor = run, iter(run)
         return self._cursor
 
@@ -157,10 +166,16 @@ class ProviderCall:
 
     def took_run(self, run: list[bytes], size: int) -> None:
         """Count a run, of so many bytes, that somebody else delivers all at once."""
+        if self.moments is not None:
+            self._note_moment(self.moments)
         pieces, before = self._before
         self._before = pieces + len(run), before + size
         if (left := _KEPT - len(self._first)) > 0:
             self._first += run[:left]
+
+    def _note_moment(self, moments: array[float]) -> None:
+        if len(moments) < _MOMENTS:
+            moments.extend((monotonic(), self._before[0]))
 
     def took(self, piece: bytes) -> None:
         """Count a piece of an answer that somebody else delivers."""

@@ -50,6 +50,7 @@ def preflight(method: str, target: str, headers: Mapping[str, str]) -> Exchange:
 
 def open_to_pages(exchange: Exchange) -> None:
     """Let the page that asked read the answer, with its headers."""
+    exchange.written = None  # with other headers
     exchange.headers += [("access-control-allow-origin", "*"), ("access-control-expose-headers", "*")]
 
 

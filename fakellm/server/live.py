@@ -37,7 +37,7 @@ class Live(Exchange):
         self._next = 0
         self._open: dict[int, tuple[str, int]] = {}
 
-    def body(self, timeouts: Timeouts) -> Iterator[Iterator[bytes] | float]:  # type: ignore[override]  # noqa: ARG002
+    def body(self, timeouts: Timeouts) -> Iterator[Iterator[bytes] | float]:  # noqa: ARG002
         """Yield what has changed, and the silences between two looks."""
         yield iter([b"retry: 500\n\n"])
         quiet = 0
@@ -62,7 +62,7 @@ class Live(Exchange):
         left = _MOST
         for number, (state, told) in under_way:
             logged = session.log[number]
-            if (found := _state(logged)) != state or len(logged.moments) // 2 > told:
+            if (found := _state(logged)) != state or logged.count > told:
                 yield self._told(number, logged, told, found)
                 left -= 1
                 if not left:

@@ -17,13 +17,12 @@ from array import array
 from collections.abc import Iterator, Mapping
 from itertools import chain
 from time import monotonic
-from typing import Any
 from urllib.parse import quote, unquote
 
 from fakellm.errors import BrokenReplyError, SwallowedCallError, UnexpectedRequestError, UnusedRepliesError, explain
 from fakellm.models.calls import never_asked
 from fakellm.models.copies import begin_again, unasked
-from fakellm.provider.exchange import Exchange, Failure, ProviderCall
+from fakellm.provider.exchange import Exchange, ProviderCall
 from fakellm.provider.provider import FakeProvider
 from fakellm.provider.reports import shown_calls
 from fakellm.provider.routes import Route
@@ -38,8 +37,6 @@ _MEANT = "if that is meant: @pytest.mark.fake_llm(allow_misses=True), or verify(
 _LONGEST = 200
 _MOST = 1_000
 """How many sessions a server keeps: each has a copy of all scripts, and names come from outside."""
-_MOMENTS = 1_000
-"""How many numbers are kept of the moments of one answer, two for each."""
 
 
 class SessionError(ValueError):
@@ -50,37 +47,34 @@ class Logged:
     """One request as the server saw it: by whom it was answered, when it came, and when which piece was written.
 
     `number` counts the requests of the session from 1. `provider` is empty where none knew the request. `at` is in
-    seconds since the session began, `moments` are pairs: seconds since the request came, and how many pieces had been
-    taken before those that were written then. `miss` is what the author of the test was told, where it was one.
+    seconds since the session began, `sent` the status of the answer. `miss` is what the author of the test was told,
+    where it was one.
     """
 
-    __slots__ = ("at", "call", "miss", "moments", "number", "provider", "sent")
+    __slots__ = ("_begun", "at", "call", "miss", "number", "provider", "sent")
 
-    def __init__(self, number: int, provider: str, call: ProviderCall, at: float, miss: BaseException | None) -> None:
+    def __init__(
+        self, number: int, provider: str, call: ProviderCall, begun: float, sent: int, miss: BaseException | None
+    ) -> None:
         self.number = number
         self.provider = provider
         self.call = call
-        self.at = at
         self.miss = miss
-        self.moments = array("d")
-        self.sent: int | None = None
+        self.sent = sent or None
+        self._begun = monotonic()
+        self.at = self._begun - begun
+        call.moments = array("d")
 
-    def time(self, exchange: Exchange, begun: float) -> None:
-        """Note the moments at which the pieces of an answer are written."""
-        play, call, moments = exchange.body, exchange.call, self.moments
+    @property
+    def count(self) -> int:
+        """How many moments there are."""
+        return len(self.call.moments or ()) // 2
 
-        def body(timeouts: Any) -> Iterator[Any]:
-            actions = play(timeouts)
-            try:
-                for action in actions:
-                    if type(action) is not float and not isinstance(action, Failure) and len(moments) < _MOMENTS:
-                        moments.append(monotonic() - begun)
-                        moments.append(call.pieces)
-                    yield action
-            finally:
-                actions.close()  # type: ignore[attr-defined]  # a generator's
-
-        exchange.body = body  # type: ignore[method-assign]
+    def moments(self, since: int = 0) -> list[tuple[float, int]]:
+        """Return when pieces were written: seconds since the request came, and how many there were before those."""
+        noted = self.call.moments or array("d")
+        places = range(2 * since, len(noted) - 1, 2)
+        return [(noted[place] - self._begun, int(noted[place + 1])) for place in places]
 
 
 class Session:
@@ -133,11 +127,7 @@ class Session:
 
     def note(self, provider: str, exchange: Exchange, call: ProviderCall, miss: BaseException | None = None) -> None:
         """Log a request and its answer, which is played next; of a miss that is another call's than the provider's."""
-        now = monotonic()
-        logged = Logged(len(self.log) + 1, provider, call, now - self._begun, miss)
-        logged.sent = exchange.status or None
-        logged.time(exchange, now)
-        self.log.append(logged)
+        self.log.append(Logged(len(self.log) + 1, provider, call, self._begun, exchange.status, miss))
 
     def stray(self, exchange: Exchange, why: str) -> None:
         """Log a request that no provider knows."""

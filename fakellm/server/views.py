@@ -157,7 +157,6 @@ def brief(logged: Logged, since: int = 0) -> dict[str, Any]:
     """Return a request in a line, with its moments from the one of that number on."""
     call = logged.call
     request = call.request
-    moments = logged.moments
     return {
         "number": logged.number,
         "provider": logged.provider,
@@ -172,9 +171,7 @@ def brief(logged: Logged, since: int = 0) -> dict[str, Any]:
         "status": logged.sent,
         "pieces": call.pieces,
         "bytes": call.delivered,
-        "moments": [
-            (round(moments[place], 6), int(moments[place + 1])) for place in range(2 * since, len(moments) - 1, 2)
-        ],
+        "moments": [(round(moment, 6), before) for moment, before in logged.moments(since)],
     }
 
 
@@ -206,7 +203,7 @@ def chunks(logged: Logged) -> list[dict[str, Any]]:
     """Return the first pieces of an answer: when, the bytes, what they say."""
     call = logged.call
     taken = list(call.taken)
-    moments = list(zip(logged.moments[::2], logged.moments[1::2], strict=False))
+    moments = logged.moments()
     with knowing(call.credentials):
         texts = pieces([piece.decode("utf-8", "replace") for piece in taken])
         said, is_spread = _said(call, taken)
