@@ -8,6 +8,7 @@ from fakellm.cassette import Tape
 from fakellm.clock import VirtualClock
 from fakellm.contracts import Report
 from fakellm.errors import LLMError
+from fakellm.server import FakeServer
 
 
 def summarise(text: str) -> str:  # an app
@@ -21,6 +22,13 @@ def test_a_provider(fake_openai: FakeProvider) -> None:  # as are fake_anthropic
     assert summarise("...") == "Hello"
     assert fake_openai.calls[0].request.text == "..."
     fake_openai.hosts = ["localhost:11434"]
+
+
+def test_a_server(fake_server: FakeServer) -> None:
+    fake_server.openai.reply("Hel", "lo")
+    answer = httpx.post(fake_server.base_url("openai") + "/chat/completions", json={"model": "m", "messages": []})
+    assert answer.status_code == 200
+    assert fake_server.calls[0].status == 200
 
 
 def test_models(fake_llm: FakeLLM, fake_chat_model: FakeChatModel) -> None:

@@ -6,6 +6,7 @@ may ask, unless the server was told otherwise; and of a browser's pages only the
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Mapping
 from functools import cache
@@ -21,7 +22,7 @@ from fakellm.server.connection import Answer
 from fakellm.server.live import Live
 from fakellm.server.openapi import Route
 from fakellm.server.parsing import HttpRequest
-from fakellm.server.sessions import HEADER, PLACE, Logged, Session, SessionError, Sessions
+from fakellm.server.sessions import PLACE, Logged, Session, SessionError, Sessions, named_by
 from fakellm.wire.codec import Ending
 
 _HEADERS = [
@@ -97,7 +98,7 @@ class _Asked:
         self.origin = f"http://{request.host}"
         self.parts: Mapping[str, str] = {}
         self.call = ProviderCall(request.method, request.target, request.headers, request.body)
-        self.name = request.headers.get(HEADER, self.query.get("session", [""])[0]).strip()
+        self.name = named_by(request.headers) or self.query.get("session", [""])[0].strip()
         self._sessions = sessions
 
     def session(self, *, may_begin: bool = False) -> Session:
@@ -137,6 +138,11 @@ class Control:
         except told.RefusedError as error:
             remedy = f"the form of a body is in {PLACE}/openapi.json; nothing of this one was scripted"
             exchange = _json(asked, 400, _RefusedError(400, str(error), remedy, error.problems).document)
+        except Exception as error:  # noqa: BLE001 - told to the client in a line, and to whoever runs the server in full
+            context = {"message": f"{request.method} {request.target} was not answered", "exception": error}
+            asyncio.get_running_loop().call_exception_handler(context)
+            remedy = "this is a bug of fakellm; what the server has written says more"
+            exchange = _json(asked, 500, _RefusedError(500, f"{type(error).__name__}: {error}", remedy).document)
         return Answer(exchange, self._clock)
 
     def _check(self, request: HttpRequest, peer: str) -> None:

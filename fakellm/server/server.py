@@ -80,6 +80,7 @@ class Server:
         self.connections: set[Connection] = set()
         self._server: asyncio.Server
         self._thread: threading.Thread
+        self._stopped: asyncio.Event
         self._loop: asyncio.AbstractEventLoop
 
     # -- running --------------------------------------------------------------------------------------
@@ -164,7 +165,8 @@ class Server:
             elif HEADER in request.headers:
                 session = self.sessions.of(request.headers)
         except SessionError as error:
-            return self._refusal(self.providers[0], request, request.target, http_error(400, str(error)))
+            nearest = session.router.nearest(request.target) or FakeProvider("openai")
+            return self._refusal(nearest, request, request.target, http_error(400, str(error)))
         if "origin" not in request.headers:
             return self._provided(session, request)
         if is_preflight(request.method, request.headers):

@@ -226,8 +226,7 @@ class Sessions:
 
     def of(self, headers: Mapping[str, str]) -> Session:
         """Return the session that the headers of a request name."""
-        name = headers.get(HEADER)
-        return self.own if name is None else self.named(name.strip())
+        return self.named(named_by(headers))
 
     def end(self, name: str) -> bool:
         """Forget a session. Returns whether there was one."""
@@ -259,6 +258,15 @@ class Sessions:
                 left = [str(route) for owner, route in unused if owner is provider]
                 words = f" in the session {session.name!r}" if session.name else ""
                 raise UnusedRepliesError(never_asked(f"the fake {provider.name}{words}", left, session.report()))
+
+
+def named_by(headers: Mapping[str, str]) -> str:
+    """Return the name of the session in the headers of a request, be it UTF-8 or Latin-1; empty where there is none."""
+    name = headers.get(HEADER, "").strip()
+    try:
+        return name.encode("latin-1").decode()
+    except UnicodeError:
+        return name
 
 
 def _shown(call: ProviderCall, text: str) -> str:

@@ -437,6 +437,16 @@ def test_what_is_not_there_names_what_is(ask):
     assert ask("GET", "/_fakellm/calls?provider=x")[0] == 400
 
 
+def test_a_bug_of_ours_is_told_in_a_line(ask, monkeypatch, caplog):
+    monkeypatch.setattr("fakellm.server.control.views.plain", lambda _: 1 / 0)
+
+    status, found = ask("GET", "/_fakellm/state")
+
+    assert (status, found["error"]["message"]) == (500, "ZeroDivisionError: division by zero")
+    assert "GET /_fakellm/state was not answered" in caplog.text
+    assert ask("GET", "/_fakellm/calls") == (200, [])
+
+
 def test_the_page_brings_all_it_needs_and_may_do_no_more(ask):
     status, page = ask("GET", "/_fakellm/")
     policy = ask.answer.headers["content-security-policy"]

@@ -75,6 +75,15 @@ def test_what_is_no_name_is_refused(server, name):
     assert "the name of a session is a line of at most 200" in ask(server.base_url("openai"), session=name)[1]
 
 
+def test_a_name_in_a_header_may_be_utf_8(server):
+    url = server.base_url("openai")
+
+    assert ask(url, session="schön".encode().decode("latin-1")) == "1"
+    assert ask(server.sessions.named("schön").base_url(server.url, "openai")) == "2"
+    assert ask(url, session="schön")[0] == 400  # Latin-1, as urllib sends it: the same session, which has no more
+    assert [session.name for session in server.sessions] == ["", "schön"]
+
+
 def test_sessions_are_bounded(server, monkeypatch):
     monkeypatch.setattr("fakellm.server.sessions._MOST", 2)
     url = server.base_url("openai")
