@@ -38,6 +38,8 @@ _HEADERS = [
         ),
     ),
 ]
+_LARGEST = 8 * 1024 * 1024
+"""Bytes of what is scripted at once: it is read while no answer goes on."""
 _MOST = 1_000
 """How many requests are told at once, with answers."""
 _HTML = "text/html; charset=utf-8"
@@ -155,6 +157,8 @@ class Control:
         why = foreign(request.headers, is_open=bool(control), known=self._server.host)
         if why is not None:
             raise _RefusedError(403, why, "ask without a browser, or from the server's own page")
+        if len(request.body) > _LARGEST:
+            raise _RefusedError(413, f"the body is longer than {_LARGEST} bytes", "script it in several requests")
 
     def _route(self, method: str, asked: _Asked) -> Route:
         fitting = [(route, found) for route in ROUTES if (found := _pattern(route.path).fullmatch(asked.path))]

@@ -145,15 +145,26 @@ def read(body: bytes) -> tuple[Any, str]:
     except UnicodeDecodeError as error:
         raise RefusedError([Wrong((), f"byte {error.start} of the body is not UTF-8")], "") from None
     try:
-        return json.loads(text, object_pairs_hook=once), text
+        return json.loads(text, object_pairs_hook=once, parse_constant=_no_json), text
     except json.JSONDecodeError as error:
         wrong = Wrong((), f"the body is not JSON: {error.msg}, column {error.colno}" if text else "the body is empty")
         raise RefusedError([wrong], text, error.lineno) from None
     except RecursionError:
         raise RefusedError([Wrong((), "the body is nested too deep")], text, 1) from None
+    except _NoJSONError as error:
+        raise RefusedError([Wrong((), f"{error} is no number of JSON")], text, 1) from None
     except ValueError:
         problem, line = unreadable(text)
         raise RefusedError([Wrong((), problem)], text, line) from None
+
+
+class _NoJSONError(ValueError):
+    pass
+
+
+def _no_json(name: str) -> None:
+    """Refuse what only Python takes for JSON: `NaN` and `Infinity`."""
+    raise _NoJSONError(name)
 
 
 def tell_replies(session: Session, body: bytes) -> list[str]:

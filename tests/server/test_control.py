@@ -7,14 +7,19 @@ import json
 import re
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from vectors import each
 
 from fakellm import Pause, Script, ToolCall, stall
 from fakellm.clock import InstantClock
+from fakellm.provider.exchange import Timeouts
 from fakellm.server import Server
 from fakellm.server.browsers import foreign, is_near
-from fakellm.server.control import ROUTES
+from fakellm.server.control import ROUTES, Control
+from fakellm.server.parsing import HttpRequest
 
+LOCAL = {"host": "127.0.0.1:1"}
 SECRET = "sk-proj-abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"
 
 
@@ -112,6 +117,7 @@ def told(script=None, **more):
         ('{"provider": "openai",\n "provider": "openai"}', "", 2, "the key 'provider' comes twice"),
         ("[" * 100_000, "", 1, "nested too deep"),
         ("7", "", 1, "this is a mapping"),
+        ("[NaN]", "", 1, "NaN is no number of JSON"),
         ("[]", "", 1, "the list is empty"),
         ([told(), 7], "1", None, "this is a mapping"),
         ({"script": "a"}, "provider", None, "Field required"),
@@ -166,6 +172,58 @@ def test_of_several_replies_all_are_scripted_or_none(ask):
     assert status == 400
     assert [problem["field"] for problem in found["error"]["problems"]] == ["1.script.events.0.type", "2.times"]
     assert ask("GET", "/_fakellm/unused") == (200, [])
+
+
+KEYS = [
+    "provider",
+    "script",
+    "when",
+    "otherwise",
+    "times",
+    "headers",
+    "fakellm_script",
+    "events",
+    "type",
+    "text",
+    "pattern",
+]
+VALUES = (
+    st.none() | st.booleans() | st.integers(-2, 3) | st.text(max_size=3) | st.sampled_from(["openai", "text", "stop"])
+)
+BODIES = st.recursive(
+    VALUES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=5)
+)
+
+
+@given(
+    st.builds(json.dumps, BODIES).map(str.encode) | st.binary(max_size=20), st.sampled_from(["replies", "documents"])
+)
+def test_whatever_is_sent_is_scripted_or_refused_with_its_reasons(body, path):
+    server = Server(["openai"])
+    exchange = (
+        Control(server).answer(HttpRequest("POST", f"/_fakellm/{path}", "1.1", LOCAL, body), "127.0.0.1").exchange
+    )
+    found = json.loads(b"".join(piece for run in exchange.body(Timeouts()) for piece in run))
+
+    assert exchange.status in (201, 400)
+    assert bool(server.sessions.own["openai"].replies) is (exchange.status == 201 and path == "replies")
+    assert exchange.status == 201 or all(problem["message"] for problem in found["error"]["problems"])
+
+
+@given(st.sampled_from(["GET", "POST", "DELETE", "HEAD", "OPTIONS"]), st.text(max_size=20), st.text(max_size=10))
+def test_whatever_is_asked_is_answered(method, path, query):
+    server = Server(["openai"])
+    target = f"/_fakellm{path}?session={query}"
+
+    answer = Control(server).answer(HttpRequest(method, target, "1.1", LOCAL), "127.0.0.1")
+
+    assert answer.exchange.status in (200, 307, 400, 404, 405)
+
+
+def test_what_is_scripted_at_once_is_bounded(ask):
+    status, found = ask("POST", "/_fakellm/replies", told([{"type": "text", "text": "a" * 9_000_000}]))
+
+    assert (status, found["error"]["remedy"]) == (413, "script it in several requests")
 
 
 # -- watching -----------------------------------------------------------------------------------------
