@@ -23,6 +23,7 @@ _NEAR = re.compile(
     r"|\[[\da-f:.]+\])\.?(:\d{1,5})?"
 )
 """Hosts that no page of the web can have: single names, addresses, and what RFC 2606, 6761, 6762 and 8375 set apart."""
+_HANDED_ON = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
 _LOOPBACK = re.compile(r"127(\.\d{1,3}){3}|::1|(?i:::ffff:)127(\.\d{1,3}){3}")
 
 
@@ -54,9 +55,9 @@ def open_to_pages(exchange: Exchange) -> None:
     exchange.headers += [("access-control-allow-origin", "*"), ("access-control-expose-headers", "*")]
 
 
-def is_near(peer: str) -> bool:
-    """Tell whether the address of a client is this machine's own."""
-    return _LOOPBACK.fullmatch(peer) is not None
+def is_near(peer: str, headers: Mapping[str, str]) -> bool:
+    """Tell whether a request is of this machine: by its address, and not handed on by a proxy that is here."""
+    return _LOOPBACK.fullmatch(peer) is not None and not any(name in headers for name in _HANDED_ON)
 
 
 def foreign(headers: Mapping[str, str], *, is_open: bool, known: str = "") -> str | None:

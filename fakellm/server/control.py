@@ -151,7 +151,7 @@ class Control:
         control = self._server.control
         if control is False:
             raise _RefusedError(404, "this server is not controlled over HTTP", "Server(control=True) allows it")
-        if not control and not is_near(peer):
+        if not control and not is_near(peer, request.headers):
             remedy = "ask from there; or Server(control=True) lets every machine that reaches the server control it"
             raise _RefusedError(403, "only the machine that the server runs on may control it", remedy)
         why = foreign(request.headers, is_open=bool(control), known=self._server.host)

@@ -55,10 +55,8 @@ def serving_all(request: pytest.FixtureRequest) -> Iterator[FakeServer]:
         request.config.pluginmanager.register(watch, "_fakellm_pytest_server")
         yield server
         request.config.pluginmanager.unregister(watch)
-    if request.session.testsfailed == failed and (unused := server.sessions.unused(server.sessions.own)):
-        left = "\n             ".join(str(route) for _, route in unused)
-        msg = f"no test asked the fake server for {len(unused)} of its replies:\n  scripted:  {left}"
-        pytest.fail(msg, pytrace=False)
+    if request.session.testsfailed == failed and (problem := watch.rest()):
+        pytest.fail(problem, pytrace=False)
 
 
 class _Watch:
@@ -67,19 +65,23 @@ class _Watch:
     def __init__(self, server: FakeServer) -> None:
         self._server = server
         self._part = _Part(server)
+        self._told: set[int] = set()
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+    def pytest_runtest_setup(self) -> None:
         """Begin the part of a test."""
         self._part = _Part(self._server)
-        if _NAME in getattr(item, "fixturenames", ()):
-            item.stash.setdefault(FAKES, {})[_NAME] = self._part
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_call(self, item: pytest.Item) -> None:
-        """Note what fixtures scripted; the first test has its part here, since it began before the server."""
-        item.stash.setdefault(FAKES, {}).setdefault(_NAME, self._part)
+    def pytest_runtest_call(self) -> None:
+        """Note what fixtures scripted."""
         self._part.note_scripted()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_makereport(self, item: pytest.Item) -> None:
+        """Let a report show the part of a test that asks for the server."""
+        if _is_for(item):
+            item.stash.setdefault(FAKES, {})[_NAME] = self._part
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_teardown(self, item: pytest.Item) -> Any:
@@ -87,9 +89,26 @@ class _Watch:
         __tracebackhide__ = True
         part, passed = self._part, item.stash.get(PASSED, False)
         result = yield
-        if passed and (problem := part.problem(item)):
-            pytest.fail(problem, pytrace=False)
+        if _is_for(item):
+            self._told.update(part.misses())
+            if passed and (problem := part.problem(item)):
+                pytest.fail(problem, pytrace=False)
         return result
+
+    def rest(self) -> str | None:
+        """Word what no test was told: misses while none ran that asks for the server, and what fixtures scripted."""
+        for miss in self._server.misses:
+            if id(miss) not in self._told:
+                return f"a request to the fake server found no reply, while no test ran that asks for it:\n{miss}"
+        unused = self._server.sessions.unused(self._server.sessions.own)
+        left = "\n             ".join(str(route) for _, route in unused)
+        return (
+            f"no test asked the fake server for {len(unused)} of its replies:\n  scripted:  {left}" if unused else None
+        )
+
+
+def _is_for(item: pytest.Item) -> bool:
+    return _NAME in getattr(item, "fixturenames", ())
 
 
 class _Part:
@@ -118,6 +137,10 @@ class _Part:
             found += session.calls[count if session.generation == generation else 0 :]
         return found
 
+    def misses(self) -> dict[int, Any]:
+        """Return the misses since the test began, by their identities."""
+        return {id(miss): miss for miss in self._server.misses if id(miss) not in self._misses}
+
     def report(self) -> str:
         """Word them."""
         return self._server.report(self.calls)
@@ -127,9 +150,9 @@ class _Part:
         from _fakellm_pytest import allowed_by
 
         allowed = allowed_by(item)
-        misses = [miss for miss in self._server.misses if id(miss) not in self._misses]
+        misses = self.misses()
         if misses and not allowed.get("allow_misses"):
-            return f"a request of this test to the fake server found no reply:\n{misses[0]}"
+            return f"a request of this test to the fake server found no reply:\n{next(iter(misses.values()))}"
         left = [] if allowed.get("allow_unused") else [r for _, r in self._left() if r.key not in self._scripted]
         if not left:
             return None

@@ -168,6 +168,33 @@ def test_tests_that_share_a_server_are_told_apart(run):
     assert "ERROR test_app.py::test_misses" in text
 
 
+def test_a_test_that_asks_for_no_server_has_no_part_in_it(run):
+    """What an app asks meanwhile is nobody's: it is told at the end."""
+    result = run(
+        """
+        import pytest
+
+        @pytest.fixture(scope="session")
+        def app(fake_server_session):
+            return SERVERS.append(fake_server_session)
+
+        SERVERS = []
+
+        def test_first(app): pass
+
+        @pytest.mark.xfail(strict=True)
+        def test_that_fails(): assert 0
+
+        def test_of_another_thing():
+            ask(SERVERS[0], "astray")
+        """,
+    )
+
+    result.assert_outcomes(passed=2, xfailed=1, errors=1)
+    result.stdout.fnmatch_lines(["*found no reply, while no test ran that asks for it:*", "*'astray'*"])
+    result.stdout.no_fnmatch_line("*calls and chunks*")
+
+
 def test_what_is_left_on_a_shared_server_is_told_at_its_end(run):
     result = run(
         """

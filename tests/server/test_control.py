@@ -346,6 +346,14 @@ def test_requests_are_told_as_they_come(ask):
     events.close()
 
 
+def test_a_server_stops_while_somebody_watches():
+    with Server(["openai"]) as server:
+        events = Events(server)
+    events.close()
+
+    assert server.connections == set()
+
+
 def test_a_stream_is_told_while_it_goes_on(ask):
     ask.server.sessions.own["openai"].otherwise("a", Pause(1), "b", Pause(1), "c", stall())
     events, other = Events(ask.server), http.client.HTTPConnection("127.0.0.1", ask.server.port, timeout=10)
@@ -434,7 +442,8 @@ def test_a_server_that_others_may_control_is_asked_by_names_that_are_not_of_the_
 
 
 def test_only_this_machine_may_ask():
-    assert [is_near(peer) for peer in ("127.0.0.1", "::1", "::ffff:127.0.0.1", "10.0.0.1", "", "127.0.0.1.evil")] == [
+    assert not is_near("127.0.0.1", {"x-forwarded-for": "10.0.0.1"})
+    assert [is_near(peer, {}) for peer in ("127.0.0.1", "::1", "::ffff:127.0.0.1", "10.0.0.1", "", "127.0.0.1.evil")] == [
         True, True, True, False, False, False
     ]  # fmt: skip
 
@@ -442,7 +451,7 @@ def test_only_this_machine_may_ask():
 @pytest.mark.parametrize(("control", "status"), [(None, 403), (True, 200), (False, 404)])
 def test_control_from_elsewhere_is_allowed_by_the_server_alone(ask, monkeypatch, control, status):
     ask.server.control = control
-    monkeypatch.setattr("fakellm.server.control.is_near", lambda _: False)
+    monkeypatch.setattr("fakellm.server.control.is_near", lambda *_: False)
 
     found = [ask("GET", "/_fakellm/state"), ask("GET", "/_fakellm/"), ask("GET", "/_fakellm/events/x")]
 
