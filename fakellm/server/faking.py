@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from itertools import chain
 
@@ -12,6 +13,8 @@ from fakellm.provider.provider import FakeProvider
 from fakellm.provider.reports import shown_calls
 from fakellm.server.server import Server, environment
 from fakellm.server.sessions import Session
+
+_PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 
 
 class FakeServer(Server):
@@ -43,8 +46,15 @@ class FakeServer(Server):
 
     @property
     def environ(self) -> Mapping[str, str]:
-        """The variables that point the SDKs to it, base URLs and keys, for the environment of a subprocess."""
-        return environment(self)
+        """The variables that point the SDKs to it, base URLs and keys, for the environment of a subprocess.
+
+        Where this environment names a proxy, the server is not to be asked through that.
+        """
+        around = {}
+        if any(name.lower() in _PROXIES for name in os.environ):
+            for name in ("no_proxy", "NO_PROXY"):
+                around[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1"]))
+        return {**environment(self), **around}
 
     def session(self, name: str) -> Session:
         """Return the session of requests that bear `X-Fakellm-Session: name`; its providers are its own."""

@@ -132,6 +132,18 @@ def test_the_moments_of_an_answer_are_noted(server):
     assert (moment >= 0, before) == (True, 0)
 
 
+def test_a_child_asks_the_server_and_no_proxy(monkeypatch):
+    for name in ("HTTP_PROXY", "http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with FakeServer() as server:
+        assert not {"NO_PROXY", "no_proxy"} & {*server.environ}
+        monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+        monkeypatch.setenv("NO_PROXY", "example.com")
+        assert server.environ["NO_PROXY"] == "example.com,127.0.0.1"
+        assert server.environ["no_proxy"] == "127.0.0.1"
+        assert server.environ["OPENAI_BASE_URL"] == f"{server.url}/openai/v1"
+
+
 def test_a_server_has_only_its_providers():
     with pytest.raises(AttributeError, match="neither an attribute nor a provider 'opneai'"):
         FakeServer().opneai
