@@ -863,7 +863,7 @@ async def amake(source):
         (lambda *, client: client, {}, "wants client: write a lambda"),
         (lambda: FakeLLM("a"), {"skip": {"close": ""}}, "say why 'close' is skipped"),
         (lambda: FakeLLM("a"), {"skip": {"clos": "x"}}, "there is no contract 'clos'"),
-        (lambda: FakeLLM("a"), {"api": "mistral"}, "there is no api 'mistral'"),
+        (lambda: FakeLLM("a"), {"api": "nobody"}, "there is no api 'nobody'"),
         (amake, {}, "is asynchronous; it only makes the model"),
         (lambda source: source, {"api": "openai"}, "with api=... the source answers over HTTP"),
         (lambda: lambda prompt: 7, {}, "the function returned 7, which is no stream"),
