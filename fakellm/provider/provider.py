@@ -15,7 +15,6 @@ from fakellm.errors import (
     UnexpectedRequestError,
     UnusedRepliesError,
     WireError,
-    explain,
 )
 from fakellm.models.calls import never_asked, swallowed
 from fakellm.models.copies import Copyable
@@ -26,6 +25,7 @@ from fakellm.provider.documents import OwnDocument
 from fakellm.provider.exchange import Exchange, ProviderCall
 from fakellm.provider.hosts import is_malformed, parts_of
 from fakellm.provider.memo import Alike
+from fakellm.provider.missing import Missing
 from fakellm.provider.mistakes import is_scripted, mistake
 from fakellm.provider.reports import knowing_all, shown_calls
 from fakellm.provider.routes import Route
@@ -38,11 +38,11 @@ from fakellm.wire.anthropic.profiles import MessagesProfile
 from fakellm.wire.codec import Codec, Ending
 from fakellm.wire.objects import dump, parse
 from fakellm.wire.openai.profiles import Profile
-from fakellm.wire.providers import service_of, services_at
+from fakellm.wire.providers import service_of
 from fakellm.wire.service import Endpoint, codec_of, document_of, found
 
 
-class FakeProvider(Alike, Claiming, Copyable):
+class FakeProvider(Alike, Claiming, Missing, Copyable):
     """A provider that says what it was told to, in its own wire format, to whatever client asks.
 
     `FakeProvider("openai")` answers chat completions, legacy completions and Responses, and by itself embeddings and
@@ -152,6 +152,9 @@ class FakeProvider(Alike, Claiming, Copyable):
         tools: str | Sequence[str] = (),
         json: Any = None,
         api: str | None = None,
+        turn: int | None = None,
+        after_tool: str | None = None,
+        system: str | re.Pattern[str] | None = None,
         times: int | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Self:
@@ -160,10 +163,13 @@ class FakeProvider(Alike, Claiming, Copyable):
         The matcher is a text that occurs in the last message, a compiled pattern that is found in it, or a predicate
         of the `Request`; with another condition it may be None. `role` is the last message's; `model` is a name or a
         pattern; `tools` are names that the request offers; `json` is a fragment of the body: mappings may have
-        more keys; `api` is a codec's name, such as `"openai.responses"`. Of several that match the first answers.
+        more keys; `api` is a codec's name, such as `"openai.responses"`. `turn` is which answer of the model is asked
+        for, as the request tells: 2 once it holds one; `after_tool` a tool whose result came since the model spoke
+        last; `system` a text in the system messages, or a pattern. Of several that match the first answers.
         """
         names = (tools,) if isinstance(tools, str) else tuple(tools)
         conditions = {"model": model, "tools": names, "json": json, "api": api, "headers": headers or {}}
+        conditions |= {"turn": turn, "after_tool": after_tool, "system": system}
         return self._script(Route("when", content_of(parts), matcher, role, times, **conditions))
 
     def otherwise(self, *parts: Any, headers: Mapping[str, str] | None = None) -> Self:
@@ -338,60 +344,3 @@ class FakeProvider(Alike, Claiming, Copyable):
             with knowing(call.credentials):
                 raise self._no_reply(call)
         return call.reply
-
-    # -- misses -----------------------------------------------------------------------------------
-
-    def _no_reply(self, call: ProviderCall) -> UnexpectedRequestError:
-        request = call.request
-        routes = cast("list[Route]", self._replies.all)
-        spent = [
-            route
-            for route in routes
-            if route.is_spent and not callable(route.matcher) and route.fits(cast("Any", call))
-        ]
-        rules = [route for route in routes if route.kind == "when" and not route.is_spent]
-        if spent:
-            last = max(spent, key=lambda route: route.calls[-1])
-            why = f"every reply that fits was given already; the last of them {last.last_use('request')}"
-        else:
-            why = "no when() fits" if routes else "nothing was scripted"
-        nearest = []
-        if rules:
-            best = max(rules, key=lambda route: route.likeness(request))
-            nearest = ["\n".join([str(best), *best.differences(request)])]
-        remedy = ["script one more .reply(...), or an .otherwise(...) for any request that nothing else fits"]
-        if spent:
-            remedy.append(
-                f"if the app should not ask again, this is its bug: look where request {call.number} comes from"
-            )
-        return self._missed(call, f"has no reply: {why}", remedy, nearest)
-
-    def _missed(
-        self, call: ProviderCall, why: str, remedy: Sequence[str], nearest: Sequence[str] = ()
-    ) -> UnexpectedRequestError:
-        told = sorted(cast("list[Route]", self._replies.all), key=lambda route: bool(route.calls))
-        with knowing(call.credentials):
-            text = explain(
-                f"request {call.number} to the fake {self.name} {why}" if why.startswith("has") else why,
-                sent=[call.asked()],
-                expected=[str(route) for route in told] or ["nothing"],
-                difference=nearest,
-                remedy=remedy,
-            )
-        miss = UnexpectedRequestError(text)
-        miss.credentials = call.credentials
-        self.misses.append(miss)
-        return miss
-
-    def _unknown(self, call: ProviderCall) -> UnexpectedRequestError:
-        parts = parts_of(call.url)
-        path = parts.path
-        having = services_at(call.method, parts.hostname or "", path)
-        others = [service.name for service in having if service is not self.service]
-        known = ", ".join(dict.fromkeys(f"{e.method} …{e.shown}" for e in self.service.endpoints))
-        remedy = [
-            f"it answers {known}",
-            *(f"{name} has such an endpoint: add the fixture fake_{name}" for name in others),
-            f"answer it: fake_{self.name}.document({call.method!r}, {path!r}, {{...}}); or mock it with respx",
-        ]
-        return self._missed(call, f"the fake {self.name} does not know this endpoint", remedy)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from difflib import SequenceMatcher
 from itertools import count
@@ -12,11 +12,15 @@ from typing import Any, cast
 from fakellm.errors import ScriptError, clip
 from fakellm.models.calls import Call
 from fakellm.models.replies import Reply, check_matcher
+from fakellm.provider.conversation import system_of, tools_answered, turn_of
 from fakellm.runnable.shown import call, named, unusual
 from fakellm.script.events import http_error
-from fakellm.script.messages import role_of
+from fakellm.script.messages import Message, role_of
 from fakellm.script.script import Script
 from fakellm.wire.codec import Request
+
+_BY_NAME = ("model", "tools", "json", "api", "turn", "after_tool", "system")
+"""The conditions that only requests to providers have."""
 
 
 @dataclass(slots=True, eq=False)
@@ -25,14 +29,18 @@ class Route(Reply):
 
     `matcher` is a text that occurs in the last message, a pattern that is found in it, or a predicate of the
     `Request`; `role` is that message's. `model` is a name or a pattern, `tools` are names that the request offers among
-    others, `json` is a fragment of its body, `api` the codec's name. `headers` are added to the answer's, and replace
-    those of the same name. `place` is the line that scripted it.
+    others, `json` is a fragment of its body, `api` the codec's name. `turn` is which answer of the model is asked for,
+    `after_tool` a tool whose result came since the last, `system` a text or a pattern in the system messages.
+    `headers` are added to the answer's, and replace those of the same name. `place` is the line that scripted it.
     """
 
     model: str | re.Pattern[str] | None = None
     tools: tuple[str, ...] = ()
     json: Any = None
     api: str | None = None
+    turn: int | None = None
+    after_tool: str | None = None
+    system: str | re.Pattern[str] | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     place: str = ""
     key: int = field(default_factory=count().__next__)
@@ -47,20 +55,28 @@ class Route(Reply):
 
     def check_condition(self) -> None:
         """Raise for a condition that is none."""
-        if all(value in (None, ()) for value in (self.matcher, self.role, self.model, self.tools, self.json, self.api)):
+        if all(getattr(self, name) in (None, ()) for name in ("matcher", "role", *_BY_NAME)):
             msg = (
-                "when() needs a condition: a text, a pattern, a predicate, or role=, model=, tools=, json=, api=; for "
+                f"when() needs a condition: a text, a pattern, a predicate, or role=, {'=, '.join(_BY_NAME)}=; for "
                 "every other request use otherwise()"
             )
             raise ScriptError(msg)
         check_matcher(self.matcher)
-        if self.model is not None and not isinstance(self.model, (str, re.Pattern)):
-            msg = f"model is a name or a compiled pattern, not {self.model!r}"
+        for name in ("model", "system"):
+            if (value := getattr(self, name)) is not None and not isinstance(value, (str, re.Pattern)):
+                what = "a name" if name == "model" else "a text"
+                msg = f"{name} is {what} or a compiled pattern, not {value!r}"
+                raise TypeError(msg)
+        if self.turn is not None and (type(self.turn) is not int or self.turn < 1):
+            msg = f"turn is a number from 1 up, which counts the answers of the model, not {self.turn!r}"
+            raise ScriptError(msg)
+        if self.after_tool is not None and (not isinstance(self.after_tool, str) or not self.after_tool):
+            msg = f"after_tool is the name of a tool, not {self.after_tool!r}"
             raise TypeError(msg)
 
     def options(self) -> dict[str, Any]:
         """Return what is said by name where it is scripted, without what is as usual."""
-        more = {name: getattr(self, name) for name in ("model", "tools", "json", "api", "headers")}
+        more = {name: getattr(self, name) for name in (*_BY_NAME, "headers")}
         return {**Reply.options(self), **unusual(more, tools=(), headers={})}
 
     def as_call(self) -> str:
@@ -83,6 +99,7 @@ class Route(Reply):
             *_differs("api", self.api, request.api),
             *_differs("model", self.model, request.model),
             *_differs("role", self.role and role_of(self.role), _role(request)),
+            *self._conversation_differences(request.messages),
         ]
         if missing := [name for name in self.tools if name not in request.tools]:
             found.append(f"tools: wants {', '.join(missing)}; the request offers {', '.join(request.tools) or 'none'}")
@@ -91,6 +108,20 @@ class Route(Reply):
         is_asked = not found or not callable(self.matcher)  # a predicate may rely on the other conditions
         if is_asked and not self.matches(request.text, request):
             found.append(self._text_difference(request.text))
+        return found
+
+    def _conversation_differences(self, messages: Sequence[Message]) -> list[str]:
+        found = []
+        if self.turn is not None and (turn := turn_of(messages)) != self.turn:
+            found.append(f"turn: wants {self.turn}, and is {turn}: the request holds {_counted(turn - 1)} of the model")
+        if self.after_tool is not None and self.after_tool not in (came := tools_answered(messages)):
+            what = f"came of {', '.join(came)}" if came else "came since the model spoke last"
+            found.append(f"after_tool: wants a result of {self.after_tool}; {'one' if came else 'none'} {what}")
+        if self.system is not None and not _holds(self.system, said := system_of(messages)):
+            is_pattern = isinstance(self.system, re.Pattern)
+            wanted = f"a match of {self.system.pattern!r}" if isinstance(self.system, re.Pattern) else repr(self.system)
+            has = f"{'is' if is_pattern else 'the request says'} {clip(repr(said), 200)}"
+            found.append(f"system: wants {wanted}, and {has if said else 'the request has no system message'}")
         return found
 
     def _text_difference(self, text: str) -> str:
@@ -112,12 +143,20 @@ class Route(Reply):
     def conditions(self) -> list[str]:
         """Word which requests this is for."""
         more = []
-        for name in ("model", "tools", "json", "api"):
+        for name in _BY_NAME:
             value = getattr(self, name)
             if value not in (None, ()):
                 shown = value.pattern if isinstance(value, re.Pattern) else value
                 more.append(f"{name}={clip(repr(shown), 80)}")
         return [*Reply.conditions(self), *more]
+
+
+def _counted(answers: int) -> str:
+    return f"{answers} answer{'' if answers == 1 else 's'}"
+
+
+def _holds(wanted: str | re.Pattern[str], text: str) -> bool:
+    return wanted.search(text) is not None if isinstance(wanted, re.Pattern) else wanted in text
 
 
 def _role(request: Request) -> str:

@@ -1,0 +1,45 @@
+"""How far a conversation is, as a request tells: what replies are chosen by beside the last message.
+
+A request holds all of a conversation, or as much of it as the app sends again. So what is counted is in the request
+alone, and two replicas of a fake that never saw it before choose the same reply.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from fakellm.script.messages import Message
+
+_MODEL, _SYSTEM = ("assistant", "model"), ("system", "developer")
+
+
+def turn_of(messages: Sequence[Message]) -> int:
+    """Return which answer of the model a request asks for, from 1 up.
+
+    Messages of the model that follow each other are one answer. One that comes last is not whole: the model is to go
+    on with it, as with a prefill of Anthropic's.
+    """
+    roles = [message.role in _MODEL for message in messages]
+    return 1 + sum(is_model and not follows for is_model, follows in pairwise(roles))
+
+
+def tools_answered(messages: Sequence[Message]) -> list[str]:
+    """Return the names of the tools whose results came since the model spoke last.
+
+    A result is that of the call which has its id. APIs without ids name the tool instead.
+    """
+    last = max((place for place, message in enumerate(messages) if message.role in _MODEL), default=-1)
+    called = {call.id: call.name for message in messages for call in message.tool_calls if call.id}
+    results = [message.tool_call_id for message in messages[last + 1 :] if message.role == "tool"]
+    return [called.get(id) or id for id in results if id]  # noqa: A001 - as APIs name it
+
+
+def system_of(messages: Sequence[Message]) -> str:
+    """Return what the system messages say, one after the other."""
+    return "\n".join(message.content for message in messages if message.role in _SYSTEM)
+
+
+def has_called(messages: Sequence[Message]) -> bool:
+    """Tell whether the model has called a tool, or has got a result of one."""
+    return any(message.tool_calls or message.role == "tool" for message in messages)
