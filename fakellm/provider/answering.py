@@ -24,6 +24,7 @@ from fakellm.script.events import (
     provider_error,
     strikes_first,
 )
+from fakellm.script.latency import Latency
 from fakellm.script.script import Script
 from fakellm.wire.codec import Codec, Encoder, Ending, Request, Run, has_orderly_calls, legal_or_not, runs
 
@@ -69,13 +70,20 @@ class Answering:
     """Makes the exchange of one request out of the reply that it got."""
 
     def __init__(
-        self, call: ProviderCall, codec: Codec, request: Request, route: Route, memo: Memo | None = None
+        self,
+        call: ProviderCall,
+        codec: Codec,
+        request: Request,
+        route: Route,
+        memo: Memo | None = None,
+        latency: Latency | None = None,
     ) -> None:
         self._call = call
         self._codec = codec
         self._request = request
         self._route = route
         self._memo = memo
+        self._latency = latency if route.latency is None else route.latency
         self._source: Iterator[Any] | None = None
         self._encoder: Encoder | None = None
         self._verbatim = False
@@ -101,10 +109,14 @@ class Answering:
             raise content
         if isinstance(content, Script):
             self._verbatim = not has_orderly_calls(content)
-            return iter(content) if content.choices != (0,) else _for_each_choice(content, self._request.choices)
+            events = self._paced(content)
+            return iter(events) if content.choices != (0,) else _for_each_choice(events, self._request.choices)
         feed = Feed(lambda event: (event,), _plain(cast("Any", content)), illegal=self._take_illegal)
         self._source = feed.all_steps(self._request)
-        return _for_each_choice(_flat(self._source), self._request.choices)
+        return _for_each_choice(self._paced(_flat(self._source)), self._request.choices)
+
+    def _paced(self, events: Iterable[Event]) -> Iterable[Event]:
+        return events if self._latency is None else self._latency.over(events, self._call.number)
 
     def _take_illegal(self, script: Script) -> None:
         """Take that a function says a script in an order that no API has."""
@@ -114,10 +126,11 @@ class Answering:
 
     def _stream(self, events: Iterable[Event]) -> Exchange:
         content = self._route.content
-        if self._memo is None or not isinstance(content, Script) or len(content) > _LONG:
+        is_drawn = self._latency is not None and self._latency.jitter > 0  # anew for each call
+        if self._memo is None or is_drawn or not isinstance(content, Script) or len(content) > _LONG:
             headers, steps = self._written(events)
             return Exchange(self._call, 200, headers, steps, source=self._source)
-        key = (id(self._route), self._call.seed, self._call.api)
+        key = (id(self._route), self._call.seed, self._call.api, self._latency)
         written: Written = self._memo.once(key, partial(self._all_written, events), _size_of)
         return Exchange(self._call, 200, written.headers, written.steps, written=written)
 

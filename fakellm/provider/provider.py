@@ -32,6 +32,8 @@ from fakellm.provider.routes import Route
 from fakellm.runnable.functions import is_async_function
 from fakellm.runnable.shown import call, named, unusual
 from fakellm.script.events import http_error
+from fakellm.script.latency import Latency
+from fakellm.script.latency import checked as checked_latency
 from fakellm.script.script import Script
 from fakellm.secrets.knowing import knowing
 from fakellm.wire.anthropic.profiles import MessagesProfile
@@ -55,6 +57,8 @@ class FakeProvider(Alike, Claiming, Missing, Copyable):
     default it is that of the service whose host is asked.
     `hosts` are hosts that are its own beside the provider's, loopback ones included (`"localhost:11434"`).
 
+    `latency` is the pace of its answers, which a reply of its own pace does not keep.
+
     It does no I/O: `handle` takes a request and returns an `Exchange`, which a transport or a server plays on `clock`.
     `calls` logs the requests in the order in which they came, `misses` are the errors of those that no reply was for,
     or whose reply could not be made. A copy has a log of its own; see `Copyable`.
@@ -70,6 +74,7 @@ class FakeProvider(Alike, Claiming, Missing, Copyable):
         profile: str | Profile | MessagesProfile | None = None,
         hosts: Sequence[str] = (),
         clock: Clock | None = None,
+        latency: Latency | None = None,
     ) -> None:
         self.name = name
         self.service = service_of(name)
@@ -78,6 +83,7 @@ class FakeProvider(Alike, Claiming, Missing, Copyable):
             self.imitate(profile)
         self.hosts = hosts
         self.clock = checked(clock)
+        self.latency = checked_latency(latency)
         self._replies = Replies()
         self._documents: tuple[OwnDocument, ...] = ()
         self._begin()
@@ -86,6 +92,7 @@ class FakeProvider(Alike, Claiming, Missing, Copyable):
         known = found(self.service.profiles or {}).items()
         profile = next((name for name, profile in known if profile == self.profile), self.profile)
         options = {"profile": profile, "hosts": self.hosts, "clock": unless_instant(self.clock)}
+        options["latency"] = self.latency
         begun = call(type(self).__name__, [repr(self.name), *named(unusual(options, hosts=()))])
         return self._replies.as_calls(begun + "".join(own.as_call() for own in self._documents))
 
@@ -113,16 +120,16 @@ class FakeProvider(Alike, Claiming, Missing, Copyable):
         self.profile = profile
         return self
 
-    def reply(self, *parts: Any, headers: Mapping[str, str] | None = None) -> Self:
+    def reply(self, *parts: Any, headers: Mapping[str, str] | None = None, latency: Latency | None = None) -> Self:
         """Script the answer to the next request that nothing more specific answers. Returns the provider.
 
         Parts are strings, events and scripts; or one function of the `Request`, which returns a string, a `Script`
         or a list of parts, or is a generator function that yields them; or one exception, which the client's
         transport raises. What a function raises is a mistake of the test (`BrokenReplyError`), unless it is what
         transports raise: `ConnectionError`, `TimeoutError`, exceptions of the HTTP libraries. A finish reason and a
-        usage that are left out follow from the rest. `headers` are added to the answer's.
+        usage that are left out follow from the rest. `headers` are added to the answer's, and `latency` is its pace.
         """
-        return self._script(Route("reply", content_of(parts), times=1, headers=headers or {}))
+        return self._script(Route("reply", content_of(parts), times=1, headers=headers or {}, latency=latency))
 
     def error(
         self,
@@ -157,6 +164,7 @@ class FakeProvider(Alike, Claiming, Missing, Copyable):
         system: str | re.Pattern[str] | None = None,
         times: int | None = None,
         headers: Mapping[str, str] | None = None,
+        latency: Latency | None = None,
     ) -> Self:
         """Script the answer to requests that meet all the conditions, at most `times` of them. Returns the provider.
 
@@ -169,12 +177,12 @@ class FakeProvider(Alike, Claiming, Missing, Copyable):
         """
         names = (tools,) if isinstance(tools, str) else tuple(tools)
         conditions = {"model": model, "tools": names, "json": json, "api": api, "headers": headers or {}}
-        conditions |= {"turn": turn, "after_tool": after_tool, "system": system}
+        conditions |= {"turn": turn, "after_tool": after_tool, "system": system, "latency": latency}
         return self._script(Route("when", content_of(parts), matcher, role, times, **conditions))
 
-    def otherwise(self, *parts: Any, headers: Mapping[str, str] | None = None) -> Self:
+    def otherwise(self, *parts: Any, headers: Mapping[str, str] | None = None, latency: Latency | None = None) -> Self:
         """Script the answer to every request that has no other. Returns the provider."""
-        return self._script(Route("otherwise", content_of(parts), headers=headers or {}))
+        return self._script(Route("otherwise", content_of(parts), headers=headers or {}, latency=latency))
 
     def document(
         self,
@@ -324,7 +332,7 @@ class FakeProvider(Alike, Claiming, Missing, Copyable):
         if (unasked := codec.by_itself(request, call.seed)) is not None:
             return Exchange(call, 200, whole_headers(unasked), [Ending([unasked])])
         route = self._claim(call)
-        return Answering(call, codec, request, route, self._memo).exchange()
+        return Answering(call, codec, request, route, self._memo, self.latency).exchange()
 
     def _document(self, call: ProviderCall, endpoint: Endpoint, path: str) -> Exchange:
         try:

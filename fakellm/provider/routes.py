@@ -15,6 +15,7 @@ from fakellm.models.replies import Reply, check_matcher
 from fakellm.provider.conversation import system_of, tools_answered, turn_of
 from fakellm.runnable.shown import call, named, unusual
 from fakellm.script.events import http_error
+from fakellm.script.latency import Latency, checked
 from fakellm.script.messages import Message, role_of
 from fakellm.script.script import Script
 from fakellm.wire.codec import Request
@@ -31,7 +32,8 @@ class Route(Reply):
     `Request`; `role` is that message's. `model` is a name or a pattern, `tools` are names that the request offers among
     others, `json` is a fragment of its body, `api` the codec's name. `turn` is which answer of the model is asked for,
     `after_tool` a tool whose result came since the last, `system` a text or a pattern in the system messages.
-    `headers` are added to the answer's, and replace those of the same name. `place` is the line that scripted it.
+    `headers` are added to the answer's, and replace those of the same name. `latency` is the pace of the answer, in
+    place of the provider's. `place` is the line that scripted it.
     """
 
     model: str | re.Pattern[str] | None = None
@@ -42,12 +44,14 @@ class Route(Reply):
     after_tool: str | None = None
     system: str | re.Pattern[str] | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    latency: Latency | None = None
     place: str = ""
     key: int = field(default_factory=count().__next__)
 
     def check(self) -> None:
         """Raise `TypeError` or `ScriptError` for a reply that could answer no request, or that says so wrongly."""
         Reply.check(self)
+        checked(self.latency)
         for name, value in self.headers.items():
             if not isinstance(name, str) or not isinstance(value, str):
                 msg = f"headers are text by their name, and {name!r} is {clip(repr(value), 60)}; write it as text"
@@ -76,7 +80,7 @@ class Route(Reply):
 
     def options(self) -> dict[str, Any]:
         """Return what is said by name where it is scripted, without what is as usual."""
-        more = {name: getattr(self, name) for name in (*_BY_NAME, "headers")}
+        more = {name: getattr(self, name) for name in (*_BY_NAME, "headers", "latency")}
         return {**Reply.options(self), **unusual(more, tools=(), headers={})}
 
     def as_call(self) -> str:

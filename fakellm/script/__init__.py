@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from fakellm.script.events import http_error as http_error
     from fakellm.script.events import provider_error as provider_error
     from fakellm.script.events import stall as stall
+    from fakellm.script.latency import Latency as Latency
     from fakellm.script.messages import Message as Message
     from fakellm.script.messages import as_messages as as_messages
     from fakellm.script.messages import as_text as as_text
@@ -59,6 +60,7 @@ __getattr__, __dir__, __all__ = lazily(
             "provider_error",
             "stall",
         ),
+        "latency": ("Latency",),
         "messages": ("Message", "as_messages", "as_text"),
         "order": ("ORDER", "OrderChecker", "check_order"),
         "script": ("Script",),
