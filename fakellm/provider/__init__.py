@@ -10,12 +10,14 @@ if TYPE_CHECKING:
     from fakellm.provider.exchange import Failure as Failure
     from fakellm.provider.exchange import ProviderCall as ProviderCall
     from fakellm.provider.exchange import Timeouts as Timeouts
+    from fakellm.provider.itself import by_itself as by_itself
     from fakellm.provider.provider import FakeProvider as FakeProvider
 
 __getattr__, __dir__, __all__ = lazily(
     __name__,
     {
         "exchange": ("Exchange", "Failure", "ProviderCall", "Timeouts"),
+        "itself": ("by_itself",),
         "provider": ("FakeProvider",),
     },
 )

@@ -11,7 +11,7 @@ from itertools import pairwise
 
 from fakellm.script.messages import Message
 
-_MODEL, _SYSTEM = ("assistant", "model"), ("system", "developer")
+_MODEL, _SYSTEM, _TOOL = ("assistant", "model"), ("system", "developer"), ("tool", "function")
 
 
 def turn_of(messages: Sequence[Message]) -> int:
@@ -29,10 +29,19 @@ def tools_answered(messages: Sequence[Message]) -> list[str]:
 
     A result is that of the call which has its id. APIs without ids name the tool instead.
     """
-    last = max((place for place, message in enumerate(messages) if message.role in _MODEL), default=-1)
     called = {call.id: call.name for message in messages for call in message.tool_calls if call.id}
-    results = [message.tool_call_id for message in messages[last + 1 :] if message.role == "tool"]
-    return [called.get(id) or id for id in results if id]  # noqa: A001 - as APIs name it
+    ids = [message.tool_call_id for message in _results(messages)]
+    return [called.get(id) or id for id in ids if id]  # noqa: A001 - as APIs name it
+
+
+def has_results(messages: Sequence[Message]) -> bool:
+    """Tell whether results of tools came since the model spoke last."""
+    return bool(_results(messages))
+
+
+def _results(messages: Sequence[Message]) -> list[Message]:
+    last = max((place for place, message in enumerate(messages) if message.role in _MODEL), default=-1)
+    return [message for message in messages[last + 1 :] if message.role in _TOOL]
 
 
 def system_of(messages: Sequence[Message]) -> str:
@@ -42,4 +51,4 @@ def system_of(messages: Sequence[Message]) -> str:
 
 def has_called(messages: Sequence[Message]) -> bool:
     """Tell whether the model has called a tool, or has got a result of one."""
-    return any(message.tool_calls or message.role == "tool" for message in messages)
+    return any(message.tool_calls or message.role in _TOOL for message in messages)

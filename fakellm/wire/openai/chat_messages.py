@@ -43,7 +43,7 @@ def message_of(found: dict[str, Any], place: str = "message") -> Message:
         "system" if role == "developer" else role,
         "".join(text for text in texts if isinstance(text, str)),
         tool_calls=tuple(calls),
-        tool_call_id=found.get("tool_call_id"),
+        tool_call_id=found.get("tool_call_id") or (found.get("name") if role == "function" else None),
     )
 
 

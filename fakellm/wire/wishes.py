@@ -1,0 +1,109 @@
+"""What a request wants beside words: tools to be called, with the schemas of their arguments, and a form of answer.
+
+The APIs say the same in different places, and no place of one means something else in another. So they are read by one
+reader, which an API that is added from outside gets for nothing if it says it in one of these ways.
+
+Source: the references of OpenAI (chat, Responses), Anthropic (Messages), Gemini (generateContent), Ollama, Cohere,
+Mistral and Bedrock (Converse).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from fakellm.wire.codec import Request
+
+_SCHEMAS = (
+    "parameters", "parametersJsonSchema", "parameters_json_schema", "input_schema", "inputSchema",
+)  # fmt: skip
+_NEVER, _ALWAYS = ("none", "NONE"), ("required", "any", "REQUIRED", "ANY")
+_JSON = ("json", "json_object", "application/json")
+
+
+class Tool(NamedTuple):
+    """A function that the model may call: its name, and the JSON schema of its arguments."""
+
+    name: str
+    schema: Any
+
+
+class Form(NamedTuple):
+    """The form that the text of an answer is to have: JSON of a schema, `{"type": "object"}` for any object."""
+
+    schema: Any
+
+
+def tools_of(request: Request) -> list[Tool]:
+    """Return the functions that a request offers; not the tools that run on the provider's servers."""
+    body = request.json if isinstance(request.json, Mapping) else {}
+    offered = [*_listed(body, "tools"), *_listed(body, "functions"), *_listed(_in(body, "toolConfig"), "tools")]
+    return [tool for one in offered for tool in _functions(one)]
+
+
+def _functions(tool: Mapping[str, Any]) -> Iterator[Tool]:
+    declared = [*_listed(tool, "functionDeclarations"), *_listed(tool, "function_declarations")]
+    inner = _in(tool, "function") or _in(tool, "toolSpec") or tool
+    for found in declared or [inner]:
+        name, schema = found.get("name"), next((found[key] for key in _SCHEMAS if found.get(key) is not None), None)
+        is_function = schema is not None or declared or inner is not tool or tool.get("type") == "function"
+        is_bare = "name" in tool and "type" not in tool  # of OpenAI's `functions`
+        if isinstance(name, str) and name and (is_function or is_bare):
+            yield Tool(name, _in(schema, "json") or schema if isinstance(schema, Mapping) else {"type": "object"})
+
+
+def choice_of(request: Request) -> tuple[bool, bool, str]:
+    """Return whether the model may call tools, whether it has to, and which, if one is named."""
+    body = request.json if isinstance(request.json, Mapping) else {}
+    gemini = _either(_either(body, "toolConfig"), "functionCallingConfig")
+    found = gemini or body.get("tool_choice") or body.get("function_call") or _in(body, "toolConfig").get("toolChoice")
+    if isinstance(found, str):
+        return found not in _NEVER, found in _ALWAYS, ""
+    if not isinstance(found, Mapping):
+        return True, False, ""
+    allowed = found.get("allowedFunctionNames") or found.get("allowed_function_names") or [""]
+    inner = _in(found, "function") or _in(found, "tool") or found
+    name = inner.get("name") or (allowed[0] if isinstance(allowed, list) and allowed else "")
+    kind = found.get("mode") or found.get("type") or next(iter(found), "")
+    return kind not in _NEVER, kind in _ALWAYS or bool(name), name if isinstance(name, str) else ""
+
+
+def form_of(request: Request) -> Form | None:
+    """Return the form that a request wants its answer in, if it wants JSON."""
+    body = request.json if isinstance(request.json, Mapping) else {}
+    config = _either(body, "generationConfig")
+    for name in ("responseJsonSchema", "response_json_schema", "responseSchema", "response_schema"):
+        if config.get(name) is not None:
+            return Form(config[name])
+    if (config.get("responseMimeType") or config.get("response_mime_type")) in _JSON or body.get("format") in _JSON:
+        return Form({"type": "object"})
+    asked = (
+        _in(body, "response_format")
+        or _in(_in(body, "text"), "format")
+        or _in(_in(body, "output_config"), "format")
+        or _in(body, "output_format")
+    )
+    if not asked:
+        return Form(body["format"]) if isinstance(body.get("format"), Mapping) else None
+    schema = _in(asked, "json_schema").get("schema", asked.get("schema"))
+    if schema is None and asked.get("type") == "json_object" and "json_schema" in asked:  # as Cohere has it
+        schema = asked["json_schema"]
+    if schema is not None:
+        return Form(schema)
+    return Form({"type": "object"}) if asked.get("type") in (*_JSON, "json_schema") else None
+
+
+def _in(found: Any, name: str) -> Mapping[str, Any]:
+    inner = found.get(name) if isinstance(found, Mapping) else None
+    return inner if isinstance(inner, Mapping) else {}
+
+
+def _either(found: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Return an object by either of its names, `toolConfig` and `tool_config`."""
+    return _in(found, name) or _in(found, "".join(f"_{c.lower()}" if c.isupper() else c for c in name))
+
+
+def _listed(found: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    inner = found.get(name)
+    inner = [inner] if isinstance(inner, Mapping) else inner
+    return [one for one in inner if isinstance(one, Mapping)] if isinstance(inner, list) else []
