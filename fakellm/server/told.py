@@ -16,8 +16,10 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, W
 
 from fakellm.errors import ScriptError, ScriptFileError
 from fakellm.provider.provider import FakeProvider
+from fakellm.script.documents import Document as Written
+from fakellm.script.documents import once
 from fakellm.script.events import EVENT_TYPES
-from fakellm.script.files import VERSION, Reader, once, schema_of
+from fakellm.script.files import VERSION, schema_of, script_of
 from fakellm.script.lines import json_line, unreadable
 from fakellm.script.script import Script
 from fakellm.server.sessions import PLACE, Session
@@ -124,17 +126,17 @@ class Document(BaseModel):
     headers: dict[str, str] = Field({}, description="headers of the answer")
 
 
-class _Part(Reader):
-    """Reads a script that is a part of a body, and notes what is wrong with it by its place in that."""
+class _Part(Written):
+    """A script that is a part of a body; what is wrong with it is noted by its place in that."""
 
-    def __init__(self, text: str, at: Place, wrong: list[Wrong]) -> None:
-        super().__init__("", text, is_json=True)
+    def __init__(self, data: Any, text: str, at: Place, wrong: list[Wrong]) -> None:
+        super().__init__(data, text, name="", is_json=True)
         self._at = at
         self._wrong = wrong
 
-    def problem(self, path: Place, message: str) -> str:
+    def problem(self, place: Place, message: str) -> str:
         """Note one problem."""
-        self._wrong.append(Wrong((*self._at, *path), message))
+        self._wrong.append(Wrong((*self._at, *place), message))
         return message
 
 
@@ -252,7 +254,7 @@ def _script(said: Any, text: str, place: Place, wrong: list[Wrong]) -> Script | 
         return None
     before = len(wrong)
     try:
-        script = _Part(text, place, wrong).script(said)
+        script = script_of(_Part(said, text, place, wrong))
     except ScriptFileError as error:
         if len(wrong) == before:
             wrong.append(Wrong(place, str(error)))
