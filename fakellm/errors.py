@@ -19,6 +19,10 @@ class ScriptFileError(ScriptError):
     """A script file that does not hold a script: the message names file, line and field."""
 
 
+class ScenarioError(ScriptFileError):
+    """A scenario file that does not hold a scenario: the message names file, line, field and remedy."""
+
+
 class WireError(ValueError):
     """Bytes that are not of the format that they should be, or that no stream of it could carry.
 

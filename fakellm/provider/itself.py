@@ -8,7 +8,6 @@ from fakellm.provider.conversation import has_called, has_results
 from fakellm.script.events import ToolCall
 from fakellm.script.script import Script
 from fakellm.wire.codec import Request
-from fakellm.wire.smallest import smallest
 from fakellm.wire.wishes import Tool, choice_of, form_of, tools_of
 
 
@@ -20,6 +19,8 @@ def by_itself(request: Request) -> Script:
     describes, if it has one, and else an echo: the text of the last message, word by word, which after a tool's result
     is that. It follows from the request alone. Raises `ValueError` for a schema that describes nothing.
     """
+    from fakellm.wire.smallest import smallest
+
     if (tool := _called(request)) is not None:
         arguments = smallest({"type": "object"} if tool.schema == {} else tool.schema)
         return Script(ToolCall(tool.name, json.dumps(arguments, ensure_ascii=False)))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from functools import partial
 from typing import Any, Self, cast
 
@@ -58,6 +59,7 @@ class FakeProvider(Alike, Claiming, Missing, Copyable):
     `hosts` are hosts that are its own beside the provider's, loopback ones included (`"localhost:11434"`).
 
     `latency` is the pace of its answers, which a reply of its own pace does not keep.
+    `recorded` answers what it has an answer to before all else: a tape of a scenario.
 
     It does no I/O: `handle` takes a request and returns an `Exchange`, which a transport or a server plays on `clock`.
     `calls` logs the requests in the order in which they came, `misses` are the errors of those that no reply was for,
@@ -84,6 +86,7 @@ class FakeProvider(Alike, Claiming, Missing, Copyable):
         self.hosts = hosts
         self.clock = checked(clock)
         self.latency = checked_latency(latency)
+        self.recorded: Callable[[ProviderCall], Exchange | None] | None = None
         self._replies = Replies()
         self._documents: tuple[OwnDocument, ...] = ()
         self._begin()
@@ -100,6 +103,7 @@ class FakeProvider(Alike, Claiming, Missing, Copyable):
         super()._begin()
         self.answers_alike = self.answers_alike  # a copy remembers by itself
         self._passed: dict[str, None] = {}
+        self.recorded = copy(vars(self).get("recorded"))  # a copy's tape begins anew
 
     # -- scripting --------------------------------------------------------------------------------
 
@@ -215,8 +219,19 @@ class FakeProvider(Alike, Claiming, Missing, Copyable):
             raise TypeError(msg)
         caller = sys._getframe(2)  # noqa: SLF001 - documented; of what calls .reply(...)
         route.place = f"{caller.f_code.co_filename}:{caller.f_lineno}"
+        return self.tell(route)
+
+    def tell(self, route: Route) -> Self:
+        """Add a reply that was made elsewhere, such as by a scenario. Returns the provider."""
         with self._lock:
             self._replies.add(route)
+        return self
+
+    def forget(self) -> Self:
+        """Forget all that was scripted; the log stays. Returns the provider."""
+        with self._lock:
+            self._replies, self._documents, self._hosts = Replies(), (), ()
+            self.profile = self.latency = self.recorded = None
         return self
 
     # -- what a test asks -------------------------------------------------------------------------
@@ -314,10 +329,9 @@ class FakeProvider(Alike, Claiming, Missing, Copyable):
             return error_exchange(call, codec, http_error(400, "Bad Request: the host is malformed"))
         parts = parts_of(call.url)
         path = f"{parts.path}?{parts.query}" if parts.query else parts.path
-        if own := self._own(call.method, parts.path):
-            call.api = f"{self.name}.document"
-            return own.exchange(call, path, codec_of(self.service.endpoints[0], self._profile_of(call)))
         endpoint = self.service.endpoint(call.method, parts.path)
+        if (known := self._answer_known(call, parts.path, path, endpoint)) is not None:
+            return known
         if endpoint is None:
             raise self._unknown(call)
         call.api = endpoint.api
@@ -333,6 +347,16 @@ class FakeProvider(Alike, Claiming, Missing, Copyable):
             return Exchange(call, 200, whole_headers(unasked), [Ending([unasked])])
         route = self._claim(call)
         return Answering(call, codec, request, route, self._memo, self.latency).exchange()
+
+    def _answer_known(self, call: ProviderCall, path: str, query: str, endpoint: Endpoint | None) -> Exchange | None:
+        """Return the answer that is there already: a document of the test's own, or one that was recorded."""
+        if own := self._own(call.method, path):
+            call.api = f"{self.name}.document"
+            return own.exchange(call, query, codec_of(self.service.endpoints[0], self._profile_of(call)))
+        played = self.recorded(call) if self.recorded is not None else None
+        if played is not None and endpoint is not None:
+            call.api = endpoint.api
+        return played
 
     def _document(self, call: ProviderCall, endpoint: Endpoint, path: str) -> Exchange:
         try:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from fakellm.clock.clock import Clock, InstantClock, RealClock
 from fakellm.errors import BrokenReplyError, UnexpectedRequestError
 from fakellm.provider.answering import error_exchange
 from fakellm.provider.exchange import Exchange, ProviderCall
+from fakellm.provider.itself import by_itself
 from fakellm.provider.provider import FakeProvider
 from fakellm.script.events import Fault, disconnect, http_error, stall
 from fakellm.server.browsers import is_preflight, open_to_pages, preflight
@@ -23,7 +25,12 @@ from fakellm.wire.service import codec_of
 
 if TYPE_CHECKING:
     from fakellm.server.control import Control
+    from fakellm.server.scenario import Scenario
+    from fakellm.server.telling import Telling
+    from fakellm.server.watched import Watched
 
+_INTERVAL = 0.5
+"""Seconds between two looks at a file that is watched while nobody asks anything."""
 _NEVER_RETRY = {"x-should-retry": "false", "x-fakellm-miss": "1"}
 """Headers of an answer that says a mistake of the test; the SDKs of OpenAI and Anthropic heed the first."""
 
@@ -39,6 +46,9 @@ class Server:
 
         with Server([FakeProvider("openai").otherwise("Hello!")]) as server:
             subprocess.run(["node", "app.js"], env={**os.environ, "OPENAI_BASE_URL": server.base_url("openai")})
+
+    A provider that is only named answers by itself, as `fakellm.provider.by_itself` has it. `scenario` is a file that
+    says what is answered instead, a `Scenario`, or a `Watched` one, which is told anew when its file changes.
 
     As a block it runs in a thread of its own, as `async with` in the running event loop. It listens on `host`, which is
     this machine alone unless it is told otherwise, and on `port`, or on a free one. `max_body` bounds the bytes of a
@@ -56,6 +66,7 @@ class Server:
         *,
         host: str = "127.0.0.1",
         port: int = 0,
+        scenario: Scenario | Watched | str | Path | None = None,
         clock: Clock | None = None,
         alike: bool = True,
         max_body: int = MAX_BODY,
@@ -63,8 +74,18 @@ class Server:
         idle_timeout: float = 75.0,
         control: bool | None = None,
     ) -> None:
+        self._telling: Telling | None = None
+        if scenario is not None:
+            from fakellm.server.telling import Telling  # what reads files costs time that a server without one has not
+
+            if providers is not None:
+                msg = "a scenario says which providers there are; name them in its file, or script them without one"
+                raise TypeError(msg)
+            self._telling = Telling(scenario)
+            providers = self._telling.scenario.providers()
         named = provider_names() if providers is None else providers
-        self.providers = [FakeProvider(one) if isinstance(one, str) else one for one in named]
+        self.providers = [FakeProvider(one).otherwise(by_itself) if isinstance(one, str) else one for one in named]
+        self._alike = alike
         for provider in self.providers:
             provider.answers_alike = alike
         self.host = host
@@ -82,6 +103,7 @@ class Server:
         self._thread: threading.Thread
         self._stopped: asyncio.Event
         self._loop: asyncio.AbstractEventLoop
+        self._looking: asyncio.TimerHandle | None = None
 
     # -- running --------------------------------------------------------------------------------------
 
@@ -106,11 +128,28 @@ class Server:
         ticks = Ticks(self._loop)
         self._server = await self._loop.create_server(lambda: self._connection(ticks), self.host, self.port)
         self.port = self._server.sockets[0].getsockname()[1]
+        self._look_at_scenario()
         return self
+
+    def _look_at_scenario(self) -> None:
+        """Look now and then whether the file of a watched scenario has changed."""
+        if self._telling is not None and self._telling.is_watched:
+            self._read_again(self._telling)
+            self._looking = self._loop.call_later(_INTERVAL, self._look_at_scenario)
+
+    def _read_again(self, telling: Telling) -> None:
+        if (found := telling.again(self.providers)) is not None:
+            for provider in found:
+                if provider not in self.providers:
+                    provider.answers_alike = self._alike
+            self.providers[:] = found
+            self._router = Router(self.providers)
 
     async def __aexit__(self, *error: object) -> None:
         """Listen no more, and end what is played."""
         self._server.close()
+        if self._looking is not None:
+            self._looking.cancel()
         for connection in list(self.connections):
             connection.stop()
         while self.connections:  # noqa: ASYNC110 - each is told in the loop's next round
@@ -177,12 +216,16 @@ class Server:
 
     def _provided(self, session: Session, request: HttpRequest) -> Answer:
         """Return the answer of a provider; what is a mistake of the test comes as an error of the provider's."""
+        if self._telling is not None and self._telling.is_watched:
+            self._read_again(self._telling)
         provider, url = session.router.find(request.method, request.target, request.headers)
         if provider is None:
             return self._unknown(session, request, url)
         clock = provider.clock if type(provider.clock) is not InstantClock else self.clock
         try:
-            answer = Answer(provider.handle(request.method, url, request.headers, request.body), clock)
+            exchange = provider.handle(request.method, url, request.headers, request.body)
+            zips = self._telling is not None and self._telling.zips(provider, exchange)
+            answer = Answer(exchange, clock, zips=zips)
         except UnexpectedRequestError as miss:
             status = 500 if isinstance(miss, BrokenReplyError) else 400
             answer = self._refusal(provider, request, url, http_error(status, str(miss), code="no_reply"))

@@ -1,0 +1,38 @@
+"""What a server is told by a scenario: its providers, once, or again whenever the file changes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from fakellm.provider.exchange import Exchange
+from fakellm.provider.provider import FakeProvider
+from fakellm.server.scenario import Scenario
+from fakellm.server.watched import Watched
+
+
+class Telling:
+    """A scenario on its way to the providers of a server. `is_watched` tells whether it may change."""
+
+    def __init__(self, scenario: Scenario | Watched | str | Path) -> None:
+        self._source = Scenario.load(scenario) if isinstance(scenario, (str, Path)) else scenario
+        if not isinstance(self._source, (Scenario, Watched)):
+            msg = f"a scenario is a Scenario, a Watched one, or the path of a file, not {self._source!r}"
+            raise TypeError(msg)
+        self.is_watched = isinstance(self._source, Watched)
+
+    @property
+    def scenario(self) -> Scenario:
+        """What it says now."""
+        return self._source.scenario if isinstance(self._source, Watched) else self._source
+
+    def again(self, known: Sequence[FakeProvider]) -> list[FakeProvider] | None:
+        """Return the providers, told anew, if the file has changed since the last look, else None."""
+        if isinstance(self._source, Watched) and (found := self._source.poll()) is not None:
+            return found.providers(known)
+        return None
+
+    def zips(self, provider: FakeProvider, exchange: Exchange) -> bool:
+        """Tell whether an answer is to be compressed by the server: not one whose tape has it compressed."""
+        is_coded = any(name.lower() == "content-encoding" for name, _ in exchange.headers)
+        return self.scenario.zips(provider.name) and not is_coded
