@@ -68,6 +68,7 @@ def fake_openai(request: pytest.FixtureRequest, _llm_network: Interception) -> I
     completions, Responses, legacy completions, and by itself embeddings and model lists. So are clients of other
     services that speak OpenAI's API, but for those on this machine: `fake_openai.hosts = ["localhost:11434"]`, or the
     SDK's own environment variable, `OPENAI_BASE_URL`, names it before the test.
+    `@pytest.mark.fake_llm(scenario="weather.yaml")` scripts it, and the fakes of other providers, by a file.
     Strict as `fake_llm` is, and what would reach a provider that is not faked fails the test.
     """
     yield from _provider(request, _llm_network, "openai")
@@ -216,6 +217,10 @@ def _provider(request: pytest.FixtureRequest, network: Interception, name: str) 
     service = provider.service
     host = service.place_of(os.environ.get(service.base_url, ""))
     provider.hosts = (host,) if host else ()
+    if named := [marker.kwargs for marker in request.node.iter_markers("fake_llm") if "scenario" in marker.kwargs]:
+        from _fakellm_pytest.scenarios import tell
+
+        tell(request.node, named[0]["scenario"], provider)
     network.providers.append(provider)
     with kind_of("dummy_keys", "http")(name):
         yield from strict(request, f"fake_{name}", provider)
@@ -244,11 +249,13 @@ def allowed_by(node: pytest.Item) -> dict[str, bool]:
     """Return what the markers of the test allow; the nearest marker wins."""
     allowed: dict[str, bool] = {}
     for marker in node.iter_markers("fake_llm"):
-        unknown = [repr(arg) for arg in marker.args] + [key for key in marker.kwargs if key not in _OPTIONS]
+        options = {key: value for key, value in marker.kwargs.items() if key != "scenario"}
+        unknown = [repr(arg) for arg in marker.args] + [key for key in options if key not in _OPTIONS]
         if unknown:
-            msg = f"the marker fake_llm takes {' and '.join(f'{o}=True' for o in _OPTIONS)}, not {', '.join(unknown)}"
+            takes = " and ".join(f"{option}=True" for option in _OPTIONS)
+            msg = f"the marker fake_llm takes {takes}, not {', '.join(unknown)}; and scenario='weather.yaml'"
             pytest.fail(msg, pytrace=False)
-        allowed = {**marker.kwargs, **allowed}
+        allowed = {**options, **allowed}
     return allowed
 
 

@@ -1,0 +1,82 @@
+"""The marker `fake_llm(scenario=...)`: the same files as those of servers, for the fakes of a test."""
+
+from __future__ import annotations
+
+import preloaded  # noqa: F401
+import pytest
+from runs import LEAN
+
+SCENARIO = """
+providers:
+- name: openai
+  hosts: [gateway.test]
+- anthropic
+replies:
+- when: weather
+  text: It rains.
+"""
+APP = """
+import json
+import urllib.request
+
+import httpx
+import pytest
+
+
+def ask(text, url="https://api.openai.com/v1/chat/completions"):
+    body = {"model": "m", "messages": [{"role": "user", "content": text}]}
+    return httpx.post(url, json=body).json()["choices"][0]["message"]["content"]
+"""
+
+
+@pytest.fixture
+def run(pytester):
+    def run(tests, scenario=SCENARIO, name="weather.yaml"):
+        folder = pytester.mkdir("app")
+        (folder / name).write_text(scenario)
+        (folder / "test_app.py").write_text(APP + tests)
+        return pytester.runpytest(*LEAN, "app")
+
+    return run
+
+
+def test_a_file_beside_the_test_scripts_its_fakes(run):
+    result = run(
+        """
+pytestmark = pytest.mark.fake_llm(scenario="weather.yaml")
+
+def test_told(fake_openai):
+    assert ask("the weather?", "http://gateway.test/v1/chat/completions") == "It rains."
+
+@pytest.mark.fake_llm(allow_unused=True)
+def test_told_more(fake_openai, fake_anthropic, fake_gemini):
+    fake_openai.reply("more")
+    assert [ask("the weather?"), ask("?")] == ["It rains.", "more"]
+    assert fake_gemini.unused == []
+
+def test_left(fake_openai):
+    pass
+"""
+    )
+
+    result.assert_outcomes(passed=3, errors=1)
+    result.stdout.fnmatch_lines(["*when 'weather': Script('It ', 'rains.')*unused*"])
+
+
+@pytest.mark.parametrize(
+    ("marker", "said"),
+    [
+        ("scenario='none.yaml'", "*there is no scenario *app*none.yaml: the path begins in the folder of the test"),
+        ("scenario=3", "*scenario is the path of a file, from the folder of the test on, not 3"),
+        ("scenario='weather.yaml'", "*weather.yaml, line 1, replis: there is no such field; did you mean replies?*"),
+        (
+            "scenaro='weather.yaml'",
+            "*takes allow_unused=True and allow_misses=True, not scenaro; and scenario='weather.yaml'",
+        ),
+    ],
+)
+def test_what_is_none_fails_the_test(run, marker, said):
+    result = run(f"@pytest.mark.fake_llm({marker})\ndef test_told(fake_openai): pass\n", "replis: []")
+
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines([said])
