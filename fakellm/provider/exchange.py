@@ -290,6 +290,13 @@ class Exchange:
         """Whether a function makes the body piece by piece, so that it is not to run ahead of who reads."""
         return self._source is not None
 
+    def add_headers(self, headers: Iterable[tuple[str, str]]) -> None:
+        """Add headers, but for those that it has; a stream that is written already is none any more with others."""
+        names = {name.lower() for name, _ in self.headers}
+        if more := [(name, value) for name, value in headers if self.status and name not in names]:
+            self.headers += more
+            self.written = None
+
     def timed(self, clock: Clock) -> TimedStream | None:
         """Begin a stream in the log of the clock, if it keeps one."""
         if not hasattr(clock, "timeline"):

@@ -25,6 +25,7 @@ from fakellm.provider.claims import Claiming
 from fakellm.provider.documents import OwnDocument
 from fakellm.provider.exchange import Exchange, ProviderCall
 from fakellm.provider.hosts import is_malformed, parts_of
+from fakellm.provider.limits import Limited
 from fakellm.provider.memo import Alike
 from fakellm.provider.missing import Missing
 from fakellm.provider.mistakes import is_scripted, mistake
@@ -45,7 +46,7 @@ from fakellm.wire.providers import service_of
 from fakellm.wire.service import Endpoint, codec_of, document_of, found
 
 
-class FakeProvider(Alike, Claiming, Missing, Copyable):
+class FakeProvider(Alike, Claiming, Limited, Missing, Copyable):
     """A provider that says what it was told to, in its own wire format, to whatever client asks.
 
     `FakeProvider("openai")` answers chat completions, legacy completions and Responses, and by itself embeddings and
@@ -97,6 +98,7 @@ class FakeProvider(Alike, Claiming, Missing, Copyable):
         options = {"profile": profile, "hosts": self.hosts, "clock": unless_instant(self.clock)}
         options["latency"] = self.latency
         begun = call(type(self).__name__, [repr(self.name), *named(unusual(options, hosts=()))])
+        begun += call(".limits", named(self._meter.options())) if self._meter is not None else ""
         return self._replies.as_calls(begun + "".join(own.as_call() for own in self._documents))
 
     def _begin(self) -> None:
@@ -231,7 +233,7 @@ class FakeProvider(Alike, Claiming, Missing, Copyable):
         """Forget all that was scripted; the log stays. Returns the provider."""
         with self._lock:
             self._replies, self._documents, self._hosts = Replies(), (), ()
-            self.profile = self.latency = self.recorded = None
+            self.profile = self.latency = self.recorded = self._meter = None
         return self
 
     # -- what a test asks -------------------------------------------------------------------------
@@ -283,15 +285,17 @@ class FakeProvider(Alike, Claiming, Missing, Copyable):
 
     # -- answering --------------------------------------------------------------------------------
 
-    def handle(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Exchange:
-        """Take a request and return its answer.
+    def handle(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes, *, clock: Clock | None = None
+    ) -> Exchange:
+        """Take a request and return its answer. Quotas are counted on `clock` if it is played on another than its own.
 
         Raises `UnexpectedRequestError` for one that has none, and `BrokenReplyError` where that cannot be made.
         """
         call = self._begun(method, url, headers, body)
         told = partial(self._told, call)
         try:
-            exchange = self._answer(call)
+            exchange = self._limited(call, (clock or self.clock).now)
         except BaseException as error:
             call.fail(reason := told(error))
             if reason is error:

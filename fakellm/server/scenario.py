@@ -130,6 +130,8 @@ class Scenario:
         if (otherwise := own.told.otherwise or self._all.otherwise) is not None:
             provider.tell(otherwise())
         provider.latency = own.told.latency or self._all.latency or provider.latency
+        if (limits := own.told.limits or self._all.limits) is not None:
+            provider.limits(**limits)
         provider.recorded = recorded.Recorded.of(provider, self._tapes, self._factor) if self._tapes else None
         return provider
 
@@ -215,6 +217,8 @@ class _Reading:
         if form.otherwise is not None:
             otherwise = self._route("otherwise", form.otherwise, (*place, "otherwise"), {})
         limits = None if form.limits is None else form.limits.model_dump()
+        if limits is not None:
+            self._tried((*place, "limits"), lambda: FakeProvider("openai").limits(**limits))
         latency = self._latency(form.latency, (*place, "latency"))
         return _Told([route for route in routes if route is not None], otherwise, latency, limits, form.gzip)
 

@@ -16,6 +16,7 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 from fakellm.wire.codec import Codec
+from fakellm.wire.quotas import Quotas
 
 _CONDITION = re.compile(r"^\^\(\?!.*?\)\.\*")
 """What a pattern of a path begins with that says where the path is not."""
@@ -74,6 +75,7 @@ class Service:
     which are refused while the provider is faked, and `tokens` are hosts that it would ask for a token, which are
     answered. `habits` are domains, as patterns, that speak its APIs in the ways of a profile, each with the profile's
     name, and `clients` the modules of such services' own clients, each with the environment variable of its key.
+    `quotas` is how it limits requests, a class of `Quotas`, or where that is.
     """
 
     name: str
@@ -82,6 +84,7 @@ class Service:
     keys: tuple[str, ...] = ()
     base_url: str = ""
     profiles: str | Mapping[str, Any] = ""
+    quotas: str | type[Quotas] = "fakellm.wire.quotas:Quotas"
     error_events: tuple[bool | None, ...] = (None,)
     guest: re.Pattern[str] | None = None
     alike: re.Pattern[str] | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import gzip
 import json
+import urllib.error
 import urllib.request
 
 import pytest
@@ -342,3 +343,19 @@ def test_what_is_scripted_for_a_request_that_comes_in_no_order_is_missed():
     with pytest.raises(UnexpectedRequestError, match=r"turn: wants 2, and is 1"):
         provider.handle("POST", CHAT, {}, json.dumps(chat("?")).encode())
     assert provider.unused
+
+
+def test_limits_are_counted_on_the_clock_of_the_server():
+    clock = InstantClock()
+    with Server(scenario=Scenario.read("limits: {rpm: 1}\notherwise: {text: a}"), clock=clock) as server:
+        first = post(server, chat("?"))[0]
+        with pytest.raises(urllib.error.HTTPError, match="429") as refused:
+            post(server, chat("?"))
+        clock.sleep(60)
+        post(server, chat("?"))
+
+    assert first["x-ratelimit-remaining-requests"] == "0"
+    assert refused.value.headers["retry-after"] == "60"
+    refused.value.close()
+    with pytest.raises(ScenarioError, match=r"line 1, limits: rpm is how many requests a minute"):
+        Scenario.read("limits: {rpm: 0}")

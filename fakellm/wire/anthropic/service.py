@@ -40,4 +40,5 @@ SERVICE = Service(
     profiles=f"{_HERE}.profiles:PROFILES",
     environment=(*ENVIRONMENT, *GOOGLE, *CLAUDE, *FOUNDRY),
     tokens=TOKENS,
+    quotas=f"{_HERE}.quotas:AnthropicQuotas",
 )

@@ -24,4 +24,5 @@ SERVICE = Service(
     ),
     keys=("CO_API_KEY", "COHERE_API_KEY"),
     base_url="CO_API_URL",
+    quotas=f"{_HERE}.quotas:CohereQuotas",
 )

@@ -26,4 +26,5 @@ SERVICE = Service(
     signs=("x-goog-api-key",),
     environment=GOOGLE,
     tokens=TOKENS,
+    quotas=f"{_HERE}.quotas:GeminiQuotas",
 )

@@ -68,4 +68,5 @@ SERVICE = Service(
         ("ai21", "AI21_API_KEY"),
         ("portkey_ai", "PORTKEY_API_KEY"),
     ),
+    quotas=f"{_HERE}.quotas:OpenAIQuotas",
 )
