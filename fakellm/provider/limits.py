@@ -13,6 +13,7 @@ from math import floor
 from threading import RLock
 from typing import Any, Self
 
+from fakellm.clock.clock import Clock
 from fakellm.errors import ScriptError, WireError, clip
 from fakellm.provider.answering import error_exchange
 from fakellm.provider.exchange import Exchange, ProviderCall
@@ -78,7 +79,7 @@ class Meter:
             if type(limit) is not int or limit < 1:
                 msg = f"{name} is how many {of} a minute there may be, from 1 up, not {clip(repr(limit), 40)}"
                 raise ScriptError(msg)
-            counts[of] = _Count(limit, quotas.is_bucket)  # type: ignore[index]
+            counts[of] = _Count(limit, quotas.is_bucket)
         return cls(quotas, counts)
 
     def ask(self, request: Request, now: float) -> tuple[Self, Refused | None]:
@@ -110,9 +111,11 @@ class Meter:
 
 
 class Limited(ABC):
-    """A provider with quotas."""
+    """A provider with quotas. `counted_on` is their clock, if its answers are played on another than its own."""
 
     service: Service
+    clock: Clock
+    counted_on: Clock | None = None
     _lock: RLock
     _meter: Meter | None = None
 
@@ -126,25 +129,26 @@ class Limited(ABC):
         self._meter = Meter.of(found(self.service.quotas)(), rpm, tpm)
         return self
 
-    def _limited(self, call: ProviderCall, now: float) -> Exchange:
+    def _limited(self, call: ProviderCall) -> Exchange:
         """Return the answer to a request, if there is room for it in the quotas, and what is left of those."""
         if self._meter is None:
             return self._answer(call)
+        now = (self.counted_on or self.clock).now
         parts = parts_of(call.url)
         endpoint = self.service.endpoint(call.method, parts.path)
-        refused = None
-        if endpoint is not None and endpoint.is_codec:
+        if endpoint is None or not endpoint.is_codec:
+            exchange, meter = self._answer(call), self._meter
+        else:
             codec = codec_of(endpoint, self._profile_of(call))
             request = self._asked(call, codec, f"{parts.path}?{parts.query}" if parts.query else parts.path)
             with self._lock:
-                self._meter, refused = self._meter.ask(request, now)
-            if refused is not None:
+                meter, refused = self._meter.ask(request, now)
+                self._meter = meter
+            if refused is None:
+                exchange = self._answer(call)
+            else:
                 call.api, call.request = endpoint.api, request
-        meter = self._meter
-        if refused is not None:
-            exchange = error_exchange(call, codec, meter.quotas.refusal(refused, request))
-        else:
-            exchange = self._answer(call)
+                exchange = error_exchange(call, codec, meter.quotas.refusal(refused, request))
         exchange.add_headers(meter.headers(now))
         return exchange
 

@@ -285,17 +285,15 @@ class FakeProvider(Alike, Claiming, Limited, Missing, Copyable):
 
     # -- answering --------------------------------------------------------------------------------
 
-    def handle(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes, *, clock: Clock | None = None
-    ) -> Exchange:
-        """Take a request and return its answer. Quotas are counted on `clock` if it is played on another than its own.
+    def handle(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Exchange:
+        """Take a request and return its answer.
 
         Raises `UnexpectedRequestError` for one that has none, and `BrokenReplyError` where that cannot be made.
         """
         call = self._begun(method, url, headers, body)
         told = partial(self._told, call)
         try:
-            exchange = self._limited(call, (clock or self.clock).now)
+            exchange = self._limited(call)
         except BaseException as error:
             call.fail(reason := told(error))
             if reason is error:

@@ -10,16 +10,13 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 from urllib.parse import urlsplit, urlunsplit
 
 from fakellm.provider.exchange import Exchange, ProviderCall
 from fakellm.provider.hosts import LOOPBACK, parts_of
 from fakellm.provider.provider import FakeProvider
 from fakellm.script.events import Pause
-
-if TYPE_CHECKING:
-    from fakellm.cassette.pairs import Pair
 
 Interaction = tuple[Path, int, Any, Any]
 """The tape, the place on it, the request and the response."""
@@ -97,7 +94,7 @@ def _is_own(provider: FakeProvider, method: str, url: str) -> bool:
     return provider.claims(method, url) or (is_here and provider.knows(method, url))
 
 
-def _is_alike(call: ProviderCall, recorded: Pair) -> bool:
+def _is_alike(call: ProviderCall, recorded: Any) -> bool:
     """Tell whether a request is one that was recorded, but for the host."""
     from vcr.request import Request
 

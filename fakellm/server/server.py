@@ -86,8 +86,6 @@ class Server:
         named = provider_names() if providers is None else providers
         self.providers = [FakeProvider(one).otherwise(by_itself) if isinstance(one, str) else one for one in named]
         self._alike = alike
-        for provider in self.providers:
-            provider.answers_alike = alike
         self.host = host
         self.port = port
         self.clock = clock if clock is not None else RealClock()
@@ -95,6 +93,8 @@ class Server:
         self.request_timeout = request_timeout
         self.idle_timeout = idle_timeout
         self.control = control
+        for provider in self.providers:
+            self._prepare(provider)
         self.sessions = Sessions(self.providers)
         self._router = self.sessions.own.router
         self._controller: Control | None = None
@@ -103,7 +103,14 @@ class Server:
         self._thread: threading.Thread
         self._stopped: asyncio.Event
         self._loop: asyncio.AbstractEventLoop
+        self._stopped: asyncio.Event
         self._looking: asyncio.TimerHandle | None = None
+
+    def _prepare(self, provider: FakeProvider) -> None:
+        """Let a provider answer as it does here."""
+        provider.answers_alike = self._alike
+        if type(provider.clock) is InstantClock:
+            provider.counted_on = self.clock
 
     # -- running --------------------------------------------------------------------------------------
 
@@ -141,7 +148,7 @@ class Server:
         if (found := telling.again(self.providers)) is not None:
             for provider in found:
                 if provider not in self.providers:
-                    provider.answers_alike = self._alike
+                    self._prepare(provider)
             self.providers[:] = found
             self._router = Router(self.providers)
 

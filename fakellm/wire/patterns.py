@@ -7,7 +7,7 @@ what must come later in the text (`(?=.*[0-9])`) is laid over the begin. Whether
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from itertools import islice, product
 from re import _constants as op  # type: ignore[attr-defined]
@@ -19,7 +19,7 @@ _CHARACTERS = "".join(dict.fromkeys("abcA0_ -.@/" + "".join(map(chr, range(33, 1
 _LONGEST = 4096
 _TURNS = 5
 """How many more repeats, and how many characters in the place of one, are tried."""
-_CATEGORIES = {
+_CATEGORIES: dict[Any, Callable[[str], bool]] = {
     op.CATEGORY_DIGIT: str.isdigit,
     op.CATEGORY_NOT_DIGIT: lambda c: not c.isdigit(),
     op.CATEGORY_SPACE: str.isspace,
@@ -75,7 +75,8 @@ class _Writer:
             return _character(kind, value, self._turn)
         if kind in (op.MAX_REPEAT, op.MIN_REPEAT, op.POSSESSIVE_REPEAT):
             least, most, tokens = value
-            return self.text(tokens) * min(least + self._more, most, _LONGEST)
+            times: int = min(least + self._more, most, _LONGEST)
+            return self.text(tokens) * times
         if kind is op.SUBPATTERN:
             text = self.text(value[3])
             if value[0] is not None:

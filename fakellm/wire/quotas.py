@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
-from typing import Literal
 
 from fakellm.script.events import http_error
 from fakellm.wire.codec import Headers, Request
 
-Of = Literal["requests", "tokens"]
-"""What is counted."""
+Of = str
+"""What is counted: `requests` or `tokens`."""
 
 
 @dataclass(frozen=True, slots=True)

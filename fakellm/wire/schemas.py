@@ -23,7 +23,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "boolean": (bool,),
     "null": (type(None),),
     "number": (int, float),
-    "integer": (int, float),
+    "integer": (int,),
 }
 _DEEPEST = 64
 
@@ -239,7 +239,9 @@ def _nulls(schema: Mapping[str, Any]) -> list[None]:
 def _is_type(value: Any, kind: str) -> bool:
     if isinstance(value, bool) and kind != "boolean":
         return False
-    return isinstance(value, _TYPES[kind]) and (kind != "integer" or value == int(value))
+    if kind == "integer" and isinstance(value, float):
+        return value.is_integer()
+    return isinstance(value, _TYPES[kind])
 
 
 def _is_between(schema: Mapping[str, Any], what: str, count: int) -> bool:

@@ -35,11 +35,11 @@ class OpenAIQuotas(Quotas):
 
     def headers(self, standings: Mapping[Of, Standing], now: float) -> Headers:  # noqa: ARG002 - it says how long, not when
         """Return limit, remaining and reset of each."""
-        told = {"limit": lambda s: s.limit, "remaining": lambda s: s.left, "reset": lambda s: duration(s.reset)}
+        told = {of: (str(s.limit), str(s.left), duration(s.reset)) for of, s in standings.items()}
         return tuple(
-            (f"x-ratelimit-{name}-{of}", str(tell(standing)))
-            for name, tell in told.items()
-            for of, standing in standings.items()
+            (f"x-ratelimit-{name}-{of}", texts[at])
+            for at, name in enumerate(("limit", "remaining", "reset"))
+            for of, texts in told.items()
         )
 
     def refusal(self, refused: Refused, request: Request) -> http_error:
