@@ -10,6 +10,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
+
 
 class ScriptError(ValueError):
     """A script, or a part of one, that no stream could be: the message names the place and a remedy."""
@@ -20,7 +24,12 @@ class ScriptFileError(ScriptError):
 
 
 class ScenarioError(ScriptFileError):
-    """A scenario file that does not hold a scenario: the message names file, line, field and remedy."""
+    """A scenario file that does not hold a scenario: the message names file, line, field and remedy.
+
+    `files` are those that it names, which may be what is wrong.
+    """
+
+    files: Collection[Path] = ()
 
 
 class WireError(ValueError):

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Self
 from pydantic import ValidationError
 
 from fakellm.errors import ScenarioError, ScriptError, ScriptFileError
+from fakellm.models.models import FakeModel
 from fakellm.provider.hosts import checked_hosts
 from fakellm.provider.itself import by_itself
 from fakellm.provider.provider import FakeProvider
@@ -35,6 +36,7 @@ from fakellm.server.forms import (
     place_of,
     worded,
 )
+from fakellm.server.modelled import tell_model
 from fakellm.wire.providers import provider_names, service_of
 
 _WHAT = "a scenario"
@@ -114,6 +116,14 @@ class Scenario:
             found.append(provider)
         return found
 
+    def tell_model(self, model: FakeModel[Any]) -> None:
+        """Script a model with what all providers are told, in the pace of a first call.
+
+        Replies that want what only requests have, `model`, `tools`, `json`, `api`, are not for it.
+        """
+        more = [] if self._all.otherwise is None else [self._all.otherwise]
+        tell_model(model, [make() for make in (*self._all.routes, *more)], self._all.latency)
+
     def tell(self, provider: FakeProvider) -> FakeProvider:
         """Script a provider with what it is told here, if it is one of these. Returns the provider.
 
@@ -179,7 +189,9 @@ class _Reading:
         if self._problems:
             lines = {problem: _LINE.search(problem) for problem in self._problems}
             found = sorted(lines, key=lambda problem: int(match[1]) if (match := lines[problem]) else 0)
-            raise ScenarioError("\n".join(found))
+            error = ScenarioError("\n".join(found))
+            error.files = tuple(self.files)
+            raise error
 
     def _tried(self, place: Place, make: Callable[[], Any]) -> Any:
         """Return what is made, or None with the problem noted."""
@@ -333,7 +345,8 @@ class _Reading:
             paths = sorted(Path(path) for path in glob(str(self._folder / pattern), recursive=True))  # noqa: PTH207
             if not paths:
                 self.problem(place, f"no file is at {self._folder / pattern}; write a path, or a pattern of some")
-            self.files += paths
+            folder = (self._folder / pattern).parent  # where more of them may be some day
+            self.files += [*([folder] if folder.is_dir() else []), *paths]
             try:
                 found += recorded.load(paths)
             except (ValueError, OSError) as error:

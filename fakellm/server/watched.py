@@ -57,6 +57,7 @@ class Watched:
         try:
             self.scenario = Scenario.load(self.path)
         except (ScenarioError, OSError) as error:
+            self._stamps |= {file: self._stamp(file) for file in getattr(error, "files", ()) if file not in found}
             self._say(f"{self.path} has changed and is wrong, so the scenario stays as it was:\n{error}")
             return None
         self._stamps = {**self._look(), self.path: found[self.path]}

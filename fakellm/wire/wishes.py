@@ -56,16 +56,36 @@ def choice_of(request: Request) -> tuple[bool, bool, str]:
     """Return whether the model may call tools, whether it has to, and which, if one is named."""
     body = request.json if isinstance(request.json, Mapping) else {}
     gemini = _either(_either(body, "toolConfig"), "functionCallingConfig")
-    found = gemini or body.get("tool_choice") or body.get("function_call") or _in(body, "toolConfig").get("toolChoice")
+    found = (
+        gemini
+        or body.get("tool_choice")
+        or body.get("function_call")
+        or _in(body, "toolConfig").get("toolChoice")
+        or _in(body, "generation_config").get("tool_choice")
+    )
     if isinstance(found, str):
         return found not in _NEVER, found in _ALWAYS, ""
     if not isinstance(found, Mapping):
         return True, False, ""
-    allowed = found.get("allowedFunctionNames") or found.get("allowed_function_names") or [""]
+    allowed = _in(found, "allowed_tools") or found
+    kind = allowed.get("mode") or found.get("type") or next(iter(found), "")
     inner = _in(found, "function") or _in(found, "tool") or found
-    name = inner.get("name") or (allowed[0] if isinstance(allowed, list) and allowed else "")
-    kind = found.get("mode") or found.get("type") or next(iter(found), "")
-    return kind not in _NEVER, kind in _ALWAYS or bool(name), name if isinstance(name, str) else ""
+    if (name := inner.get("name")) is not None:
+        return True, True, str(name)
+    return kind not in _NEVER, kind in _ALWAYS, next(_allowed(allowed), "")
+
+
+def _allowed(choice: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the names of the tools that may be called, where not all of them may."""
+    for key in ("allowedFunctionNames", "allowed_function_names", "tools"):
+        for tool in choice[key] if isinstance(choice.get(key), list) else ():
+            name = tool if isinstance(tool, str) else _in(tool, "function").get("name") or _name_in(tool)
+            if isinstance(name, str) and name:
+                yield name
+
+
+def _name_in(tool: Any) -> Any:
+    return tool.get("name") if isinstance(tool, Mapping) else None
 
 
 def form_of(request: Request) -> Form | None:
@@ -78,19 +98,21 @@ def form_of(request: Request) -> Form | None:
     if (config.get("responseMimeType") or config.get("response_mime_type")) in _JSON or body.get("format") in _JSON:
         return Form({"type": "object"})
     asked = (
-        _in(body, "response_format")
+        next(iter(_listed(body, "response_format")), {})
         or _in(_in(body, "text"), "format")
         or _in(_in(body, "output_config"), "format")
         or _in(body, "output_format")
+        or _in(body, "format")
     )
-    if not asked:
-        return Form(body["format"]) if isinstance(body.get("format"), Mapping) else None
+    kind = asked.get("type")
     schema = _in(asked, "json_schema").get("schema", asked.get("schema"))
-    if schema is None and asked.get("type") == "json_object" and "json_schema" in asked:  # as Cohere has it
+    if schema is None and kind == "json_object" and "json_schema" in asked:  # as Cohere has it
         schema = asked["json_schema"]
     if schema is not None:
         return Form(schema)
-    return Form({"type": "object"}) if asked.get("type") in (*_JSON, "json_schema") else None
+    if kind in (*_JSON, "json_schema"):
+        return Form({"type": "object"})
+    return Form(asked) if asked and kind not in ("text", "grammar") else None
 
 
 def _in(found: Any, name: str) -> Mapping[str, Any]:

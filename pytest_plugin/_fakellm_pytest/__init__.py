@@ -217,10 +217,6 @@ def _provider(request: pytest.FixtureRequest, network: Interception, name: str) 
     service = provider.service
     host = service.place_of(os.environ.get(service.base_url, ""))
     provider.hosts = (host,) if host else ()
-    if named := [marker.kwargs for marker in request.node.iter_markers("fake_llm") if "scenario" in marker.kwargs]:
-        from _fakellm_pytest.scenarios import tell
-
-        tell(request.node, named[0]["scenario"], provider)
     network.providers.append(provider)
     with kind_of("dummy_keys", "http")(name):
         yield from strict(request, f"fake_{name}", provider)
@@ -229,6 +225,10 @@ def _provider(request: pytest.FixtureRequest, network: Interception, name: str) 
 def strict(request: pytest.FixtureRequest, name: str, fake: Any) -> Iterator[Any]:
     """Yield a fake, and check after the test, if that passed, that everything went as scripted."""
     allowed = allowed_by(request.node)
+    if named := [marker.kwargs for marker in request.node.iter_markers("fake_llm") if "scenario" in marker.kwargs]:
+        from _fakellm_pytest.scenarios import tell
+
+        tell(request.node, named[0]["scenario"], fake)
     from _fakellm_pytest.discretion import note
 
     note(request.node, name, fake)

@@ -13,13 +13,11 @@ from fakellm.server import Scenario
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from fakellm import FakeProvider
-
 _READ = pytest.StashKey[dict["Path", Scenario]]()
 """The scenarios that tests have named."""
 
 
-def tell(node: pytest.Item, name: Any, provider: FakeProvider) -> None:
+def tell(node: pytest.Item, name: Any, fake: Any) -> None:
     """Script a fake by the file that a test names, from its folder on; fail the test if there is none, or none such."""
     if not isinstance(name, (str, os.PathLike)):
         pytest.fail(f"scenario is the path of a file, from the folder of the test on, not {name!r}", pytrace=False)
@@ -32,4 +30,10 @@ def tell(node: pytest.Item, name: Any, provider: FakeProvider) -> None:
         pytest.fail(f"there is no scenario {path}: the path begins in the folder of the test", pytrace=False)
     except ScenarioError as error:
         pytest.fail(str(error), pytrace=False)
-    known[path].tell(provider)
+    if hasattr(fake, "handle"):
+        known[path].tell(fake)
+        return
+    try:
+        known[path].tell_model(fake)
+    except (TypeError, ValueError) as error:
+        pytest.fail(f"{path} says what a model cannot: {error}", pytrace=False)

@@ -63,6 +63,39 @@ def test_left(fake_openai):
     result.stdout.fnmatch_lines(["*when 'weather': Script('It ', 'rains.')*unused*"])
 
 
+def test_models_are_told_what_a_call_can_have(run):
+    result = run(
+        """
+pytestmark = pytest.mark.fake_llm(scenario="weather.yaml")
+CALL = [("user", "the weather?"), ("assistant", "It rains."), ("user", "and now?")]
+
+@pytest.mark.fake_llm(allow_unused=True)
+def test_text(fake_llm):
+    assert fake_llm.invoke("the weather?") == "It rains."
+    assert "".join(fake_llm.stream("say it again")) == "say it again"
+
+def test_chat(fake_chat_model, virtual_clock):
+    assert fake_chat_model.invoke(CALL[:1]).content == "It rains."
+    assert fake_chat_model.invoke(CALL).content == "later"
+    assert virtual_clock.now == 2
+
+""",
+        """
+latency: {ttft: 1}
+replies:
+- when: {text: weather, model: gpt-9}
+  text: Never.
+- when: {text: weather, turn: 1}
+  text: It rains.
+- when: {turn: 2}
+  text: later
+otherwise: {by_itself: true}
+""",
+    )
+
+    result.assert_outcomes(passed=2)
+
+
 @pytest.mark.parametrize(
     ("marker", "said"),
     [

@@ -155,6 +155,8 @@ TWO = [{"type": "function", "function": {"name": name}} for name in ("first", "s
         ({"tools": TWO, "tool_choice": "none"}, []),
         ({"tools": TWO, "tool_choice": "required"}, ["first"]),
         ({"tools": TWO, "tool_choice": {"type": "function", "function": {"name": "second"}}}, ["second"]),
+        ({"tools": TWO, "tool_choice": {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": TWO[1:]}}}, ["second"]),
+        ({"tools": TWO, "response_format": {"type": "text"}, "tool_choice": "none"}, []),
         ({"tools": TWO, "messages": [*CHAT_RESULT, {"role": "assistant", "content": "Rain."}, USER]}, []),
         ({"tools": TWO, "tool_choice": "required", "messages": [*CHAT_RESULT, {"role": "assistant", "content": "Rain."}, USER]}, ["first"]),
         ({"tools": TWO, "tool_choice": "required", "messages": CHAT_RESULT}, []),
@@ -171,6 +173,26 @@ def test_the_older_form_of_tools_is_called_and_any_object_is_the_empty_one():
     assert [call.args for call in reply(functions=[FUNCTION]).tool_calls] == [CALLED]
     assert reply(functions=[FUNCTION], messages=[USER, result]).text == "rain"
     assert reply(response_format={"type": "json_object"}).text == "{}"
+
+
+def test_interactions_have_the_schema_itself():
+    url = "https://generativelanguage.googleapis.com/v1beta/interactions"
+    provider = FakeProvider("gemini").otherwise(by_itself)
+
+    def said(**fields):
+        provider.handle("POST", url, {}, json.dumps({**M, "input": "hi", **fields}).encode())
+        return by_itself(provider.calls[-1].request)
+
+    assert said(response_format=ANSWER).text == '{"ok": false}'
+    assert (
+        said(response_format=[{"type": "text", "mime_type": "application/json", "schema": ANSWER}]).text
+        == '{"ok": false}'
+    )
+    allowed = {"allowed_tools": {"mode": "any", "tools": ["second"]}}
+    tools = [{"type": "function", "name": name, "parameters": {}} for name in ("first", "second")]
+    assert [call.name for call in said(tools=tools, generation_config={"tool_choice": allowed}).tool_calls] == [
+        "second"
+    ]
 
 
 def test_what_has_no_text_is_answered_too():

@@ -7,11 +7,13 @@ import gzip
 import json
 import urllib.error
 import urllib.request
+from itertools import islice, pairwise
 
 import pytest
 from places import ROOT
 
 from fakellm import Script, ToolCall, http_error
+from fakellm.cassette import interaction_of, write
 from fakellm.clock import InstantClock
 from fakellm.errors import ScenarioError, UnexpectedRequestError
 from fakellm.provider import by_itself
@@ -240,8 +242,6 @@ def test_a_tape_plays_in_another_time(timing, factor):
 
 
 def test_interactions_that_are_alike_take_turns_then_the_last_answers(tmp_path):
-    from fakellm.cassette import interaction_of, write
-
     tape = tmp_path / "two.yaml"
     write(tape, *(interaction_of(Script(text), CHAT, chat("?")) for text in "ab"))
     provider = Scenario.read(f"providers: [openai]\ntapes: {tape}").providers()[0]
@@ -284,6 +284,21 @@ def test_a_server_plays_a_scenario(tmp_path):
     assert (content(plain[1]), content(echo[1])) == ("hello", "to you")
     assert headers["content-encoding"] == "gzip"
     assert content(gzip.decompress(zipped)) == "hello"
+
+
+def test_a_server_keeps_the_pace_of_each_call():
+    text = "latency: {ttft: 1, tps: 10, jitter: 0.5, seed: 4}\notherwise: {text: one two}"
+    clock = InstantClock()
+    with Server(scenario=Scenario.read(text), clock=clock) as server:
+        taken = [clock.now]
+        for stream in (True, True, False):
+            post(server, chat("?", stream=stream))
+            taken.append(clock.now)
+
+    pace = Latency(1, 10, 0.5, 4)
+    expected = [sum(islice(pace.waits(call), 2)) for call in (1, 2, 3)]
+    assert [after - before for before, after in pairwise(taken)] == pytest.approx(expected)
+    assert len(set(expected)) == 3
 
 
 def test_a_server_that_is_told_nothing_answers_by_itself():
@@ -335,6 +350,21 @@ def test_files_that_it_names_are_watched_too(tmp_path):
 
     assert replied(scenario.providers()[0], chat("?")) == Script("another")
     assert watched.poll() is None
+
+
+def test_what_a_wrong_one_names_and_where_tapes_may_come_is_watched(tmp_path):
+    path, tapes = tmp_path / "a.yaml", tmp_path / "tapes"
+    tapes.mkdir()
+    write(tapes / "one.yaml", interaction_of(Script("old"), CHAT, chat("?")))
+    path.write_text("tapes: tapes/*.yaml\n")
+    watched = Watched(path, say=lambda text: None)
+    write(tapes / "two.yaml", interaction_of(Script("new"), CHAT, chat("more?")))
+    assert watched.poll() is not None
+
+    path.write_text("replies:\n- script: said.json\n")
+    assert watched.poll() is None
+    Script("a").save(tmp_path / "said.json")
+    assert watched.poll() is not None
 
 
 def test_what_is_scripted_for_a_request_that_comes_in_no_order_is_missed():
