@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from random import Random
 
 from fakellm.errors import ScriptError, clip
@@ -41,6 +41,11 @@ class Latency:
             raise _wrong("jitter", self.jitter, "a share of each silence, from 0 to 1")
         if type(self.seed) is not int:
             raise _wrong("seed", self.seed, "a whole number")
+
+    def __repr__(self) -> str:
+        """Return the latency as one would write it, without defaults."""
+        shown = [f"{f.name}={value!r}" for f in fields(self) if (value := getattr(self, f.name)) != f.default]
+        return f"Latency({', '.join(shown)})"
 
     def waits(self, call: int = 1) -> Iterator[float]:
         """Yield the silences of a call by its number, in seconds: until the first piece, then between two, for ever."""
