@@ -9,7 +9,7 @@ in it is named with its line and field. Reading executes nothing: YAML is read b
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields
 from functools import cache
 from pathlib import Path
@@ -125,13 +125,17 @@ def script_in(
     problems: list[str],
     *,
     allow_illegal: bool = False,
+    word: Callable[[Mapping[str, Any], type[Event]], str] = lambda error, _: str(error["msg"]),
 ) -> Script | None:
-    """Return the script whose events stand at a place of a document, or None with the problems noted."""
+    """Return the script whose events stand at a place of a document, or None with the problems noted.
+
+    `word` words what pydantic finds wrong with an event of a kind.
+    """
     count = len(problems)
     events: list[Event] = []
     reader, order = EventReader(), OrderChecker()
     for number, mapping in enumerate(mappings):
-        event = _event(document, (*place, number), mapping, problems)
+        event = _event(document, (*place, number), mapping, problems, word)
         if event is None:
             continue
         events += reader.read(event)
@@ -143,7 +147,13 @@ def script_in(
     return Script(*events, allow_illegal=allow_illegal) if len(problems) == count else None
 
 
-def _event(document: Document, place: Place, mapping: Mapping[str, Any], problems: list[str]) -> Event | None:
+def _event(
+    document: Document,
+    place: Place,
+    mapping: Mapping[str, Any],
+    problems: list[str],
+    word: Callable[[Mapping[str, Any], type[Event]], str],
+) -> Event | None:
     """Return the event of a mapping, or None with the problems noted."""
     kind = EVENT_TYPES.get(str(mapping.get("type")))
     if kind is None:
@@ -156,7 +166,8 @@ def _event(document: Document, place: Place, mapping: Mapping[str, Any], problem
         schema_of(kind.type).model_validate(found)
         return kind(**found)
     except ValidationError as error:
-        problems.extend(_problems(document, error, place))
+        found_wrong = error.errors(include_url=False)
+        problems += [document.problem((*place, *e["loc"]), word(e, kind)) for e in found_wrong]
     except (ScriptError, TypeError) as error:
         problems.append(document.problem(place, str(error)))
     return None

@@ -7,6 +7,7 @@ They are made whole before they are checked, so there is one form of each, and a
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from datetime import date
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal
@@ -14,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from fakellm.errors import clip
+from fakellm.script.events import Event
 from fakellm.script.lines import Place
 
 _STRICT = ConfigDict(extra="forbid", strict=True, populate_by_name=True)
@@ -214,15 +216,29 @@ def worded(error: Mapping[str, Any]) -> str:
     place = place_of(error)
     name = next((part for part in reversed(place) if isinstance(part, str)), "")
     if error["type"] == "extra_forbidden":
-        fields = _fields(place[:-1])
-        near = get_close_matches(name, fields, 1)
+        known = _fields(place[:-1])
+        near = get_close_matches(name, known, 1)
         hint = f"did you mean {near[0]}? " if near else ""
-        return f"there is no such field; {hint}there are {', '.join(fields)}"
+        return f"there is no such field; {hint}there are {', '.join(known)}"
     if error["type"] == "missing":
         return f"it is missing; write {_MEANT.get(name, name)}"
     is_unquoted = error["type"] == "string_type" and isinstance(error["input"], (bool, int, float, date))
     quoted = ", in quotes" if is_unquoted else ""
     return f"{clip(repr(error['input']), 60)} cannot stand here; write {_MEANT.get(name, 'a text')}{quoted}"
+
+
+def worded_event(error: Mapping[str, Any], kind: type[Event]) -> str:
+    """Word an error of pydantic's in an event of a script, with what to do."""
+    known = [field.name for field in fields(kind)]
+    name = str(error["loc"][0])
+    if error["type"] == "extra_forbidden":
+        near = get_close_matches(name, known, 1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        return f"there is no such field; {hint}{kind.type} has {', '.join(known) or 'none'}"
+    if error["type"] == "missing":
+        return f"it is missing; write it, or take the event away: {kind.type} is nothing without"
+    wanted = str(error["msg"]).replace("Input should be", "write").replace("a valid string", "a text")
+    return f"{clip(repr(error['input']), 60)} cannot stand here; {wanted}"
 
 
 def _fields(place: Place) -> list[str]:

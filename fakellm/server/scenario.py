@@ -35,6 +35,7 @@ from fakellm.server.forms import (
     WhenForm,
     place_of,
     worded,
+    worded_event,
 )
 from fakellm.server.modelled import tell_model
 from fakellm.wire.providers import provider_names, service_of
@@ -314,7 +315,9 @@ class _Reading:
             return Script.of(form.text) if form.text else Script("")
         if form.events is not None:
             where = (*place, "events")
-            script = script_in(self._document, where, form.events, self._problems, allow_illegal=form.allow_illegal)
+            script = script_in(
+                self._document, where, form.events, self._problems, allow_illegal=form.allow_illegal, word=worded_event
+            )
             if script is not None and not script:
                 self.problem(where, "an empty script answers nothing; for an answer without text write text: ''")
                 return None
