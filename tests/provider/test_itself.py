@@ -73,6 +73,11 @@ CASES = {  # the URL; a request for text, after a result, with tools, and for JS
         {**M, "messages": CHAT}, {"messages": CHAT_RESULT}, {"tools": [{"type": "function", "function": FUNCTION}]},
         {"response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": ANSWER}}},
     ),
+    "mistral": (
+        "https://api.mistral.ai/v1/chat/completions",
+        {**M, "messages": CHAT}, {"messages": CHAT_RESULT}, {"tools": [{"type": "function", "function": FUNCTION}]},
+        {"response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": ANSWER}}},
+    ),
     "openai.responses": (
         "https://api.openai.com/v1/responses",
         {**M, "input": CHAT}, {"input": INPUT_RESULT}, {"tools": [{"type": "web_search"}, {"type": "function", **FUNCTION}]},

@@ -18,6 +18,7 @@ URLS = {
     "gemini": "https://generativelanguage.googleapis.com/v1beta/models/m:generateContent",
     "ollama": "http://localhost:11434/api/chat",
     "cohere": "https://api.cohere.com/v2/chat",
+    "mistral": "https://api.mistral.ai/v1/chat/completions",
 }
 
 
@@ -110,6 +111,22 @@ def test_gemini_counts_by_the_minute_and_has_retry_info():
     assert details["QuotaFailure"]["violations"][0]["quotaValue"] == "1"
     assert "Please retry in 22.5s." in refused["error"]["message"]
     assert ask(provider)[0] == 200  # the next minute
+
+
+def test_mistral_counts_by_the_minute():
+    provider = FakeProvider("mistral").limits(rpm=1, tpm=90).otherwise("a")
+    provider.clock.sleep(45)
+
+    first, (status, headers, refused) = ask(provider)[1], ask(provider)
+
+    assert {name: value for name, value in first.items() if "ratelimit" in name} == {
+        "x-ratelimit-limit-req-minute": "1",
+        "x-ratelimit-remaining-req-minute": "0",
+        "x-ratelimit-limit-tokens-minute": "90",
+        "x-ratelimit-remaining-tokens-minute": "87",
+    }
+    assert (status, headers["retry-after"]) == (429, "15")
+    assert (refused["message"], refused["type"], refused["code"]) == ("Rate limit exceeded", "rate_limited", "1300")
 
 
 def test_cohere_and_others():

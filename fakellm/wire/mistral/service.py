@@ -27,4 +27,5 @@ SERVICE = Service(
         document("mistral.model", r"/v1/models/[^/]+$", f"{_HERE}.documents:model", method="GET"),
     ),
     keys=("MISTRAL_API_KEY",),
+    quotas=f"{_HERE}.quotas:MistralQuotas",
 )
