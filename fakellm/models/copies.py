@@ -37,6 +37,9 @@ class Copyable:
         self.misses = []
         self._lock = RLock()
 
+    def _unasked(self) -> None:
+        """Forget what was counted of the calls."""
+
     def __copy__(self) -> Self:
         """Return a fake of its own that was told the same and is as far."""
         return self._copied(None)
@@ -75,6 +78,7 @@ def unasked(fake: Fake, keep: Callable[[Any], bool] = bool) -> Fake:
     """Return a deep copy of a fake that was told the same, of its replies those to keep, and was asked nothing."""
     other = deepcopy(fake)
     other._replies.rewind(keep)  # noqa: SLF001 - of this file's class
+    other._unasked()  # noqa: SLF001 - likewise
     return other
 
 

@@ -129,6 +129,11 @@ class Limited(ABC):
         self._meter = Meter.of(found(self.service.quotas)(), rpm, tpm)
         return self
 
+    def _unasked(self) -> None:
+        if self._meter is not None:
+            counts = {of: replace(count, used=0.0, at=0.0) for of, count in self._meter.counts.items()}
+            self._meter = replace(self._meter, counts=counts)
+
     def _limited(self, call: ProviderCall) -> Exchange:
         """Return the answer to a request, if there is room for it in the quotas, and what is left of those."""
         if self._meter is None:

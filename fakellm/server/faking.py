@@ -13,6 +13,7 @@ from fakellm.provider.provider import FakeProvider
 from fakellm.provider.reports import shown_calls
 from fakellm.server.server import Server, environment
 from fakellm.server.sessions import Session
+from fakellm.wire.providers import provider_names
 
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 
@@ -29,7 +30,7 @@ class FakeServer(Server):
     """
 
     def __init__(self, *, clock: Clock | None = None) -> None:
-        super().__init__(clock=clock if clock is not None else InstantClock())
+        super().__init__(map(FakeProvider, provider_names()), clock=clock if clock is not None else InstantClock())
 
     def __getitem__(self, name: str) -> FakeProvider:
         """Return a provider by its name. Raises `KeyError` that names those that there are."""

@@ -47,8 +47,9 @@ class Server:
         with Server([FakeProvider("openai").otherwise("Hello!")]) as server:
             subprocess.run(["node", "app.js"], env={**os.environ, "OPENAI_BASE_URL": server.base_url("openai")})
 
-    A provider that is only named answers by itself, as `fakellm.provider.by_itself` has it. `scenario` is a file that
-    says what is answered instead, a `Scenario`, or a `Watched` one, which is told anew when its file changes.
+    A server that is told neither providers nor a scenario answers by itself, as `fakellm.provider.by_itself` has it.
+    `scenario` is a file that says what is answered, a `Scenario`, or a `Watched` one, which is told anew when its file
+    changes.
 
     As a block it runs in a thread of its own, as `async with` in the running event loop. It listens on `host`, which is
     this machine alone unless it is told otherwise, and on `port`, or on a free one. `max_body` bounds the bytes of a
@@ -83,8 +84,9 @@ class Server:
                 raise TypeError(msg)
             self._telling = Telling(scenario)
             providers = self._telling.scenario.providers()
-        named = provider_names() if providers is None else providers
-        self.providers = [FakeProvider(one).otherwise(by_itself) if isinstance(one, str) else one for one in named]
+        if providers is None:
+            providers = [FakeProvider(name).otherwise(by_itself) for name in provider_names()]
+        self.providers = [FakeProvider(one) if isinstance(one, str) else one for one in providers]
         self._alike = alike
         self.host = host
         self.port = port
@@ -108,7 +110,8 @@ class Server:
 
     def _prepare(self, provider: FakeProvider) -> None:
         """Let a provider answer as it does here."""
-        provider.answers_alike = self._alike
+        if provider.answers_alike is not self._alike:
+            provider.answers_alike = self._alike
         if type(provider.clock) is InstantClock:
             provider.counted_on = self.clock
 
@@ -145,12 +148,16 @@ class Server:
             self._looking = self._loop.call_later(_INTERVAL, self._look_at_scenario)
 
     def _read_again(self, telling: Telling) -> None:
-        if (found := telling.again(self.providers)) is not None:
-            for provider in found:
-                if provider not in self.providers:
-                    self._prepare(provider)
-            self.providers[:] = found
-            self._router = Router(self.providers)
+        """Tell the providers of all sessions anew if the file has changed."""
+        if (found := telling.again()) is None:
+            return
+        for session in self.sessions:
+            session.answer_by(found.providers(session.providers))
+            for provider in session.providers:
+                self._prepare(provider)
+        self.providers[:] = self.sessions.own.providers
+        self._router = self.sessions.own.router
+        self.sessions.begin()
 
     async def __aexit__(self, *error: object) -> None:
         """Listen no more, and end what is played."""

@@ -164,6 +164,11 @@ class Session:
 
     # -- what it is told --------------------------------------------------------------------------
 
+    def answer_by(self, providers: list[FakeProvider]) -> None:
+        """Answer by these from now on, which were told by somebody else; what came stays in the log."""
+        self.router = Router(providers)
+        self._before = None
+
     def keep(self) -> None:
         """Keep what the providers were told until now: that is what `reset` goes back to."""
         if self._before is None:

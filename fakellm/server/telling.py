@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from fakellm.provider.exchange import Exchange
@@ -26,11 +25,9 @@ class Telling:
         """What it says now."""
         return self._source.scenario if isinstance(self._source, Watched) else self._source
 
-    def again(self, known: Sequence[FakeProvider]) -> list[FakeProvider] | None:
-        """Return the providers, told anew, if the file has changed since the last look, else None."""
-        if isinstance(self._source, Watched) and (found := self._source.poll()) is not None:
-            return found.providers(known)
-        return None
+    def again(self) -> Scenario | None:
+        """Return the scenario if its file has changed since the last look, else None."""
+        return self._source.poll() if isinstance(self._source, Watched) else None
 
     def zips(self, provider: FakeProvider, exchange: Exchange) -> bool:
         """Tell whether an answer is to be compressed by the server: not one whose tape has it compressed."""

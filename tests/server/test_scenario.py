@@ -304,7 +304,7 @@ def test_a_server_keeps_the_pace_of_each_call():
 
 
 def test_a_server_that_is_told_nothing_answers_by_itself():
-    with Server(["openai"], clock=InstantClock()) as server:
+    with Server(clock=InstantClock()) as server:
         assert content(post(server, chat("say it"))[1]) == "say it"
 
 
@@ -322,12 +322,16 @@ def test_a_watched_file_is_read_again_and_a_wrong_one_is_said_to(tmp_path):
     with Server(scenario=watched, clock=InstantClock()) as server:
         first = server.providers[0]
         before = content(post(server, chat("?"))[1])
+        apart = {"x-fakellm-session": "a"}
+        assert content(post(server, chat("?"), apart)[1]) == "old"
         path.write_text("providers: [openai]\notherwise: {txt: new}")
         stamps[path] = 1
         wrong = content(post(server, chat("?"))[1])
         path.write_text("providers: [openai, anthropic]\notherwise: {text: new}")
         stamps[path] = 2
         after = content(post(server, chat("?"))[1])
+        assert content(post(server, chat("?"), apart)[1]) == "new"  # sessions are told too
+        assert len(server.sessions.named("a").calls) == 2
 
     assert [before, wrong, after] == ["old", "old", "new"]
     assert server.providers[0] is first
