@@ -105,7 +105,6 @@ class Server:
         self._thread: threading.Thread
         self._stopped: asyncio.Event
         self._loop: asyncio.AbstractEventLoop
-        self._stopped: asyncio.Event
         self._looking: asyncio.TimerHandle | None = None
 
     def _prepare(self, provider: FakeProvider) -> None:
