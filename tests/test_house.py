@@ -117,12 +117,13 @@ def test_the_tables_name_every_file():
         "errors",
         "concurrency",
         "__init__",
+        "__main__",
         "_fakellm_pytest",
     }
 
 
 def test_few_files_stand_outside_the_rooms():
-    assert len(list((ROOT / "fakellm").glob("*.py"))) <= 6
+    assert len(list((ROOT / "fakellm").glob("*.py"))) <= 7
 
 
 def test_no_arrow_runs_back_up_between_rooms():

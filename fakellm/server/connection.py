@@ -229,6 +229,12 @@ class Connection(asyncio.Protocol):
             self._playing = None
         self._transport.abort()
 
+    def finish(self) -> None:
+        """Take no more requests, and end once what was asked is answered."""
+        self._is_last = True
+        if self.is_idle:
+            self._transport.close()
+
     @property
     def peer(self) -> str:
         """The address of the client; empty where it has none."""
@@ -239,3 +245,8 @@ class Connection(asyncio.Protocol):
     def is_idle(self) -> bool:
         """Whether nothing is played and nothing waits to be."""
         return self._playing is None and not self._waiting
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it is idle, and what was written went to the system."""
+        return self.is_idle and not self._transport.get_write_buffer_size()

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 _INTERVAL = 0.5
 """Seconds between two looks at a file that is watched while nobody asks anything."""
+_BACKLOG = 1024
+"""Connections that wait to be accepted: a client of a load test opens hundreds at once."""
 _NEVER_RETRY = {"x-should-retry": "false", "x-fakellm-miss": "1"}
 """Headers of an answer that says a mistake of the test; the SDKs of OpenAI and Anthropic heed the first."""
 
@@ -52,9 +54,9 @@ class Server:
     changes.
 
     As a block it runs in a thread of its own, as `async with` in the running event loop. It listens on `host`, which is
-    this machine alone unless it is told otherwise, and on `port`, or on a free one. `max_body` bounds the bytes of a
-    request's body; `request_timeout` and `idle_timeout` are the seconds that a client has for one request, and
-    between two.
+    this machine alone unless it is told otherwise, and on `port`, or on a free one; if it `shares_port`, other
+    processes may listen there too. `max_body` bounds the bytes of a request's body; `request_timeout` and
+    `idle_timeout` are the seconds that a client has for one request, and between two.
 
     Requests with the header `X-Fakellm-Session: NAME` have copies of the providers to themselves; see `sessions`.
     Under `/_fakellm/` the server is scripted and watched from outside. `control` says by whom: only by this machine
@@ -68,6 +70,7 @@ class Server:
         host: str = "127.0.0.1",
         port: int = 0,
         scenario: Scenario | Watched | str | Path | None = None,
+        shares_port: bool = False,
         clock: Clock | None = None,
         alike: bool = True,
         max_body: int = MAX_BODY,
@@ -90,6 +93,7 @@ class Server:
         self._alike = alike
         self.host = host
         self.port = port
+        self.shares_port = shares_port
         self.clock = clock if clock is not None else RealClock()
         self.max_body = max_body
         self.request_timeout = request_timeout
@@ -135,7 +139,13 @@ class Server:
         self._loop = asyncio.get_running_loop()
         self.sessions.begin()
         ticks = Ticks(self._loop)
-        self._server = await self._loop.create_server(lambda: self._connection(ticks), self.host, self.port)
+        self._server = await self._loop.create_server(
+            lambda: self._connection(ticks),
+            self.host,
+            self.port,
+            reuse_port=self.shares_port or None,
+            backlog=_BACKLOG,
+        )
         self.port = self._server.sockets[0].getsockname()[1]
         self._look_at_scenario()
         return self
@@ -167,6 +177,28 @@ class Server:
             connection.stop()
         while self.connections:  # noqa: ASYNC110 - each is told in the loop's next round
             await asyncio.sleep(0)
+
+    async def drain(self, seconds: float) -> bool:
+        """Listen no more, and let what is played end within so many seconds. Return whether all of it did.
+
+        To be called in the server's loop, before its block is left, which ends what still plays.
+        """
+        self._server.close()
+        for connection in list(self.connections):
+            connection.finish()
+        until = self._loop.time() + seconds
+        while not (is_done := all(one.is_settled for one in self.connections)) and self._loop.time() < until:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        return is_done
+
+    def use(self, providers: Iterable[FakeProvider]) -> None:
+        """Let other providers answer from the next request on, in sessions that begin then; what is played goes on."""
+        self.providers = list(providers)
+        for provider in self.providers:
+            self._prepare(provider)
+        self.sessions = Sessions(self.providers)
+        self.sessions.begin()
+        self._router = self.sessions.own.router
 
     def __enter__(self) -> Self:
         """Listen, in a thread of its own."""

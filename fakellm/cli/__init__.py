@@ -1,0 +1,1 @@
+"""The command `fakellm`. Nothing of it is loaded before it is called."""

@@ -1,0 +1,52 @@
+"""The commands with their options, as click reads them.
+
+Why click and not typer, which is made of it: a command of typer's loads pydantic to read its options, and that costs
+three times what reading them does, at every start of a server.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+_EXAMPLES = """\b
+Examples:
+  fakellm serve                                 each provider says what it hears
+  fakellm serve fakes.py --port 8080 --watch
+  fakellm serve fakes.py --workers 4 --json
+  fakellm serve fakes.py -- node app.js
+"""
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="fakellm-stream", prog_name="fakellm", message="%(prog)s %(version)s")
+def app() -> None:
+    """Test and mock code that consumes LLM streams."""
+
+
+@app.command(epilog=_EXAMPLES, options_metavar="[OPTIONS]")
+@click.argument("file", required=False)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen; others reach no loopback.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, show_default=True, help="The port; 0 is a free one.")
+@click.option("--profile", multiple=True, help="Habits of a service: vllm, or openai=vllm for one provider alone.")
+@click.option("--speed", default="1", show_default=True, help="How many times as fast silences pass, or instant.")
+@click.option("--workers", type=click.IntRange(1, 256), default=1, show_default=True, help="Processes at the port.")
+@click.option("--grace", type=click.FloatRange(0), default=5.0, show_default=True, help="Seconds for streams to end.")
+@click.option("--watch", is_flag=True, help="Play what FILE says when it changes.")
+@click.option("--check", is_flag=True, help="Only tell whether FILE is right: exit code 0, or 1.")
+@click.option("--json", is_flag=True, help="Say what happens in lines of JSON.")
+@click.pass_obj
+def serve(command: list[str] | None, /, *, check: bool, profile: tuple[str, ...], **options: Any) -> int:
+    """Serve fake providers on a port, for any language.
+
+    FILE ends with .py, and its `providers` is a list of FakeProviders, or a function that returns one.
+
+    Behind -- comes a command, which is run with the SDKs' variables set to the server. The exit code is then its own,
+    or 3 if a request found no reply or a reply was never asked for.
+    """
+    from fakellm.cli.config import Serving
+    from fakellm.cli.running import checked, run
+
+    serving = Serving(profiles=profile, **options)
+    return checked(serving) if check else run(serving, command)

@@ -1,0 +1,138 @@
+"""What `fakellm serve` was asked for, and the server that it becomes."""
+
+from __future__ import annotations
+
+import ipaddress
+import runpy
+import traceback
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from fakellm.clock.clock import Clock, InstantClock, RealClock, ScaledClock
+from fakellm.provider.provider import FakeProvider
+from fakellm.server.server import Server
+from fakellm.wire.codec import Request
+from fakellm.wire.providers import provider_names
+
+
+class UsageError(Exception):
+    """The command was used wrongly: what is wrong, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """What to serve, and how; made of plain values, so that it can be handed to another process."""
+
+    file: str | None = None
+    host: str = "127.0.0.1"
+    port: int = 0
+    profiles: tuple[str, ...] = ()
+    speed: str = "1"
+    watch: bool = False
+    grace: float = 5.0
+    workers: int = 1
+    json: bool = False
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as JSON can say it."""
+        return asdict(self)
+
+    @classmethod
+    def of(cls, plain: dict[str, Any]) -> Serving:
+        """Return what `plain` returned the form of."""
+        return cls(**{**plain, "profiles": tuple(plain["profiles"])})
+
+    @property
+    def is_public(self) -> bool:
+        """Whether others than this machine reach it."""
+        try:
+            return not ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host != "localhost"
+
+    def clock(self) -> Clock:
+        """Return the clock of a speed: how many times as fast, or `instant`. Raises `UsageError`."""
+        if self.speed == "instant":
+            return InstantClock()
+        try:
+            speed = float(self.speed)
+            return RealClock() if speed == 1 else ScaledClock(1 / speed)
+        except (ValueError, ZeroDivisionError, OverflowError):
+            msg = f"--speed is a number above 0, twice as fast is 2, or instant; not {self.speed!r}"
+            raise UsageError(msg) from None
+
+    def server(self) -> Server:
+        """Return the server. Raises `UsageError`."""
+        shares = self.workers > 1
+        return Server(self.providers(), host=self.host, port=self.port, shares_port=shares, clock=self.clock())
+
+    def providers(self) -> list[FakeProvider]:
+        """Return the providers that the file has, or such as answer by themselves. Raises `UsageError`."""
+        found = by_themselves() if self.file is None else loaded(Path(self.file))
+        for profile in self.profiles:
+            imitate(found, profile)
+        return found
+
+
+def by_themselves() -> list[FakeProvider]:
+    """Return a fake of each provider that says what it hears."""
+    return [FakeProvider(name).otherwise(_echo) for name in provider_names()]
+
+
+def _echo(request: Request) -> str:
+    return request.text or "Hello!"
+
+
+def imitate(providers: Iterable[FakeProvider], profile: str) -> None:
+    """Let providers take on a profile: `openai=vllm`, or `vllm` for all that know it. Raises `UsageError`."""
+    name, _, habits = profile.rpartition("=")
+    why = f"no provider here is called {name!r}"
+    is_known = False
+    for provider in providers:
+        if name in ("", provider.name):
+            try:
+                provider.imitate(habits)
+                is_known = True
+            except ValueError as error:
+                why = str(error) if name or provider.service.profiles else why
+    if not is_known:
+        msg = f"--profile {profile}: {why}"
+        raise UsageError(msg)
+
+
+def loaded(path: Path) -> list[FakeProvider]:
+    """Return the providers of a file. Raises `UsageError` that names the file, the place and what to do."""
+    if not path.is_file():
+        msg = f"there is no file {path}" if not path.exists() else f"{path} is no file"
+        raise UsageError(msg)
+    if path.suffix == ".py":
+        return _of_python(path)
+    msg = f"{path} is no Python file; to do: a file that ends with .py, whose `providers` is a list of FakeProviders"
+    raise UsageError(msg)
+
+
+def _of_python(path: Path) -> list[FakeProvider]:
+    try:
+        said: Any = runpy.run_path(str(path), run_name="fakellm_scenario").get("providers")
+        found = said() if isinstance(said, Callable) else said  # type: ignore[arg-type]
+        if isinstance(found, FakeProvider):
+            found = [found]
+        found = list(found) if isinstance(found, Iterable) else None
+    except Exception as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        line = next((frame.lineno for frame in reversed(frames) if frame.filename == str(path)), None)
+        worded = "".join(traceback.format_exception_only(error)).strip()
+        if isinstance(error, SyntaxError) and error.filename == str(path):
+            line, worded = error.lineno, f"{type(error).__name__}: {error.msg}"
+        msg = f"{path}:{line}: {worded}" if line else f"{path}: {worded}"
+        raise UsageError(msg) from error
+    if not found or not all(isinstance(one, FakeProvider) for one in found):
+        msg = f"{path}: `providers` is a list of FakeProviders, or a function that returns one; it is {said!r}"
+        raise UsageError(msg)
+    names = [one.name for one in found]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        msg = f"{path}: `providers` has {twice!r} more than once; a server answers each provider with one fake"
+        raise UsageError(msg)
+    return found

@@ -1,0 +1,292 @@
+"""`fakellm serve` as a process: what it serves, says and returns, and how it stops."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+from unittest.mock import ANY
+
+import pytest
+from commands import COMMAND, ran, said, serving
+
+FAKES = """
+from fakellm import FakeProvider, Pause, Script, disconnect
+
+providers = [
+    FakeProvider("openai").when("slow", "a", Pause(0.3), "b").when("stuck", "a", Pause(600), "b").otherwise("Hello"),
+]
+"""
+QUEUE = 'from fakellm import FakeProvider\nproviders = FakeProvider("openai").reply("one").reply("two")\n'
+ASK = """
+import http.client, json, os, sys
+from urllib.parse import urlsplit
+base = urlsplit(os.environ["OPENAI_BASE_URL"])
+for text in sys.argv[1:]:
+    connection = http.client.HTTPConnection(base.netloc)
+    path = f"{base.path}/chat/completions"
+    connection.request("POST", path, json.dumps({"model": "m", "messages": [{"role": "user", "content": text}]}))
+    answer = json.loads(connection.getresponse().read())
+    print(answer["choices"][0]["message"]["content"] if "choices" in answer else "error")
+"""
+
+
+@pytest.fixture
+def fakes(tmp_path):
+    path = tmp_path / "fakes.py"
+    path.write_text(FAKES)
+    return path
+
+
+@pytest.fixture
+def queue(tmp_path):
+    path = tmp_path / "queue.py"
+    path.write_text(QUEUE)
+    return path
+
+
+def asking(*texts):
+    return ["--", sys.executable, "-c", ASK, *texts]
+
+
+# -- serving -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_serves_until_a_signal_and_lets_streams_end(fakes, number):
+    with serving(fakes) as server:
+        answer = server.asked("slow", stream=True)
+        answer.read(10)
+
+        server.process.send_signal(number)
+        assert answer.read().endswith(b"data: [DONE]\n\n")
+        with pytest.raises(OSError):
+            server.asked()
+        assert server.event("stopped") == {"event": "stopped", "calls": 1, "missed": 0, "misses": [], "unused": [ANY]}
+        assert server.process.wait(20) == 0
+
+
+def test_a_stream_that_does_not_end_is_broken_off_after_the_grace_or_at_a_second_signal(fakes):
+    with serving(fakes, "--grace", "0.05") as server, serving(fakes, "--grace", "600") as patient:
+        for one in (server, patient):
+            answer = one.asked("stuck", stream=True)
+            answer.read(10)
+            one.process.send_signal(signal.SIGTERM)
+        assert "broken off" in server.event("warning")["text"]
+        assert server.process.wait(20) == 0
+        with pytest.raises(OSError):  # once it listens no more it has taken the first signal
+            while True:
+                socket.create_connection((patient.host, int(patient.port)), timeout=5).close()
+        patient.process.send_signal(signal.SIGTERM)
+        assert patient.process.wait(20) == 0
+
+
+def test_without_a_file_each_provider_says_what_it_hears():
+    with serving() as server:
+        assert said(server.asked("Who is there?")) == "Who is there?"
+        assert server.ready["base_urls"]["anthropic"] == f"{server.url}/anthropic"
+        assert server.ready["pid"] == server.process.pid
+        assert server.ended() == (0, {"event": "stopped", "calls": 1, "missed": 0, "misses": [], "unused": []})
+
+
+def test_servers_of_the_same_answer_a_request_with_the_same_bytes(fakes):
+    with serving(fakes) as one, serving(fakes) as other:
+        one.asked("before").read()
+        answers = [server.asked("hi", stream=True).read() for server in (one, other)]
+
+    assert answers[0] == answers[1]
+
+
+def test_speed_and_profile_are_those_that_are_asked_for(fakes):
+    with serving(fakes, "--speed", "instant", "--profile", "openai=vllm") as server:
+        answer = server.asked("stuck", stream=True).read()
+
+    assert b'"b"' in answer
+    assert answer.startswith(b'data: {"id":"chatcmpl-0')
+
+
+def test_a_file_that_changes_is_played_and_one_that_is_wrong_is_not(fakes):
+    with serving(fakes, "--watch") as server:
+        fakes.write_text(FAKES.replace("Hello", "Goodbye"))
+        assert "as it is now" in server.event("note")["text"]
+        assert said(server.asked("x")) == "Goodbye"
+        fakes.write_text(FAKES + "\nproviders = 1 / 0\n")
+        text = server.event("note")["text"]
+        assert f"{fakes}:8: ZeroDivisionError" in text
+        assert said(server.asked("x")) == "Goodbye"
+        fakes.write_text(FAKES.replace("Hello", "Again"))
+        server.event("note")
+        assert said(server.asked("x")) == "Again"
+        assert server.ended()[1]["calls"] == 3
+
+
+def test_it_warns_where_others_than_this_machine_can_ask():
+    with serving("--host", "0.0.0.0") as server:
+        assert "whoever reaches this machine" in server.event("warning")["text"]
+        assert said(server.asked("x")) == "x"
+
+
+# -- with a command ----------------------------------------------------------------------------------------
+
+
+def test_a_command_is_pointed_to_the_server_and_nothing_is_said_where_all_is_well(queue):
+    result = ran("serve", str(queue), *asking("1", "2"))
+
+    assert (result.returncode, result.stdout, result.stderr) == (0, "one\ntwo\n", "")
+
+
+def test_the_exit_code_is_3_where_a_request_found_no_reply_or_a_reply_was_not_asked_for(queue):
+    missed, unused = ran("serve", str(queue), *asking("1", "2", "3")), ran("serve", str(queue), *asking("1"))
+
+    assert (missed.returncode, missed.stdout) == (3, "one\ntwo\nerror\n")
+    assert "1 of 3 requests found no reply:\n- request 3 to the fake openai has no reply" in missed.stderr
+    assert (unused.returncode, unused.stdout) == (3, "one\n")
+    assert "1 replies were never asked for:\n- openai: reply" in unused.stderr
+
+
+def test_a_request_that_nobody_knows_is_one_without_a_reply():
+    code = """
+import os, urllib.request
+for path in ("/v1/nothing", "/../nothing", "/.."):
+    try:
+        urllib.request.urlopen(os.environ["ANTHROPIC_BASE_URL"].replace("anthropic", path.strip("/.") or ""), b"{}")
+    except OSError as error:
+        print(error.code)
+"""
+    result = ran("serve", "--", sys.executable, "-c", code)
+
+    assert (result.returncode, result.stdout) == (3, "404\n404\n404\n")
+    assert "3 of 3 requests found no reply:\n- no provider of the server knows POST /v1/nothing\n" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "told"),
+    [
+        (["sh", "-c", "exit 7"], 7, "never asked"),
+        (["sh", "-c", "kill -9 $$"], 137, "never asked"),
+        (["no-such-program"], 127, "cannot run 'no-such-program': No such file"),
+        (["/"], 126, "cannot run '/': Permission denied"),
+    ],
+)
+def test_the_exit_code_of_a_command_that_fails_is_its_own(queue, command, code, told):
+    result = ran("serve", str(queue), "--", *command)
+
+    assert result.returncode == code
+    assert told in result.stderr
+
+
+def test_a_signal_reaches_the_command(queue):
+    command = [
+        *COMMAND,
+        "serve",
+        str(queue),
+        "--",
+        "sh",
+        "-c",
+        "trap 'echo told; exit 5' TERM; echo up; while :; do sleep 0.01; done",
+    ]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL, text=True
+    ) as process:
+        assert process.stdout.readline() == "up\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout.read() == "told\n"
+
+    assert process.returncode == 5
+
+
+# -- wrong use ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (["serve", "nowhere.py"], 2, "there is no file nowhere.py"),
+        (["serve", "--check", "nowhere.py"], 1, "there is no file nowhere.py"),
+        (["serve", "--check"], 2, "wants a FILE"),
+        (["serve", "--watch"], 2, "wants a FILE"),
+        (["serve", "--speed", "0"], 2, "--speed is a number above 0"),
+        (["serve", "--profile", "fast"], 2, "--profile fast: "),
+        (["serve", "--profile", "gemini=vllm"], 2, "there is no profile 'vllm': gemini has none"),
+        (["serve", "--port", "70000"], 2, "65535"),
+        (["serve", "--host", "no.such.host.invalid"], 2, "cannot listen on port 0 of no.such.host.invalid"),
+        (["serve", "--"], 2, "there is no command behind --"),
+        (["serf"], 2, "serf"),
+    ],
+)
+def test_what_is_used_wrongly_is_told(arguments, code, told, capsys, monkeypatch):
+    """In this process: what it does is not to serve."""
+    from fakellm.cli.main import main
+
+    assert main(arguments) == code
+    captured = capsys.readouterr()
+    assert told in captured.err
+    assert "Traceback" not in captured.err
+
+
+@pytest.mark.parametrize("workers", [[], ["--workers", "2"]])
+def test_a_port_in_use_is_told(workers):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = ran("serve", "--port", str(port), *workers)
+
+    assert result.returncode == 2
+    assert f"cannot listen on port {port} of 127.0.0.1: Address already in use\n  to do:" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("providers = [1]", "`providers` is a list of FakeProviders"),
+        ("x = 1", "`providers` is a list of FakeProviders"),
+        ("providers = (", "fakes.py:1: SyntaxError"),
+        ("\nimport nothing_like_it", "fakes.py:2: ModuleNotFoundError"),
+        ("from fakellm import FakeProvider\nproviders = [FakeProvider('openai')] * 2", "has 'openai' more than once"),
+        ("def providers():\n    raise ValueError('no')", "fakes.py:2: ValueError: no"),
+    ],
+)
+def test_a_file_that_is_wrong_is_told_with_its_line(fakes, capsys, text, told):
+    from fakellm.cli.main import main
+
+    fakes.write_text(text)
+
+    assert main(["serve", "--check", str(fakes)]) == 1
+    assert told in capsys.readouterr().err
+    assert main(["serve", "--check", "--json", str(fakes)]) == 1
+    assert told in json.loads(capsys.readouterr().out)["error"]
+
+
+def test_a_file_that_is_right_is_told(fakes, capsys):
+    from fakellm.cli.main import main
+
+    assert main(["serve", "--check", str(fakes)]) == 0
+    assert capsys.readouterr().out == f"{fakes} can be served: openai\n"
+
+
+# -- what it costs -----------------------------------------------------------------------------------------
+
+
+def test_help_and_version_load_little():
+    code = (
+        "import sys; from fakellm.cli.main import main; code = main(sys.argv[1:]);"
+        "print(code, *sorted({name.partition('.')[0] for name in sys.modules} & set("
+        "'rich typer pydantic yaml hypothesis pytest asyncio httptools openai vcr'.split())), file=sys.stderr)"
+    )
+    for arguments in (["--help"], ["serve", "--help"], ["--version"]):
+        result = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+        assert result.stderr == "0\n"
+        assert "fakellm" in result.stdout
+
+
+def test_a_missing_click_is_named(monkeypatch, capsys):
+    from fakellm.cli.main import main
+
+    monkeypatch.delitem(sys.modules, "fakellm.cli.commands", raising=False)
+    monkeypatch.delattr("fakellm.cli.commands", raising=False)
+    monkeypatch.setitem(sys.modules, "click", None)
+
+    assert main(["--help"]) == 2
+    assert "pip install 'fakellm-stream[cli]'" in capsys.readouterr().err

@@ -1,0 +1,70 @@
+"""The command `fakellm` as a process, with what it says in JSON."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import signal
+import subprocess
+import sys
+
+COMMAND = (sys.executable, "-m", "fakellm")
+
+
+def ran(*arguments, **options):
+    """Run the command to its end."""
+    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=60, check=False, **options)
+
+
+class Serving:
+    """`fakellm serve --json` while it runs."""
+
+    def __init__(self, *arguments):
+        command = [*COMMAND, "serve", "--json", *map(str, arguments)]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self._connections = []
+        self.ready = self.event("ready")
+        self.url = self.ready["url"]
+        self.host, self.port = self.url.removeprefix("http://").rsplit(":", 1)
+
+    def event(self, name):
+        """Return the next event of a kind."""
+        for line in self.process.stdout:
+            if (event := json.loads(line))["event"] == name:
+                return event
+        raise AssertionError(self.process.stderr.read())
+
+    def asked(self, text="hi", path="/openai/v1/chat/completions", **fields):
+        """Return the answer to a chat completion, as it is read."""
+        connection = http.client.HTTPConnection(self.host, int(self.port), timeout=20)
+        body = {"model": "m", "messages": [{"role": "user", "content": text}], **fields}
+        self._connections.append(connection)
+        connection.request("POST", path, json.dumps(body))
+        return connection.getresponse()
+
+    def ended(self, number=signal.SIGTERM):
+        """Let it end; return its exit code, and what it saw."""
+        self.process.send_signal(number)
+        seen = self.event("stopped")
+        return self.process.wait(20), seen
+
+    def close(self):
+        """End it, however it is."""
+        for connection in self._connections:
+            connection.close()
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+        self.process.stderr.close()
+
+
+def serving(*arguments):
+    """Serve for as long as a block."""
+    return contextlib.closing(Serving(*arguments))
+
+
+def said(answer):
+    """Return the text of a chat completion."""
+    return json.loads(answer.read())["choices"][0]["message"]["content"]
