@@ -14,9 +14,7 @@ from typing import Any
 from fakellm.server.server import Server
 from fakellm.server.sessions import Sessions
 
-_PROBES = tuple(
-    f"no provider of this server knows {asked}\n" for asked in ("GET /", "HEAD /", "GET /favicon.ico")
-)
+_PROBES = tuple(f"no provider of this server knows {asked}\n" for asked in ("GET /", "HEAD /", "GET /favicon.ico"))
 """How misses are worded that load balancers and browsers make by themselves, and no client of a model."""
 _SHOWN = 20
 """How many misses are worded in full; the rest is counted."""

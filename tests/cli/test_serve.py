@@ -11,6 +11,9 @@ from unittest.mock import ANY
 
 import pytest
 from commands import COMMAND, ran, said, serving
+from places import ROOT
+
+from fakellm.wire.providers import services
 
 FAKES = """
 from fakellm import FakeProvider, Pause, Script, disconnect
@@ -158,7 +161,7 @@ for path in ("/v1/nothing", "/../nothing", "/.."):
     result = ran("serve", "--", sys.executable, "-c", code)
 
     assert (result.returncode, result.stdout) == (3, "404\n404\n404\n")
-    assert "3 of 3 requests found no reply:\n- no provider of the server knows POST /v1/nothing\n" in result.stderr
+    assert "3 of 3 requests found no reply:\n- no provider of this server knows POST /v1/nothing\n" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -290,3 +293,10 @@ def test_a_missing_click_is_named(monkeypatch, capsys):
 
     assert main(["--help"]) == 2
     assert "pip install 'fakellm-stream[cli]'" in capsys.readouterr().err
+
+
+def test_the_page_has_the_base_url_and_the_variable_of_each_provider():
+    page = (ROOT / "docs" / "server.md").read_text()
+
+    for service in services():
+        assert f"| `http://HOST:PORT/{service.name}{service.base_path}` | `{service.base_url}` |" in page
