@@ -299,4 +299,5 @@ def test_the_page_has_the_base_url_and_the_variable_of_each_provider():
     page = (ROOT / "docs" / "server.md").read_text()
 
     for service in services():
-        assert f"| `http://HOST:PORT/{service.name}{service.base_path}` | `{service.base_url}` |" in page
+        variable = f"`{service.base_url}`" if service.base_url else "none"
+        assert f"| `http://HOST:PORT/{service.name}{service.base_path}` | {variable} |" in page
