@@ -12,7 +12,7 @@ import click
 
 _EXAMPLES = """\b
 Examples:
-  fakellm serve                                 each provider says what it hears
+  fakellm serve                                 the providers answer by themselves
   fakellm serve fakes.py --port 8080 --watch
   fakellm serve fakes.py --workers 4 --json
   fakellm serve fakes.py -- node app.js
@@ -40,7 +40,8 @@ def app() -> None:
 def serve(command: list[str] | None, /, *, check: bool, profile: tuple[str, ...], **options: Any) -> int:
     """Serve fake providers on a port, for any language.
 
-    FILE ends with .py, and its `providers` is a list of FakeProviders, or a function that returns one.
+    FILE is a scenario in YAML or JSON, or a Python file whose `providers` is a list of FakeProviders. Without one the
+    providers answer by themselves.
 
     Behind -- comes a command, which is run with the SDKs' variables set to the server. The exit code is then its own,
     or 3 if a request found no reply or a reply was never asked for.

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from fakellm.clock.clock import Clock, InstantClock, RealClock, ScaledClock
+from fakellm.errors import ScriptError
+from fakellm.provider.itself import by_itself
 from fakellm.provider.provider import FakeProvider
+from fakellm.server.scenario import Scenario
 from fakellm.server.server import Server
-from fakellm.wire.codec import Request
 from fakellm.wire.providers import provider_names
 
 
@@ -77,12 +79,8 @@ class Serving:
 
 
 def by_themselves() -> list[FakeProvider]:
-    """Return a fake of each provider that says what it hears."""
-    return [FakeProvider(name).otherwise(_echo) for name in provider_names()]
-
-
-def _echo(request: Request) -> str:
-    return request.text or "Hello!"
+    """Return a fake of each provider that answers by itself."""
+    return [FakeProvider(name).otherwise(by_itself) for name in provider_names()]
 
 
 def imitate(providers: Iterable[FakeProvider], profile: str) -> None:
@@ -109,8 +107,10 @@ def loaded(path: Path) -> list[FakeProvider]:
         raise UsageError(msg)
     if path.suffix == ".py":
         return _of_python(path)
-    msg = f"{path} is no Python file; to do: a file that ends with .py, whose `providers` is a list of FakeProviders"
-    raise UsageError(msg)
+    try:
+        return Scenario.load(path).providers()
+    except ScriptError as error:
+        raise UsageError(str(error)) from error
 
 
 def _of_python(path: Path) -> list[FakeProvider]:

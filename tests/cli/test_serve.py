@@ -262,6 +262,17 @@ def test_a_file_that_is_wrong_is_told_with_its_line(fakes, capsys, text, told):
     assert told in json.loads(capsys.readouterr().out)["error"]
 
 
+def test_a_scenario_is_served_and_one_that_is_wrong_is_told_with_its_line(tmp_path, capsys):
+    from fakellm.cli.main import main
+
+    path = tmp_path / "weather.yaml"
+    path.write_text("replies:\n- text: It rains.\n")
+    assert ran("serve", str(path), *asking("?")).stdout == "It rains.\n"
+    path.write_text("replies:\n- tex: It rains.\n")
+    assert main(["serve", "--check", str(path)]) == 1
+    assert "line 2, replies.0.tex" in capsys.readouterr().err
+
+
 def test_a_file_that_is_right_is_told(fakes, capsys):
     from fakellm.cli.main import main
 
