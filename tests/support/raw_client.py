@@ -31,13 +31,23 @@ class Client:
         lines = iter(self._file.readline, b"\r\n")
         return status, dict(line.decode().strip().split(": ", 1) for line in lines)
 
-    def chunks(self):
-        """Return the chunks of a body."""
-        found = []
+    def chunks(self, found=None):
+        """Return the chunks of a body; what is there before it breaks is in the list that is given."""
+        found = [] if found is None else found
         while size := int(self._file.readline(), 16):
-            found.append(self._file.read(size))
-            assert self._file.readline() == b"\r\n"
+            chunk = self._file.read(size + 2)
+            if len(chunk) < size + 2:
+                raise EOFError
+            assert chunk[size:] == b"\r\n"
+            found.append(chunk[:size])
         assert self._file.readline() == b"\r\n"
+        return found
+
+    def body(self, size):
+        """Return a body of a length."""
+        found = self._file.read(size)
+        if len(found) < size:
+            raise EOFError
         return found
 
     def answer(self):
