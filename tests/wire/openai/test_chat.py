@@ -524,6 +524,12 @@ def read_error(body, status, headers, asynchronous):
         sdks.run(request)
 
 
+def test_an_error_that_is_the_chunk_itself_is_read():
+    """So Mistral's servers and older vLLM's tell of it, whose tapes are recorded at gateways and on this machine."""
+    body = b'data: {"object":"error","message":"boom","type":"server_error","param":null,"code":503}\n\n'
+    assert CODEC.decode(body) == Script(provider_error("boom", "server_error", "503"))
+
+
 def test_an_http_error_says_what_it_was_told():
     assert json.loads(CODEC.error(http_error(429, "slow down"), 1)[1])["error"] == {
         "message": "slow down", "type": "requests", "param": None, "code": "rate_limit_exceeded",
