@@ -38,6 +38,21 @@ REFERS = {"type": "message.output.delta", "content": {"type": "tool_reference", 
 OVER = {"type": "conversation.response.done", "usage": {"prompt_tokens": 1, "completion_tokens": 2}}
 COUNTED = Object(content="Hi", usage_metadata={"input_tokens": 1, "output_tokens": 2})
 
+STEP = {"event_type": "step.delta", "index": 0, "delta": {"type": "text", "text": "Hi"}}
+SUMMARY = Object(event_type="step.delta", delta=Object(type="thought_summary", text="Hm"))
+BOTH = {"total_input_tokens": 1, "total_output_tokens": 2}
+INTERACTED = {"event_type": "interaction.completed", "interaction": {"status": "completed", "usage": BOTH}}
+BLOCK = {"contentBlockDelta": {"delta": {"text": "Hi"}, "contentBlockIndex": 0}}
+STOPPED, METADATA = (
+    {"messageStop": {"stopReason": "end_turn"}},
+    {"metadata": {"usage": {"inputTokens": 1, "outputTokens": 2}}},
+)
+CONVERSED = {
+    "output": {"message": {"role": "assistant", "content": [{"text": "Hi"}, {"toolUse": {}}]}},
+    "stopReason": "end_turn",
+    "usage": {"inputTokens": 1, "outputTokens": 2},
+}
+
 
 @each(
     ("chunk", "text"),
@@ -49,6 +64,8 @@ COUNTED = Object(content="Hi", usage_metadata={"input_tokens": 1, "output_tokens
         (Object(output_text="Hi"), "Hi"), ({"type": "odd"}, UNKNOWN), ({"said": "Hi"}, UNKNOWN), (7, UNKNOWN),
         (MISTRAL, "Hi"), (SAID, "Hi"), (REFERS, ""), (OVER, ""), ({"data": [1], "said": "Hi"}, UNKNOWN),
         ({"content": "Hi", "done": False}, "Hi"), ({"message": "Hi", "done": True}, UNKNOWN),
+        (STEP, "Hi"), (SUMMARY, ""), (INTERACTED, ""), (BLOCK, "Hi"), (STOPPED, ""), (METADATA, ""), (CONVERSED, "Hi"),
+        ({"metadata": {}, "said": 1}, UNKNOWN), ({"output": "Hi"}, UNKNOWN),
     ],
 )  # fmt: skip
 def test_text(chunk, text):
@@ -62,6 +79,7 @@ def test_text(chunk, text):
         (RESPONSES, None), (COMPLETED, "response.completed"), (GEMINI, "STOP"), (LANGCHAIN, "end"),
         (COHERE, None), (ENDED, "COMPLETE"), (COHERES, "COMPLETE"), (Message(finish_reason="stop"), "stop"), ({"type": "odd"}, UNKNOWN),
         (MISTRAL, None), (SAID, None), (OVER, "conversation.response.done"),
+        (STEP, None), (INTERACTED, "completed"), (BLOCK, None), (STOPPED, "end_turn"), (METADATA, None), (CONVERSED, "end_turn"),
     ],
 )  # fmt: skip
 def test_finish(chunk, reason):
@@ -73,7 +91,7 @@ def test_finish(chunk, reason):
     [
         ("Hi", UNKNOWN), (LAST, (1, 2)), (STOP, (None, 2)), (COUNTED, (1, 2)), (LANGCHAIN, None), (CHAT, UNKNOWN),
         (ENDED, (1, 2)), (COHERES, (1, 2)), (Message(usage=Usage(1, 2)), (1, 2)), (Message(content="Hi"), None), (7, UNKNOWN),
-        (MISTRAL, None), (OVER, (1, 2)),
+        (MISTRAL, None), (OVER, (1, 2)), (INTERACTED, (1, 2)), (BLOCK, None), (METADATA, (1, 2)), (CONVERSED, (1, 2)),
     ],
 )  # fmt: skip
 def test_usage(chunk, usage):

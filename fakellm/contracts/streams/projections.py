@@ -1,8 +1,8 @@
 """What a chunk or an answer says, whatever library made it: its text, its usage, its finish reason.
 
 Known are str, our `Message`, LangChain's messages, the objects that the official SDKs of OpenAI (chat, completions,
-Responses), Anthropic, Gemini, Ollama, Cohere and Mistral stream, and the same as mappings. Nothing is imported: shapes
-are looked at.
+Responses), Anthropic, Gemini (Interactions too), Ollama, Cohere, Mistral and Bedrock (Converse) stream, and the same as
+mappings. Nothing is imported: shapes are looked at.
 """
 
 from __future__ import annotations
@@ -17,6 +17,10 @@ _COHERE = ("message-", "content-", "tool-", "citation-", "debug")
 """What the types of Cohere's events begin with."""
 _MISTRAL = ("conversation.response.", "message.output.", "function.call.", "tool.execution.", "agent.handoff.")
 """What the types of the events of Mistral's conversations begin with."""
+_INTERACTIONS = ("interaction.", "step.", "error")
+"""What the types of the events of Gemini's Interactions begin with, which stand in `event_type`."""
+_CONVERSE = {"messageStart", "contentBlockStart", "contentBlockDelta", "contentBlockStop", "messageStop", "metadata"}
+"""The events of Bedrock's Converse, each a mapping with one of these keys."""
 
 
 def get(thing: Any, name: str) -> Any:
@@ -31,7 +35,7 @@ def text_of(chunk: Any) -> Any:
     if isinstance(chunk, str):
         return chunk
     chunk = _unwrapped(chunk)
-    for read in (_typed_event, _choices, _candidates, _line, _content, _responses):
+    for read in (_typed_event, _interaction, _converse, _choices, _candidates, _line, _content, _responses):
         if (text := read(chunk)) is not UNKNOWN:
             return text
     return UNKNOWN
@@ -69,6 +73,26 @@ def _typed_event(event: Any) -> Any:
         return get(get(get(get(event, "delta"), "message"), "content"), "text") or ""
     known = kind.startswith(("message_", "content_block_", "response.", *_COHERE)) or kind == "ping"
     return "" if known else UNKNOWN
+
+
+def _interaction(event: Any) -> Any:
+    """Read an event of Gemini's Interactions."""
+    if not _is_of(get(event, "event_type"), _INTERACTIONS):
+        return UNKNOWN
+    delta = get(event, "delta")
+    return (get(delta, "text") or "") if get(delta, "type") == "text" else ""
+
+
+def _converse(chunk: Any) -> Any:
+    """Read an event or an answer of Bedrock's Converse."""
+    if _is_converse(chunk):
+        return get(get(get(chunk, "contentBlockDelta"), "delta"), "text") or ""
+    content = get(get(get(chunk, "output"), "message"), "content")
+    return UNKNOWN if content is None else _in_parts(content)
+
+
+def _is_converse(chunk: Any) -> bool:
+    return isinstance(chunk, Mapping) and len(chunk) == 1 and not _CONVERSE.isdisjoint(chunk)
 
 
 def _choices(chunk: Any) -> Any:
@@ -121,7 +145,7 @@ def _responses(answer: Any) -> Any:
     return text if isinstance(text, str) else UNKNOWN
 
 
-def finish_of(chunk: Any) -> Any:  # noqa: PLR0911 - one return for each shape
+def finish_of(chunk: Any) -> Any:
     """Return why the answer ended, as this chunk says; None where it does not, `UNKNOWN` where its kind never does."""
     chunk = _unwrapped(chunk)
     if isinstance(choices := get(chunk, "choices"), Sequence):
@@ -134,11 +158,20 @@ def finish_of(chunk: Any) -> Any:  # noqa: PLR0911 - one return for each shape
         return metadata.get("finish_reason") or metadata.get("stop_reason")
     if hasattr(chunk, "finish_reason"):
         return chunk.finish_reason
-    kind = get(chunk, "type")
+    return _reason_of(chunk)
+
+
+def _reason_of(event: Any) -> Any:  # noqa: PLR0911 - one return for each shape
+    """Return why the answer ended, as an event says that has a type."""
+    if _is_converse(event) or get(event, "stopReason"):
+        return get(get(event, "messageStop") or event, "stopReason")
+    if _is_of(kind := get(event, "event_type"), _INTERACTIONS):
+        return get(get(event, "interaction"), "status") if kind == "interaction.completed" else None
+    kind = get(event, "type")
     if isinstance(kind, str) and kind.startswith(_COHERE):
-        return get(get(chunk, "delta"), "finish_reason")
+        return get(get(event, "delta"), "finish_reason")
     if isinstance(kind, str) and kind.startswith(("message_", "content_block_")):
-        return get(get(chunk, "delta"), "stop_reason")
+        return get(get(event, "delta"), "stop_reason")
     if _is_of(kind, _MISTRAL):
         return kind if kind in {"conversation.response.done", "conversation.response.error"} else None
     if isinstance(kind, str) and kind.startswith("response."):
@@ -151,6 +184,10 @@ def usage_of(chunk: Any) -> Any:
     if isinstance(chunk, str):
         return UNKNOWN
     chunk = _unwrapped(chunk)
+    if _is_converse(chunk):
+        usage = get(get(chunk, "metadata"), "usage")
+        return None if usage is None else _tokens(usage)
+    chunk = get(chunk, "interaction") or chunk
     if _is_line(chunk):
         counts = get(chunk, "prompt_eval_count"), get(chunk, "eval_count")
         return None if counts == (None, None) else tuple(count or 0 for count in counts)
@@ -167,8 +204,8 @@ def _tokens(usage: Any) -> tuple[Any, Any]:
         return next((value for name in names if (value := get(usage, name)) is not None), None)
 
     return (
-        first("input_tokens", "prompt_tokens", "prompt_token_count"),
-        first("output_tokens", "completion_tokens", "candidates_token_count"),
+        first("input_tokens", "prompt_tokens", "prompt_token_count", "inputTokens", "total_input_tokens"),
+        first("output_tokens", "completion_tokens", "candidates_token_count", "outputTokens", "total_output_tokens"),
     )
 
 
