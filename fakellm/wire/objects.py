@@ -130,5 +130,5 @@ def beyond(whole: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]
             if (deeper := beyond(value, known[key])) is not None:
                 extra[key] = deeper
         else:
-            extra[key] = value
+            extra[key] = (beyond(value, {}) or {}) if isinstance(value, dict) else value
     return extra or None

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import corpus
 
+from fakellm.wire.codec import pieces
+
 CODECS = {
     "openai.chat": "openai:ChatCodec",
     "openai.completions": "openai:CompletionsCodec",
@@ -22,6 +24,14 @@ CODECS = {
     "bedrock.invoke-stream": "bedrock:InvokeCodec",
     "google.interactions": "gemini:InteractionsCodec",
 }
+NO_CODEC = {
+    "bedrock.agent": "InvokeAgent, another API",
+    "error-only": "one JSON document, not a stream",
+    "openai.assistants": "another API",
+    "other": "an error's document, or an empty body",
+    "replicate": "another API",
+    "writer.completions": "an API of Writer's of its own",
+}
 OF_LINES = ("ollama", "bedrock")
 """Providers whose files of lines of JSON are what a codec reads."""
 
@@ -29,6 +39,40 @@ OF_LINES = ("ollama", "bedrock")
 def codec(api):
     room, name = CODECS[api].split(":")
     return getattr(import_module(f"fakellm.wire.{room}"), name)()
+
+
+def codec_of(stream):
+    """Return the codec that reads a stream and writes it again: with the habits of the service that sent it."""
+    if stream["api"] != "openai.chat":
+        return codec(stream["api"])
+    if stream["provider"] == "mistral":
+        return import_module("fakellm.wire.mistral").ChatCodec()
+    openai = import_module("fakellm.wire.openai")
+    return openai.ChatCodec(openai.PROFILES.get(stream["provider"], openai.PROFILES["openai"]))
+
+
+def written(row, stream, script):
+    """Return the bytes that a script of a recorded stream is written as."""
+    messages = [{"role": "user", "content": "?"}]
+    asked, path = {"model": "m", "messages": messages, "stream": True}, ""
+    if stream["api"] == "anthropic.messages":
+        asked["max_tokens"] = 9
+    elif stream["api"] == "bedrock.invoke-stream":  # whose form is that of the model which is asked
+        sent = corpus.cassette(row["file"])["interactions"][stream["idx"]]["request"]
+        asked, path = json.loads(sent["body"]), sent["uri"].partition(".com")[2]
+    elif stream["api"].startswith("bedrock"):
+        asked, path = {"messages": [{"role": "user", "content": [{"text": "?"}]}]}, "/model/m/converse-stream"
+    elif stream["api"] == "google.generateContent":
+        asked, path = {"contents": [{"parts": [{"text": "?"}]}]}, "/v1beta/models/m:streamGenerateContent?alt=sse"
+    elif stream["api"] in ("openai.responses", "google.interactions"):
+        asked = {"model": "m", "input": "?", "stream": True}
+    elif stream["api"] in ("openai.completions", "ollama.generate"):
+        asked = {"model": "m", "prompt": "?", "stream": True}
+    if stream["api"].startswith("openai.c") and stream["provider"] != "mistral":
+        asked["stream_options"] = {"include_usage": script.usage is not None}
+    found = codec_of(stream)
+    encoder = found.encoder(found.request(asked, path=path), 1, script.usage)
+    return b"".join(piece for piece in pieces(encoder, script) if isinstance(piece, bytes))
 
 
 def streams():

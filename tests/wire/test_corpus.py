@@ -5,24 +5,26 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 
 import corpus
 import pytest
-from recorded import CODECS, body, codec, streams
+from places import ROOT
+from recorded import CODECS, NO_CODEC, body, codec, codec_of, streams, written
 from vectors import each
 
 from fakellm import Script
 from fakellm.wire.codec import legal_or_not
 
-NO_CODEC = {
-    "bedrock.agent": "another API",
-    "error-only": "one JSON document, not a stream",
-    "openai.assistants": "another API",
-    "other": "another API",
-    "replicate": "another API",
-    "writer.completions": "another API",
-}
+OTHERWISE = {
+    "openrouter.openai-chat.pydantic-ai.test_openrouter_stream_error.d7c70a.yaml": "OpenRouter tells no usage where it reports an error",
+    "groq.openai-chat.pydantic-ai.test_groq_model_web_search_tool_stream.ec7c71.yaml": "Groq told no usage this once",
+    "alibaba.openai-chat.ai.alibaba-tool-call.c83970.chunks.txt": "an empty last piece of a tool call is left out",
+    "cerebras.openai-chat.ai.cererebras-structured-output-tools.1.4970e4.chunks.txt": "two answers in one file",
+    "perplexity.openai-chat.ai.perplexity-text.70c023.chunks.txt": "the usage so far is in each chunk, before its text",
+}  # fmt: skip
+"""What is not the same script when it was read, written and read again: the file, and what differs."""
 
 
 def cases(*, readable):
@@ -65,6 +67,53 @@ def test_the_streams_that_are_not_read_are_those_of_other_apis():
     assert sum(count for api, count in found.items() if api in CODECS) == 184
 
 
+def shares():
+    """Return how many streams of each API there are, are read into a script, and are the same when written and read again."""
+    found = {api: [0, 0, 0] for api in (*CODECS, *NO_CODEC)}
+    different = []
+    for row, stream in streams():
+        counts = found[stream["api"]]
+        counts[0] += 1
+        if stream["api"] in CODECS:
+            reader = codec_of(stream)
+            script = reader.decode(body(row, stream))
+            counts[1] += 1
+            is_same = reader.decode(written(row, stream, script)) == script
+            counts[2] += is_same
+            different += [] if is_same else [row["file"]]
+    return found, different
+
+
+PAGE = ROOT / "docs" / "providers.md"
+BEGIN = "<!-- generated from recordings by tests/wire/test_corpus.py -->\n"
+END = "<!-- the end of what recordings say -->"
+
+
+def page(found):
+    """Return docs/providers.md with the shares."""
+    lines = [
+        "| API | recorded streams | read into a script | the same script when written and read again |",
+        "|---|---|---|---|",
+    ]
+    lines += [f"| {api} | {' | '.join(map(str, found[api]))} |" for api in CODECS]
+    every = [sum(found[api][column] for api in CODECS) for column in range(3)]
+    lines += [f"| all | {' | '.join(map(str, every))} |", "", "Not read, since no codec is for it:", ""]
+    lines += [f"- {api}, {found[api][0]}: {why}" for api, why in NO_CODEC.items()]
+    lines += ["", "Read, and a little different when it is written and read again:", ""]
+    lines += [f"- {file.partition('.')[0]}, `{file.split('.')[3]}`: {why}" for file, why in OTHERWISE.items()]
+    before, _, rest = PAGE.read_text().partition(BEGIN)
+    return before + BEGIN + "\n" + "\n".join(lines) + "\n\n" + END + rest.partition(END)[2]
+
+
+@pytest.mark.exhaustive
+@corpus.needs_corpus
+def test_the_shares_of_the_docs_are_those_of_the_corpus():
+    found, different = shares()
+
+    assert sorted(different) == sorted(OTHERWISE)
+    assert PAGE.read_text() == page(found), "run: PYTHONPATH=tests/support python tests/wire/test_corpus.py --shares"
+
+
 def report():
     """Return the report as Markdown."""
     rows = list(streams())
@@ -85,4 +134,6 @@ def report():
 
 
 if __name__ == "__main__":
+    if "--shares" in sys.argv:
+        PAGE.write_text(page(shares()[0]))
     print(report())  # noqa: T201

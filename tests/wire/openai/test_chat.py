@@ -530,6 +530,19 @@ def test_an_error_that_is_the_chunk_itself_is_read():
     assert CODEC.decode(body) == Script(provider_error("boom", "server_error", "503"))
 
 
+def test_a_null_deep_in_a_usage_is_as_one_that_is_not_there():
+    """What is written merges the rest over it, and a null removes: kept, it would be gone at the next reading."""
+    usage = {
+        "prompt_tokens": 1,
+        "completion_tokens": 2,
+        "cost_details": {"upstream": None, "input": 0.1, "deep": {"a": None}},
+    }
+    body = b"data: %b\n\ndata: [DONE]\n\n" % json.dumps({"choices": [], "usage": usage}).encode()
+    script = CODEC.decode(body)
+    assert json.loads(script.usage.extra)["cost_details"] == {"input": 0.1, "deep": {}}
+    assert CODEC.decode(encoded(script)).usage == script.usage
+
+
 def test_an_http_error_says_what_it_was_told():
     assert json.loads(CODEC.error(http_error(429, "slow down"), 1)[1])["error"] == {
         "message": "slow down", "type": "requests", "param": None, "code": "rate_limit_exceeded",
