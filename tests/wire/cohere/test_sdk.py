@@ -1,4 +1,4 @@
-"""Cohere's own SDK, asking the fake: answers, tools, errors, drops, tapes, contracts; synchronous and not."""
+"""Cohere's own SDK, asking the fake: what is peculiar to it; the rest is in tests/provider/test_table.py."""
 
 from __future__ import annotations
 
@@ -13,13 +13,10 @@ import corpus
 import pytest
 import recorded
 import sdks
-from taping import stored, tape
 from vectors import each
 
-from fakellm import Finish, Reasoning, Script, ToolCall, Usage, disconnect, http_error, provider_error
-from fakellm.contracts import check_stream, every_fault
-from fakellm.contracts.faults.ways import variants
-from fakellm.http import intercept, playing, transport
+from fakellm import Finish, Reasoning, Script, ToolCall, Usage, http_error
+from fakellm.http import intercept, transport
 from fakellm.provider.provider import FakeProvider
 from fakellm.script.events import Native
 from fakellm.wire.codec import pieces
@@ -30,12 +27,7 @@ httpx = pytest.importorskip("httpx")
 
 both = pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
 ASKED = {"model": "command-a-03-2025", "messages": [{"role": "user", "content": "Hi"}]}
-ANSWER = Script.of("A long answer")
 CODEC = ChatCodec()
-
-
-class IncompleteAnswer(Exception):
-    pass
 
 
 def client_of(*, asynchronous=False, **options):
@@ -175,66 +167,6 @@ def test_a_request_of_the_wrong_form_gets_coheres_own_error(fake_cohere, asynchr
         assert message in error.body["message"]
 
 
-@both
-def test_an_error_in_the_stream_is_handed_on_as_the_end_of_the_message(fake_cohere, asynchronous):
-    fake_cohere.reply("Hel", provider_error("boom"))
-
-    events, error = streamed(asynchronous=asynchronous)
-
-    assert error is None
-    assert text_of(events) == "Hel"
-    assert (events[-1].delta.finish_reason, events[-1].delta.error) == ("ERROR", "boom")
-
-
-@both
-def test_the_connection_drops_at_a_chunk(fake_cohere, asynchronous):
-    fake_cohere.reply("Hel", disconnect())
-
-    events, error = streamed(asynchronous=asynchronous)
-
-    assert len(events) == 3
-    assert isinstance(error, httpx.ReadError)
-
-
-# -- tapes --------------------------------------------------------------------------------------------------
-
-
-@both
-@pytest.mark.parametrize("fault", [(), (disconnect(),), (provider_error("boom"),)], ids=["whole", "drop", "error"])
-def test_a_stream_is_recorded_played_and_becomes_a_script(tmp_path, monkeypatch, asynchronous, fault):
-    monkeypatch.setenv("CO_API_KEY", "none")
-    script = Script(
-        "Hel",
-        ToolCall("f"),
-        ToolCall(arguments='{"x":'),
-        ToolCall(arguments="1}"),
-        *(fault or (Finish("tool_calls"), Usage(3, 4))),
-    )
-    with intercept(FakeProvider("cohere").reply(script)), playing(tape(tmp_path / "t.yaml")):
-        events, error = streamed(asynchronous=asynchronous)
-    kept = tape(tmp_path / "t.yaml", mode="none")
-    with playing(kept):
-        again, later = streamed(asynchronous=asynchronous)
-
-    assert sdks.dumped(again) == sdks.dumped(events)
-    assert type(later) is type(error)
-    assert list(kept.script())[: len(script) - 1] == list(script)[:-1]
-    assert type(kept.script()[-1]) is type(script[-1])
-    assert stored(tmp_path / "t.yaml")[0]["response"]["stream"]["end"] == (
-        "dropped" if fault == (disconnect(),) else "complete"
-    )
-
-
-def test_a_tape_drops_at_chunk_three(tmp_path, monkeypatch):
-    monkeypatch.setenv("CO_API_KEY", "none")
-    with intercept(FakeProvider("cohere").reply("Hel", "lo")), playing(tape(tmp_path / "t.yaml")):
-        streamed()
-    with playing(tape(tmp_path / "t.yaml", mode="none").fail(disconnect(), after=3)):
-        events, error = streamed()
-
-    assert (len(events), type(error)) == (3, httpx.ReadError)
-
-
 # -- recordings -----------------------------------------------------------------------------------------
 
 
@@ -285,78 +217,6 @@ def test_every_field_that_the_sdk_can_send_is_known(method, fields):
     sent = signature(getattr(cohere.v2.client.V2Client, method)).parameters.keys() - {"self", "request_options"}
 
     assert sent - fields.keys() == set()
-
-
-# -- contracts ------------------------------------------------------------------------------------------------
-
-
-class Careful:
-    """An app that looks for the end of the message, and for the error in it."""
-
-    def stream(self, input):
-        client = cohere.ClientV2(max_retries=0, timeout=5)
-        reason = None
-        for event in client.chat_stream(model="m", messages=[{"role": "user", "content": input}]):
-            reason = _reason_of(event, reason)
-            yield event
-        _check(reason)
-
-    async def astream(self, input):
-        client = cohere.AsyncClientV2(max_retries=0, timeout=5)
-        reason = None
-        async for event in client.chat_stream(model="m", messages=[{"role": "user", "content": input}]):
-            reason = _reason_of(event, reason)
-            yield event
-        _check(reason)
-
-
-def _reason_of(event, reason):
-    if event.type == "message-end" and event.delta.finish_reason == "ERROR":
-        raise IncompleteAnswer(event.delta.error)
-    return event.delta.finish_reason if event.type == "message-end" else reason
-
-
-def _check(reason):
-    if reason is None:
-        raise IncompleteAnswer
-
-
-def test_the_contracts_of_a_stream_are_checked():
-    named = ["truncation", "in_band_error", "producer_dies", "whitespace_tail", "finish"]
-    report = check_stream(Careful, api="cohere", contracts=named)
-
-    assert not report.failed, str(report)
-    assert {verdict.contract.name for verdict in report.passed} >= {"truncation", "in_band_error", "producer_dies"}
-
-    class Naive:
-        def stream(self, input):
-            yield from cohere.ClientV2(max_retries=0).chat_stream(**ASKED)
-
-    failed = check_stream(Naive, api="cohere", contracts=["truncation", "in_band_error"]).failed
-    assert [verdict.contract.name for verdict in failed] == ["truncation", "in_band_error"]
-
-
-NAMED = "error as a named event"
-"""What the SDK leaves out: then it is as if the stream had lacked its end."""
-
-
-@every_fault(ANSWER)
-def test_every_fault_reaches_a_careful_app(fake_cohere, faulty):
-    fake_cohere.reply(faulty)
-    with pytest.raises((cohere.core.ApiError, httpx.HTTPError, IncompleteAnswer)):
-        list(Careful().stream("Hi"))
-    assert len(fake_cohere.calls) == 1
-
-
-def test_what_the_sdk_takes_for_a_whole_answer(fake_cohere):
-    found = set()
-    for faulty in variants(ANSWER):
-        fake_cohere.otherwise(faulty)
-        _, error = streamed()
-        if error is None:
-            found.add(faulty.label.partition(" after ")[0].partition(" before ")[0])
-
-    assert found == {"clean end", "cut inside the next event", "broken JSON", "error in the stream", NAMED}
 
 
 # -- small documents --------------------------------------------------------------------------------------

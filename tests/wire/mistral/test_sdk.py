@@ -1,4 +1,4 @@
-"""Mistral's own SDK, asking the fake: answers, tools, errors, drops, tapes, contracts; synchronous and not."""
+"""Mistral's own SDK, asking the fake: what is peculiar to it; the rest is in tests/provider/test_table.py."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ from taping import stored, tape
 from vectors import each
 
 from fakellm import Finish, Reasoning, Script, ToolCall, Usage, disconnect, http_error, provider_error
-from fakellm.contracts import check_stream, every_fault
-from fakellm.contracts.faults.ways import variants
 from fakellm.http import intercept, playing, transport
 from fakellm.provider.provider import FakeProvider
 from fakellm.script.events import Native
@@ -33,11 +31,6 @@ both = pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "asyn
 MESSAGES = [{"role": "user", "content": "Hi"}]
 ASKED = {"model": "mistral-small-latest", "messages": MESSAGES}
 TALK = {"model": "mistral-small-latest", "inputs": "Hi"}
-ANSWER = Script.of("A long answer")
-
-
-class IncompleteAnswer(Exception):
-    pass
 
 
 def called(method, *args, asynchronous=False, **options):
@@ -251,52 +244,27 @@ def test_an_error_in_the_stream(fake_mistral, asynchronous):
     assert (error, events[-1].type, events[-1].message) == (None, "conversation.response.error", "boom")
 
 
-@both
-def test_the_connection_drops_at_a_chunk(fake_mistral, asynchronous):
-    fake_mistral.reply("Hel", "lo", disconnect())
-
-    chunks, error = streamed(asynchronous=asynchronous)
-
-    assert len(chunks) == 3
-    assert isinstance(error, httpx.ReadError)
-
-
 # -- tapes --------------------------------------------------------------------------------------------------
 
 
 @both
-@pytest.mark.parametrize("method", ["chat.stream", "beta.conversations.start_stream"])
 @pytest.mark.parametrize("fault", [(), (disconnect(),), (provider_error("boom"),)], ids=["whole", "drop", "error"])
-def test_a_stream_is_recorded_played_and_becomes_a_script(tmp_path, monkeypatch, asynchronous, method, fault):
+def test_a_conversation_is_recorded_played_and_becomes_a_script(tmp_path, monkeypatch, asynchronous, fault):
     monkeypatch.setenv("MISTRAL_API_KEY", "none")
-    native = {"chat.stream": Native("mistral.chat", {"content": [{"type": "reference", "reference_ids": [1]}]})}
-    script = Script(
-        "Hel", native.get(method, "lo"), ToolCall("f", '{"x":1}'), *(fault or (Finish("tool_calls"), Usage(3, 4)))
-    )
+    script = Script("Hel", "lo", ToolCall("f", '{"x":1}'), *(fault or (Finish("tool_calls"), Usage(3, 4))))
     with intercept(FakeProvider("mistral").reply(script)), playing(tape(tmp_path / "t.yaml")):
-        events, error = streamed(method, asynchronous=asynchronous)
+        events, error = streamed("beta.conversations.start_stream", asynchronous=asynchronous)
     kept = tape(tmp_path / "t.yaml", mode="none")
     with playing(kept):
-        again, later = streamed(method, asynchronous=asynchronous)
+        again, later = streamed("beta.conversations.start_stream", asynchronous=asynchronous)
 
     assert sdks.dumped(again) == sdks.dumped(events)
     assert type(later) is type(error)
-    whole = len(script) - bool(fault and method == "chat.stream")  # where a call comes with the finish reason
-    assert list(kept.script())[: whole - 1] == list(script)[: whole - 1]
+    assert list(kept.script())[: len(script) - 1] == list(script)[:-1]
     assert type(kept.script()[-1]) is type(script[-1])
     stopped = "cancelled" if fault and error is not None else "complete"  # the SDK raises, and reads no further
     end = stored(tmp_path / "t.yaml")[0]["response"]["stream"]["end"]
     assert end == ("dropped" if fault == (disconnect(),) else stopped)
-
-
-def test_a_tape_drops_at_chunk_three(tmp_path, monkeypatch):
-    monkeypatch.setenv("MISTRAL_API_KEY", "none")
-    with intercept(FakeProvider("mistral").reply("Hel", "lo", "!")), playing(tape(tmp_path / "t.yaml")):
-        streamed()
-    with playing(tape(tmp_path / "t.yaml", mode="none").fail(disconnect(), after=3)):
-        chunks, error = streamed()
-
-    assert (len(chunks), type(error)) == (3, httpx.ReadError)
 
 
 # -- recordings -----------------------------------------------------------------------------------------
@@ -367,68 +335,6 @@ def test_every_field_that_the_sdk_can_send_is_known(method, fields):
     options = {"retries", "server_url", "timeout_ms", "http_headers"}
 
     assert signature(client).parameters.keys() - options - fields.keys() == set()
-
-
-# -- contracts ------------------------------------------------------------------------------------------------
-
-
-class Careful:
-    """An app that looks for the finish reason."""
-
-    def stream(self, input):
-        reason = None
-        asked = {**ASKED, "messages": [{"role": "user", "content": input}]}
-        for event in mistralai.Mistral(timeout_ms=5000).chat.stream(**asked):
-            reason = event.data.choices[0].finish_reason or reason
-            yield event
-        _check(reason)
-
-    async def astream(self, input):
-        reason = None
-        asked = {**ASKED, "messages": [{"role": "user", "content": input}]}
-        async for event in await mistralai.Mistral(timeout_ms=5000).chat.stream_async(**asked):
-            reason = event.data.choices[0].finish_reason or reason
-            yield event
-        _check(reason)
-
-
-def _check(reason):
-    if reason is None:
-        raise IncompleteAnswer
-
-
-def test_the_contracts_of_a_stream_are_checked():
-    named = ["truncation", "in_band_error", "producer_dies", "whitespace_tail", "finish", "usage"]
-    report = check_stream(Careful, api="mistral", contracts=named)
-
-    assert not report.failed, str(report)
-    assert {verdict.contract.name for verdict in report.passed} >= {"truncation", "in_band_error", "producer_dies"}
-
-    class Naive:
-        def stream(self, input):
-            yield from mistralai.Mistral().chat.stream(**ASKED)
-
-    failed = check_stream(Naive, api="mistral", contracts=["truncation", "in_band_error"]).failed
-    assert [verdict.contract.name for verdict in failed] == ["truncation"]
-
-
-@every_fault(ANSWER)
-def test_every_fault_reaches_a_careful_app(fake_mistral, faulty):
-    fake_mistral.reply(faulty)
-    with pytest.raises((errors.MistralError, httpx.HTTPError, IncompleteAnswer)):
-        list(Careful().stream("Hi"))
-    assert len(fake_mistral.calls) == 1
-
-
-def test_what_the_sdk_takes_for_a_whole_answer(fake_mistral):
-    found = set()
-    for faulty in variants(ANSWER):
-        fake_mistral.otherwise(faulty)
-        _, error = streamed()
-        if error is None:
-            found.add(faulty.label.partition(" after ")[0].partition(" before ")[0])
-
-    assert found == {"clean end"}
 
 
 # -- small documents --------------------------------------------------------------------------------------
