@@ -72,22 +72,29 @@ async def drained(server: Server, signals: Signals, grace: float) -> bool:
     return is_whole
 
 
+Stamp = tuple[int, int, int] | None
+"""What a file is known by: when it was changed, its size, and which it is; None where it is not there."""
+
+
+def stamp_of(serving: Serving) -> Stamp:
+    """Return what the file is known by now."""
+    try:
+        found = Path(serving.file or "").stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
 class Watching:
     """Looks at a file, and lets a server play what it says now; what is wrong is told, and the old one stays."""
 
-    def __init__(self, serving: Serving, server: Server, say: Callable[[str], None]) -> None:
+    def __init__(self, serving: Serving, server: Server, say: Callable[[str], None], known: Stamp) -> None:
+        """Begin with what the file was before it was read, or a change between the two would never be seen."""
         self._serving = serving
         self._server = server
         self._say = say
-        self._known = self._stamp()
+        self._known = known
         self.before: Seen | None = None
-
-    def _stamp(self) -> tuple[int, int, int] | None:
-        try:
-            found = Path(self._serving.file or "").stat()
-        except OSError:
-            return None
-        return found.st_mtime_ns, found.st_size, found.st_ino
 
     async def run(self) -> None:
         """Look, again and again."""
@@ -97,7 +104,7 @@ class Watching:
 
     def look(self) -> None:
         """Look once."""
-        stamp = self._stamp()
+        stamp = stamp_of(self._serving)
         if stamp is None or stamp == self._known:  # a file that is being replaced is not there for a moment
             return
         self._known = stamp
@@ -114,12 +121,13 @@ class Watching:
 
 async def serve(serving: Serving, command: Sequence[str] | None) -> int:
     """Serve in this process; return the exit code. Raises `UsageError`."""
+    known = stamp_of(serving)
     server = serving.server()
     voice = Voice(serving, has_command=command is not None)
     signals = Signals()
     async with listening(server):
         voice.ready(server.url, base_urls(server), pid=os.getpid())
-        watching = Watching(serving, server, voice.note)
+        watching = Watching(serving, server, voice.note, known)
         task = asyncio.ensure_future(watching.run()) if serving.watch else None
         code = await until_done(signals, command, environment(server))
         if task is not None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from fakellm.cli.config import Serving, UsageError
 from fakellm.cli.seen import Seen
-from fakellm.cli.serving import Signals, Watching, drained, listening
+from fakellm.cli.serving import Signals, Watching, drained, listening, stamp_of
 
 _TELLS = 0.1
 """Seconds between two tellings of what was seen; so much is lost where it is killed."""
@@ -30,12 +30,13 @@ def tell(kind: str, **fields: Any) -> None:
 
 async def work(serving: Serving) -> int:
     """Serve until told to stop."""
+    known = stamp_of(serving)
     server = serving.server()
     signals = Signals()
     asyncio.get_running_loop().add_signal_handler(signal.SIGINT, lambda: None)  # the supervisor tells, by SIGTERM
     async with listening(server):
         tell("ready")
-        watching = Watching(serving, server, lambda text: tell("note", text=text))
+        watching = Watching(serving, server, lambda text: tell("note", text=text), known)
         tasks = [asyncio.ensure_future(_ends_with_input(signals))]
         if serving.watch:
             tasks.append(asyncio.ensure_future(watching.run()))

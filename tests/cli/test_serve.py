@@ -110,16 +110,23 @@ def test_speed_and_profile_are_those_that_are_asked_for(fakes):
     assert answer.startswith(b'data: {"id":"chatcmpl-0')
 
 
+def replaced(path, text):
+    """Put a whole file in the place of another: half of one would be read as wrong."""
+    new = path.with_suffix(".new")
+    new.write_text(text)
+    new.replace(path)
+
+
 def test_a_file_that_changes_is_played_and_one_that_is_wrong_is_not(fakes):
     with serving(fakes, "--watch") as server:
-        fakes.write_text(FAKES.replace("Hello", "Goodbye"))
+        replaced(fakes, FAKES.replace("Hello", "Goodbye"))
         assert "as it is now" in server.event("note")["text"]
         assert said(server.asked("x")) == "Goodbye"
-        fakes.write_text(FAKES + "\nproviders = 1 / 0\n")
+        replaced(fakes, FAKES + "\nproviders = 1 / 0\n")
         text = server.event("note")["text"]
         assert f"{fakes}:8: ZeroDivisionError" in text
         assert said(server.asked("x")) == "Goodbye"
-        fakes.write_text(FAKES.replace("Hello", "Again"))
+        replaced(fakes, FAKES.replace("Hello", "Again"))
         server.event("note")
         assert said(server.asked("x")) == "Again"
         assert server.ended()[1]["calls"] == 3

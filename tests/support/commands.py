@@ -8,6 +8,7 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 
 COMMAND = (sys.executable, "-m", "fakellm")
 
@@ -24,6 +25,9 @@ class Serving:
         command = [*COMMAND, "serve", "--json", *map(str, arguments)]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self._connections = []
+        self._patience = threading.Timer(120, self.process.kill)  # or a test that waits in vain would stop the run
+        self._patience.daemon = True
+        self._patience.start()
         self.ready = self.event("ready")
         self.url = self.ready["url"]
         self.host, self.port = self.url.removeprefix("http://").rsplit(":", 1)
@@ -51,6 +55,7 @@ class Serving:
 
     def close(self):
         """End it, however it is."""
+        self._patience.cancel()
         for connection in self._connections:
             connection.close()
         if self.process.poll() is None:
