@@ -16,6 +16,7 @@ from fakellm.provider.itself import by_itself
 from fakellm.provider.provider import FakeProvider
 from fakellm.server.scenario import Scenario
 from fakellm.server.server import Server
+from fakellm.server.watched import stamp_of
 from fakellm.wire.providers import provider_names
 
 
@@ -53,6 +54,10 @@ class Serving:
             return not ipaddress.ip_address(self.host).is_loopback
         except ValueError:
             return self.host != "localhost"
+
+    def stamp(self) -> object:
+        """Return what tells the file from what it was before; None where there is none."""
+        return stamp_of(Path(self.file)) if self.file is not None else None
 
     def clock(self) -> Clock:
         """Return the clock of a speed: how many times as fast, or `instant`. Raises `UsageError`."""

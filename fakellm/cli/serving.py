@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from fakellm.cli.child import Child
@@ -72,23 +71,10 @@ async def drained(server: Server, signals: Signals, grace: float) -> bool:
     return is_whole
 
 
-Stamp = tuple[int, int, int] | None
-"""What a file is known by: when it was changed, its size, and which it is; None where it is not there."""
-
-
-def stamp_of(serving: Serving) -> Stamp:
-    """Return what the file is known by now."""
-    try:
-        found = Path(serving.file or "").stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
-
-
 class Watching:
     """Looks at a file, and lets a server play what it says now; what is wrong is told, and the old one stays."""
 
-    def __init__(self, serving: Serving, server: Server, say: Callable[[str], None], known: Stamp) -> None:
+    def __init__(self, serving: Serving, server: Server, say: Callable[[str], None], known: object) -> None:
         """Begin with what the file was before it was read, or a change between the two would never be seen."""
         self._serving = serving
         self._server = server
@@ -104,7 +90,7 @@ class Watching:
 
     def look(self) -> None:
         """Look once."""
-        stamp = stamp_of(self._serving)
+        stamp = self._serving.stamp()
         if stamp is None or stamp == self._known:  # a file that is being replaced is not there for a moment
             return
         self._known = stamp
@@ -121,7 +107,7 @@ class Watching:
 
 async def serve(serving: Serving, command: Sequence[str] | None) -> int:
     """Serve in this process; return the exit code. Raises `UsageError`."""
-    known = stamp_of(serving)
+    known = serving.stamp()
     server = serving.server()
     voice = Voice(serving, has_command=command is not None)
     signals = Signals()

@@ -15,7 +15,7 @@ from typing import Any
 
 from fakellm.cli.config import Serving, UsageError
 from fakellm.cli.seen import Seen
-from fakellm.cli.serving import Signals, Watching, drained, listening, stamp_of
+from fakellm.cli.serving import Signals, Watching, drained, listening
 
 _TELLS = 0.1
 """Seconds between two tellings of what was seen; so much is lost where it is killed."""
@@ -30,7 +30,7 @@ def tell(kind: str, **fields: Any) -> None:
 
 async def work(serving: Serving) -> int:
     """Serve until told to stop."""
-    known = stamp_of(serving)
+    known = serving.stamp()
     server = serving.server()
     signals = Signals()
     asyncio.get_running_loop().add_signal_handler(signal.SIGINT, lambda: None)  # the supervisor tells, by SIGTERM

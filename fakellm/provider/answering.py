@@ -28,8 +28,12 @@ from fakellm.script.latency import Latency
 from fakellm.script.script import Script
 from fakellm.wire.codec import Codec, Encoder, Ending, Request, Run, has_orderly_calls, legal_or_not, runs
 
-_STATUS_OF = {"rate_limit": 429, "overloaded": 529, "invalid_request": 400, "auth": 401, "not_found": 404}
-_STATUS_OF |= {
+_STATUS_OF = {
+    "rate_limit": 429,
+    "overloaded": 529,
+    "invalid_request": 400,
+    "auth": 401,
+    "not_found": 404,
     "throttling": 429,
     "validation": 400,
     "serviceunavailable": 503,

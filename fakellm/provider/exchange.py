@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import math
 import sys
-from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from time import monotonic
 from typing import Any, Literal, NamedTuple, cast
 
 from fakellm.clock.clock import Clock, timed_stream
@@ -32,7 +30,6 @@ State = Literal["running", "complete", "closed", "cancelled", "failed"]
 Kind = Literal["refused", "connect_timeout", "no_response", "read_timeout", "reset", "close"]
 
 _KEPT = 64
-_MOMENTS = 1_000
 
 
 class Failure(NamedTuple):
@@ -59,11 +56,10 @@ class ProviderCall:
     `status` is the HTTP status of the answer, `delivered` the bytes of its body that the client took. `state` says how
     far it is: `running`, or how it ended: `complete`, `closed` (by the client, before the end), `cancelled`, or
     `failed` with an `error`. What it is shown as has none of its `credentials`, nor anything else that is secret.
-    `moments` are noted for who gives an array for them: pairs of a second, of the machine's own, and how many pieces
-    were taken before those that were handed out then.
+    `watch` is called whenever pieces are handed out, with how many were taken before those.
     """
 
-    moments: array[float] | None = None
+    watch: Callable[[int], None] | None = None
 
     def __init__(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> None:
         self.number = 0
@@ -150,8 +146,8 @@ class ProviderCall:
     def deliver(self, run: list[bytes]) -> Iterator[bytes]:
         """Return an iterator over the pieces; what is taken from it counts as delivered, at no cost."""
         self._settle()
-        if self.moments is not None:
-            self._note_moment(self.moments)
+        if self.watch is not None:
+            self.watch(self._before[0])
         self._run, self._cursor = run, iter(run)
         return self._cursor
 
@@ -159,23 +155,19 @@ class ProviderCall:
         """Count what was taken of the run, before there is another: this is done for each event of a paced stream."""
         if count := self._taken:
             taken = self._run if count == len(self._run) else self._run[:count]
-            pieces, size = self._before
-            self._before = pieces + count, size + sum(map(len, taken))
-            if (left := _KEPT - len(self._first)) > 0:
-                self._first += taken[:left]
+            self._count(taken, sum(map(len, taken)))
 
     def took_run(self, run: list[bytes], size: int) -> None:
         """Count a run, of so many bytes, that somebody else delivers all at once."""
-        if self.moments is not None:
-            self._note_moment(self.moments)
-        pieces, before = self._before
-        self._before = pieces + len(run), before + size
-        if (left := _KEPT - len(self._first)) > 0:
-            self._first += run[:left]
+        if self.watch is not None:
+            self.watch(self._before[0])
+        self._count(run, size)
 
-    def _note_moment(self, moments: array[float]) -> None:
-        if len(moments) < _MOMENTS:
-            moments.extend((monotonic(), self._before[0]))
+    def _count(self, taken: list[bytes], size: int) -> None:
+        pieces, before = self._before
+        self._before = pieces + len(taken), before + size
+        if (left := _KEPT - len(self._first)) > 0:
+            self._first += taken[:left]
 
     def took(self, piece: bytes) -> None:
         """Count a piece of an answer that somebody else delivers."""
@@ -249,9 +241,9 @@ class Exchange:
     """The answer to one request: status, headers, and a body in timed pieces.
 
     `version` is that of HTTP, `reason` the phrase beside the status; None is the usual one. `written` has all of it,
-    where that is known before it begins. `told` returns what is
-    raised for an exception that ends the body: itself, or what says that it is a mistake. `size` is how many bytes the
-    body has, and whether those are all of it; None if that is not known before.
+    where that is known before it begins. `told` returns what is raised for an exception that ends the body: itself, or
+    what says that it is a mistake. `size` is how many bytes the body has, and whether those are all of it; None if that
+    is not known before.
     """
 
     told: Callable[[BaseException], BaseException] = staticmethod(_as_it_is)

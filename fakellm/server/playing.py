@@ -79,6 +79,11 @@ def _head_of(
     return "\r\n".join([*lines, "", ""]).encode("utf-8", "surrogateescape"), is_chunked, keeps_alive
 
 
+def _framed(pieces: list[bytes], *, is_chunked: bool) -> list[bytes]:
+    """Return pieces as they are sent. An empty one has no form: as a chunk it would be the end of the body."""
+    return [b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces if piece] if is_chunked else pieces
+
+
 class _Part(NamedTuple):
     """What is sent at once, the pieces that are in it, and their bytes."""
 
@@ -106,7 +111,7 @@ def _plan_of(exchange: Exchange, written: Written, framing: _Framing) -> _Plan:
     ends_well = True
     for action in timed(written.steps, _PATIENT):
         if isinstance(action, list):
-            sent += [b"%x\r\n%b\r\n" % (len(piece), piece) for piece in action] if is_chunked else action
+            sent += _framed(action, is_chunked=is_chunked)
             pieces += action
             continue
         if sent:
@@ -134,6 +139,7 @@ class Playing:
         "_done",
         "_due",
         "_exchange",
+        "_framing",
         "_has_head",
         "_is_chunked",
         "_is_deaf",
@@ -144,7 +150,6 @@ class Playing:
         "_plan",
         "_ticks",
         "_transport",
-        "_version",
         "_waiting",
         "_zip",
         "is_paused",
@@ -169,7 +174,7 @@ class Playing:
         self._clock = clock
         self._done = done
         self._ticks = ticks
-        self._version = version
+        self._framing = _Framing(version == "1.0", is_zipped, keeps_alive)
         self.keeps_alive = keeps_alive
         self._zip: Any = zlib.compressobj(wbits=31) if is_zipped else None
         self._actions: Iterator[Any] = exchange.opening(_PATIENT)
@@ -180,8 +185,7 @@ class Playing:
         self._at = 0
         self._plan: list[_Part | float | Failure] | None = None
         if exchange.written is not None and not is_zipped:
-            framing = _Framing(version == "1.0", is_zipped, keeps_alive)
-            self._plan, self.keeps_alive = _plan_of(exchange, exchange.written, framing)
+            self._plan, self.keeps_alive = _plan_of(exchange, exchange.written, self._framing)
         self._waiting: asyncio.Handle | asyncio.Task[None] | Ticket | None = None
 
     # -- what the connection tells --------------------------------------------------------------------
@@ -282,9 +286,8 @@ class Playing:
     def _begin(self) -> None:
         """Put the head of the answer; what comes next is its body."""
         exchange, self._has_head = self._exchange, True
-        framing = _Framing(self._version == "1.0", self._zip is not None, self.keeps_alive)
         head, self._is_chunked, self.keeps_alive = _head_of(
-            exchange.version, exchange.status, exchange.reason, tuple(exchange.headers), framing
+            exchange.version, exchange.status, exchange.reason, tuple(exchange.headers), self._framing
         )
         self._out.append(head)
         self._actions = exchange.body(_PATIENT)
@@ -294,10 +297,7 @@ class Playing:
         if self._zip is not None:
             squeeze = self._zip
             pieces = [squeeze.compress(piece) + squeeze.flush(zlib.Z_SYNC_FLUSH) for piece in pieces if piece]
-        if self._is_chunked:
-            self._out += [b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces if piece]
-        else:
-            self._out += pieces
+        self._out += _framed(pieces, is_chunked=self._is_chunked)
 
     def _write(self) -> None:
         if self._out:

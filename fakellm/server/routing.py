@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
-from fakellm.provider.hosts import parts_of
 from fakellm.provider.provider import FakeProvider
 
 
@@ -56,8 +55,3 @@ class Router:
 
 def _is_signed(provider: FakeProvider, headers: Mapping[str, str]) -> bool:
     return any(name in headers for name in provider.service.signs)
-
-
-def path_of(target: str) -> str:
-    """Return the path of a request's target."""
-    return parts_of(f"http://h{target}").path if target.startswith("/") else urlsplit(target).path

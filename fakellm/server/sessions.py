@@ -35,6 +35,8 @@ PLACE = "/_fakellm"
 _SESSIONS = f"{PLACE}/sessions/"
 _MEANT = "if that is meant: @pytest.mark.fake_llm(allow_misses=True), or verify(allow_misses=True)"
 _LONGEST = 200
+_MOMENTS = 1_000
+"""Numbers that are kept of the moments of an answer, two for each."""
 _MOST = 1_000
 """How many sessions a server keeps: each has a copy of all scripts, and names come from outside."""
 
@@ -51,7 +53,7 @@ class Logged:
     where it was one.
     """
 
-    __slots__ = ("_begun", "at", "call", "miss", "number", "provider", "sent")
+    __slots__ = ("_begun", "_noted", "at", "call", "miss", "number", "provider", "sent")
 
     def __init__(
         self, number: int, provider: str, call: ProviderCall, begun: float, sent: int, miss: BaseException | None
@@ -63,16 +65,22 @@ class Logged:
         self.sent = sent or None
         self._begun = monotonic()
         self.at = self._begun - begun
-        call.moments = array("d")
+        self._noted = array("d")
+        call.watch = self._note
+
+    def _note(self, before: int) -> None:
+        """Note that pieces are written now, and how many were before those."""
+        if len(self._noted) < _MOMENTS:
+            self._noted.extend((monotonic(), before))
 
     @property
     def count(self) -> int:
         """How many moments there are."""
-        return len(self.call.moments or ()) // 2
+        return len(self._noted) // 2
 
     def moments(self, since: int = 0) -> list[tuple[float, int]]:
         """Return when pieces were written: seconds since the request came, and how many there were before those."""
-        noted = self.call.moments or array("d")
+        noted = self._noted
         places = range(2 * since, len(noted) - 1, 2)
         return [(noted[place] - self._begun, int(noted[place + 1])) for place in places]
 

@@ -65,7 +65,7 @@ class GeminiInteractionsGrammar(Grammar):
 
     def __init__(self, profile: Profile | None = OPENAI, ignored: frozenset[str] = frozenset()) -> None:
         super().__init__(profile, ignored)
-        self._is_begun = self._is_ended = self._is_done = self._has_calls = False
+        self._is_begun = self._is_ended = self._is_done = False
         self._steps = 0
         self._step: _Step | None = None
         self._calls: list[_Step] = []

@@ -139,7 +139,7 @@ class ChatDecoder(SSEReader):
         return openai.read_usage(found)
 
     def error(self, chunk: dict[str, Any], *, named: bool | None) -> provider_error | None:
-        """Return the error that a chunk reports, or is, as of Mistral and of older vLLM; None where it does neither."""
+        """Return the error that a chunk reports, or is, as of Mistral; None where it does neither."""
         chunk = {"error": chunk} if chunk.get("object") == "error" else chunk
         return openai.read_error(chunk, named=named) if chunk.get("error") else None
 
