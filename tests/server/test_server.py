@@ -12,6 +12,7 @@ from raw_client import CHAT, Client, asking
 from fakellm import FakeProvider, Pause, Script, ToolCall, disconnect, stall
 from fakellm.clock import InstantClock
 from fakellm.provider.exchange import Timeouts
+from fakellm.script import Raw
 from fakellm.server import Server
 
 
@@ -54,6 +55,17 @@ def test_each_piece_is_a_chunk_of_its_own(serve, connect):
     assert status == 200
     assert headers["content-type"] == "text/event-stream; charset=utf-8"
     assert chunks == pieces_of(FakeProvider("openai").otherwise(script))
+
+
+def test_an_empty_piece_is_no_end_of_the_body(serve, connect):
+    """As a chunk of HTTP it would be that."""
+    script = Script("Hel", Raw(""), "lo")
+    client = connect(serve(FakeProvider("openai").otherwise(script)))
+
+    client.send(asking())
+    chunks = client.answer()[2]
+
+    assert chunks == [piece for piece in pieces_of(FakeProvider("openai").otherwise(script)) if piece]
 
 
 def test_a_connection_is_used_again_and_requests_may_be_sent_ahead(serve, connect):
