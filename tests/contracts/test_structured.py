@@ -14,6 +14,7 @@ from functools import cache
 import corpus
 import pytest
 from hypothesis import given
+from sending import sse_of
 from vectors import each
 
 from fakellm import FakeChatModel, Finish, Reasoning, Script, Text, ToolCall, Usage, disconnect
@@ -28,7 +29,6 @@ from fakellm.errors import BrokenContractError, ContractUsageError
 from fakellm.script.messages import Message
 from fakellm.wire.anthropic.messages import MessagesCodec
 from fakellm.wire.openai.chat import ChatCodec
-from fakellm.wire.sse import SSEDecoder
 
 TOOLS = Script(
     Text("Let "), Text("me <b>"),
@@ -260,8 +260,7 @@ def test_moves_on_recorded_streams_change_nothing(api):
     codec = ChatCodec() if api == "openai.chat" else MessagesCodec()
     tried = 0
     for row in [row for row in corpus.expected() if row["api"] == api]:
-        decoder = SSEDecoder(flush=True)
-        events = [*decoder.feed(corpus.body(row["file"], row["idx"])), *decoder.close()]
+        events = sse_of(corpus.body(row["file"], row["idx"]))
         chunks = [json.loads(event.data) for event in events if event.data not in ("", "[DONE]")]
         try:
             document = document_of(chunks[:400])

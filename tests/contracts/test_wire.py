@@ -14,6 +14,7 @@ import recorded as recordings
 import strategies
 from hypothesis import given
 from hypothesis import strategies as st
+from sending import sent
 from vectors import each
 from wires import BREAKS, NAMES, NOT_WHOLE, of_servers, streams_of
 
@@ -62,7 +63,7 @@ def encoded(api, script, *, profile=None, alt="sse", **fields):
     path = f"/v1beta/models/g:streamGenerateContent?alt={alt}" if api == "gemini" else ""
     request = codec.request({**body, **({} if api == "gemini" else {"stream": True}), **fields}, path=path)
     steps = pieces(codec.encoder(request, 1, script.usage), script)
-    return b"".join(step for step in steps if isinstance(step, bytes))
+    return sent(steps)
 
 
 def found(body, api, **options):

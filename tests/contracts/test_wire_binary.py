@@ -11,6 +11,7 @@ import recorded
 import strategies
 from hypothesis import given
 from hypothesis import strategies as st
+from sending import sent
 from vectors import each
 
 from fakellm import Finish, Reasoning, Script, ToolCall, Usage, provider_error
@@ -36,7 +37,7 @@ def encoded(script):
         {"messages": [{"role": "user", "content": [{"text": "x"}]}]}, path="/model/m/converse-stream"
     )
     steps = pieces(CODEC.encoder(request, 1, script.usage), script)
-    return b"".join(step for step in steps if isinstance(step, bytes))
+    return sent(steps)
 
 
 def events_of(body):

@@ -9,11 +9,11 @@ from itertools import accumulate
 from urllib.parse import urlsplit
 
 from places import ROOT
+from sending import sse_of
 
 from fakellm.cassette.format import YAML
 from fakellm.wire.anthropic.profiles import PROFILES as MESSAGES
 from fakellm.wire.openai.profiles import PROFILES
-from fakellm.wire.sse import SSEDecoder
 
 FOLDER = ROOT / "cassettes" / "servers"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
@@ -63,8 +63,7 @@ class Recording:
 
 def events_of(body):
     """Return the events of a body as (name, data): the data as JSON, `[DONE]` as it is."""
-    decoder = SSEDecoder(flush=True)
-    found = [*decoder.feed(body), *decoder.close()]
+    found = sse_of(body)
     return [(one.event, one.data if one.data == "[DONE]" else json.loads(one.data)) for one in found]
 
 

@@ -17,6 +17,7 @@ from anthropic.types import RawMessageStreamEvent, StopReason
 from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
+from sending import sent, sse_of
 from vectors import each
 
 from fakellm import (
@@ -39,7 +40,6 @@ from fakellm.script.events import Native, Raw
 from fakellm.script.messages import Message
 from fakellm.wire.anthropic.messages import MessagesCodec
 from fakellm.wire.codec import pieces
-from fakellm.wire.sse import SSEDecoder
 
 CODEC = MessagesCodec()
 ASKED = {"model": "claude-fake", "max_tokens": 64, "messages": [{"role": "user", "content": "Hi"}]}
@@ -62,12 +62,7 @@ def steps(script, number=1):
 
 def encoded(script, number=1):
     """Return the bytes of a stream, up to the fault that ends it."""
-    return b"".join(step for step in steps(script, number) if isinstance(step, bytes))
-
-
-def sse_of(body):
-    decoder = SSEDecoder(flush=True)
-    return [*decoder.feed(body), *decoder.close()]
+    return sent(steps(script, number))
 
 
 def events_of(body):

@@ -11,6 +11,7 @@ import recorded
 import strategies
 from hypothesis import example, given
 from hypothesis import strategies as st
+from sending import sent
 from vectors import each
 
 from fakellm import (
@@ -62,7 +63,7 @@ def steps(script, number=1):
 
 def encoded(script, number=1):
     """Return the bytes of a stream, up to the fault that ends it."""
-    return b"".join(step for step in steps(script, number) if isinstance(step, bytes))
+    return sent(steps(script, number))
 
 
 def events_of(body):

@@ -12,6 +12,7 @@ import recorded
 import strategies
 from hypothesis import given
 from hypothesis import strategies as st
+from sending import sent
 from vectors import each
 
 from fakellm import Finish, Pause, Reasoning, Script, Text, ToolCall, Usage, disconnect, provider_error
@@ -51,7 +52,7 @@ def request(model=CLAUDE, *, streams=True, **fields):
 def encoded(script, asked=None):
     """Return the bytes of a stream, up to the fault that ends it."""
     steps = pieces(CODEC.encoder(asked or request(), 1, script.usage), script)
-    return b"".join(step for step in steps if isinstance(step, bytes))
+    return sent(steps)
 
 
 def chunks(body):

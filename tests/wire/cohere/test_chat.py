@@ -11,6 +11,7 @@ import recorded
 import strategies
 from hypothesis import example, given
 from hypothesis import strategies as st
+from sending import sent, sse_of
 from vectors import each
 
 from fakellm import (
@@ -32,7 +33,6 @@ from fakellm.script.events import Native, Raw
 from fakellm.script.messages import Message
 from fakellm.wire.codec import legal_or_not, pieces
 from fakellm.wire.cohere import ChatCodec
-from fakellm.wire.sse import SSEDecoder
 
 CODEC = ChatCodec()
 ASKED = {"model": "command-fake", "messages": [{"role": "user", "content": "Hi"}]}
@@ -63,13 +63,12 @@ def steps(script, number=1):
 
 def encoded(script, number=1):
     """Return the bytes of a stream, up to the fault that ends it."""
-    return b"".join(step for step in steps(script, number) if isinstance(step, bytes))
+    return sent(steps(script, number))
 
 
 def events_of(body):
     """Return the data of the server-sent events, but for the marker at the end; each is named by its type."""
-    decoder = SSEDecoder(flush=True)
-    sses = [*decoder.feed(body), *decoder.close()]
+    sses = sse_of(body)
     events = [json.loads(sse.data) for sse in sses if sse.data != "[DONE]"]
     assert [sse.event for sse in sses if sse.data != "[DONE]"] == [event["type"] for event in events]
     return events
@@ -318,7 +317,7 @@ def test_what_was_said_before_a_silence_is_there_before_it():
     assert [step for step in found if isinstance(step, Pause)] == [Pause(1), Pause(1)]
     assert b'"text":"a"' in found[found.index(Pause(1)) - 1]
     assert b"message-end" in found[len(found) - found[::-1].index(Pause(1)) - 2]
-    assert b"".join(step for step in found if isinstance(step, bytes)).count(b"event: message-end") == 1
+    assert sent(found).count(b"event: message-end") == 1
 
 
 def test_raw_bytes_keep_their_place():

@@ -16,6 +16,7 @@ from google import genai
 from google.genai import errors, types
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
+from sending import sse_of
 from vectors import each
 
 from fakellm import (
@@ -38,7 +39,6 @@ from fakellm.script.messages import Message
 from fakellm.wire.codec import pieces
 from fakellm.wire.gemini.generate import GeminiCodec
 from fakellm.wire.gemini.reader import GeminiDecoder, Objects
-from fakellm.wire.sse import SSEDecoder
 
 CODEC = GeminiCodec()
 PATH = "/v1beta/models/gemini-fake:streamGenerateContent"
@@ -70,8 +70,7 @@ def chunks_of(body, alt="sse"):
     """Return the chunks, read as a client would that knows nothing of the codec."""
     if alt == "json":
         return json.loads(body)
-    decoder = SSEDecoder(flush=True)
-    return [json.loads(sse.data) for sse in (*decoder.feed(body), *decoder.close())]
+    return [json.loads(sse.data) for sse in sse_of(body)]
 
 
 def parts_of(chunks, index=0):

@@ -11,6 +11,7 @@ import recorded
 import strategies
 from hypothesis import given
 from hypothesis import strategies as st
+from sending import sent, sse_of
 from vectors import each
 
 from fakellm import (
@@ -32,7 +33,6 @@ from fakellm.script.events import Native, Raw
 from fakellm.script.messages import Message
 from fakellm.wire.codec import legal_or_not, pieces
 from fakellm.wire.mistral import AgentsCodec, ChatCodec, ConversationsCodec, FIMCodec
-from fakellm.wire.sse import SSEDecoder
 
 CODEC = ChatCodec()
 ASKED = {"model": "mistral-fake", "messages": [{"role": "user", "content": "Hi"}]}
@@ -53,12 +53,11 @@ def steps(script, number=1, **fields):
 
 def encoded(script, number=1, **fields):
     """Return the bytes of a stream, up to the fault that ends it."""
-    return b"".join(step for step in steps(script, number, **fields) if isinstance(step, bytes))
+    return sent(steps(script, number, **fields))
 
 
 def chunks_of(body):
-    decoder = SSEDecoder(flush=True)
-    sses = [*decoder.feed(body), *decoder.close()]
+    sses = sse_of(body)
     return [json.loads(sse.data) for sse in sses if sse.data != "[DONE]"]
 
 
@@ -229,7 +228,7 @@ def test_what_was_said_before_a_silence_is_there_before_it():
     first, second = [at for at, step in enumerate(found) if step == Pause(1)]
     assert b'"content":"a"' in found[first - 1]
     assert b'"finish_reason":"stop"' in found[second - 1]
-    assert b"".join(step for step in found if isinstance(step, bytes)).count(b'"usage"') == 1
+    assert sent(found).count(b'"usage"') == 1
 
 
 def test_a_usage_that_a_function_counts_after_the_finish_reason_comes_with_it():

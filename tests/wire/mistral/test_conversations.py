@@ -9,6 +9,7 @@ import pytest
 import strategies
 from hypothesis import given
 from hypothesis import strategies as st
+from sending import sent, sse_of
 from vectors import each
 
 from fakellm import (
@@ -29,7 +30,6 @@ from fakellm.script.events import Native, Raw
 from fakellm.script.messages import Message
 from fakellm.wire.codec import legal_or_not, pieces
 from fakellm.wire.mistral import ConversationsCodec
-from fakellm.wire.sse import SSEDecoder
 
 CODEC = ConversationsCodec()
 ASKED = {"model": "mistral-fake", "inputs": "Hi"}
@@ -51,13 +51,12 @@ def steps(script, number=1, **fields):
 
 def encoded(script, **fields):
     """Return the bytes of a stream, up to the fault that ends it."""
-    return b"".join(step for step in steps(script, **fields) if isinstance(step, bytes))
+    return sent(steps(script, **fields))
 
 
 def events_of(body):
     """Return the data of the server-sent events; each is named by its type."""
-    decoder = SSEDecoder(flush=True)
-    sses = [*decoder.feed(body), *decoder.close()]
+    sses = sse_of(body)
     events = [json.loads(sse.data) for sse in sses]
     assert [sse.event for sse in sses] == [event["type"] for event in events]
     return events
@@ -153,7 +152,7 @@ def test_the_usage_ends_the_stream_and_waits_for_no_silence():
     found = steps(Script("a", Pause(1), Finish(), Pause(1), Usage(1, 1)))
     second = len(found) - 1 - found[::-1].index(Pause(1))
     assert b"conversation.response.done" in found[second - 1]
-    assert b"".join(step for step in found if isinstance(step, bytes)).count(b"event: conversation.response.done") == 1
+    assert sent(found).count(b"event: conversation.response.done") == 1
     encoder = CODEC.encoder(request(), 1)
     pieces_of = [encoder.begin(), *map(encoder.event, (Text("a"), Finish(), Usage(4, 2))), encoder.end()]
     assert events_of(b"".join(b"".join(part) for part in pieces_of))[-1]["usage"]["prompt_tokens"] == 4

@@ -12,6 +12,7 @@ import pytest
 import strategies
 from hypothesis import given
 from hypothesis import strategies as st
+from sending import sent
 from vectors import each
 
 from fakellm import (
@@ -59,7 +60,7 @@ def steps(api, script, **fields):
 
 def encoded(api, script, **fields):
     """Return the bytes of a stream, up to the fault that ends it."""
-    return b"".join(step for step in steps(api, script, **fields) if isinstance(step, bytes))
+    return sent(steps(api, script, **fields))
 
 
 def lines_of(body):

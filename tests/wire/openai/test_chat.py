@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from pydantic import BaseModel
+from sending import sent, sse_of
 from vectors import each
 
 from fakellm import (
@@ -38,7 +39,6 @@ from fakellm.wire.codec import pieces
 from fakellm.wire.openai.chat import ChatCodec
 from fakellm.wire.openai.chat_reader import ChatDecoder
 from fakellm.wire.openai.profiles import PROFILES
-from fakellm.wire.sse import SSEDecoder
 
 CODEC = ChatCodec()
 
@@ -50,7 +50,7 @@ def request(**fields):
 def encoded(script, codec=CODEC, **fields):
     asked = {"stream_options": {"include_usage": script.usage is not None}, **fields}
     steps = pieces(codec.encoder(request(**asked), 1, script.usage), script)
-    return b"".join(step for step in steps if isinstance(step, bytes))
+    return sent(steps)
 
 
 def text_of(content):
@@ -374,11 +374,6 @@ def chunks_of(body):
     assert all(sse.event is None for sse in sses)
     assert [sse.data for sse in sses].index("[DONE]") == len(sses) - 1
     return [json.loads(sse.data) for sse in sses[:-1]]
-
-
-def sse_of(body):
-    decoder = SSEDecoder(flush=True)
-    return [*decoder.feed(body), *decoder.close()]
 
 
 def check(body, *, asked):

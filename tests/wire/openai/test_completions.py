@@ -13,6 +13,7 @@ import strategies
 from hypothesis import given
 from hypothesis import strategies as st
 from openai.types import Completion
+from sending import sent
 from vectors import each
 
 from fakellm import (
@@ -221,7 +222,7 @@ def test_raw_text_and_silence_stand_where_they_were_scripted():
 
     assert steps[0] == b": wait\n\n"
     assert steps[2] == Pause(2)
-    assert CODEC.decode(b"".join(step for step in steps if isinstance(step, bytes))).text == "ab"
+    assert CODEC.decode(sent(steps)).text == "ab"
 
 
 def test_several_prompts_have_several_answers():

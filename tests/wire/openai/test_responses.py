@@ -16,6 +16,7 @@ import strategies
 from hypothesis import given
 from hypothesis import strategies as st
 from openai.types.responses import Response, ResponseStreamEvent
+from sending import sent
 from vectors import each
 
 from fakellm import (
@@ -473,7 +474,7 @@ def test_raw_text_and_silence_stand_where_they_were_scripted():
         steps.index(Pause(2))
         == next(n for n, step in enumerate(steps) if isinstance(step, bytes) and b'"a"' in step) + 1
     )
-    assert CODEC.decode(b"".join(step for step in steps if isinstance(step, bytes))).text == "ab"
+    assert CODEC.decode(sent(steps)).text == "ab"
 
 
 def test_a_signature_ends_a_reasoning_item():
