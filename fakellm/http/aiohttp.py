@@ -17,33 +17,17 @@ from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from functools import partial
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fakellm.clock.clock import Clock
 from fakellm.http.framing import AnswerTap, head_of
-from fakellm.http.network import Guard, put
+from fakellm.http.network import Desk, put
 from fakellm.provider.exchange import Exchange, Failure, Timeouts
-from fakellm.provider.provider import FakeProvider
 
 if TYPE_CHECKING:
     from fakellm.cassette.outgoing import Outgoing
-    from fakellm.cassette.tape import Tape
 
 _END_OF_HEAD = b"\r\n\r\n"
-
-
-class Desk(Protocol):
-    """Where requests are asked about: which provider answers, and what may not leave."""
-
-    is_on: bool
-    guard: Guard
-    tape: Tape | None
-
-    def provider_for(self, method: str, url: str) -> FakeProvider | None:
-        """Return the provider that answers a request."""
-
-    def refuse_outsider(self, request: Any) -> None:
-        """Raise for a request that would land on a tape that is not its sender's."""
 
 
 def replace(module: ModuleType, desk: Desk, stack: ExitStack) -> None:

@@ -27,7 +27,7 @@ import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from inspect import iscoroutine
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 from fakellm.errors import UnexpectedRequestError, explain
@@ -37,6 +37,9 @@ from fakellm.secrets.knowing import discreet_url, knowing
 from fakellm.secrets.shown import credentials
 from fakellm.wire.clouds import METADATA
 from fakellm.wire.providers import PROVIDERS, services_at
+
+if TYPE_CHECKING:
+    from fakellm.cassette.tape import Tape
 
 _ABOUT_TO_SEND = ("connect_tcp.started", "connect_unix_socket.started", "send_request_headers.started")
 _TO_A_PROXY = re.compile(rb"(?:CONNECT |[A-Z]+ http://(?:[^/@\s]*@)?)(\[[^\]\s]+\]|[^/:?\s]+)\S* HTTP/")
@@ -259,3 +262,17 @@ def _is_loopback_address(host: str) -> bool:
         return False
     address = getattr(address, "ipv4_mapped", None) or address
     return address.is_loopback or address.is_unspecified
+
+
+class Desk(Protocol):
+    """Where requests are asked about: which provider answers, and what may not leave."""
+
+    is_on: bool
+    guard: Guard
+    tape: Tape | None
+
+    def provider_for(self, method: str, url: str) -> FakeProvider | None:
+        """Return the provider that answers a request."""
+
+    def refuse_outsider(self, request: Any) -> None:
+        """Raise for a request that would land on a tape that is not its sender's."""

@@ -18,35 +18,19 @@ from collections.abc import Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from fakellm.clock.clock import Clock
 from fakellm.http.framing import head_of
-from fakellm.http.network import Guard, put
+from fakellm.http.network import Desk, put
 from fakellm.http.tapped import tapped
 from fakellm.provider.exchange import Exchange, Failure, Timeouts
-from fakellm.provider.provider import FakeProvider
 
 if TYPE_CHECKING:
     from fakellm.cassette.outgoing import Outgoing
-    from fakellm.cassette.tape import Tape
 
 _UNVERIFIED = ("CERT_NONE", "NONE", "0")
-
-
-class Desk(Protocol):
-    """Where requests are asked about: which provider answers, and what may not leave."""
-
-    is_on: bool
-    guard: Guard
-    tape: Tape | None
-
-    def provider_for(self, method: str, url: str) -> FakeProvider | None:
-        """Return the provider that answers a request."""
-
-    def refuse_outsider(self, request: Any) -> None:
-        """Raise for a request that would land on a tape that is not its sender's."""
 
 
 class _Url(str):
