@@ -12,12 +12,10 @@ from typing import Any
 
 from fakellm.clock.clock import Clock, InstantClock, RealClock, ScaledClock
 from fakellm.errors import ScriptError
-from fakellm.provider.itself import by_itself
 from fakellm.provider.provider import FakeProvider
 from fakellm.server.scenario import Scenario
-from fakellm.server.server import Server
+from fakellm.server.server import Server, by_themselves
 from fakellm.server.watched import stamp_of
-from fakellm.wire.providers import provider_names
 
 
 class UsageError(Exception):
@@ -81,11 +79,6 @@ class Serving:
         for profile in self.profiles:
             imitate(found, profile)
         return found
-
-
-def by_themselves() -> list[FakeProvider]:
-    """Return a fake of each provider that answers by itself."""
-    return [FakeProvider(name).otherwise(by_itself) for name in provider_names()]
 
 
 def imitate(providers: Iterable[FakeProvider], profile: str) -> None:

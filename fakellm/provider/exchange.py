@@ -282,6 +282,11 @@ class Exchange:
         """Whether a function makes the body piece by piece, so that it is not to run ahead of who reads."""
         return self._source is not None
 
+    @property
+    def is_coded(self) -> bool:
+        """Whether the body is compressed already, as a tape may have it."""
+        return any(name.lower() == "content-encoding" for name, _ in self.headers)
+
     def add_headers(self, headers: Iterable[tuple[str, str]]) -> None:
         """Add headers, but for those that it has; a stream that is written already is none any more with others."""
         names = {name.lower() for name, _ in self.headers}

@@ -13,7 +13,7 @@ from math import floor
 from threading import RLock
 from typing import Any, Self
 
-from fakellm.clock.clock import Clock
+from fakellm.clock.clock import Clock, InstantClock
 from fakellm.errors import ScriptError, WireError, clip
 from fakellm.provider.answering import error_exchange
 from fakellm.provider.exchange import Exchange, ProviderCall
@@ -111,7 +111,7 @@ class Meter:
 
 
 class Limited(ABC):
-    """A provider with quotas. `counted_on` is their clock, if its answers are played on another than its own."""
+    """A provider with quotas. `counted_on` is their clock where its own is instant, and something else plays it."""
 
     service: Service
     clock: Clock
@@ -138,7 +138,10 @@ class Limited(ABC):
         """Return the answer to a request, if there is room for it in the quotas, and what is left of those."""
         if self._meter is None:
             return self._answer(call)
-        now = (self.counted_on or self.clock).now
+        clock = self.clock
+        if self.counted_on is not None and type(clock) is InstantClock:
+            clock = self.counted_on
+        now = clock.now
         parts = parts_of(call.url)
         endpoint = self.service.endpoint(call.method, parts.path)
         if endpoint is None or not endpoint.is_codec:

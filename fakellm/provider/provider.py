@@ -1,4 +1,4 @@
-"""A fake provider: the app's own client of OpenAI, Anthropic, Gemini or Ollama asks, a script answers. Sans-IO."""
+"""A fake provider: the app's own client of a provider asks, a script answers. Sans-IO."""
 
 from __future__ import annotations
 
@@ -60,7 +60,8 @@ class FakeProvider(Alike, Claiming, Limited, Missing, Copyable):
     `hosts` are hosts that are its own beside the provider's, loopback ones included (`"localhost:11434"`).
 
     `latency` is the pace of its answers, which a reply of its own pace does not keep.
-    `recorded` answers what it has an answer to before all else: a tape of a scenario.
+    `recorded` answers what it has an answer to before all else: a tape of a scenario. `zips` lets a server compress the
+    answers, for clients that accept it.
 
     It does no I/O: `handle` takes a request and returns an `Exchange`, which a transport or a server plays on `clock`.
     `calls` logs the requests in the order in which they came, `misses` are the errors of those that no reply was for,
@@ -88,6 +89,7 @@ class FakeProvider(Alike, Claiming, Limited, Missing, Copyable):
         self.clock = checked(clock)
         self.latency = checked_latency(latency)
         self.recorded: Callable[[ProviderCall], Exchange | None] | None = None
+        self.zips = False
         self._replies = Replies()
         self._documents: tuple[OwnDocument, ...] = ()
         self._begin()
@@ -234,6 +236,7 @@ class FakeProvider(Alike, Claiming, Limited, Missing, Copyable):
         with self._lock:
             self._replies, self._documents, self._hosts = Replies(), (), ()
             self.profile = self.latency = self.recorded = self._meter = None
+            self.zips = False
         return self
 
     # -- what a test asks -------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from fakellm.provider.answering import with_headers
 from fakellm.provider.exchange import Exchange, ProviderCall
 
 _LOCAL = re.compile(r"(?i)(localhost|.+\.localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?")
@@ -25,6 +26,7 @@ _NEAR = re.compile(
 """Hosts that no page of the web can have: single names, addresses, and what RFC 2606, 6761, 6762 and 8375 set apart."""
 _HANDED_ON = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
 _LOOPBACK = re.compile(r"127(\.\d{1,3}){3}|::1|(?i:::ffff:)127(\.\d{1,3}){3}")
+_OPEN = {"access-control-allow-origin": "*", "access-control-expose-headers": "*"}
 
 
 def is_preflight(method: str, headers: Mapping[str, str]) -> bool:
@@ -52,7 +54,7 @@ def preflight(method: str, target: str, headers: Mapping[str, str]) -> Exchange:
 def open_to_pages(exchange: Exchange) -> None:
     """Let the page that asked read the answer, with its headers."""
     exchange.written = None  # with other headers
-    exchange.headers += [("access-control-allow-origin", "*"), ("access-control-expose-headers", "*")]
+    exchange.headers = with_headers(exchange.headers, _OPEN)
 
 
 def is_near(peer: str, headers: Mapping[str, str]) -> bool:

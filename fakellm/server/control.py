@@ -22,6 +22,7 @@ from fakellm.server.connection import Answer
 from fakellm.server.live import Live
 from fakellm.server.openapi import Route
 from fakellm.server.parsing import HttpRequest
+from fakellm.server.routing import variables_of
 from fakellm.server.sessions import PLACE, Logged, Session, SessionError, Sessions, named_by
 from fakellm.wire.codec import Ending
 
@@ -190,10 +191,8 @@ class Control:
         session = asked.session()
         providers = []
         for provider in session.providers:
-            url, service = session.base_url(asked.origin, provider.name), provider.service
-            variables = {service.base_url: url} if service.base_url else {}
-            keys = dict.fromkeys(service.keys, "fakellm")
-            providers.append({"name": provider.name, "base_url": url, "variables": {**variables, **keys}})
+            url = session.base_url(asked.origin, provider.name)
+            providers.append({"name": provider.name, "base_url": url, "variables": variables_of(provider, url)})
         state = {
             "fakellm": openapi.VERSION,
             "session": session.name,

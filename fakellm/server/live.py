@@ -58,11 +58,11 @@ class Live(Exchange):
         for number in range(self._next, min(self._next + _MOST, len(session.log))):
             self._next = number + 1
             logged = session.log[number]
-            yield self._told(number, logged, 0, _state(logged))
+            yield self._told(number, logged, 0, logged.state)
         left = _MOST
         for number, (state, told) in under_way:
             logged = session.log[number]
-            if (found := _state(logged)) != state or logged.count > told:
+            if (found := logged.state) != state or logged.count > told:
                 yield self._told(number, logged, told, found)
                 left -= 1
                 if not left:
@@ -75,10 +75,6 @@ class Live(Exchange):
         if state == "running":  # it comes last again
             self._open[number] = (state, told + len(document["moments"]))
         return _event("call", document, logged.call.credentials)
-
-
-def _state(logged: Logged) -> str:
-    return "missed" if logged.miss is not None else logged.call.state
 
 
 def _event(name: str, document: dict[str, Any], secrets: frozenset[str] = frozenset()) -> bytes:

@@ -39,10 +39,10 @@ class Router:
         """Return what the SDK of a provider is given as its base URL."""
         return f"{origin}/{name}{self._by_name[name].service.base_path}"
 
-    def nearest(self, url: str) -> FakeProvider | None:
+    def nearest(self, url: str) -> FakeProvider:
         """Return the provider in whose words a request that nobody knows is refused."""
         owning = [provider for provider in self.providers if provider.owns(url)]
-        return next(iter(owning or self.providers), None)
+        return next(iter(owning or self.providers), None) or FakeProvider("openai")
 
     def known(self) -> list[str]:
         """Word what the server answers."""
@@ -51,6 +51,13 @@ class Router:
             for provider in self.providers
             for endpoint in provider.service.endpoints
         ]
+
+
+def variables_of(provider: FakeProvider, url: str) -> dict[str, str]:
+    """Return the variables that point the SDK of a provider to a base URL, with keys that are none."""
+    service = provider.service
+    place = {service.base_url: url} if service.base_url else {}
+    return place | dict.fromkeys(service.keys, "fakellm")
 
 
 def _is_signed(provider: FakeProvider, headers: Mapping[str, str]) -> bool:

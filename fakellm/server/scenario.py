@@ -24,6 +24,7 @@ from fakellm.script.lines import Place
 from fakellm.script.script import Script
 from fakellm.server import recorded
 from fakellm.server.forms import (
+    ErrorForm,
     LatencyForm,
     ProviderForm,
     ReplyForm,
@@ -71,7 +72,6 @@ class Scenario:
     """
 
     def __init__(self, document: Document, folder: Path) -> None:
-        self.name = document.name
         reading = _Reading(document, folder)
         form = reading.form()
         self._all = reading.told(form, ())
@@ -144,12 +144,8 @@ class Scenario:
         if (limits := own.told.limits or self._all.limits) is not None:
             provider.limits(**limits)
         provider.recorded = recorded.Recorded.of(provider, self._tapes, self._factor) if self._tapes else None
+        provider.zips = bool(self._all.gzip if own.told.gzip is None else own.told.gzip)
         return provider
-
-    def zips(self, name: str) -> bool:
-        """Tell whether the answers of a provider are compressed for clients that accept it."""
-        own = self._providers[name].told.gzip if name in self._providers else None
-        return bool(self._all.gzip if own is None else own)
 
 
 class _Reading:
@@ -299,15 +295,15 @@ class _Reading:
         if form.by_itself or form.error is not None:
             if form.pacing is not None:
                 self.problem((*place, "pacing"), f"it paces a script, not {said[0]}; write latency, or take it away")
-            return by_itself if form.error is None else self._error(form, place)
+            return by_itself if form.error is None else self._error(form.error, place)
         script = self._script(form, place)
         if script is None or form.pacing is None:
             return script
         pacing = form.pacing
         return self._tried((*place, "pacing"), lambda: script.paced(pacing))  # type: ignore[no-any-return]
 
-    def _error(self, form: SaysForm, place: Place) -> Script | None:
-        fields = {} if form.error is None else form.error.model_dump(exclude_none=True)
+    def _error(self, form: ErrorForm, place: Place) -> Script | None:
+        fields = form.model_dump(exclude_none=True)
         return self._tried((*place, "error"), lambda: Script(http_error(**fields)))  # type: ignore[no-any-return]
 
     def _script(self, form: SaysForm, place: Place) -> Script | None:

@@ -18,6 +18,7 @@ from fakellm.script.events import Fault, disconnect, http_error, stall
 from fakellm.server.browsers import is_preflight, open_to_pages, preflight
 from fakellm.server.connection import Answer, Connection
 from fakellm.server.parsing import MAX_BODY, HttpRequest
+from fakellm.server.routing import variables_of
 from fakellm.server.sessions import HEADER, PLACE, Session, SessionError, Sessions
 from fakellm.server.ticks import Ticks
 from fakellm.wire.providers import provider_names
@@ -88,7 +89,7 @@ class Server:
             self._telling = Telling(scenario)
             providers = self._telling.scenario.providers()
         if providers is None:
-            providers = [FakeProvider(name).otherwise(by_itself) for name in provider_names()]
+            providers = by_themselves()
         self.providers = [FakeProvider(one) if isinstance(one, str) else one for one in providers]
         self._alike = alike
         self.host = host
@@ -102,7 +103,6 @@ class Server:
         for provider in self.providers:
             self._prepare(provider)
         self.sessions = Sessions(self.providers)
-        self._router = self.sessions.own.router
         self._controller: Control | None = None
         self.connections: set[Connection] = set()
         self._server: asyncio.Server
@@ -128,7 +128,7 @@ class Server:
 
     def base_url(self, name: str) -> str:
         """Return what the SDK of a provider is given as its base URL."""
-        return self._router.base_url(self.url, name)
+        return self.sessions.own.router.base_url(self.url, name)
 
     def call_soon(self, call: Callable[[], object]) -> None:
         """Call something in the server's loop, from whatever thread."""
@@ -165,7 +165,6 @@ class Server:
             for provider in session.providers:
                 self._prepare(provider)
         self.providers[:] = self.sessions.own.providers
-        self._router = self.sessions.own.router
         self.sessions.begin()
 
     async def __aexit__(self, *error: object) -> None:
@@ -198,7 +197,6 @@ class Server:
             self._prepare(provider)
         self.sessions = Sessions(self.providers)
         self.sessions.begin()
-        self._router = self.sessions.own.router
 
     def __enter__(self) -> Self:
         """Listen, in a thread of its own."""
@@ -249,7 +247,7 @@ class Server:
             elif HEADER in request.headers:
                 session = self.sessions.of(request.headers)
         except SessionError as error:
-            nearest = session.router.nearest(request.target) or FakeProvider("openai")
+            nearest = session.router.nearest(request.target)
             return self._refusal(nearest, request, request.target, http_error(400, str(error)))
         if "origin" not in request.headers:
             return self._provided(session, request)
@@ -261,7 +259,7 @@ class Server:
 
     def _provided(self, session: Session, request: HttpRequest) -> Answer:
         """Return the answer of a provider; what is a mistake of the test comes as an error of the provider's."""
-        if self._telling is not None and self._telling.is_watched:
+        if self._telling is not None:
             self._read_again(self._telling)
         provider, url = session.router.find(request.method, request.target, request.headers)
         if provider is None:
@@ -269,7 +267,7 @@ class Server:
         clock = provider.clock if type(provider.clock) is not InstantClock else self.clock
         try:
             exchange = provider.handle(request.method, url, request.headers, request.body)
-            zips = self._telling is not None and self._telling.zips(provider, exchange)
+            zips = provider.zips and not exchange.is_coded
             answer = Answer(exchange, clock, zips=zips)
         except UnexpectedRequestError as miss:
             status = 500 if isinstance(miss, BrokenReplyError) else 400
@@ -293,9 +291,7 @@ class Server:
     def _unknown(self, session: Session, request: HttpRequest, url: str) -> Answer:
         provider = session.router.nearest(url)
         why = f"no provider of this server knows {request.method} {request.target.partition('?')[0]}"
-        remedy = f"it answers {', '.join(self._router.known())}"
-        if provider is None:
-            provider = FakeProvider("openai")
+        remedy = f"it answers {', '.join(self.sessions.own.router.known())}"
         answer = self._refusal(provider, request, url, http_error(404, text := f"{why}\n  to do:     {remedy}"))
         session.stray(answer.exchange, text)
         return answer
@@ -314,8 +310,10 @@ def environment(server: Server) -> Mapping[str, str]:
     """Return the variables that point the SDKs of the server's providers to it."""
     found: dict[str, str] = {}
     for provider in server.providers:
-        service = provider.service
-        if service.base_url:
-            found[service.base_url] = server.base_url(provider.name)
-        found |= dict.fromkeys(service.keys, "fakellm")
+        found |= variables_of(provider, server.base_url(provider.name))
     return found
+
+
+def by_themselves() -> list[FakeProvider]:
+    """Return a fake of each provider that answers by itself."""
+    return [FakeProvider(name).otherwise(by_itself) for name in provider_names()]

@@ -74,6 +74,16 @@ class Logged:
             self._noted.extend((monotonic(), before))
 
     @property
+    def state(self) -> str:
+        """How far it is: that of the call, or `missed`."""
+        return "missed" if self.miss is not None else self.call.state
+
+    @property
+    def is_full(self) -> bool:
+        """Whether later moments were not noted."""
+        return len(self._noted) >= _MOMENTS
+
+    @property
     def count(self) -> int:
         """How many moments there are."""
         return len(self._noted) // 2
@@ -88,6 +98,8 @@ class Logged:
 class Session:
     """One session: providers of its own, the requests that came, and those that nothing answered."""
 
+    generation = 0
+
     def __init__(self, name: str, providers: list[FakeProvider]) -> None:
         self.name = name
         self.router = Router(providers)
@@ -97,7 +109,7 @@ class Session:
     def _begin(self) -> None:
         self.log: list[Logged] = []
         self.strays: list[UnexpectedRequestError] = []
-        self.generation = getattr(self, "generation", 0) + 1
+        self.generation += 1
         self._begun = monotonic()
 
     def __repr__(self) -> str:

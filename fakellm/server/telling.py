@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fakellm.provider.exchange import Exchange
-from fakellm.provider.provider import FakeProvider
 from fakellm.server.scenario import Scenario
 from fakellm.server.watched import Watched
 
@@ -28,8 +26,3 @@ class Telling:
     def again(self) -> Scenario | None:
         """Return the scenario if its file has changed since the last look, else None."""
         return self._source.poll() if isinstance(self._source, Watched) else None
-
-    def zips(self, provider: FakeProvider, exchange: Exchange) -> bool:
-        """Tell whether an answer is to be compressed by the server: not one whose tape has it compressed."""
-        is_coded = any(name.lower() == "content-encoding" for name, _ in exchange.headers)
-        return self.scenario.zips(provider.name) and not is_coded

@@ -167,7 +167,7 @@ def brief(logged: Logged, since: int = 0) -> dict[str, Any]:
         "model": request.model,
         "stream": request.stream,
         "at": round(logged.at, 6),
-        "state": "missed" if logged.miss is not None else call.state,
+        "state": logged.state,
         "status": logged.sent,
         "pieces": call.pieces,
         "bytes": call.delivered,
@@ -203,14 +203,14 @@ def chunks(logged: Logged) -> list[dict[str, Any]]:
     """Return the first pieces of an answer: when, the bytes, what they say."""
     call = logged.call
     taken = list(call.taken)
-    moments = logged.moments()
+    moments, is_full = logged.moments(), logged.is_full
     with knowing(call.credentials):
         texts = pieces([piece.decode("utf-8", "replace") for piece in taken])
         said, is_spread = _said(call, taken)
     found = []
     for place, text in enumerate(texts):
         at = max((moment for moment, before in moments if before <= place), default=None)
-        is_kept = at is not None and (len(moments) < 500 or place <= moments[-1][1])  # noqa: PLR2004
+        is_kept = at is not None and (not is_full or place <= moments[-1][1])
         found.append({
             "at": round(at, 6) if at is not None and is_kept else None,
             "text": None if is_spread and said[place] else text,

@@ -30,8 +30,9 @@ def tell(node: pytest.Item, name: Any, fake: Any) -> None:
         pytest.fail(f"there is no scenario {path}: the path begins in the folder of the test", pytrace=False)
     except ScenarioError as error:
         pytest.fail(str(error), pytrace=False)
-    if hasattr(fake, "handle"):
-        known[path].tell(fake)
+    if providers := [fake] if hasattr(fake, "handle") else getattr(fake, "providers", None):  # those of a server
+        for provider in providers:
+            known[path].tell(provider)
         return
     try:
         known[path].tell_model(fake)

@@ -113,3 +113,16 @@ def test_what_is_none_fails_the_test(run, marker, said):
 
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines([said])
+
+
+def test_it_scripts_the_providers_of_a_server(run):
+    result = run(
+        """
+@pytest.mark.fake_llm(scenario="weather.yaml", allow_unused=True)
+def test_told(fake_server):
+    assert ask("the weather?", f"{fake_server.base_url('openai')}/chat/completions") == "It rains."
+    assert [len(fake_server[name].replies) for name in ("anthropic", "mistral")] == [1, 0]
+"""
+    )
+
+    result.assert_outcomes(passed=1)

@@ -8,6 +8,7 @@ import json
 import pytest
 
 from fakellm import FakeProvider, Script
+from fakellm.clock import InstantClock, ScaledClock
 from fakellm.errors import ScriptError
 from fakellm.provider.exchange import Timeouts
 from fakellm.wire.openai.quotas import duration
@@ -169,6 +170,19 @@ def test_a_request_that_is_none_counts_and_is_answered_as_ever():
 
     assert exchange.status == 400
     assert dict(exchange.headers)["x-ratelimit-remaining-requests"] == "59"
+
+
+def test_it_counts_on_the_clock_that_plays_its_answers():
+    played, own = InstantClock(), ScaledClock(2)
+    instant = FakeProvider("openai").limits(rpm=1).otherwise("a")
+    paced = FakeProvider("openai", clock=own).limits(rpm=1).otherwise("a")
+    for provider in (instant, paced):
+        provider.counted_on = played
+        ask(provider)
+    played.sleep(60)
+
+    assert ask(instant)[0] == 200
+    assert ask(paced)[0] == 429
 
 
 def test_a_copy_goes_on_from_what_was_counted():

@@ -15,7 +15,7 @@ from fakellm import Pause, Script, ToolCall, stall
 from fakellm.clock import InstantClock
 from fakellm.provider.exchange import Timeouts
 from fakellm.server import Server
-from fakellm.server.browsers import foreign, is_near
+from fakellm.server.browsers import foreign, is_near, open_to_pages
 from fakellm.server.control import ROUTES, Control
 from fakellm.server.parsing import HttpRequest
 
@@ -485,6 +485,17 @@ def test_a_page_may_ask_the_fakes_and_not_the_control(ask):
         assert ask(method, f"/_fakellm/{path}", told() if method == "POST" else None, **page, **asked)[0] == 403
         assert ask.answer.headers["access-control-allow-origin"] is None
     assert ask.server.sessions.own["openai"].unused == []
+
+
+def test_a_page_is_told_once_that_it_may_read_whatever_the_service_says_by_itself(ask):
+    """A browser refuses an answer that says it twice."""
+    provider = ask.server.providers[0].imitate("llama.cpp").otherwise("a")
+    exchange = provider.handle(
+        "POST", "http://h/v1/chat/completions", {}, b'{"model": "m", "messages": [], "stream": true}'
+    )
+    open_to_pages(exchange)
+
+    assert [value for name, value in exchange.headers if name.lower() == "access-control-allow-origin"] == ["*"]
 
 
 # -- what it is ---------------------------------------------------------------------------------------

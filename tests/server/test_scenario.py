@@ -288,6 +288,18 @@ def test_a_server_plays_a_scenario(tmp_path):
     assert content(gzip.decompress(zipped)) == "hello"
 
 
+def test_a_provider_of_a_scenario_is_compressed_whoever_serves_it():
+    scenario = Scenario.read("providers: [openai, {name: cohere, gzip: false}]\notherwise: {text: hello}\ngzip: true\n")
+    providers = scenario.providers()
+    with Server(providers, clock=InstantClock()) as server:
+        headers, zipped = post(server, chat("hi"), {"accept-encoding": "gzip"})
+
+    assert headers["content-encoding"] == "gzip"
+    assert content(gzip.decompress(zipped)) == "hello"
+    assert [provider.zips for provider in providers] == [True, False]
+    assert not providers[0].forget().zips
+
+
 def test_a_server_keeps_the_pace_of_each_call():
     text = "latency: {ttft: 1, tps: 10, jitter: 0.5, seed: 4}\notherwise: {text: one two}"
     clock = InstantClock()
