@@ -15,6 +15,7 @@ from typing import Any, cast
 
 import yaml
 
+from fakellm.script.documents import once
 from fakellm.script.lines import Place, json_line, unreadable
 
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -152,18 +153,10 @@ def _unreadable(text: str, problem: str, line: int) -> UnreadableError:
     return UnreadableError(f"this is not YAML that a cassette is made of: {problem}", line, remedy)
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    mapping = dict(pairs)
-    if len(mapping) < len(pairs):
-        msg = "a key comes twice"
-        raise ValueError(msg)
-    return mapping
-
-
 def from_json(text: str) -> Any:
     """Return the data of a JSON document. Raises `UnreadableError`."""
     try:
-        return json.loads(text, object_pairs_hook=_once)
+        return json.loads(text, object_pairs_hook=once)
     except json.JSONDecodeError as error:
         conflict = _CONFLICT.search(text)
         if conflict:

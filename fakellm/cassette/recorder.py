@@ -33,7 +33,8 @@ ERRORS = (
 )
 """What may end a stream: the exceptions of httpx, which httpx2 has too (https://www.python-httpx.org/exceptions)."""
 
-_BODILESS = (204, 304)
+BODILESS = (204, 304)
+"""Statuses of answers without a body."""
 
 
 class Head(NamedTuple):
@@ -79,7 +80,7 @@ class Recording:
         is_usual = head.version == b"HTTP/1.1"
         self._wire: dict[str, Any] = {} if is_usual else {"http_version": head.version.decode("latin-1")}
         kind = ", ".join(headers.get("content-type", []))
-        has_body = method != "HEAD" and head.status not in _BODILESS
+        has_body = method != "HEAD" and head.status not in BODILESS
         self._is_stream = has_body and ("content-length" not in headers or any(name in kind for name in _STREAMS))
         self._length = ", ".join(headers.get("content-length", [])) if has_body else "0"
         self._came = 0

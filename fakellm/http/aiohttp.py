@@ -208,7 +208,7 @@ class _Wire(asyncio.Transport):
                 self._fail(action)
                 return False
             await self._wait(action)
-        head, self._is_chunked = head_of(exchange, exchange.call.method)
+        head, self._is_chunked = head_of(exchange)
         self._send(head)
         return True
 

@@ -10,16 +10,15 @@ from collections.abc import Iterator
 from http.client import responses
 
 from fakellm.cassette.outgoing import Outgoing
-from fakellm.cassette.recorder import Head, Recording
+from fakellm.cassette.recorder import BODILESS, Head, Recording
 from fakellm.provider.exchange import Exchange
 
 _LENGTH, _ENCODING = b"content-length", b"transfer-encoding"
-_BODILESS = (204, 304)
 _SWITCHING = 101
 Headers = list[tuple[bytes, bytes]]
 
 
-def head_of(exchange: Exchange, method: str) -> tuple[bytes, bool]:
+def head_of(exchange: Exchange) -> tuple[bytes, bool]:
     """Return the head of an answer, and whether its body is in HTTP's chunks.
 
     What says where the body ends is made true: one that was redacted, or compressed anew, has another length than it
@@ -28,7 +27,7 @@ def head_of(exchange: Exchange, method: str) -> tuple[bytes, bool]:
     headers = exchange.raw_headers
     is_newer = not exchange.version.startswith("HTTP/1")
     is_chunked = any(name.lower() == _ENCODING and b"chunked" in value.lower() for name, value in headers)
-    if method != "HEAD" and exchange.status not in _BODILESS and not is_chunked:
+    if exchange.call.method != "HEAD" and exchange.status not in BODILESS and not is_chunked:
         headers, is_chunked = _made_true(headers, exchange.size, is_newer=is_newer)
     reason = responses.get(exchange.status, "") if exchange.reason is None else exchange.reason
     version = "HTTP/1.1" if is_newer else exchange.version
@@ -78,7 +77,7 @@ class Body:
         """Return the body that follows a head."""
         headers = {name.lower(): value for name, value in head.headers}
         length = headers.get(_LENGTH, b"")
-        if method == "HEAD" or head.status in _BODILESS:
+        if method == "HEAD" or head.status in BODILESS:
             return cls(is_chunked=False, length=0)
         is_chunked = b"chunked" in headers.get(_ENCODING, b"").lower()
         return cls(is_chunked=is_chunked, length=int(length) if length.isdigit() else None)

@@ -43,7 +43,7 @@ class _Url(str):
         return urlsplit(self).hostname or ""
 
 
-class Asked:
+class _Asked:
     """A request that a pool was asked for."""
 
     def __init__(self, pool: Any, method: str, url: str, headers: Mapping[Any, Any] | None) -> None:
@@ -62,10 +62,10 @@ def replace(module: ModuleType, desk: Desk, stack: ExitStack) -> None:
     """
     pool, secure = module.connectionpool.HTTPConnectionPool, module.connectionpool.HTTPSConnectionPool
     urlopen, make_request, prepare_proxy = pool.urlopen, pool._make_request, secure._prepare_proxy  # noqa: SLF001
-    asking: ContextVar[Asked | None] = ContextVar("asking", default=None)
+    asking: ContextVar[_Asked | None] = ContextVar("asking", default=None)
 
     def open_url(self: Any, method: str, url: str, body: Any = None, headers: Any = None, *args: Any, **kw: Any) -> Any:
-        token = asking.set(Asked(self, method, url, headers) if desk.is_on else None)
+        token = asking.set(_Asked(self, method, url, headers) if desk.is_on else None)
         try:
             return urlopen(self, method, url, body, headers, *args, **kw)
         finally:
@@ -102,7 +102,7 @@ def replace(module: ModuleType, desk: Desk, stack: ExitStack) -> None:
     put(module.connection.HTTPConnection, "_new_conn", _refusing(module.connection.HTTPConnection, desk, asking), stack)
 
 
-def _refusing(connection: Any, desk: Desk, asking: ContextVar[Asked | None]) -> Any:
+def _refusing(connection: Any, desk: Desk, asking: ContextVar[_Asked | None]) -> Any:
     """Return how a connection is made, unless it leads to where nothing may go: what is below has no answer for it."""
     new_conn = connection._new_conn  # noqa: SLF001
 
@@ -131,13 +131,13 @@ def _wired(module: ModuleType, conn: Any, exchange: Exchange, clock: Clock) -> I
             wire.close()
 
 
-def _is_answered(desk: Desk, asked: Asked) -> bool:
+def _is_answered(desk: Desk, asked: _Asked) -> bool:
     """Tell whether a provider or a tape is asked for the answer, before anybody is asked over the network."""
     has_tape = desk.is_on and desk.tape is not None and desk.tape.is_open
     return has_tape or desk.provider_for(asked.method, asked.url) is not None
 
 
-def _answer_to(module: ModuleType, desk: Desk, asked: Asked, content: bytes) -> tuple[Exchange | Outgoing, Clock]:
+def _answer_to(module: ModuleType, desk: Desk, asked: _Asked, content: bytes) -> tuple[Exchange | Outgoing, Clock]:
     """Return the answer, or what records it, and the clock that it plays on."""
     sent = (asked.method, asked.url, _headers(asked), content)
     if (provider := desk.provider_for(asked.method, asked.url)) is not None:
@@ -249,7 +249,7 @@ class _Wire:
             self._clock.sleep(action)
         if self._log is not None:
             self._log.note("status", str(exchange.status))
-        head, is_chunked = head_of(exchange, exchange.call.method)
+        head, is_chunked = head_of(exchange)
         self._connection = None
         yield head
         yield from self._body(exchange, timeouts, is_chunked=is_chunked)
@@ -299,7 +299,7 @@ def _origin(pool: Any) -> str:
     return f"{pool.scheme}://{host}" if pool.port in (None, usual) else f"{pool.scheme}://{host}:{pool.port}"
 
 
-def _headers(asked: Asked) -> dict[str, str]:
+def _headers(asked: _Asked) -> dict[str, str]:
     """Return the headers of a request, with the one that http.client adds."""
     there = any(name.lower() == "host" for name in asked.headers)
     return asked.headers if there else {"Host": urlsplit(asked.url).netloc, **asked.headers}

@@ -21,7 +21,8 @@ class RunnableBranch(Runnable[Input, Output]):
 
     `RunnableBranch((condition, step), ..., default)`: conditions and steps are what `|` takes. A condition is invoked
     with the whole input, so a stream is added up first; the chosen step then streams. Keyword arguments go to it alone.
-    Raises `ValueError` for fewer than two branches and for a branch that is no pair.
+    Raises `ValueError` for fewer than two branches and for a branch of another length than two, `TypeError` for what is
+    no branch or no step.
     """
 
     def __init__(self, *branches: Any) -> None:

@@ -39,12 +39,11 @@ class _Loader(yaml.SafeLoader):
 
 
 class Document:
-    """What a file says, `data`, and where: `name` is what errors call the file, `what` what it is to be."""
+    """What a file says, `data`, and where: `name` is what errors call the file."""
 
-    def __init__(self, data: Any, text: str, *, name: str, what: str = "a script", is_json: bool = False) -> None:
+    def __init__(self, data: Any, text: str, *, name: str, is_json: bool = False) -> None:
         self.data = data
         self.name = name
-        self.what = what
         self._text = text
         self._is_json = is_json
 
@@ -98,7 +97,7 @@ def read_json(text: str, *, name: str = "<json>", what: str = "a script") -> Doc
         problem, line = unreadable(text)
         msg = f"{name}, line {line}: this JSON is not {what}: {problem}"
         raise ScriptFileError(msg) from None
-    return Document(data, text, name=name, what=what, is_json=True)
+    return Document(data, text, name=name, is_json=True)
 
 
 def read_yaml(text: str, *, name: str = "<yaml>", what: str = "a script") -> Document:
@@ -117,7 +116,7 @@ def read_yaml(text: str, *, name: str = "<yaml>", what: str = "a script") -> Doc
     except RecursionError as error:
         msg = f"{name}: this YAML is not {what}: {error}"
         raise ScriptFileError(msg) from None
-    return Document(data, text, name=name, what=what)
+    return Document(data, text, name=name)
 
 
 _READERS = {".json": read_json, ".yaml": read_yaml, ".yml": read_yaml}

@@ -33,6 +33,7 @@ from typing import NamedTuple
 from fakellm.secrets.beside import assigned, named
 from fakellm.secrets.edits import Edit, apply, merged
 from fakellm.secrets.forms import formed
+from fakellm.secrets.shapes import PLACEHOLDER
 from fakellm.secrets.values import valued
 from fakellm.secrets.views import unescaped, unfolded, unquoted, unspelled, unwidened
 
@@ -103,7 +104,8 @@ def _in_base64(data: bytes, values: Mapping[bytes, str], depth: int) -> Iterator
     runs = [data[start:end] for start, end in spans]
     for run, (start, end) in zip(runs, spans, strict=True) if _GZIP in data else ():
         if run.startswith(_GZIP) and (edits := find(_inflated(run), values, 0)):
-            yield Edit(start, end, b"REDACTED", f"{edits[0].kind}, compressed")  # nobody could tell where it was
+            # All of it goes: nobody could tell where in the compressed bytes the secret was.
+            yield Edit(start, end, PLACEHOLDER.encode(), f"{edits[0].kind}, compressed")
     texts = _SAID if all(map(bytes.isascii, values)) else _SAID_WIDELY
     for offset in range(4) if runs else ():
         said = list(_said([run[offset:] for run in runs], texts))
