@@ -10,6 +10,9 @@ from hypothesis import Phase, settings
 
 from fakellm.http.certificates import wait_for_use
 
+# Collecting imports a dozen SDKs, whose classes all stay: looking for garbage among them takes a fifth of the time.
+gc.disable()
+
 # No test depends on the wall clock, or on luck: a failure is the same at every run. What is found by looking further is
 # found by `--hypothesis-profile=thorough`, which takes other examples each time, many, and says how to replay them.
 FAST = (Phase.explicit, Phase.reuse, Phase.generate, Phase.target, Phase.shrink)  # no time for Phase.explain
@@ -24,17 +27,18 @@ def pytest_addoption(parser):
     """Let a run of everything be one of everything."""
     text = "with the tests of every cut, of the whole corpus and of many processes, which take as long as the others"
     parser.addoption("--exhaustive", action="store_true", help=text)
+    parser.addoption("--brief", action="store_true", help="without them, also where tests are named")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config):
     """Run all tests on all processors, where pytest-xdist is installed; a few, or in a debugger, in this process.
 
-    Of all tests the exhaustive ones are left out, unless they are asked for. What is named is run.
+    Of all tests the exhaustive ones are left out, unless they are asked for. What is named is run, but with `--brief`.
     """
     options = config.option
     everything = config.args_source is config.ArgsSource.TESTPATHS
-    options.exhaustive = options.exhaustive or not everything
+    options.exhaustive = options.exhaustive or not (everything or options.brief)
     is_worker = hasattr(config, "workerinput")  # it would start workers of its own, and those others
     if is_worker or not everything or options.usepdb or options.collectonly:
         return
@@ -65,6 +69,7 @@ def pytest_collection_finish():
     """Keep what is there now, tens of thousands of tests and libraries, out of every later garbage collection."""
     gc.collect()
     gc.freeze()
+    gc.enable()
     gc.set_threshold(20_000, 20, 20)  # tests that are about garbage collect it themselves
 
 

@@ -12,6 +12,7 @@ from unittest.mock import ANY
 import pytest
 from commands import COMMAND, ran, said, serving
 from places import ROOT
+from vectors import first_of
 
 from fakellm.wire.providers import services
 
@@ -57,7 +58,7 @@ def asking(*texts):
 # -- serving -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", first_of([signal.SIGTERM, signal.SIGINT]))
 def test_it_serves_until_a_signal_and_lets_streams_end(fakes, number):
     with serving(fakes) as server:
         answer = server.asked("slow", stream=True)
@@ -71,6 +72,7 @@ def test_it_serves_until_a_signal_and_lets_streams_end(fakes, number):
         assert server.process.wait(20) == 0
 
 
+@pytest.mark.exhaustive
 def test_a_stream_that_does_not_end_is_broken_off_after_the_grace_or_at_a_second_signal(fakes):
     with serving(fakes, "--grace", "0.05") as server, serving(fakes, "--grace", "600") as patient:
         for one in (server, patient):
@@ -94,6 +96,7 @@ def test_without_a_file_each_provider_says_what_it_hears():
         assert server.ended() == (0, {"event": "stopped", "calls": 1, "missed": 0, "misses": [], "unused": []})
 
 
+@pytest.mark.exhaustive
 def test_servers_of_the_same_answer_a_request_with_the_same_bytes(fakes):
     with serving(fakes) as one, serving(fakes) as other:
         one.asked("before").read()
@@ -102,6 +105,7 @@ def test_servers_of_the_same_answer_a_request_with_the_same_bytes(fakes):
     assert answers[0] == answers[1]
 
 
+@pytest.mark.exhaustive
 def test_speed_and_profile_are_those_that_are_asked_for(fakes):
     with serving(fakes, "--speed", "instant", "--profile", "openai=vllm") as server:
         answer = server.asked("stuck", stream=True).read()
@@ -132,6 +136,7 @@ def test_a_file_that_changes_is_played_and_one_that_is_wrong_is_not(fakes):
         assert server.ended()[1]["calls"] == 3
 
 
+@pytest.mark.exhaustive
 def test_it_warns_where_others_than_this_machine_can_ask():
     with serving("--host", "0.0.0.0") as server:
         assert "whoever reaches this machine" in server.event("warning")["text"]
@@ -156,6 +161,7 @@ def test_the_exit_code_is_3_where_a_request_found_no_reply_or_a_reply_was_not_as
     assert "1 replies were never asked for:\n- openai: reply" in unused.stderr
 
 
+@pytest.mark.exhaustive
 def test_a_request_that_nobody_knows_is_one_without_a_reply():
     code = """
 import os, urllib.request
@@ -173,12 +179,14 @@ for path in ("/v1/nothing", "/../nothing", "/.."):
 
 @pytest.mark.parametrize(
     ("command", "code", "told"),
-    [
-        (["sh", "-c", "exit 7"], 7, "never asked"),
-        (["sh", "-c", "kill -9 $$"], 137, "never asked"),
-        (["no-such-program"], 127, "cannot run 'no-such-program': No such file"),
-        (["/"], 126, "cannot run '/': Permission denied"),
-    ],
+    first_of(
+        [
+            (["sh", "-c", "exit 7"], 7, "never asked"),
+            (["sh", "-c", "kill -9 $$"], 137, "never asked"),
+            (["no-such-program"], 127, "cannot run 'no-such-program': No such file"),
+            (["/"], 126, "cannot run '/': Permission denied"),
+        ]
+    ),
 )
 def test_the_exit_code_of_a_command_that_fails_is_its_own(queue, command, code, told):
     result = ran("serve", str(queue), "--", *command)
@@ -187,6 +195,7 @@ def test_the_exit_code_of_a_command_that_fails_is_its_own(queue, command, code, 
     assert told in result.stderr
 
 
+@pytest.mark.exhaustive
 def test_a_signal_reaches_the_command(queue):
     command = [
         *COMMAND,
@@ -236,7 +245,7 @@ def test_what_is_used_wrongly_is_told(arguments, code, told, capsys, monkeypatch
     assert "Traceback" not in captured.err
 
 
-@pytest.mark.parametrize("workers", [[], ["--workers", "2"]])
+@pytest.mark.parametrize("workers", first_of([[], ["--workers", "2"]]))
 def test_a_port_in_use_is_told(workers):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

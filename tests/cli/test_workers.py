@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from commands import ran, serving
+from vectors import first_of
 
 from fakellm.cli.seen import Seen
 
@@ -59,6 +60,7 @@ def test_workers_answer_alike_and_one_that_dies_is_replaced(fakes):
         assert 64 <= seen["calls"] <= 96  # what the one that was killed saw last, nobody knows
 
 
+@pytest.mark.exhaustive
 def test_streams_end_where_workers_are_asked_to_stop(fakes):
     with serving(fakes, "--workers", "2") as server:
         answer = server.asked("slow", stream=True)
@@ -67,6 +69,7 @@ def test_streams_end_where_workers_are_asked_to_stop(fakes):
         assert answer.read().endswith(b"data: [DONE]\n\n")
 
 
+@pytest.mark.exhaustive
 def test_workers_end_where_their_supervisor_is_killed(fakes):
     with serving(fakes, "--workers", "2") as server:
         server.process.kill()
@@ -84,7 +87,7 @@ def is_there(pid):
         return False
 
 
-@pytest.mark.parametrize(("texts", "code"), [(["never", "slow", "who"], 0), (["slow", "who"], 3)])
+@pytest.mark.parametrize(("texts", "code"), first_of([(["never", "slow", "who"], 0), (["slow", "who"], 3)]))
 def test_the_exit_code_judges_what_all_workers_saw(fakes, texts, code):
     fakes.write_text(FAKES.replace('.otherwise("Hello")', ""))
     ask = """
@@ -99,6 +102,7 @@ for text in sys.argv[1:] * 4:
     assert ("never asked for" in result.stderr) == (code == 3)
 
 
+@pytest.mark.exhaustive
 def test_a_miss_of_any_worker_is_one(fakes):
     fakes.write_text(FAKES.replace('.when("never", "x").otherwise("Hello")', '.reply("once")'))
     ask = "import os, urllib.request as r; r.urlopen(os.environ['OPENAI_BASE_URL'] + '/nothing', b'{}')"
@@ -111,6 +115,7 @@ def test_a_miss_of_any_worker_is_one(fakes):
     assert "1 of 1 requests found no reply" in result.stderr
 
 
+@pytest.mark.exhaustive
 def test_workers_that_cannot_serve_are_not_tried_for_ever(fakes):
     fakes.write_text(f"{FAKES}\nif 'cli.worker' in open('/proc/self/cmdline').read():\n    os.kill(os.getpid(), 9)\n")
 
