@@ -193,7 +193,7 @@ def crowd(clients: list[Client]) -> float:
 
 
 def lateness(port: int) -> tuple[float, float]:
-    """Return how late the event is than which 99 of 100 come earlier, and the bytes of memory that a stream needs.
+    """Return how late the event is than which 99 of 100 come earlier, and how late the latest, in seconds.
 
     When an event is due counts from when its stream was asked for, so what the server took to begin is in it.
     """
