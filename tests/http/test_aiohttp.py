@@ -16,7 +16,7 @@ import loopback
 import openai
 import pytest
 import sdks
-from faults import FAULTS, PATIENCE, provider_of, served
+from faults import FAULTS, PATIENCE, patience, provider_of, served
 from vectors import each
 
 from fakellm import FakeProvider, Pause, Script, stall
@@ -56,21 +56,18 @@ async def read(url, **options):
     return received, None, ""
 
 
-async def ask(url, patience):
+async def ask(url, timeouts):
     """Return the chunks that openai's client over aiohttp gives, and what ended them."""
     chunks, seen = [], []
     try:
-        http = openai.DefaultAioHttpClient(timeout=patience)
+        connect, read = timeouts
+        http = openai.DefaultAioHttpClient(timeout=openai.Timeout(5, connect=connect, read=read))
         async with openai.AsyncOpenAI(api_key="k", base_url=f"{url}/v1", max_retries=0, http_client=http) as client:
             async for chunk in await client.chat.completions.create(**STREAM):
                 chunks.append(chunk.model_dump(exclude={"usage"}))
     except Exception as error:
         seen = [type(error), type(error.__cause__)]
     return chunks, seen
-
-
-def impatient(script):
-    return PATIENCE if any(isinstance(event, stall) for event in script) else 5
 
 
 def both_ways(script, read):
@@ -86,9 +83,10 @@ def both_ways(script, read):
 @each("name", FAULTS)
 def test_a_fault_is_that_of_a_real_socket(name):
     script = FAULTS[name]
-    patience = aiohttp.ClientTimeout(sock_connect=impatient(script), sock_read=impatient(script))
+    connect, rest = patience(script)
+    timeout = aiohttp.ClientTimeout(sock_connect=connect, sock_read=rest)
 
-    (data, error, _), (real_data, real_error, _), _ = both_ways(script, lambda url: read(url, timeout=patience))
+    (data, error, _), (real_data, real_error, _), _ = both_ways(script, lambda url: read(url, timeout=timeout))
 
     assert (data, error) == (real_data, real_error)
 
@@ -98,7 +96,7 @@ def test_a_fault_is_that_of_a_real_socket(name):
 def test_a_fault_reaches_openais_client_as_over_a_real_socket(name):
     script = FAULTS[name]
 
-    in_process, real, _ = both_ways(script, lambda url: ask(url, impatient(script)))
+    in_process, real, _ = both_ways(script, lambda url: ask(url, patience(script)))
 
     assert in_process == real
 

@@ -7,13 +7,12 @@ import importlib
 import openai
 import pytest
 import sdks
-from faults import FAULTS, PATIENCE, TEXT, provider_of, served
+from faults import FAULTS, TEXT, patience, provider_of, served
 from vectors import each
 
 from fakellm import (
     Script,
     disconnect,
-    stall,
 )
 from fakellm.http.transports import transport
 
@@ -29,8 +28,8 @@ def flavours():
 
 
 def timeouts(module, script):
-    impatient = any(isinstance(event, stall) for event in script)
-    return module.Timeout(PATIENCE if impatient else 5)
+    connect, read = patience(script)
+    return module.Timeout(5, connect=connect, read=read)
 
 
 def outcome(chunks, error):

@@ -9,10 +9,10 @@ import openai
 import pytest
 import respx
 import sdks
-from faults import FAULTS, PATIENCE, provider_of, served
+from faults import FAULTS, patience, provider_of, served
 from respx.mocks import HTTPCoreMocker
 
-from fakellm import FakeProvider, Pause, Script, disconnect, stall
+from fakellm import FakeProvider, Pause, Script, disconnect
 from fakellm.errors import UnexpectedRequestError
 from fakellm.http.interception import intercept
 from fakellm.http.router import mount
@@ -155,8 +155,8 @@ def test_two_providers_are_mounted_on_one_router(using, module):
 @pytest.mark.exhaustive
 def test_a_fault_raises_the_error_of_the_library_that_asks(using, module, asynchronous, name):
     script = FAULTS[name]
-    impatient = any(isinstance(event, stall) for event in script)
-    options = {"timeout": module.Timeout(PATIENCE if impatient else 5)}
+    connect, read = patience(script)
+    options = {"timeout": module.Timeout(5, connect=connect, read=read)}
     provider = provider_of(script)
     with served(provider, script) as url:
         real, error = stream(module, asynchronous, f"{url}/v1/chat/completions", **options)

@@ -14,7 +14,7 @@ import loopback
 import pytest
 import requests
 import urllib3
-from faults import FAULTS, PATIENCE, provider_of, served
+from faults import FAULTS, patience, provider_of, served
 from vectors import each
 
 from fakellm import FakeProvider, Pause, Script, disconnect, http_error, stall
@@ -38,52 +38,52 @@ def words(count):
 # -- faults -------------------------------------------------------------------------------------------
 
 
-def by_requests(url, patience):
-    with requests.Session() as session, session.post(url, json=STREAM, stream=True, timeout=patience) as answer:
+def by_requests(url, timeouts):
+    with requests.Session() as session, session.post(url, json=STREAM, stream=True, timeout=timeouts) as answer:
         yield answer.status_code
         yield from answer.iter_content(None)
 
 
-def by_lines(url, patience):
-    with requests.post(url, json=STREAM, stream=True, timeout=patience) as answer:
+def by_lines(url, timeouts):
+    with requests.post(url, json=STREAM, stream=True, timeout=timeouts) as answer:
         yield from answer.iter_lines(65536)
 
 
-def by_urllib3(url, patience):
-    with urllib3.PoolManager(timeout=patience, retries=False) as pool:
+def by_urllib3(url, timeouts):
+    with urllib3.PoolManager(timeout=urllib3.Timeout(None, *timeouts), retries=False) as pool:
         answer = pool.request("POST", url, json=STREAM, preload_content=False)
         yield answer.status
         yield from answer.stream()
 
 
-def at_once(url, patience):
-    with urllib3.PoolManager(timeout=patience, retries=0) as pool:
+def at_once(url, timeouts):
+    with urllib3.PoolManager(timeout=urllib3.Timeout(None, *timeouts), retries=0) as pool:
         answer = pool.request("POST", url, json=STREAM)
         yield answer.status
         yield answer.data
 
 
-def by_botocore(url, patience):
-    session, request = botocore_request(url, patience)
+def by_botocore(url, timeouts):
+    session, request = botocore_request(url, timeouts)
     answer = session.send(request)
     yield answer.status_code
     yield from answer.raw.stream()
     session.close()
 
 
-def by_a_streaming_body(url, patience):
+def by_a_streaming_body(url, timeouts):
     body = pytest.importorskip("botocore.response").StreamingBody
-    session, request = botocore_request(url, patience)
+    session, request = botocore_request(url, timeouts)
     yield from body(session.send(request).raw, None).iter_lines(65536)
 
 
-def botocore_request(url, patience):
+def botocore_request(url, timeouts):
     awsrequest = pytest.importorskip("botocore.awsrequest", reason="botocore is not installed")
     from botocore.httpsession import URLLib3Session
 
     request = awsrequest.AWSRequest("POST", url, data=b'{"model": "m", "stream": true, "messages": []}')
     request.stream_output = True
-    return URLLib3Session(timeout=(patience, patience)), request.prepare()
+    return URLLib3Session(timeout=timeouts), request.prepare()
 
 
 CLIENTS = [by_requests, by_lines, by_urllib3, at_once, by_botocore, by_a_streaming_body]
@@ -121,20 +121,20 @@ def test_a_fault_is_that_of_a_real_socket(name):
 
 def check_fault(name, client):
     script = FAULTS[name]
-    patience = PATIENCE if any(isinstance(event, stall) for event in script) else 5
+    timeouts = patience(script)
     provider = provider_of(script)
     with served(provider, script) as url:
-        real = outcome(client(f"{url}/v1/chat/completions", patience))
+        real = outcome(client(f"{url}/v1/chat/completions", timeouts))
     provider = provider_of(script)
     with intercept(provider):
-        assert outcome(client("http://127.0.0.1:1/v1/chat/completions", patience)) == real
+        assert outcome(client("http://127.0.0.1:1/v1/chat/completions", timeouts)) == real
     assert provider.calls[-1].state in ("complete", "failed", "closed")
     assert (provider.calls[-1].state == "failed") == (provider.calls[-1].error is not None)
 
 
 def test_a_fault_is_logged_as_what_ended_the_call():
     with intercept(provider := fake(Script("a", "b", disconnect()))):
-        given, errors = outcome(by_requests(CHAT, 5))
+        given, errors = outcome(by_requests(CHAT, (5, 5)))
 
     (call,) = provider.calls
     assert (call.state, type(call.error), call.pieces) == ("failed", ConnectionResetError, len(given) - 1)
@@ -144,7 +144,7 @@ def test_a_fault_is_logged_as_what_ended_the_call():
 
 
 @pytest.mark.parametrize(
-    ("patience", "parts", "now", "error"),
+    ("timeouts", "parts", "now", "error"),
     [
         ((None, 5), [Pause(3), "w", Pause(3), "w", Pause(5), "w"], 11, None),
         ((None, 5), ["w", Pause(3), Pause(3), "w"], 5, requests.ConnectionError),
@@ -153,10 +153,10 @@ def test_a_fault_is_logged_as_what_ended_the_call():
         (urllib3.Timeout(total=4), [stall("connect")], 4, requests.ConnectTimeout),
     ],
 )
-def test_timeouts_fall_on_the_virtual_clock_at_their_second(patience, parts, now, error):
+def test_timeouts_fall_on_the_virtual_clock_at_their_second(timeouts, parts, now, error):
     provider = fake(Script(*parts), clock=VirtualClock())
     with intercept(provider):
-        _, errors = outcome(by_requests(CHAT, patience))
+        _, errors = outcome(by_requests(CHAT, timeouts))
 
     assert (provider.clock.now, errors[0][0] if errors else None) == (
         now, error and f"requests.exceptions.{error.__name__}",
@@ -176,7 +176,7 @@ def test_each_piece_of_a_script_comes_alone_and_is_made_when_it_is_read(client):
             yield f"w{n} "
 
     with intercept(provider := fake(tell)):
-        chunks = client(CHAT, 5)
+        chunks = client(CHAT, (5, 5))
         assert next(chunks) == 200
         for n in range(20):
             assert next(chunks).count(b"data: ") == 1
@@ -188,7 +188,7 @@ def test_each_piece_of_a_script_comes_alone_and_is_made_when_it_is_read(client):
 
 def test_a_piece_of_any_size_comes_whole():
     with intercept(fake(Script("x" * 3_000_000, "y"))):
-        given, _ = outcome(by_requests(CHAT, 5))
+        given, _ = outcome(by_requests(CHAT, (5, 5)))
     assert max(map(len, given[1:])) > 3_000_000
 
 
@@ -333,7 +333,7 @@ def test_who_trusts_everybody_is_warned_as_ever():
 
 
 def test_a_leave_to_send_is_not_waited_for():
-    session, request = botocore_request(CHAT, 5)
+    session, request = botocore_request(CHAT, (5, 5))
     request.headers["Expect"] = b"100-continue"
     with intercept(fake("ok")):
         assert session.send(request).status_code == 200
@@ -364,7 +364,7 @@ def test_urllib3_is_answered_also_where_it_is_loaded_later():
 def test_a_miss_is_raised_in_the_app_and_is_no_exception():
     with intercept(provider := FakeProvider("openai")):
         with pytest.raises(UnexpectedRequestError, match="nothing was scripted"):
-            outcome(by_requests(CHAT, 5))
+            outcome(by_requests(CHAT, (5, 5)))
     assert len(provider.calls) == len(provider.misses) == 1
 
 
@@ -372,7 +372,7 @@ def test_a_miss_is_raised_in_the_app_and_is_no_exception():
 def test_a_provider_that_is_not_faked_is_not_reached_and_the_request_is_named(client):
     with intercept() as interception:
         with pytest.raises(UnexpectedRequestError, match=re.escape(f"POST {CHAT} would have left this machine")):
-            outcome(client(CHAT, 5))
+            outcome(client(CHAT, (5, 5)))
     assert len(interception.guard.misses) == 1
 
 

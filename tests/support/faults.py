@@ -24,6 +24,16 @@ TEXT = ("Hel", "lo ", "you")
 PATIENCE = 0.05  # seconds that a real client waits in the few tests where it has to
 
 
+def patience(script):
+    """Return how many seconds a client waits to be connected, and to read: short for what a script never lets come.
+
+    The other wait is long, since a busy machine may be slow with what does come.
+    """
+    stalls = [event.where for event in script if isinstance(event, stall)]
+    connect = PATIENCE if "connect" in stalls else 5
+    return connect, PATIENCE if stalls and connect == 5 else 5
+
+
 def legal(*parts):
     return Script(*parts)
 
