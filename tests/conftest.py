@@ -16,7 +16,7 @@ gc.disable()
 # No test depends on the wall clock, or on luck: a failure is the same at every run. What is found by looking further is
 # found by `--hypothesis-profile=thorough`, which takes other examples each time, many, and says how to replay them.
 FAST = (Phase.explicit, Phase.reuse, Phase.generate, Phase.target, Phase.shrink)  # no time for Phase.explain
-for name, examples, same in (("fakellm", 20, True), ("exhaustive", 100, True), ("thorough", 1000, False)):
+for name, examples, same in (("fakellm", 10, True), ("exhaustive", 100, True), ("thorough", 1000, False)):
     settings.register_profile(
         name, max_examples=examples, derandomize=same, deadline=None, print_blob=True, phases=FAST
     )

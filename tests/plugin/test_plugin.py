@@ -307,6 +307,7 @@ def test_naming_the_plugin_again_is_harmless(pytester):
     result.assert_outcomes(passed=1)
 
 
+@pytest.mark.exhaustive
 def test_a_foreign_package_of_the_same_name_is_named(pytester):
     """A file called fakellm.py shadows the library: in a subprocess, since this process has it loaded."""
     pytester.makepyfile(fakellm="", test_app="def test_app(fake_llm): pass")

@@ -201,7 +201,7 @@ def test_a_wider_fixture_may_not_use_it(run):
     result.stdout.fnmatch_lines(["*ScopeMismatch*"])
 
 
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@pytest.mark.parametrize("backend", first_of(["asyncio", "trio"]))
 def test_asynchronous_tests_of_anyio_are_answered(run, backend):
     result = run(
         f"""

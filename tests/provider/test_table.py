@@ -38,7 +38,10 @@ ENDS = {
 def rows():
     for driver in DRIVERS:
         for asynchronous in driver.flavours():
-            yield pytest.param(driver, asynchronous, id=f"{driver.name}-{'async' if asynchronous else 'sync'}")
+            marks = [pytest.mark.exhaustive] if asynchronous and False in driver.flavours() else []
+            yield pytest.param(
+                driver, asynchronous, id=f"{driver.name}-{'async' if asynchronous else 'sync'}", marks=marks
+            )
 
 
 pytestmark = pytest.mark.filterwarnings("ignore:Inheritance class AiohttpClientSession:DeprecationWarning")
