@@ -139,10 +139,12 @@ class UnexpectedRequestError(UnexpectedCallError):
     """A request reached a fake provider that has no reply for it, or would have left this machine.
 
     Not an `Exception` either: an SDK's retries must not ask again, nor the app take it for a network error.
-    `credentials` are what the request carried that nobody is to be shown; the message has none of them.
+    `credentials` are what the request carried that nobody is to be shown; the message has none of them. `place` is the
+    request's number in the log of a server, where one has it.
     """
 
     credentials: Collection[str] = ()
+    place = 0
 
 
 class BrokenReplyError(UnexpectedRequestError):

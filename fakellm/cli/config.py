@@ -13,6 +13,7 @@ from typing import Any
 from fakellm.clock.clock import Clock, InstantClock, RealClock, ScaledClock
 from fakellm.errors import ScriptError
 from fakellm.provider.provider import FakeProvider
+from fakellm.server.bounds import KEEP
 from fakellm.server.scenario import Scenario
 from fakellm.server.server import Server, by_themselves
 from fakellm.server.watched import stamp_of
@@ -35,6 +36,7 @@ class Serving:
     grace: float = 5.0
     workers: int = 1
     json: bool = False
+    keep: int = KEEP
 
     def plain(self) -> dict[str, Any]:
         """Return it as JSON can say it."""
@@ -71,7 +73,8 @@ class Serving:
     def server(self) -> Server:
         """Return the server. Raises `UsageError`."""
         shares = self.workers > 1
-        return Server(self.providers(), host=self.host, port=self.port, shares_port=shares, clock=self.clock())
+        options: dict[str, Any] = {"host": self.host, "port": self.port, "shares_port": shares, "keep": self.keep}
+        return Server(self.providers(), clock=self.clock(), **options)
 
     def providers(self) -> list[FakeProvider]:
         """Return the providers that the file has, or such as answer by themselves. Raises `UsageError`."""

@@ -12,10 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from fakellm.server.server import Server
-from fakellm.server.sessions import Sessions
+from fakellm.server.sessions import Sessions, is_probe
 
-_PROBES = tuple(f"no provider of this server knows {asked}\n" for asked in ("GET /", "HEAD /", "GET /favicon.ico"))
-"""How misses are worded that load balancers and browsers make by themselves, and no client of a model."""
 _SHOWN = 20
 """How many misses are worded in full; the rest is counted."""
 
@@ -41,11 +39,13 @@ class Seen:
     @classmethod
     def _of(cls, sessions: Sessions) -> Seen:
         """Return what all sessions of a server have seen."""
-        calls, missed, worded, unused = 0, 0, list[str](), list[str]()
+        gone = sessions.gone
+        calls, missed, unused = gone.calls, gone.misses.total, list(gone.unused)
+        worded = list(map(str, gone.misses[:_SHOWN]))
         for session in sessions:
-            calls += len(session.log)
-            misses = [miss for miss in session.misses if not str(miss).startswith(_PROBES)]
-            missed += len(misses)
+            calls += session.log.total
+            misses = [miss for miss in session.misses if not is_probe(miss)]
+            missed += len(misses) + session.misses_gone
             worded += map(str, misses[: _SHOWN - len(worded)])
             unused += [f"{provider.name}: {route}" for provider, route in sessions.unused(session)]
         return cls(calls, missed, tuple(worded), tuple(unused))

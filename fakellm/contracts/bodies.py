@@ -15,6 +15,7 @@ from typing import Any
 from fakellm.clock.clock import VirtualClock
 from fakellm.contracts.progress import Progress
 from fakellm.errors import ContractUsageError
+from fakellm.models.kept import Kept
 from fakellm.models.models import FakeModel
 from fakellm.models.replies import Replies, Reply
 from fakellm.provider.provider import FakeProvider
@@ -119,7 +120,7 @@ class _Told:
     def _note(self) -> None:
         """Note what the run used of what was told before."""
         for before, now in zip(self._before, self._now, strict=True):
-            before.calls = before.calls or list(now.calls)
+            before.calls = before.calls or Kept(now.calls)
 
     def renew(self) -> None:
         """Begin anew."""
@@ -138,7 +139,7 @@ class _Told:
 def _fresh(reply: Reply) -> Reply:
     """Return the reply as if it had answered nothing yet."""
     other = copy(reply)
-    other.calls = []
+    other.calls = Kept()
     return other
 
 

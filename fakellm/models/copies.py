@@ -8,6 +8,7 @@ from threading import RLock
 from typing import Any, Self, TypeVar
 
 from fakellm.clock.clock import Clock, checked, unless_instant
+from fakellm.models.kept import Kept
 from fakellm.models.replies import Replies
 
 _SHARED = ("clock", "profile", "service")
@@ -27,14 +28,14 @@ class Copyable:
     """
 
     clock: Clock
-    calls: list[Any]
-    misses: list[Any]
+    calls: Kept[Any]
+    misses: Kept[Any]
     _replies: Replies
 
     def _begin(self) -> None:
         """Set what every fake has of its own."""
-        self.calls = []
-        self.misses = []
+        self.calls = Kept()
+        self.misses = Kept()
         self._lock = RLock()
 
     def _unasked(self) -> None:
@@ -86,3 +87,11 @@ def begin_again(fake: Fake, told: Fake) -> None:
     """Let a fake know what another of its kind, which is not used any more, was told, and forget what it was asked."""
     with fake._lock:  # noqa: SLF001 - of this file's class
         vars(fake).update((name, value) for name, value in vars(told).items() if name != "_lock")
+
+
+def let_go(fake: Copyable, call: Any) -> None:
+    """Let a fake forget a call, but that it was: what counts calls goes on from where it is."""
+    with fake._lock:  # noqa: SLF001 - of this file's class
+        fake.calls.let_go_of(call)
+        if call.reply is not None and len(call.reply.calls) > 1:
+            call.reply.calls.let_go_of(call.number)

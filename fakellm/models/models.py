@@ -12,6 +12,7 @@ from fakellm.concurrency import checkpoint, checkpointer, closing, task_stepper,
 from fakellm.errors import SwallowedCallError, UnexpectedCallError, UnusedRepliesError
 from fakellm.models.calls import Call, never_asked, shown_calls, swallowed
 from fakellm.models.copies import Copyable
+from fakellm.models.kept import Kept
 from fakellm.models.playback import Playback, compiled
 from fakellm.models.replies import Matcher, Replies, Reply, content_of
 from fakellm.runnable import runs
@@ -43,8 +44,8 @@ class FakeModel(Copyable, Runnable[Any, Chunk], Generic[Chunk]):
     `Copyable`.
     """
 
-    calls: list[Call]
-    misses: list[UnexpectedCallError]
+    calls: Kept[Call]
+    misses: Kept[UnexpectedCallError]
 
     def __init__(
         self,
@@ -191,7 +192,7 @@ class FakeModel(Copyable, Runnable[Any, Chunk], Generic[Chunk]):
 
     def _log(self, call: Call) -> None:
         self.calls.append(call)
-        call.number = len(self.calls)
+        call.number = self.calls.total
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Chunk:
         """Return the whole answer, after all its pauses; a fault in it is raised."""

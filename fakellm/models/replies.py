@@ -17,6 +17,7 @@ from fakellm.errors import (
     explain,
 )
 from fakellm.models.calls import Call
+from fakellm.models.kept import Kept
 from fakellm.runnable.functions import is_async_function, is_generator_function
 from fakellm.runnable.shown import LONG, call, named, shown, unusual
 from fakellm.script.events import Fault, Pause
@@ -28,6 +29,8 @@ Matcher = str | re.Pattern[str] | Callable[[Any], object] | None
 Content = Script | Callable[[Any], Any] | BaseException | type[BaseException]
 Step = tuple[Any, ...] | Pause | Fault
 """A run of chunks, or what happens between two runs."""
+_SHOWN = 20
+"""How many numbers of calls are shown, of those that one reply answered."""
 
 
 def content_of(parts: tuple[Any, ...]) -> Content:
@@ -73,6 +76,15 @@ def _check_raisable(kind: type[BaseException]) -> None:
         raise TypeError(msg) from error
 
 
+def _numbers(calls: Kept[int]) -> str:
+    """Word the numbers of calls, of many the first and the last."""
+    known = [str(number) for number in calls if number]
+    if len(known) > _SHOWN or (calls.gone and known):
+        first = [] if calls.gone else known[: _SHOWN // 2]
+        known = [*first, f"... {calls.total - len(first) - 1} others ...", known[-1]]
+    return ", ".join(known)
+
+
 def check_matcher(matcher: object) -> None:
     """Raise `TypeError` for what would match nothing, or anything."""
     hint = None
@@ -93,7 +105,7 @@ class Reply:
 
     `steps` are the chunks of a script, with the pauses and the fault between them; `answer` is what they
     add up to. Both are made once, and shared by all calls: they do not change. `calls` are the numbers of the calls
-    that it answered, 0 for one of the fake that this one's is a copy of.
+    that it answered, 0 for one of the fake that this one's is a copy of; the last of them is always there.
     """
 
     kind: Literal["reply", "when", "otherwise"]
@@ -103,7 +115,7 @@ class Reply:
     times: int | None = None
     steps: tuple[Step, ...] = ()
     answer: Any = None
-    calls: list[int] = field(default_factory=list)
+    calls: Kept[int] = field(default_factory=Kept)
 
     @property
     def waits(self) -> tuple[Pause | Fault, ...]:
@@ -129,7 +141,7 @@ class Reply:
     @property
     def is_spent(self) -> bool:
         """Whether it answered as many calls as it may."""
-        return self.times is not None and len(self.calls) >= self.times
+        return self.times is not None and self.calls.total >= self.times
 
     def fits(self, call: Call) -> bool:
         """Tell whether the call is one that this was scripted for."""
@@ -175,7 +187,8 @@ class Reply:
     def copied(self) -> Reply:
         """Return the same reply for a copy of the fake: what answered a call is used there too."""
         other = copy(self)
-        other.calls = [0] * len(self.calls)
+        other.calls = Kept([0] * len(self.calls))
+        other.calls.gone = self.calls.gone
         return other
 
     def deepen(self, memo: dict[int, Any]) -> None:
@@ -212,7 +225,7 @@ class Reply:
         if isinstance(content, Script):
             content = Script(*without_secrets(content), allow_illegal=content.allow_illegal)
         said = repr(content) if isinstance(content, (Script, BaseException)) else getattr(content, "__name__", content)
-        numbers = ", ".join(str(number) for number in self.calls if number)
+        numbers = _numbers(self.calls)
         used = f"answered call {numbers}" if numbers else self.last_use() if self.calls else "unused"
         return f"{' '.join([self.kind, ', '.join(self.conditions())]).strip()}: {clip(str(said), 120)}  [{used}]"
 
@@ -248,7 +261,7 @@ class Replies:
         """Let every reply that is kept be as if nobody had been given it."""
         self.all = [reply for reply in self.all if keep(reply)]
         for reply in self.all:
-            reply.calls = []
+            reply.calls = Kept()
         self._live = list(self.all)
 
     def deepen(self, memo: dict[int, Any]) -> None:

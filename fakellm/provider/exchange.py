@@ -56,10 +56,14 @@ class ProviderCall:
     `status` is the HTTP status of the answer, `delivered` the bytes of its body that the client took. `state` says how
     far it is: `running`, or how it ended: `complete`, `closed` (by the client, before the end), `cancelled`, or
     `failed` with an `error`. What it is shown as has none of its `credentials`, nor anything else that is secret.
-    `watch` is called whenever pieces are handed out, with how many were taken before those.
+    `watch` is called whenever pieces are handed out, with how many were taken before those. `room` is how many bytes
+    of the answer may still be kept, None for any number of the first pieces; `place` its number in a log of several
+    providers.
     """
 
     watch: Callable[[int], None] | None = None
+    room: int | None = None
+    place = 0
 
     def __init__(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> None:
         self.number = 0
@@ -131,7 +135,7 @@ class ProviderCall:
     def taken(self) -> list[bytes]:
         """The first pieces of the answer's body that the client took, at most 64."""
         left = _KEPT - len(self._first)
-        return [*self._first, *self._run[: min(self._taken, left)]] if left else self._first
+        return self._first if not left or self.room == 0 else [*self._first, *self._run[: min(self._taken, left)]]
 
     @property
     def _taken(self) -> int:
@@ -167,7 +171,15 @@ class ProviderCall:
         pieces, before = self._before
         self._before = pieces + len(taken), before + size
         if (left := _KEPT - len(self._first)) > 0:
-            self._first += taken[:left]
+            self._first += taken[:left] if self.room is None else self._fitting(taken[:left])
+
+    def _fitting(self, taken: list[bytes]) -> Iterator[bytes]:
+        """Yield what of the pieces there is room for: the last of them may be a beginning."""
+        for piece in taken:
+            if self.room:
+                kept = piece[: self.room]
+                self.room -= len(kept)
+                yield kept
 
     def took(self, piece: bytes) -> None:
         """Count a piece of an answer that somebody else delivers."""

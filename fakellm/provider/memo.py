@@ -87,6 +87,10 @@ class Alike:
     def answers_alike(self, alike: bool) -> None:
         self._memo = Memo() if alike else None
 
+    def remember_with(self, other: Alike) -> None:
+        """Have one memory with another, so that many copies of it remember no more than one: answers are their own."""
+        self._memo = other._memo
+
     def _mark(self, call: ProviderCall) -> None:
         """Say what ids in the answer to a call are made of."""
         if self._memo is not None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from fakellm.errors import UnexpectedRequestError, explain
+from fakellm.models.kept import Kept
 from fakellm.models.replies import Replies
 from fakellm.provider.exchange import ProviderCall
 from fakellm.provider.hosts import parts_of
@@ -20,7 +21,7 @@ class Missing:
 
     name: str
     service: Service
-    misses: list[UnexpectedRequestError]
+    misses: Kept[UnexpectedRequestError]
     _replies: Replies
 
     def _no_reply(self, call: ProviderCall) -> UnexpectedRequestError:

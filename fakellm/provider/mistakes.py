@@ -57,13 +57,22 @@ def mistake(call: ProviderCall, name: str, error: BaseException) -> BrokenReplyE
             remedy=[remedy],
         )
     broken = BrokenReplyError(text)
-    broken.credentials = call.credentials
+    broken.credentials, broken.place = call.credentials, call.place
     return broken
 
 
 def _worded(error: BaseException) -> str:
     """Return an exception as Python shows it, with its notes."""
     return clip("".join(format_exception_only(error)).strip(), 1200)
+
+
+def without_frames(error: BaseException | None) -> None:
+    """Let go of the calls that an exception, and those that led to it, hold: what is kept of it are its words."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
 
 
 def place_of(error: BaseException) -> str:

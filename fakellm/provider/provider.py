@@ -19,6 +19,7 @@ from fakellm.errors import (
 )
 from fakellm.models.calls import never_asked, swallowed
 from fakellm.models.copies import Copyable
+from fakellm.models.kept import Kept
 from fakellm.models.replies import Matcher, Replies, content_of
 from fakellm.provider.answering import Answering, error_exchange, whole_headers
 from fakellm.provider.claims import Claiming
@@ -68,8 +69,8 @@ class FakeProvider(Alike, Claiming, Limited, Missing, Copyable):
     or whose reply could not be made. A copy has a log of its own; see `Copyable`.
     """
 
-    calls: list[ProviderCall]
-    misses: list[UnexpectedRequestError]
+    calls: Kept[ProviderCall]
+    misses: Kept[UnexpectedRequestError]
 
     def __init__(
         self,
@@ -310,7 +311,7 @@ class FakeProvider(Alike, Claiming, Limited, Missing, Copyable):
         call = ProviderCall(method, url, headers, body)
         with self._lock:
             self.calls.append(call)
-            call.number = len(self.calls)
+            call.number = self.calls.total
         self._mark(call)
         return call
 

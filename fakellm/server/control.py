@@ -20,10 +20,11 @@ from fakellm.server import openapi, told, views
 from fakellm.server.browsers import foreign, is_near
 from fakellm.server.connection import Answer
 from fakellm.server.live import Live
+from fakellm.server.logged import Logged
 from fakellm.server.openapi import Route
 from fakellm.server.parsing import HttpRequest
 from fakellm.server.routing import variables_of
-from fakellm.server.sessions import PLACE, Logged, Session, SessionError, Sessions, named_by
+from fakellm.server.sessions import PLACE, Session, SessionError, Sessions, named_by
 from fakellm.wire.codec import Ending
 
 _HEADERS = [
@@ -108,6 +109,8 @@ class _Asked:
         """Return the session; one that is only read has to be there."""
         if self.name and not may_begin and all(one.name != self.name for one in self._sessions):
             remedy = "a session begins with its first request to a provider, or with its first reply"
+            if self._sessions.gone.sessions:
+                remedy += f"; {self._sessions.gone.sessions} that were not used for longest were let go"
             raise _RefusedError(404, f"there is no session {self.name!r}", remedy)
         return self._sessions.named(self.name)
 
@@ -210,7 +213,7 @@ class Control:
     def _calls(self, asked: _Asked, route: Route) -> Exchange:  # noqa: ARG002 - as the others
         session = asked.session()
         since = asked.number("since", asked.query.get("since", ["0"])[0])
-        log = session.log[since:]
+        log = session.since(since)
         if wanted := asked.query.get("provider", [""])[0]:
             try:
                 session[wanted]
@@ -222,10 +225,14 @@ class Control:
     def _call(self, asked: _Asked, route: Route) -> Exchange:  # noqa: ARG002 - as the others
         session = asked.session()
         number = asked.number("the end of the path", asked.parts["number"])
-        if not 0 < number <= len(session.log):
-            message = f"there is no request {number}: {len(session.log)} came in this session"
+        log = session.log
+        if not 0 < number <= log.total:
+            message = f"there is no request {number}: {log.total} came in this session"
             raise _RefusedError(404, message, "requests count from 1, in each session anew")
-        logged = session.log[number - 1]
+        if number <= log.gone:
+            message = f"request {number} was let go: of {log.total} that came here the last {len(log)} are kept"
+            raise _RefusedError(404, message, "a server keeps as many as it is told to: fakellm serve --keep 5000")
+        logged = log[number - log.gone - 1]
         return _json(asked, 200, views.whole(logged), secrets=logged.call.credentials)
 
     def _events(self, asked: _Asked, route: Route) -> Exchange:  # noqa: ARG002 - as the others
@@ -233,12 +240,10 @@ class Control:
 
     def _misses(self, asked: _Asked, route: Route) -> Exchange:  # noqa: ARG002 - as the others
         session = asked.session()
-        numbers = {id(logged.miss): logged.number for logged in session.log if logged.miss is not None}
-        calls = {id(logged.call.error): logged.number for logged in session.log if logged.call.error is not None}
         owners = {id(miss): provider.name for provider in session.providers for miss in provider.misses}
         misses = [
             {
-                "number": numbers.get(id(miss)) or calls.get(id(miss), 0),
+                "number": miss.place,
                 "provider": owners.get(id(miss), ""),
                 "message": str(miss),
             }
@@ -264,7 +269,12 @@ class Control:
 
     def _all_sessions(self) -> list[dict[str, Any]]:
         return [
-            {"name": session.name, "calls": len(session.log), "misses": len(session.misses)}
+            {
+                "name": session.name,
+                "calls": session.log.total,
+                "kept": len(session.log),
+                "misses": len(session.misses) + session.misses_gone,
+            }
             for session in self._server.sessions
         ]
 

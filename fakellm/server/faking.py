@@ -30,7 +30,7 @@ class FakeServer(Server):
     """
 
     def __init__(self, *, clock: Clock | None = None) -> None:
-        super().__init__(map(FakeProvider, provider_names()), clock=clock if clock is not None else InstantClock())
+        super().__init__(map(FakeProvider, provider_names()), clock=clock or InstantClock(), keep=None)
 
     def __getitem__(self, name: str) -> FakeProvider:
         """Return a provider by its name. Raises `KeyError` that names those that there are."""
@@ -69,7 +69,7 @@ class FakeServer(Server):
     @property
     def misses(self) -> list[UnexpectedRequestError]:
         """The errors of requests that no reply was for, in all sessions."""
-        return list(chain.from_iterable(session.misses for session in self.sessions))
+        return [*self.sessions.gone.misses, *chain.from_iterable(session.misses for session in self.sessions)]
 
     def report(self, calls: Sequence[ProviderCall] | None = None) -> str:
         """Word requests with their answers, by default all, session by session."""

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from fakellm.provider.exchange import Exchange, ProviderCall, Timeouts
-from fakellm.server.sessions import Logged, Session
+from fakellm.server.logged import Logged
+from fakellm.server.sessions import Session
 from fakellm.server.views import brief, dumped
 
 _LOOK = 0.03
@@ -35,7 +36,7 @@ class Live(Exchange):
         self._session = session
         self._generation = session.generation
         self._next = 0
-        self._open: dict[int, tuple[str, int]] = {}
+        self._open: dict[int, tuple[Logged, str, int]] = {}
 
     def body(self, timeouts: Timeouts) -> Iterator[Iterator[bytes] | float]:  # noqa: ARG002
         """Yield what has changed, and the silences between two looks."""
@@ -54,26 +55,24 @@ class Live(Exchange):
         if session.generation != self._generation:
             self._generation, self._next, self._open = session.generation, 0, {}
             yield _event("reset", {})
-        under_way = list(self._open.items())
-        for number in range(self._next, min(self._next + _MOST, len(session.log))):
-            self._next = number + 1
-            logged = session.log[number]
-            yield self._told(number, logged, 0, logged.state)
+        under_way = list(self._open.values())
+        for logged in session.since(self._next)[:_MOST]:
+            self._next = logged.number
+            yield self._told(logged, 0, logged.state)
         left = _MOST
-        for number, (state, told) in under_way:
-            logged = session.log[number]
+        for logged, state, told in under_way:  # be it that the log has let go of them
             if (found := logged.state) != state or logged.count > told:
-                yield self._told(number, logged, told, found)
+                yield self._told(logged, told, found)
                 left -= 1
                 if not left:
                     return
 
-    def _told(self, number: int, logged: Logged, told: int, state: str) -> bytes:
+    def _told(self, logged: Logged, told: int, state: str) -> bytes:
         """Return the event of a request, and keep it in mind while it goes on."""
         document = brief(logged, told)
-        self._open.pop(number, None)
+        self._open.pop(logged.number, None)
         if state == "running":  # it comes last again
-            self._open[number] = (state, told + len(document["moments"]))
+            self._open[logged.number] = (logged, state, told + len(document["moments"]))
         return _event("call", document, logged.call.credentials)
 
 

@@ -29,6 +29,7 @@ from typing import Any, NamedTuple
 from fakellm.clock import InstantClock, ScaledClock
 from fakellm.clock.clock import Clock
 from fakellm.provider.exchange import Exchange, Failure, Timeouts, Written, timed
+from fakellm.provider.mistakes import without_frames
 from fakellm.server.ticks import Ticket, Ticks
 
 _MANY = 100
@@ -213,6 +214,7 @@ class Playing:
         if not self._is_over:
             self._end()
             self._exchange.close()
+            self._exchange.call.drop()
 
     def step(self) -> None:
         """Write what is due, until the answer waits, ends, or the client does not take more."""
@@ -225,8 +227,12 @@ class Playing:
         except BaseException as error:
             self._end()
             self._transport.abort()
-            if error is not self._exchange.call.error:  # that one is in the log of the provider, with its calls
+            call = self._exchange.call
+            call.drop()
+            if error is not call.error:  # that one is in the log of the provider, with its calls
                 raise
+            if call.room is not None:
+                without_frames(error)
 
     def _step_planned(self, plan: list[_Part | float | Failure]) -> None:
         while self._at < len(plan):
@@ -312,6 +318,7 @@ class Playing:
             self._out.append(b"0\r\n\r\n")
         self._write()
         self._end()
+        self._exchange.call.drop()
         self._done()
 
     # -- silences -------------------------------------------------------------------------------------
@@ -346,6 +353,7 @@ class Playing:
         self._end()
         error = ConnectionResetError(104, "the answer was scripted to break")
         self._exchange.call.fail(error)
+        self._exchange.call.drop()
         if kind == "reset":
             self._reset()
         else:

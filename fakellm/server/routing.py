@@ -20,6 +20,10 @@ class Router:
         self.providers = list(providers)
         self._by_name = {provider.name: provider for provider in self.providers}
 
+    def named(self, name: str) -> FakeProvider | None:
+        """Return a provider by its name, if there is one."""
+        return self._by_name.get(name)
+
     def find(self, method: str, target: str, headers: Mapping[str, str]) -> tuple[FakeProvider | None, str]:
         """Return the provider of a request, or None, and the URL that it is asked at."""
         if not target.startswith("/"):  # a proxy's form, or that of `OPTIONS *`

@@ -15,6 +15,7 @@ from fakellm.provider.exchange import Exchange, ProviderCall
 from fakellm.provider.itself import by_itself
 from fakellm.provider.provider import FakeProvider
 from fakellm.script.events import Fault, disconnect, http_error, stall
+from fakellm.server.bounds import KEEP, checked_keep
 from fakellm.server.browsers import is_preflight, open_to_pages, preflight
 from fakellm.server.connection import Answer, Connection
 from fakellm.server.parsing import MAX_BODY, HttpRequest
@@ -59,6 +60,9 @@ class Server:
     processes may listen there too. `max_body` bounds the bytes of a request's body; `request_timeout` and
     `idle_timeout` are the seconds that a client has for one request, and between two.
 
+    It keeps the last `keep` requests of each session, and of all together no more than 256 MB; None keeps all. What was
+    let go is still counted and judged.
+
     Requests with the header `X-Fakellm-Session: NAME` have copies of the providers to themselves; see `sessions`.
     Under `/_fakellm/` the server is scripted and watched from outside. `control` says by whom: only by this machine
     (None), by whoever reaches it (True), or by nobody (False).
@@ -78,6 +82,7 @@ class Server:
         request_timeout: float = 60.0,
         idle_timeout: float = 75.0,
         control: bool | None = None,
+        keep: int | None = KEEP,
     ) -> None:
         self._telling: Telling | None = None
         if scenario is not None:
@@ -100,9 +105,10 @@ class Server:
         self.request_timeout = request_timeout
         self.idle_timeout = idle_timeout
         self.control = control
+        self.keep = keep
         for provider in self.providers:
             self._prepare(provider)
-        self.sessions = Sessions(self.providers)
+        self.sessions = Sessions(self.providers, checked_keep(keep))
         self._controller: Control | None = None
         self.connections: set[Connection] = set()
         self._server: asyncio.Server
@@ -195,7 +201,7 @@ class Server:
         self.providers = list(providers)
         for provider in self.providers:
             self._prepare(provider)
-        self.sessions = Sessions(self.providers)
+        self.sessions = Sessions(self.providers, self.keep)
         self.sessions.begin()
 
     def __enter__(self) -> Self:
@@ -272,13 +278,13 @@ class Server:
         except UnexpectedRequestError as miss:
             status = 500 if isinstance(miss, BrokenReplyError) else 400
             answer = self._refusal(provider, request, url, http_error(status, str(miss), code="no_reply"))
-            session.note(provider.name, answer.exchange, provider.calls[-1], miss)
+            session.note(provider, answer.exchange, provider.calls[-1], miss)
             return answer
         except TimeoutError:
             answer = Answer(_broken(provider.calls[-1], stall("headers")), clock)
         except Exception:  # noqa: BLE001 - what a reply raises is what breaks the connection, as in process
             answer = Answer(_broken(provider.calls[-1], disconnect("no_response")), clock)
-        session.note(provider.name, answer.exchange, answer.exchange.call)
+        session.note(provider, answer.exchange, answer.exchange.call)
         return answer
 
     def _controlled(self, request: HttpRequest, peer: str) -> Answer:

@@ -9,24 +9,32 @@ are those of one test.
 
 Each session logs its requests in the order in which they came, whichever provider answered, with the moments at which
 the pieces of an answer were written. What no provider knows is logged too, and is a miss of the session's.
+
+What is kept is bounded where the server says so: see `bounds.py`. What was let go is still counted, and judged: a
+request without a reply is one for ever, and a reply that was used stays used. Sessions themselves are bounded always,
+since names come from outside: the one that was used least recently makes room for a new one.
 """
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Iterator, Mapping
-from itertools import chain
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain, count
+from threading import Lock
 from time import monotonic
 from urllib.parse import quote, unquote
 
 from fakellm.errors import BrokenReplyError, SwallowedCallError, UnexpectedRequestError, UnusedRepliesError, explain
 from fakellm.models.calls import never_asked
-from fakellm.models.copies import begin_again, unasked
+from fakellm.models.copies import begin_again, let_go, unasked
+from fakellm.models.kept import Kept
 from fakellm.provider.exchange import Exchange, ProviderCall
+from fakellm.provider.mistakes import without_frames
 from fakellm.provider.provider import FakeProvider
 from fakellm.provider.reports import shown_calls
 from fakellm.provider.routes import Route
 from fakellm.secrets.knowing import discreet, knowing
+from fakellm.server.bounds import Room
+from fakellm.server.logged import Logged
 from fakellm.server.routing import Router
 
 HEADER = "x-fakellm-session"
@@ -35,85 +43,40 @@ PLACE = "/_fakellm"
 _SESSIONS = f"{PLACE}/sessions/"
 _MEANT = "if that is meant: @pytest.mark.fake_llm(allow_misses=True), or verify(allow_misses=True)"
 _LONGEST = 200
-_MOMENTS = 1_000
-"""Numbers that are kept of the moments of an answer, two for each."""
 _MOST = 1_000
 """How many sessions a server keeps: each has a copy of all scripts, and names come from outside."""
+_MISSES, _FIRST = 100, 20
+"""How many misses are kept of each provider, and how many of them are the first: those tell most."""
+_PROBES = tuple(f"no provider of this server knows {asked}\n" for asked in ("GET /", "HEAD /", "GET /favicon.ico"))
+"""How misses are worded that load balancers and browsers make by themselves, and no client of a model."""
 
 
 class SessionError(ValueError):
     """A session that cannot be: the message says why, and what to do."""
 
 
-class Logged:
-    """One request as the server saw it: by whom it was answered, when it came, and when which piece was written.
-
-    `number` counts the requests of the session from 1. `provider` is empty where none knew the request. `at` is in
-    seconds since the session began, `sent` the status of the answer. `miss` is what the author of the test was told,
-    where it was one.
-    """
-
-    __slots__ = ("_begun", "_noted", "at", "call", "miss", "number", "provider", "sent")
-
-    def __init__(
-        self, number: int, provider: str, call: ProviderCall, begun: float, sent: int, miss: BaseException | None
-    ) -> None:
-        self.number = number
-        self.provider = provider
-        self.call = call
-        self.miss = miss
-        self.sent = sent or None
-        self._begun = monotonic()
-        self.at = self._begun - begun
-        self._noted = array("d")
-        call.watch = self._note
-
-    def _note(self, before: int) -> None:
-        """Note that pieces are written now, and how many were before those."""
-        if len(self._noted) < _MOMENTS:
-            self._noted.extend((monotonic(), before))
-
-    @property
-    def state(self) -> str:
-        """How far it is: that of the call, or `missed`."""
-        return "missed" if self.miss is not None else self.call.state
-
-    @property
-    def is_full(self) -> bool:
-        """Whether later moments were not noted."""
-        return len(self._noted) >= _MOMENTS
-
-    @property
-    def count(self) -> int:
-        """How many moments there are."""
-        return len(self._noted) // 2
-
-    def moments(self, since: int = 0) -> list[tuple[float, int]]:
-        """Return when pieces were written: seconds since the request came, and how many there were before those."""
-        noted = self._noted
-        places = range(2 * since, len(noted) - 1, 2)
-        return [(noted[place] - self._begun, int(noted[place + 1])) for place in places]
-
-
 class Session:
     """One session: providers of its own, the requests that came, and those that nothing answered."""
 
     generation = 0
+    turn = 0
+    """When it was used last, among the sessions of its server."""
 
-    def __init__(self, name: str, providers: list[FakeProvider]) -> None:
+    def __init__(self, name: str, providers: list[FakeProvider], room: Room | None = None) -> None:
         self.name = name
         self.router = Router(providers)
+        self._room = room
         self._before: list[FakeProvider] | None = None
         self._begin()
 
     def _begin(self) -> None:
-        self.log: list[Logged] = []
-        self.strays: list[UnexpectedRequestError] = []
+        self.log: Kept[Logged] = Kept()
+        self.strays: Kept[UnexpectedRequestError] = Kept()
         self.generation += 1
         self._begun = monotonic()
 
     def __repr__(self) -> str:
-        return f"<Session {self.name!r}: {len(self.log)} requests>"
+        return f"<Session {self.name!r}: {self.log.total} requests>"
 
     @property
     def providers(self) -> list[FakeProvider]:
@@ -140,23 +103,69 @@ class Session:
         """The requests, in the order in which they came."""
         return [logged.call for logged in self.log]
 
+    def since(self, number: int) -> list[Logged]:
+        """Return the requests of greater numbers, of those that are kept."""
+        return self.log[max(number - self.log.gone, 0) :]
+
     @property
     def misses(self) -> list[UnexpectedRequestError]:
         """The errors of requests that no reply was for, or whose reply could not be made; then of unknown ones."""
-        return [*chain.from_iterable(provider.misses for provider in self.providers), *self.strays]
+        return list(chain.from_iterable(self._all_misses()))
 
-    def note(self, provider: str, exchange: Exchange, call: ProviderCall, miss: BaseException | None = None) -> None:
+    @property
+    def misses_gone(self) -> int:
+        """How many more there were, which are not kept."""
+        return sum(misses.gone for misses in self._all_misses())
+
+    def _all_misses(self) -> Iterator[Kept[UnexpectedRequestError]]:
+        yield from (provider.misses for provider in self.providers)
+        yield self.strays
+
+    def note(
+        self,
+        provider: FakeProvider | None,
+        exchange: Exchange,
+        call: ProviderCall,
+        miss: UnexpectedRequestError | None = None,
+    ) -> None:
         """Log a request and its answer, which is played next; of a miss that is another call's than the provider's."""
-        self.log.append(Logged(len(self.log) + 1, provider, call, self._begun, exchange.status, miss))
+        name = provider.name if provider is not None else ""
+        logged = Logged(self.log.total + 1, name, call, self._begun, exchange.status, miss)
+        call.place = logged.number
+        if miss is not None:
+            miss.place = logged.number
+        self.log.append(logged)
+        if self._room is not None:
+            self._bound(self._room, logged, self.strays if provider is None else provider.misses)
+
+    def _bound(self, room: Room, logged: Logged, misses: Kept[UnexpectedRequestError]) -> None:
+        """Let go of what is too much now that a request was logged."""
+        logged.bound()
+        without_frames(logged.miss)
+        if len(self.log) > room.keep:
+            self.let_go()
+        room.take(logged)
+        while len(misses) > _MISSES:
+            probe = next((place for place, one in enumerate(misses) if is_probe(one)), None)
+            if probe is None:
+                misses.let_go(_FIRST)
+            else:
+                del misses[probe]  # which nobody counts
+
+    def let_go(self) -> None:
+        """Let go of the oldest request: here, and where its provider and its reply have it."""
+        logged = self.log.let_go()
+        if (provider := self.router.named(logged.provider)) is not None:
+            let_go(provider, logged.call)
 
     def stray(self, exchange: Exchange, why: str) -> None:
         """Log a request that no provider knows."""
         call = exchange.call
-        call.number = len(self.log) + 1
+        call.number = self.log.total + 1
         miss = UnexpectedRequestError(_shown(call, why))
         miss.credentials = call.credentials
         self.strays.append(miss)
-        self.note("", exchange, call, miss)
+        self.note(None, exchange, call, miss)
 
     def report(self) -> str:
         """Word the requests with their answers."""
@@ -169,23 +178,16 @@ class Session:
 
         A reply that could not be made is a mistake of the test, which nothing allows.
         """
-        first = next((miss for miss in self.misses if not allow_misses or isinstance(miss, BrokenReplyError)), None)
-        if first is None:
-            return
-        is_broken = isinstance(first, BrokenReplyError)
-        what = "could not be answered" if is_broken else "found no reply"
-        words = f", in the session {self.name!r}," if self.name else ""
-        with knowing(first.credentials):
-            text = explain(
-                f"a request to the fake server{words} {what}, and its client was told so:\n{first}",
-                remedy=[] if is_broken else [_MEANT],
-            )
-        raise SwallowedCallError(text) from first
+        _judge(self.misses, f", in the session {self.name!r}," if self.name else "", allow_misses=allow_misses)
 
     # -- what it is told --------------------------------------------------------------------------
 
     def answer_by(self, providers: list[FakeProvider]) -> None:
         """Answer by these from now on, which were told by somebody else; what came stays in the log."""
+        for provider in self.providers:
+            if provider not in providers:
+                self.strays.extend(provider.misses)
+                self.strays.gone += provider.misses.gone
         self.router = Router(providers)
         self._before = None
 
@@ -202,13 +204,62 @@ class Session:
         self._begin()
 
 
+def _judge(misses: Iterable[UnexpectedRequestError], words: str, *, allow_misses: bool) -> None:
+    """Raise `SwallowedCallError` for the first of these that is not allowed."""
+    first = next((miss for miss in misses if not allow_misses or isinstance(miss, BrokenReplyError)), None)
+    if first is None:
+        return
+    is_broken = isinstance(first, BrokenReplyError)
+    what = "could not be answered" if is_broken else "found no reply"
+    with knowing(first.credentials):
+        text = explain(
+            f"a request to the fake server{words} {what}, and its client was told so:\n{first}",
+            remedy=[] if is_broken else [_MEANT],
+        )
+    raise SwallowedCallError(text) from first
+
+
+class Gone:
+    """What is known of sessions that were let go: how much came, and what is judged at the end.
+
+    `misses` and `unused`, worded, are the first of those; `used` are the keys of the server's own replies.
+    """
+
+    def __init__(self) -> None:
+        self.sessions = self.calls = 0
+        self.misses: Kept[UnexpectedRequestError] = Kept()
+        self.unused: list[str] = []
+        self.used: set[int] = set()
+
+    def take(self, session: Session, unused: Iterable[tuple[FakeProvider, Route]]) -> None:
+        """Take what there is to know of a session."""
+        self.sessions += 1
+        self.calls += session.log.total
+        misses = [miss for miss in session.misses if not is_probe(miss)]
+        room = max(_MISSES - len(self.misses), 0)
+        self.misses.extend(misses[:room])
+        self.misses.gone += len(misses[room:]) + session.misses_gone
+        words = [f"{provider.name}: {route}, in the session {session.name!r}" for provider, route in unused]
+        self.unused += words[: max(_MISSES - len(self.unused), 0)]
+
+    def verify(self, *, allow_unused: bool, allow_misses: bool) -> None:
+        """Raise `SwallowedCallError` if a request found no reply, else `UnusedRepliesError` if a reply is left."""
+        _judge(self.misses, ", in a session that was let go,", allow_misses=allow_misses)
+        if self.unused and not allow_unused:
+            raise UnusedRepliesError(never_asked("the fake server", self.unused, "its sessions were let go"))
+
+
 class Sessions:
     """All sessions of a server; `own` is that of its own providers."""
 
-    def __init__(self, providers: list[FakeProvider]) -> None:
-        self.own = Session("", providers)
+    def __init__(self, providers: list[FakeProvider], keep: int | None = None) -> None:
+        self._room = Room(keep, lambda: self) if keep is not None else None
+        self.own = Session("", providers, self._room)
         self._named: dict[str, Session] = {}
         self._told: set[int] | None = None
+        self._lock = Lock()
+        self._turns = count(1)
+        self.gone = Gone()
 
     def begin(self) -> None:
         """Take what the providers were told until now for what all sessions are to begin with."""
@@ -223,24 +274,39 @@ class Sessions:
     def named(self, name: str) -> Session:
         """Return a session by its name, which begins now if it has not; without a name, the server's own.
 
-        Raises `SessionError` for what could be no name, and for more sessions than a server keeps.
+        Raises `SessionError` for what could be no name.
         """
         if not name:
             return self.own
-        session = self._named.get(name)
-        if session is not None:
-            return session
+        with self._lock:
+            if (session := self._named.get(name)) is None:
+                session = self._begun(name)
+                if len(self._named) >= _MOST:
+                    self._let_go(min(self._named.values(), key=lambda one: one.turn))
+                self._named[name] = session
+            session.turn = next(self._turns)
+        return session
+
+    def _begun(self, name: str) -> Session:
         if len(name) > _LONGEST or not name.isprintable():
             msg = f"the name of a session is a line of at most {_LONGEST} characters, not {name[:_LONGEST]!r}"
             raise SessionError(msg)
-        if len(self._named) >= _MOST:
-            msg = (
-                f"this server has {_MOST} sessions already, and keeps no more; end those that are done: DELETE "
-                f"{_SESSIONS}NAME"
-            )
-            raise SessionError(msg)
         providers = [unasked(provider, self._is_for_all) for provider in self.own.providers]
-        return self._named.setdefault(name, Session(name, providers))
+        for provider, own in zip(providers, self.own.providers, strict=True):
+            provider.remember_with(own)
+        return Session(name, providers, self._room)
+
+    def _let_go(self, session: Session) -> None:
+        """Let go of a session, but for what is judged at the end."""
+        del self._named[session.name]
+        self.gone.take(session, self.unused(session))
+        self._note_used(session)
+
+    def _note_used(self, session: Session) -> None:
+        """Keep in mind what of the server's own replies a session used that will be gone."""
+        own = {route.key for provider in self.own.providers for route in provider.replies}
+        used = {route.key for provider in session.providers for route in provider.replies if route.calls}
+        self.gone.used = (self.gone.used | used) & own
 
     def placed(self, target: str) -> tuple[str, str] | None:
         """Return the session that the target of a request names, and the rest of the target, if it does."""
@@ -255,7 +321,11 @@ class Sessions:
 
     def end(self, name: str) -> bool:
         """Forget a session. Returns whether there was one."""
-        return self._named.pop(name, None) is not None
+        with self._lock:
+            session = self._named.pop(name, None)
+        if session is not None:
+            self._note_used(session)
+        return session is not None
 
     def unused(self, session: Session) -> list[tuple[FakeProvider, Route]]:
         """Return what was scripted for requests that never came: of a session, what was scripted in that.
@@ -264,6 +334,7 @@ class Sessions:
         """
         if session is self.own:
             used = {r.key for one in self for provider in one.providers for r in provider.replies if r.calls}
+            used |= self.gone.used
         else:
             used = {r.key for provider in self.own.providers for r in provider.replies}
         return [
@@ -277,6 +348,7 @@ class Sessions:
         """Raise `SwallowedCallError` if a request found no reply, else `UnusedRepliesError` if a reply is left."""
         for session in self:
             session.verify(allow_misses=allow_misses)
+        self.gone.verify(allow_unused=allow_unused, allow_misses=allow_misses)
         for session in [] if allow_unused else self:
             if unused := self.unused(session):
                 provider, _ = unused[0]
@@ -292,6 +364,11 @@ def named_by(headers: Mapping[str, str]) -> str:
         return name.encode("latin-1").decode()
     except UnicodeError:
         return name
+
+
+def is_probe(miss: UnexpectedRequestError) -> bool:
+    """Tell whether a miss is what load balancers and browsers ask by themselves."""
+    return str(miss).startswith(_PROBES)
 
 
 def _shown(call: ProviderCall, text: str) -> str:

@@ -21,7 +21,7 @@ from fakellm.script.events import Event
 from fakellm.script.written import without_secrets, written
 from fakellm.secrets.knowing import discreet, knowing, pieces
 from fakellm.secrets.shown import Shown
-from fakellm.server.sessions import Logged
+from fakellm.server.logged import Logged
 
 _LONGEST = 200_000
 """Characters of a body that are shown."""
@@ -86,7 +86,9 @@ class Call(Brief):
 
     request: Request
     reply: str | None = Field(description="what was scripted, and which requests it answered")
-    chunks: list[Chunk] = Field(description="the first pieces that the client took, at most 64")
+    chunks: list[Chunk] = Field(
+        description="the first pieces that the client took, at most 64, and in a server that lets go at most 64 kB"
+    )
     error: str | None
     miss: str | None = Field(description="why it has no reply, the nearest, and what to do")
 
@@ -118,7 +120,8 @@ class SessionState(View):
     """A session; that of the server's own providers has no name."""
 
     name: str
-    calls: int
+    calls: int = Field(description="how many requests came")
+    kept: int = Field(description="how many of them are there still: the latest, whose numbers end with `calls`")
     misses: int
 
 

@@ -307,7 +307,7 @@ def test_reset_forgets_what_came_over_http(ask):
     ask("POST", "/_fakellm/replies", told())
     assert [ask.chat(), ask.chat()] == ["first", "Hello"]
 
-    assert ask("POST", "/_fakellm/reset")[1]["sessions"] == [{"name": "", "calls": 0, "misses": 0}]
+    assert ask("POST", "/_fakellm/reset")[1]["sessions"] == [{"name": "", "calls": 0, "kept": 0, "misses": 0}]
 
     assert [ask.chat(), ask.chat()["error"]["code"]] == ["first", "no_reply"]
 

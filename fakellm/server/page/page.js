@@ -78,7 +78,10 @@ async function fill(row) {
   if (!details.open || row.asked === asked) return;
   row.asked = asked;
   const answer = await fetch(about(`calls/${row.call.number}`));
-  if (!answer.ok) return;
+  if (!answer.ok) {
+    details.querySelector(".whole").textContent = (await answer.json()).error.message;
+    return;
+  }
   const call = await answer.json();
   const whole = byId("whole").content.cloneNode(true);
   const find = (kind) => whole.querySelector(kind);
