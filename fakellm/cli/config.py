@@ -5,18 +5,19 @@ from __future__ import annotations
 import ipaddress
 import runpy
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from fakellm.clock.clock import Clock, InstantClock, RealClock, ScaledClock
-from fakellm.errors import ScriptError
+from fakellm.errors import ScenarioError, ScriptError
+from fakellm.models.copies import tell_again, unasked
 from fakellm.provider.provider import FakeProvider
 from fakellm.server.bounds import KEEP
 from fakellm.server.scenario import Scenario
 from fakellm.server.server import Server, by_themselves
-from fakellm.server.watched import stamp_of
+from fakellm.server.watched import Telling, Watched
 
 
 class UsageError(Exception):
@@ -55,10 +56,6 @@ class Serving:
         except ValueError:
             return self.host != "localhost"
 
-    def stamp(self) -> object:
-        """Return what tells the file from what it was before; None where there is none."""
-        return stamp_of(Path(self.file)) if self.file is not None else None
-
     def clock(self) -> Clock:
         """Return the clock of a speed: how many times as fast, or `instant`. Raises `UsageError`."""
         if self.speed == "instant":
@@ -70,18 +67,73 @@ class Serving:
             msg = f"--speed is a number above 0, twice as fast is 2, or instant; not {self.speed!r}"
             raise UsageError(msg) from None
 
-    def server(self) -> Server:
-        """Return the server. Raises `UsageError`."""
-        shares = self.workers > 1
-        options: dict[str, Any] = {"host": self.host, "port": self.port, "shares_port": shares, "keep": self.keep}
-        return Server(self.providers(), clock=self.clock(), **options)
+    def server(self, say: Callable[[str], None] = print) -> Server:
+        """Return the server, which says by `say` that its file has changed. Raises `UsageError`."""
+        options: dict[str, Any] = {"host": self.host, "port": self.port, "keep": self.keep, "clock": self.clock()}
+        options["shares_port"] = self.workers > 1
+        if not self.watch or self.file is None:
+            return Server(self.providers(), **options)
+        try:
+            return Server(scenario=Watched(self.file, load=self.told, say=say), **options)
+        except (ScriptError, OSError) as error:
+            raise UsageError(str(error)) from error
 
     def providers(self) -> list[FakeProvider]:
         """Return the providers that the file has, or such as answer by themselves. Raises `UsageError`."""
-        found = by_themselves() if self.file is None else loaded(Path(self.file))
-        for profile in self.profiles:
-            imitate(found, profile)
-        return found
+        if self.file is None:
+            return _imitating(by_themselves(), self.profiles)
+        try:
+            return self.told(Path(self.file)).providers()
+        except (ScriptError, OSError) as error:
+            raise UsageError(str(error)) from error
+
+    def told(self, path: Path) -> Told:
+        """Return what a file says, in the habits that were asked for. Raises `ScenarioError` that names the place."""
+        return Told(path, self.profiles)
+
+
+class Told:
+    """What a file says, in the habits that were asked for. Raises `ScenarioError` for a file that is wrong."""
+
+    def __init__(self, path: Path, profiles: Sequence[str]) -> None:
+        if not path.is_file():
+            msg = f"there is no file {path}" if not path.exists() else f"{path} is no file"
+            raise ScenarioError(msg)
+        self._said: Telling = PythonFile(path) if path.suffix == ".py" else Scenario.load(path)
+        self._profiles = profiles
+        self.files = self._said.files
+        try:
+            self.providers()
+        except UsageError as error:
+            raise ScenarioError(str(error)) from error
+
+    def providers(self, known: Iterable[FakeProvider] = ()) -> list[FakeProvider]:
+        """Return the providers; those of `known` that are among them are told anew, and keep their logs."""
+        return _imitating(self._said.providers(known), self._profiles)
+
+
+class PythonFile:
+    """A Python file whose `providers` are what it says. Raises `ScenarioError` for a file that is wrong."""
+
+    def __init__(self, path: Path) -> None:
+        self.files = (path,)
+        self._made = _of_python(path)
+
+    def providers(self, known: Iterable[FakeProvider] = ()) -> list[FakeProvider]:
+        """Return copies of them that were asked nothing; those of `known` that are among them are told the same."""
+        there = {provider.name: provider for provider in known}
+        copies = [unasked(made) for made in self._made]
+        for at, copied in enumerate(copies):
+            if (provider := there.get(copied.name)) is not None:
+                tell_again(provider, copied)
+                copies[at] = provider
+        return copies
+
+
+def _imitating(providers: list[FakeProvider], profiles: Iterable[str]) -> list[FakeProvider]:
+    for profile in profiles:
+        imitate(providers, profile)
+    return providers
 
 
 def imitate(providers: Iterable[FakeProvider], profile: str) -> None:
@@ -101,19 +153,6 @@ def imitate(providers: Iterable[FakeProvider], profile: str) -> None:
         raise UsageError(msg)
 
 
-def loaded(path: Path) -> list[FakeProvider]:
-    """Return the providers of a file. Raises `UsageError` that names the file, the place and what to do."""
-    if not path.is_file():
-        msg = f"there is no file {path}" if not path.exists() else f"{path} is no file"
-        raise UsageError(msg)
-    if path.suffix == ".py":
-        return _of_python(path)
-    try:
-        return Scenario.load(path).providers()
-    except ScriptError as error:
-        raise UsageError(str(error)) from error
-
-
 def _of_python(path: Path) -> list[FakeProvider]:
     try:
         said: Any = runpy.run_path(str(path), run_name="fakellm_scenario").get("providers")
@@ -128,12 +167,12 @@ def _of_python(path: Path) -> list[FakeProvider]:
         if isinstance(error, SyntaxError) and error.filename == str(path):
             line, worded = error.lineno, f"{type(error).__name__}: {error.msg}"
         msg = f"{path}:{line}: {worded}" if line else f"{path}: {worded}"
-        raise UsageError(msg) from error
+        raise ScenarioError(msg) from error
     if not found or not all(isinstance(one, FakeProvider) for one in found):
         msg = f"{path}: `providers` is a list of FakeProviders, or a function that returns one; it is {said!r}"
-        raise UsageError(msg)
+        raise ScenarioError(msg)
     names = [one.name for one in found]
     if twice := next((name for name in names if names.count(name) > 1), None):
         msg = f"{path}: `providers` has {twice!r} more than once; a server answers each provider with one fake"
-        raise UsageError(msg)
+        raise ScenarioError(msg)
     return found

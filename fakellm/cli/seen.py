@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from fakellm.server.judging import is_probe
 from fakellm.server.server import Server
-from fakellm.server.sessions import Sessions, is_probe
 
 _SHOWN = 20
 """How many misses are worded in full; the rest is counted."""
@@ -28,18 +28,9 @@ class Seen:
     unused: tuple[str, ...] = ()
 
     @classmethod
-    def at(cls, server: Server, before: Seen | None = None) -> Seen:
-        """Return what a server has seen; `before` is what its earlier providers saw, whose replies are forgotten."""
-        own = cls._of(server.sessions)
-        if before is None:
-            return own
-        misses = (*before.misses, *own.misses)[:_SHOWN]
-        return cls(before.calls + own.calls, before.missed + own.missed, misses, own.unused)
-
-    @classmethod
-    def _of(cls, sessions: Sessions) -> Seen:
-        """Return what all sessions of a server have seen."""
-        gone = sessions.gone
+    def at(cls, server: Server) -> Seen:
+        """Return what all sessions of a server have seen, those that are gone among them."""
+        sessions, gone = server.sessions, server.sessions.gone
         calls, missed, unused = gone.calls, gone.misses.total, list(gone.unused)
         worded = list(map(str, gone.misses[:_SHOWN]))
         for session in sessions:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fakellm.cli.child import Child
@@ -16,8 +16,6 @@ from fakellm.server.server import Server, environment
 
 FOUND = 3
 """The exit code where a request found no reply, or a reply was never asked for."""
-_LOOKS = 0.2
-"""Seconds between two looks at a file that is watched."""
 
 
 class Signals:
@@ -71,55 +69,16 @@ async def drained(server: Server, signals: Signals, grace: float) -> bool:
     return is_whole
 
 
-class Watching:
-    """Looks at a file, and lets a server play what it says now; what is wrong is told, and the old one stays."""
-
-    def __init__(self, serving: Serving, server: Server, say: Callable[[str], None], known: object) -> None:
-        """Begin with what the file was before it was read, or a change between the two would never be seen."""
-        self._serving = serving
-        self._server = server
-        self._say = say
-        self._known = known
-        self.before: Seen | None = None
-
-    async def run(self) -> None:
-        """Look, again and again."""
-        while True:
-            await asyncio.sleep(_LOOKS)
-            self.look()
-
-    def look(self) -> None:
-        """Look once."""
-        stamp = self._serving.stamp()
-        if stamp is None or stamp == self._known:  # a file that is being replaced is not there for a moment
-            return
-        self._known = stamp
-        try:
-            providers = self._serving.providers()
-        except UsageError as error:
-            self._say(f"what was served before stays: {error}")
-            return
-        seen = Seen.at(self._server, self.before)
-        self.before = Seen(seen.calls, seen.missed, seen.misses)
-        self._server.use(providers)
-        self._say(f"serves {self._serving.file} as it is now")
-
-
 async def serve(serving: Serving, command: Sequence[str] | None) -> int:
     """Serve in this process; return the exit code. Raises `UsageError`."""
-    known = serving.stamp()
-    server = serving.server()
     voice = Voice(serving, has_command=command is not None)
+    server = serving.server(voice.note)
     signals = Signals()
     async with listening(server):
         voice.ready(server.url, base_urls(server), pid=os.getpid())
-        watching = Watching(serving, server, voice.note, known)
-        task = asyncio.ensure_future(watching.run()) if serving.watch else None
         code = await until_done(signals, command, environment(server))
-        if task is not None:
-            task.cancel()
         is_whole = await drained(server, signals, serving.grace)
-    seen = Seen.at(server, watching.before)
+    seen = Seen.at(server)
     voice.stopped(seen, is_whole=is_whole)
     return verdict(code, seen, has_command=command is not None)
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from fakellm.cli.config import Serving, UsageError
 from fakellm.cli.seen import Seen
-from fakellm.cli.serving import Signals, Watching, drained, listening
+from fakellm.cli.serving import Signals, drained, listening
 
 _TELLS = 0.1
 """Seconds between two tellings of what was seen; so much is lost where it is killed."""
@@ -30,27 +30,22 @@ def tell(kind: str, **fields: Any) -> None:
 
 async def work(serving: Serving) -> int:
     """Serve until told to stop."""
-    known = serving.stamp()
-    server = serving.server()
+    server = serving.server(lambda text: tell("note", text=text))
     signals = Signals()
     asyncio.get_running_loop().add_signal_handler(signal.SIGINT, lambda: None)  # the supervisor tells, by SIGTERM
     async with listening(server):
         tell("ready")
-        watching = Watching(serving, server, lambda text: tell("note", text=text), known)
-        tasks = [asyncio.ensure_future(_ends_with_input(signals))]
-        if serving.watch:
-            tasks.append(asyncio.ensure_future(watching.run()))
+        ending = asyncio.ensure_future(_ends_with_input(signals))
         asked = asyncio.ensure_future(signals.asked.wait())
         told = None
         while not asked.done():
-            if (seen := Seen.at(server, watching.before)) != told:
+            if (seen := Seen.at(server)) != told:
                 told = seen
                 tell("seen", **seen.plain())
             await asyncio.wait({asked}, timeout=_TELLS)
         is_whole = await drained(server, signals, serving.grace)
-        for task in tasks:
-            task.cancel()
-    tell("seen", **Seen.at(server, watching.before).plain())
+        ending.cancel()
+    tell("seen", **Seen.at(server).plain())
     tell("stopped", is_whole=is_whole)
     return 0
 

@@ -12,6 +12,7 @@ from fakellm.models.kept import Kept
 from fakellm.models.replies import Replies
 
 _SHARED = ("clock", "profile", "service")
+_LOG = ("_lock", "calls", "misses")
 _OWN = ("_lock", "_playback", "_replies", "calls", "misses")
 
 Fake = TypeVar("Fake", bound="Copyable")
@@ -87,6 +88,12 @@ def begin_again(fake: Fake, told: Fake) -> None:
     """Let a fake know what another of its kind, which is not used any more, was told, and forget what it was asked."""
     with fake._lock:  # noqa: SLF001 - of this file's class
         vars(fake).update((name, value) for name, value in vars(told).items() if name != "_lock")
+
+
+def tell_again(fake: Fake, told: Fake) -> None:
+    """Let a fake know what another of its kind, which is not used any more, was told; its log goes on."""
+    with fake._lock:  # noqa: SLF001 - of this file's class
+        vars(fake).update((name, value) for name, value in vars(told).items() if name not in _LOG)
 
 
 def let_go(fake: Copyable, call: Any) -> None:

@@ -28,7 +28,7 @@ from fakellm.wire.service import codec_of
 if TYPE_CHECKING:
     from fakellm.server.control import Control
     from fakellm.server.scenario import Scenario
-    from fakellm.server.telling import Telling
+    from fakellm.server.telling import Told
     from fakellm.server.watched import Watched
 
 _INTERVAL = 0.5
@@ -84,15 +84,15 @@ class Server:
         control: bool | None = None,
         keep: int | None = KEEP,
     ) -> None:
-        self._telling: Telling | None = None
+        self._told: Told | None = None
         if scenario is not None:
-            from fakellm.server.telling import Telling  # what reads files costs time that a server without one has not
+            from fakellm.server.telling import Told  # what reads files costs time that a server without one has not
 
             if providers is not None:
                 msg = "a scenario says which providers there are; name them in its file, or script them without one"
                 raise TypeError(msg)
-            self._telling = Telling(scenario)
-            providers = self._telling.scenario.providers()
+            self._told = Told(scenario)
+            providers = self._told.scenario.providers()
         if providers is None:
             providers = by_themselves()
         self.providers = [FakeProvider(one) if isinstance(one, str) else one for one in providers]
@@ -158,20 +158,18 @@ class Server:
 
     def _look_at_scenario(self) -> None:
         """Look now and then whether the file of a watched scenario has changed."""
-        if self._telling is not None and self._telling.is_watched:
-            self._read_again(self._telling)
+        if self._told is not None and self._told.is_watched:
+            self._read_again(self._told)
             self._looking = self._loop.call_later(_INTERVAL, self._look_at_scenario)
 
-    def _read_again(self, telling: Telling) -> None:
+    def _read_again(self, told: Told) -> None:
         """Tell the providers of all sessions anew if the file has changed."""
-        if (found := telling.again()) is None:
+        if (found := told.again()) is None:
             return
-        for session in self.sessions:
-            session.answer_by(found.providers(session.providers))
-            for provider in session.providers:
-                self._prepare(provider)
-        self.providers[:] = self.sessions.own.providers
-        self.sessions.begin()
+        self.providers[:] = found.providers(self.providers)
+        for provider in self.providers:
+            self._prepare(provider)
+        self.sessions.tell_again(self.providers)
 
     async def __aexit__(self, *error: object) -> None:
         """Listen no more, and end what is played."""
@@ -195,14 +193,6 @@ class Server:
         while not (is_done := all(one.is_settled for one in self.connections)) and self._loop.time() < until:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         return is_done
-
-    def use(self, providers: Iterable[FakeProvider]) -> None:
-        """Let other providers answer from the next request on, in sessions that begin then; what is played goes on."""
-        self.providers = list(providers)
-        for provider in self.providers:
-            self._prepare(provider)
-        self.sessions = Sessions(self.providers, self.keep)
-        self.sessions.begin()
 
     def __enter__(self) -> Self:
         """Listen, in a thread of its own."""
@@ -265,8 +255,8 @@ class Server:
 
     def _provided(self, session: Session, request: HttpRequest) -> Answer:
         """Return the answer of a provider; what is a mistake of the test comes as an error of the provider's."""
-        if self._telling is not None:
-            self._read_again(self._telling)
+        if self._told is not None:
+            self._read_again(self._told)
         provider, url = session.router.find(request.method, request.target, request.headers)
         if provider is None:
             return self._unknown(session, request, url)

@@ -17,15 +17,15 @@ since names come from outside: the one that was used least recently makes room f
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import chain, count
 from threading import Lock
 from time import monotonic
 from urllib.parse import quote, unquote
 
-from fakellm.errors import BrokenReplyError, SwallowedCallError, UnexpectedRequestError, UnusedRepliesError, explain
+from fakellm.errors import UnexpectedRequestError, UnusedRepliesError
 from fakellm.models.calls import never_asked
-from fakellm.models.copies import begin_again, let_go, unasked
+from fakellm.models.copies import begin_again, let_go, tell_again, unasked
 from fakellm.models.kept import Kept
 from fakellm.provider.exchange import Exchange, ProviderCall
 from fakellm.provider.mistakes import without_frames
@@ -34,6 +34,7 @@ from fakellm.provider.reports import shown_calls
 from fakellm.provider.routes import Route
 from fakellm.secrets.knowing import discreet, knowing
 from fakellm.server.bounds import Room
+from fakellm.server.judging import Gone, bound_misses, judge
 from fakellm.server.logged import Logged
 from fakellm.server.routing import Router
 
@@ -41,14 +42,9 @@ HEADER = "x-fakellm-session"
 PLACE = "/_fakellm"
 """Where a server is asked about itself."""
 _SESSIONS = f"{PLACE}/sessions/"
-_MEANT = "if that is meant: @pytest.mark.fake_llm(allow_misses=True), or verify(allow_misses=True)"
 _LONGEST = 200
 _MOST = 1_000
 """How many sessions a server keeps: each has a copy of all scripts, and names come from outside."""
-_MISSES, _FIRST = 100, 20
-"""How many misses are kept of each provider, and how many of them are the first: those tell most."""
-_PROBES = tuple(f"no provider of this server knows {asked}\n" for asked in ("GET /", "HEAD /", "GET /favicon.ico"))
-"""How misses are worded that load balancers and browsers make by themselves, and no client of a model."""
 
 
 class SessionError(ValueError):
@@ -145,12 +141,7 @@ class Session:
         if len(self.log) > room.keep:
             self.let_go()
         room.take(logged)
-        while len(misses) > _MISSES:
-            probe = next((place for place, one in enumerate(misses) if is_probe(one)), None)
-            if probe is None:
-                misses.let_go(_FIRST)
-            else:
-                del misses[probe]  # which nobody counts
+        bound_misses(misses)
 
     def let_go(self) -> None:
         """Let go of the oldest request: here, and where its provider and its reply have it."""
@@ -178,7 +169,7 @@ class Session:
 
         A reply that could not be made is a mistake of the test, which nothing allows.
         """
-        _judge(self.misses, f", in the session {self.name!r}," if self.name else "", allow_misses=allow_misses)
+        judge(self.misses, f", in the session {self.name!r}," if self.name else "", allow_misses=allow_misses)
 
     # -- what it is told --------------------------------------------------------------------------
 
@@ -204,51 +195,6 @@ class Session:
         self._begin()
 
 
-def _judge(misses: Iterable[UnexpectedRequestError], words: str, *, allow_misses: bool) -> None:
-    """Raise `SwallowedCallError` for the first of these that is not allowed."""
-    first = next((miss for miss in misses if not allow_misses or isinstance(miss, BrokenReplyError)), None)
-    if first is None:
-        return
-    is_broken = isinstance(first, BrokenReplyError)
-    what = "could not be answered" if is_broken else "found no reply"
-    with knowing(first.credentials):
-        text = explain(
-            f"a request to the fake server{words} {what}, and its client was told so:\n{first}",
-            remedy=[] if is_broken else [_MEANT],
-        )
-    raise SwallowedCallError(text) from first
-
-
-class Gone:
-    """What is known of sessions that were let go: how much came, and what is judged at the end.
-
-    `misses` and `unused`, worded, are the first of those; `used` are the keys of the server's own replies.
-    """
-
-    def __init__(self) -> None:
-        self.sessions = self.calls = 0
-        self.misses: Kept[UnexpectedRequestError] = Kept()
-        self.unused: list[str] = []
-        self.used: set[int] = set()
-
-    def take(self, session: Session, unused: Iterable[tuple[FakeProvider, Route]]) -> None:
-        """Take what there is to know of a session."""
-        self.sessions += 1
-        self.calls += session.log.total
-        misses = [miss for miss in session.misses if not is_probe(miss)]
-        room = max(_MISSES - len(self.misses), 0)
-        self.misses.extend(misses[:room])
-        self.misses.gone += len(misses[room:]) + session.misses_gone
-        words = [f"{provider.name}: {route}, in the session {session.name!r}" for provider, route in unused]
-        self.unused += words[: max(_MISSES - len(self.unused), 0)]
-
-    def verify(self, *, allow_unused: bool, allow_misses: bool) -> None:
-        """Raise `SwallowedCallError` if a request found no reply, else `UnusedRepliesError` if a reply is left."""
-        _judge(self.misses, ", in a session that was let go,", allow_misses=allow_misses)
-        if self.unused and not allow_unused:
-            raise UnusedRepliesError(never_asked("the fake server", self.unused, "its sessions were let go"))
-
-
 class Sessions:
     """All sessions of a server; `own` is that of its own providers."""
 
@@ -264,6 +210,26 @@ class Sessions:
     def begin(self) -> None:
         """Take what the providers were told until now for what all sessions are to begin with."""
         self._told = {route.key for provider in self.own.providers for route in provider.replies}
+
+    def tell_again(self, providers: list[FakeProvider]) -> None:
+        """Let these, which were told anew, answer in all sessions: in each by copies that were asked nothing.
+
+        What came stays in the logs.
+        """
+        self.own.answer_by(list(providers))
+        self.begin()
+        for session in self._named.values():
+            known = {provider.name: provider for provider in session.providers}
+            session.answer_by([self._copied(provider, known.get(provider.name)) for provider in providers])
+
+    def _copied(self, own: FakeProvider, known: FakeProvider | None = None) -> FakeProvider:
+        """Return a provider for a session: `known`, if there is one, told anew."""
+        copied = unasked(own, self._is_for_all)
+        copied.remember_with(own)
+        if known is None:
+            return copied
+        tell_again(known, copied)
+        return known
 
     def _is_for_all(self, route: Route) -> bool:
         return route.kind != "reply" or self._told is None or route.key in self._told
@@ -291,15 +257,15 @@ class Sessions:
         if len(name) > _LONGEST or not name.isprintable():
             msg = f"the name of a session is a line of at most {_LONGEST} characters, not {name[:_LONGEST]!r}"
             raise SessionError(msg)
-        providers = [unasked(provider, self._is_for_all) for provider in self.own.providers]
-        for provider, own in zip(providers, self.own.providers, strict=True):
-            provider.remember_with(own)
-        return Session(name, providers, self._room)
+        return Session(name, [self._copied(own) for own in self.own.providers], self._room)
 
     def _let_go(self, session: Session) -> None:
         """Let go of a session, but for what is judged at the end."""
         del self._named[session.name]
-        self.gone.take(session, self.unused(session))
+        unused = [
+            f"{provider.name}: {route}, in the session {session.name!r}" for provider, route in self.unused(session)
+        ]
+        self.gone.take(session.log.total, session.misses, session.misses_gone, unused)
         self._note_used(session)
 
     def _note_used(self, session: Session) -> None:
@@ -364,11 +330,6 @@ def named_by(headers: Mapping[str, str]) -> str:
         return name.encode("latin-1").decode()
     except UnicodeError:
         return name
-
-
-def is_probe(miss: UnexpectedRequestError) -> bool:
-    """Tell whether a miss is what load balancers and browsers ask by themselves."""
-    return str(miss).startswith(_PROBES)
 
 
 def _shown(call: ProviderCall, text: str) -> str:

@@ -1,14 +1,14 @@
-"""What a server is told by a scenario: its providers, once, or again whenever the file changes."""
+"""Whatever a server is told by: a scenario, the path of one, or one whose file is watched."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from fakellm.server.scenario import Scenario
-from fakellm.server.watched import Watched
+from fakellm.server.watched import Telling, Watched
 
 
-class Telling:
+class Told:
     """A scenario on its way to the providers of a server. `is_watched` tells whether it may change."""
 
     def __init__(self, scenario: Scenario | Watched | str | Path) -> None:
@@ -19,10 +19,10 @@ class Telling:
         self.is_watched = isinstance(self._source, Watched)
 
     @property
-    def scenario(self) -> Scenario:
+    def scenario(self) -> Telling:
         """What it says now."""
         return self._source.scenario if isinstance(self._source, Watched) else self._source
 
-    def again(self) -> Scenario | None:
+    def again(self) -> Telling | None:
         """Return the scenario if its file has changed since the last look, else None."""
         return self._source.poll() if isinstance(self._source, Watched) else None

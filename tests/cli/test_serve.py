@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.request
 from unittest.mock import ANY
 
 import pytest
@@ -14,6 +15,8 @@ from commands import COMMAND, ran, said, serving
 from places import ROOT
 from vectors import first_of
 
+from fakellm.cli.config import Serving
+from fakellm.script import Script
 from fakellm.wire.providers import services
 
 FAKES = """
@@ -124,7 +127,7 @@ def replaced(path, text):
 def test_a_file_that_changes_is_played_and_one_that_is_wrong_is_not(fakes):
     with serving(fakes, "--watch") as server:
         replaced(fakes, FAKES.replace("Hello", "Goodbye"))
-        assert "as it is now" in server.event("note")["text"]
+        assert "has changed and was read again" in server.event("note")["text"]
         assert said(server.asked("x")) == "Goodbye"
         replaced(fakes, FAKES + "\nproviders = 1 / 0\n")
         text = server.event("note")["text"]
@@ -133,7 +136,45 @@ def test_a_file_that_changes_is_played_and_one_that_is_wrong_is_not(fakes):
         replaced(fakes, FAKES.replace("Hello", "Again"))
         server.event("note")
         assert said(server.asked("x")) == "Again"
+        with urllib.request.urlopen(f"{server.url}/_fakellm/calls") as calls:
+            assert [call["number"] for call in json.load(calls)] == [1, 2, 3]  # the log goes on
         assert server.ended()[1]["calls"] == 3
+
+
+@pytest.mark.exhaustive
+def test_scripts_that_a_scenario_names_are_watched_too_by_each_worker(tmp_path):
+    path, script = tmp_path / "a.yaml", tmp_path / "said.json"
+    path.write_text("providers: [openai]\nreplies: [{when: x, script: said.json}]")
+    Script("old").save(script)
+    with serving(path, "--watch", "--workers", "2", "--profile", "openai=vllm") as server:
+        assert said(server.asked("x")) == "old"
+        replaced(script, Script("newer").to_json())
+        assert "has changed and was read again" in server.event("note")["text"]
+        while b"newer" not in (answer := server.asked("x", stream=True).read()):  # of each worker in its time
+            pass
+        assert answer.startswith(b'data: {"id":"chatcmpl-0')  # the profile stays
+        assert server.ended()[1]["unused"] == []
+
+
+def test_a_file_without_what_a_profile_is_for_is_wrong_where_it_changes(tmp_path):
+    path, notes = tmp_path / "a.yaml", []
+    path.write_text("providers: [openai]\notherwise: {text: a}")
+    server = Serving(str(path), profiles=("openai=vllm",), watch=True).server(notes.append)
+    replaced(path, "providers: [gemini]\notherwise: {text: a}")
+    with server:
+        assert [provider.name for provider in server.providers] == ["openai"]
+    assert "is wrong, so the scenario stays as it was:\n--profile openai=vllm: no provider here is called" in notes[0]
+
+
+def test_a_python_file_that_changes_tells_the_providers_that_are_there(tmp_path):
+    path = tmp_path / "fakes.py"
+    path.write_text(QUEUE)
+    server = Serving(str(path), watch=True).server([].append)
+    first = server.providers[0]
+    replaced(path, QUEUE.replace("one", "three"))
+    with server:
+        assert server.providers == [first]
+        assert [route.content for route in first.replies] == [Script("three"), Script("two")]
 
 
 @pytest.mark.exhaustive

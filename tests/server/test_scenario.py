@@ -15,7 +15,7 @@ from places import ROOT
 from fakellm import Script, ToolCall, http_error
 from fakellm.cassette import interaction_of, write
 from fakellm.clock import InstantClock
-from fakellm.errors import ScenarioError, UnexpectedRequestError
+from fakellm.errors import ScenarioError, SwallowedCallError, UnexpectedRequestError
 from fakellm.provider import by_itself
 from fakellm.provider.exchange import Timeouts
 from fakellm.script import Latency
@@ -353,6 +353,39 @@ def test_a_watched_file_is_read_again_and_a_wrong_one_is_said_to(tmp_path):
         f"{path} has changed and is wrong, so the scenario stays as it was:\n{path}, line 2, otherwise.txt"
     )
     assert said[1:] == [f"{path} has changed and was read again"]
+
+
+def test_what_sessions_used_of_a_changed_file_is_used_and_what_was_missed_stays_missed(tmp_path):
+    path, apart = tmp_path / "a.yaml", {"x-fakellm-session": "a"}
+    path.write_text("providers: [openai, anthropic]\nreplies: [{when: x, text: old}]")
+    with Server(scenario=Watched(path, say=lambda text: None), clock=InstantClock()) as server:
+        for headers in ({}, apart):
+            with pytest.raises(urllib.error.HTTPError, match="400") as missed:
+                post(server, chat("?"), headers)
+            missed.value.close()
+        path.write_text("providers: [openai]\nreplies: [{when: x, text: new}, {when: nobody, text: never}]")
+        assert content(post(server, chat("x"), apart)[1]) == "new"
+        unused = server.sessions.unused(server.sessions.own)
+        assert [route.matcher for _, route in unused] == ["nobody"]
+        assert server.sessions.unused(server.sessions.named("a")) == []
+        path.write_text("providers: [anthropic]\nreplies: [{text: new}]")
+        server.sessions.named("b")
+        with pytest.raises(urllib.error.HTTPError, match="404") as unknown:
+            post(server, chat("x"))
+        unknown.value.close()
+        assert [len(session.misses) for session in server.sessions] == [2, 1, 0]
+        with pytest.raises(SwallowedCallError, match="request 1 to the fake openai has no reply"):
+            server.sessions.verify()
+
+
+def test_a_watched_file_that_is_not_there_is_being_replaced(tmp_path):
+    said, path = [], tmp_path / "a.yaml"
+    path.write_text("otherwise: {text: old}")
+    watched = Watched(path, say=said.append)
+    path.unlink()
+    assert (watched.poll(), said) == (None, [])
+    path.write_text("otherwise: {text: newer}")
+    assert watched.poll() is not None
 
 
 def test_files_that_it_names_are_watched_too(tmp_path):
