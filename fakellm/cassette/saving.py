@@ -78,7 +78,7 @@ class Saving:
                 recorded.append((filtered, sent.recording.response))
         if not self.is_anew:
             return [*there, *recorded]
-        return made_anew(there, recorded, partial(self._is_same, cassette), drop=self._drops(cassette))
+        return made_anew(there, recorded, partial(_is_same, cassette), drop=self._drops(cassette))
 
     def _drops(self, cassette: Any) -> bool:
         """Tell whether a tape that is recorded anew keeps nothing else."""
@@ -100,7 +100,7 @@ class Saving:
         if (recorded := self.persister.recorded) is None:
             return
         if self.is_anew:
-            drop, same = self._drops(self._cassette), partial(self._is_same, self._cassette)
+            drop, same = self._drops(self._cassette), partial(_is_same, self._cassette)
             record_anew(self._files, self.path, recorded, same, drop=drop)
         else:
             requests, responses = [request for request, _ in recorded.pairs], [answer for _, answer in recorded.pairs]
@@ -113,7 +113,7 @@ class Saving:
         recorded = self.persister.recorded if is_kept else None
         waits = self.is_anew or (self._mode == "once" and self._is_begun)
         if self._run is not None and (waits or ended.is_awaited):
-            how: Any = {"same": partial(self._is_same, self._cassette), "files": self._files, "at_once": always}
+            how: Any = {"same": partial(_is_same, self._cassette), "files": self._files, "at_once": always}
             self._run.end(self.path, self._mode, ended, recorded if waits else None, played=self.asked(), **how)
         if recorded is not None and not waits:
             self.save()
@@ -129,8 +129,9 @@ class Saving:
         recorded = [request for request, _ in (saved if self.is_anew else saved[self._loaded :])]
         return dict(Counter(map(digest, [*played, *recorded])))
 
-    def _is_same(self, cassette: Any, one: Any, other: Any) -> bool:
-        return bool(requests_match(one, other, cassette._match_on))  # noqa: SLF001
+
+def _is_same(cassette: Any, one: Any, other: Any) -> bool:
+    return bool(requests_match(one, other, cassette._match_on))  # noqa: SLF001
 
 
 def _is_there(path: Path) -> bool:

@@ -16,7 +16,7 @@ from fakellm.clock.clock import Clock, timed_stream
 from fakellm.clock.timeline import TimedStream
 from fakellm.concurrency import is_cancellation
 from fakellm.errors import WireError, clip
-from fakellm.provider.hosts import parts_of
+from fakellm.provider.hosts import parts_of, target_of
 from fakellm.provider.routes import Route
 from fakellm.script.events import Fault, Pause, disconnect, stall
 from fakellm.secrets.knowing import discreet, discreet_url, knowing
@@ -225,8 +225,7 @@ def _read(call: ProviderCall) -> Request | None:
     found = scripted_endpoint(call.method, call.url)
     if found is None:
         return None
-    parts = parts_of(call.url)
-    path = f"{parts.path}?{parts.query}" if parts.query else parts.path
+    path = target_of(parts_of(call.url))
     try:
         return codec_of(found[1]).request(parse(call.body, "the body of the request"), path=path)
     except WireError:

@@ -32,6 +32,11 @@ def parts_of(url: str) -> SplitResult:
         return SplitResult("", "", "", "", "")
 
 
+def target_of(parts: SplitResult) -> str:
+    """Return what is asked of a host: the path, with the query if there is one."""
+    return f"{parts.path}?{parts.query}" if parts.query else parts.path
+
+
 def is_malformed(url: str) -> bool:
     """Tell whether the host or the port of a URL is none: a server refuses such a request before it looks at it."""
     try:

@@ -17,7 +17,7 @@ from fakellm.clock.clock import Clock, InstantClock
 from fakellm.errors import ScriptError, WireError, clip
 from fakellm.provider.answering import error_exchange
 from fakellm.provider.exchange import Exchange, ProviderCall
-from fakellm.provider.hosts import parts_of
+from fakellm.provider.hosts import parts_of, target_of
 from fakellm.wire.codec import Codec, Request
 from fakellm.wire.documents import count_tokens
 from fakellm.wire.quotas import Of, Quotas, Refused, Standing
@@ -148,7 +148,7 @@ class Limited(ABC):
             exchange, meter = self._answer(call), self._meter
         else:
             codec = codec_of(endpoint, self._profile_of(call))
-            request = self._asked(call, codec, f"{parts.path}?{parts.query}" if parts.query else parts.path)
+            request = self._asked(call, codec, target_of(parts))
             with self._lock:
                 meter, refused = self._meter.ask(request, now)
                 self._meter = meter

@@ -25,7 +25,7 @@ from fakellm.provider.answering import Answering, error_exchange, whole_headers
 from fakellm.provider.claims import Claiming
 from fakellm.provider.documents import OwnDocument
 from fakellm.provider.exchange import Exchange, ProviderCall
-from fakellm.provider.hosts import is_malformed, parts_of
+from fakellm.provider.hosts import is_malformed, parts_of, target_of
 from fakellm.provider.limits import Limited
 from fakellm.provider.memo import Alike
 from fakellm.provider.missing import Missing
@@ -334,7 +334,7 @@ class FakeProvider(Alike, Claiming, Limited, Missing, Copyable):
             codec = codec_of(self.service.endpoints[0], self._profile_of(call))
             return error_exchange(call, codec, http_error(400, "Bad Request: the host is malformed"))
         parts = parts_of(call.url)
-        path = f"{parts.path}?{parts.query}" if parts.query else parts.path
+        path = target_of(parts)
         endpoint = self.service.endpoint(call.method, parts.path)
         if (known := self._answer_known(call, parts.path, path, endpoint)) is not None:
             return known

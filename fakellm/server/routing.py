@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from urllib.parse import urlsplit
 
+from fakellm.provider.hosts import parts_of, target_of
 from fakellm.provider.provider import FakeProvider
 
 
@@ -27,8 +27,8 @@ class Router:
     def find(self, method: str, target: str, headers: Mapping[str, str]) -> tuple[FakeProvider | None, str]:
         """Return the provider of a request, or None, and the URL that it is asked at."""
         if not target.startswith("/"):  # a proxy's form, or that of `OPTIONS *`
-            parts = urlsplit(target)
-            target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
+            parts = parts_of(target)
+            target = target_of(parts._replace(path=parts.path or "/"))
         origin = f"http://{headers.get('host', '')}"
         name, slash, rest = target[1:].partition("/")
         if (provider := self._by_name.get(name)) is not None and slash:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -135,10 +135,6 @@ class Server:
     def base_url(self, name: str) -> str:
         """Return what the SDK of a provider is given as its base URL."""
         return self.sessions.own.router.base_url(self.url, name)
-
-    def call_soon(self, call: Callable[[], object]) -> None:
-        """Call something in the server's loop, from whatever thread."""
-        self._loop.call_soon_threadsafe(call)
 
     async def __aenter__(self) -> Self:
         """Listen, in the running loop."""

@@ -10,12 +10,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, NamedTuple, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, WithJsonSchema
 
 from fakellm.errors import ScriptError, ScriptFileError
 from fakellm.provider.provider import FakeProvider
+from fakellm.provider.routes import Route
 from fakellm.script.documents import Document as Written
 from fakellm.script.documents import once
 from fakellm.script.events import EVENT_TYPES
@@ -228,20 +229,17 @@ def _reply(reply: Reply, provider: FakeProvider, text: str, place: Place, wrong:
     conditions = _conditions(reply, place, wrong)
     if content is None or conditions is None:
         return None
-    before = len(provider.replies)
+    kind: Literal["reply", "when", "otherwise"] = "when" if reply.when is not None else "reply"
+    if reply.otherwise:
+        kind = "otherwise"
+    each = 1 if kind == "reply" else reply.times
+    said: dict[str, Any] = {"times": each, "headers": reply.headers, "place": f"POST {PLACE}/replies", **conditions}
     try:
-        if reply.otherwise:
-            provider.otherwise(content, headers=reply.headers)
-        elif reply.when is not None:
-            provider.when(conditions.pop("matcher"), content, times=reply.times, headers=reply.headers, **conditions)
-        else:
-            for _ in range(reply.times or 1):
-                provider.reply(content, headers=reply.headers)
+        for _ in range((reply.times or 1) if kind == "reply" else 1):
+            provider.tell(Route(kind, content, **said))
     except (ScriptError, TypeError, ValueError) as error:
         wrong.append(Wrong(place, str(error)))
         return None
-    for route in provider.replies[min(before, len(provider.replies) - 1) :]:
-        route.place = f"POST {PLACE}/replies"
     return str(provider.replies[-1])
 
 
@@ -290,7 +288,7 @@ def _conditions(reply: Reply, place: Place, wrong: list[Wrong]) -> dict[str, Any
         "matcher": matcher,
         "role": when.role,
         "model": when.model,
-        "tools": when.tools,
+        "tools": tuple(when.tools),
         "json": when.json_,
         "api": when.api,
     }
