@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from fakellm.server.parsing import HttpRequest, Refusal, Requests
 from fakellm.server.playing import Playing, reason_of
 from fakellm.server.ticks import Ticks
 
+_GZIP = re.compile(r"(?i)(?:^|[,\s])(?:x-)?gzip(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|$))\s*(?:;|,|$)")
+"""What in `Accept-Encoding` allows gzip: its name, without a weight of 0 (RFC 9110, 12.5.3)."""
 _WAITING = 8
 """How many requests of a client that pipelines are read ahead of their answers."""
 _LINGER = 2.0
@@ -146,7 +149,8 @@ class Connection(asyncio.Protocol):
             self._ticks,
             version=request.version,
             keeps_alive=request.keeps_alive,
-            is_zipped="gzip" in accepts,
+            is_zipped=_GZIP.search(accepts) is not None,
+            has_body=request.method != "HEAD",
         )
         if self._is_deaf:
             playing.listen_alone()

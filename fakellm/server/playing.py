@@ -47,6 +47,7 @@ class _Framing(NamedTuple):
     is_old: bool
     is_zipped: bool
     keeps_alive: bool
+    has_body: bool = True
 
 
 def reason_of(status: int) -> str:
@@ -130,7 +131,8 @@ def _plan_of(exchange: Exchange, written: Written, framing: _Framing) -> _Plan:
 class Playing:
     """One answer on its way. `done` is called once; `keeps_alive` then tells whether the connection can take another.
 
-    `version` is the client's HTTP, `is_zipped` whether the body is compressed, piece by piece.
+    `version` is the client's HTTP, `is_zipped` whether the body is compressed, piece by piece; `has_body` whether there
+    is to be one: to HEAD there is none, or it would be taken for the next answer.
     """
 
     __slots__ = (
@@ -168,6 +170,7 @@ class Playing:
         version: str = "1.1",
         keeps_alive: bool = True,
         is_zipped: bool = False,
+        has_body: bool = True,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._transport = transport
@@ -175,7 +178,7 @@ class Playing:
         self._clock = clock
         self._done = done
         self._ticks = ticks
-        self._framing = _Framing(version == "1.0", is_zipped, keeps_alive)
+        self._framing = _Framing(version == "1.0", is_zipped, keeps_alive, has_body)
         self.keeps_alive = keeps_alive
         self._zip: Any = zlib.compressobj(wbits=31) if is_zipped else None
         self._actions: Iterator[Any] = exchange.opening(_PATIENT)
@@ -185,7 +188,7 @@ class Playing:
         self._is_deaf = self._is_stalled = False
         self._at = 0
         self._plan: list[_Part | float | Failure] | None = None
-        if exchange.written is not None and not is_zipped:
+        if exchange.written is not None and not is_zipped and has_body:
             self._plan, self.keeps_alive = _plan_of(exchange, exchange.written, self._framing)
         self._waiting: asyncio.Handle | asyncio.Task[None] | Ticket | None = None
 
@@ -300,6 +303,8 @@ class Playing:
 
     def _put(self, pieces: list[bytes]) -> None:
         """Take pieces of the body, each of which is a chunk of its own where there are chunks."""
+        if not self._framing.has_body:
+            return
         if self._zip is not None:
             squeeze = self._zip
             pieces = [squeeze.compress(piece) + squeeze.flush(zlib.Z_SYNC_FLUSH) for piece in pieces if piece]
@@ -314,7 +319,7 @@ class Playing:
         if self._zip is not None:
             rest, self._zip = self._zip.flush(), None
             self._put([rest])
-        if self._is_chunked:
+        if self._is_chunked and self._framing.has_body:
             self._out.append(b"0\r\n\r\n")
         self._write()
         self._end()

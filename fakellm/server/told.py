@@ -99,6 +99,9 @@ class When(BaseModel):
     tools: list[str] = Field([], description="names of tools that the request offers")
     json_: JsonValue = Field(None, alias="json", description="a fragment of the body: mappings may have more keys")
     api: str | None = Field(None, description="such as `openai.responses`")
+    turn: int | None = Field(None, ge=1, description="which answer of the model is asked for, as the request tells")
+    after_tool: str | None = Field(None, description="a tool whose result came since the model spoke last")
+    system: str | None = Field(None, description="occurs in a system message")
 
 
 class Reply(BaseModel):
@@ -291,6 +294,9 @@ def _conditions(reply: Reply, place: Place, wrong: list[Wrong]) -> dict[str, Any
         "tools": tuple(when.tools),
         "json": when.json_,
         "api": when.api,
+        "turn": when.turn,
+        "after_tool": when.after_tool,
+        "system": when.system,
     }
 
 

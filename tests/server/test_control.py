@@ -92,6 +92,21 @@ def test_a_reply_may_be_for_many_requests_and_bear_headers(ask):
     assert ask.chat()["error"]["code"] == "no_reply"
 
 
+def test_a_reply_may_be_for_a_place_in_a_conversation(ask):
+    when = {"turn": 2, "after_tool": "weather", "system": "brief"}
+    assert ask("POST", "/_fakellm/replies", {"provider": "openai", "script": "It rains.", "when": when})[0] == 201
+    call = {"id": "1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
+    messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "?"}]
+    messages += [{"role": "assistant", "tool_calls": [call]}, {"role": "tool", "tool_call_id": "1", "content": "rain"}]
+
+    status, found = ask("POST", "/openai/v1/chat/completions", {"model": "m", "messages": messages})
+    missed = ask("POST", "/openai/v1/chat/completions", {"model": "m", "messages": messages[:2]})
+
+    assert (status, found["choices"][0]["message"]["content"], missed[0]) == (200, "It rains.", 400)
+    (route,) = ask.server.sessions.own["openai"].replies
+    assert route.place == "POST /_fakellm/replies"
+
+
 def test_documents_are_scripted(ask):
     document = {"provider": "openai", "path": "/v1/moderations", "answer": {"results": []}, "status": 202}
 
@@ -138,6 +153,8 @@ def told(script=None, **more):
         (told(when={"text": "a", "pattern": "b"}), "when.pattern", None, "leave one of the two out"),
         (told(when={"pattern": "("}), "when.pattern", None, "no regular expression"),
         (told(when={"text": 7}), "when.text", None, "valid string"),
+        (told(when={"turn": 0}), "when.turn", None, "greater than or equal to 1"),
+        (told(when={"after_tool": ""}), "", None, "after_tool is the name of a tool"),
         (told(otherwise=True, times=2), "times", None, "leave one out"),
         (told(times=0), "times", None, "greater than or equal to 1"),
     ],

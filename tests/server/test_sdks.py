@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 
+import boto
 import httpx
 import pytest
 
@@ -28,7 +29,7 @@ FUNCTION = {"name": "get_weather", "description": "The weather", "parameters": S
 
 @pytest.fixture(scope="module")
 def server():
-    providers = [FakeProvider(name) for name in ("openai", "anthropic", "gemini", "ollama", "cohere")]
+    providers = [FakeProvider(name) for name in ASK]
     for provider in providers:
         for case, parts in CASES.items():
             provider.when(f"case {case}.", *parts)
@@ -119,12 +120,51 @@ def ask_cohere(url, prompt):
                 yield "usage", (event.delta.usage.tokens.input_tokens, event.delta.usage.tokens.output_tokens)
 
 
+def ask_mistral(url, prompt):
+    mistral = pytest.importorskip("mistralai.client")
+    tools = [{"type": "function", "function": FUNCTION}]
+    with mistral.Mistral(api_key="k", server_url=url, timeout_ms=20_000) as client:
+        asked = {"model": "m", "messages": [{"role": "user", "content": prompt}], "tools": tools}
+        with client.chat.stream(**asked, retries=None) as stream:
+            for event in stream:
+                for choice in event.data.choices:
+                    yield "text", choice.delta.content or ""
+                    for call in choice.delta.tool_calls or ():
+                        yield "call", (call.function.name, call.function.arguments)
+                if event.data.usage:
+                    yield "usage", (event.data.usage.prompt_tokens, event.data.usage.completion_tokens)
+
+
+def ask_bedrock(url, prompt):
+    pytest.importorskip("boto3")
+    specified = {"name": "get_weather", "description": "The weather", "inputSchema": {"json": SCHEMA}}
+    client, stream = boto.client(endpoint_url=url, read_timeout=20), None
+    asked = {"modelId": "m", "messages": [{"role": "user", "content": [{"text": prompt}]}]}
+    try:
+        stream = client.converse_stream(**asked, toolConfig={"tools": [{"toolSpec": specified}]})["stream"]
+        for event in stream:
+            if "contentBlockStart" in event:
+                yield "call", (event["contentBlockStart"]["start"]["toolUse"]["name"], "")
+            if "contentBlockDelta" in event:
+                delta = event["contentBlockDelta"]["delta"]
+                yield "text", delta.get("text", "")
+                yield "call", ("", delta.get("toolUse", {}).get("input", ""))
+            if usage := event.get("metadata", {}).get("usage"):
+                yield "usage", (usage["inputTokens"], usage["outputTokens"])
+    finally:
+        if stream is not None:
+            stream.close()
+        client.close()
+
+
 ASK = {
     "openai": ask_openai,
     "anthropic": ask_anthropic,
     "gemini": ask_gemini,
     "ollama": ask_ollama,
     "cohere": ask_cohere,
+    "mistral": ask_mistral,
+    "bedrock": ask_bedrock,
 }
 BROKEN = {"reset": "ReadError", "close": "RemoteProtocolError", "end": None, "gone": "RemoteProtocolError"}
 LOST = dict.fromkeys(("reset", "close", "gone"), "APIConnectionError")
@@ -134,7 +174,12 @@ EXPECTED = {
     "gemini": {**BROKEN, "limited": "ClientError", "error": "ServerError"},
     "ollama": {**BROKEN, "limited": "ResponseError", "error": "ResponseError"},
     "cohere": {**BROKEN, "limited": "TooManyRequestsError", "error": None},  # told in the finish reason
-}
+    "mistral": {**BROKEN, "limited": "SDKError", "error": "ResponseValidationError"},
+    "bedrock": {
+        **dict.fromkeys(("reset", "close"), "ProtocolError"), "end": None, "gone": "ConnectionClosedError",
+        "limited": "ThrottlingException", "error": "EventStreamError",
+    },
+}  # fmt: skip
 
 pytestmark = pytest.mark.filterwarnings("ignore:Inheritance class:DeprecationWarning")  # google-genai's, of aiohttp
 

@@ -80,6 +80,34 @@ def test_a_connection_is_used_again_and_requests_may_be_sent_ahead(serve, connec
     assert [call.state for call in provider.calls] == ["complete"] * 40
 
 
+def test_an_answer_to_head_has_no_body(serve, connect):
+    """Or the connection, which lives on, would give its rest to the next request."""
+    server = serve(FakeProvider("openai").otherwise("a", "b").document("HEAD", "/v1/files/1", {"id": "1"}))
+    client = connect(server)
+    for path in ("/", "/nothing", "/openai/v1/files/1", "/_fakellm/state", "/_fakellm/", "/_fakellm/nothing"):
+        client.send(f"HEAD {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n".encode())
+        status, headers = client.head()
+        assert (status, int(headers["content-length"]) > 0) == (200 if path.endswith("1") else status, True)
+    client.send(asking())
+    assert client.answer()[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("accepted", "is_zipped"),
+    [
+        ("gzip", True), ("br, gzip;q=0.5", True), ("GZIP ,br", True), ("x-gzip", True), ("", False), ("identity", False),
+        ("gzip;q=0", False), ("br, gzip ; q=0.000 , zstd", False), ("gzipped", False), ("notgzip", False),
+    ],
+)  # fmt: skip
+def test_a_body_is_compressed_for_those_who_accept_it(serve, connect, accepted, is_zipped):
+    provider = FakeProvider("openai").otherwise("a")
+    provider.zips = True
+    client = connect(serve(provider))
+
+    client.send(asking(headers=[f"accept-encoding: {accepted}"]))
+    assert ("content-encoding" in client.answer()[1]) == is_zipped
+
+
 def test_a_client_that_waits_for_it_is_told_to_go_on(serve, connect):
     client = connect(serve(FakeProvider("openai").otherwise("a")))
     head, _, body = asking(headers=["expect: 100-continue"]).partition(b"\r\n\r\n")

@@ -20,12 +20,12 @@ def session():
     return boto3.Session("a", "b", region_name="us-east-1")
 
 
-def client(service="bedrock-runtime", *, made=None, **options):
+def client(service="bedrock-runtime", *, made=None, endpoint_url=None, **options):
     """Return a client that asks once, and waits for no more than a second."""
     from botocore.config import Config
 
     config = Config(retries={"total_max_attempts": 1}, **{"read_timeout": 1, "connect_timeout": 1, **options})
-    return (made or session()).client(service, config=config)
+    return (made or session()).client(service, endpoint_url=endpoint_url, config=config)
 
 
 def answered(body, *, status=200, headers=()):
