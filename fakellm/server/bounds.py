@@ -15,7 +15,7 @@ from heapq import heapify, heappop, heapreplace
 from typing import Protocol
 
 from fakellm.models.kept import Kept
-from fakellm.server.logged import MOST, Logged
+from fakellm.server.logged import Logged
 
 KEEP = 1_000
 """How many requests of each session a server keeps by itself."""
@@ -51,7 +51,7 @@ class Room:
 
     def take(self, logged: Logged) -> None:
         """Take that a request was logged, and let go of others if they could be too many bytes with it."""
-        self._left -= logged.size + MOST
+        self._left -= logged.bound()
         if self._left < 0:
             self._left = self._most - self._measured(logged)
 

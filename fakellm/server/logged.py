@@ -10,6 +10,7 @@ from array import array
 from time import monotonic
 
 from fakellm.provider.exchange import ProviderCall
+from fakellm.server.parsing import MAX_HEAD
 
 _MOMENTS = 1_000
 """Numbers that are kept of the moments of an answer, two for each."""
@@ -19,8 +20,8 @@ _PARSED = 4
 """How many times as large a request is with its JSON as its body is by itself."""
 _OVERHEAD = 4_000
 """Bytes that a request takes beside what it holds."""
-MOST = _ROOM + 8 * _MOMENTS
-"""Bytes that an answer may come to take."""
+_MOST = MAX_HEAD + _ROOM + 8 * _MOMENTS + _OVERHEAD
+"""Bytes that a request may come to take beside its body."""
 
 
 class Logged:
@@ -31,7 +32,7 @@ class Logged:
     where it was one.
     """
 
-    __slots__ = ("_begun", "_noted", "at", "call", "miss", "number", "provider", "sent")
+    __slots__ = ("_begun", "_noted", "_size", "at", "call", "miss", "number", "provider", "sent")
 
     def __init__(
         self, number: int, provider: str, call: ProviderCall, begun: float, sent: int, miss: BaseException | None
@@ -44,6 +45,7 @@ class Logged:
         self._begun = monotonic()
         self.at = self._begun - begun
         self._noted = array("d")
+        self._size = 0
         call.watch = self._note
 
     def _note(self, before: int) -> None:
@@ -72,14 +74,25 @@ class Logged:
         places = range(2 * since, len(noted) - 1, 2)
         return [(noted[place] - self._begun, int(noted[place + 1])) for place in places]
 
-    def bound(self) -> None:
-        """Keep no more of the answer than there is room for."""
+    def bound(self) -> int:
+        """Keep no more of the answer than there is room for; return the bytes that it all may come to take."""
         self.call.room = _ROOM
+        return _PARSED * len(self.call.body) + _MOST
+
+    def let_go(self) -> None:
+        """Let the request, if it is answered, be free at once: each of the two knows the other."""
+        if self.call.state != "running":
+            self.call.watch = None
 
     @property
     def size(self) -> int:
-        """About how many bytes it takes."""
+        """About how many bytes it takes; known once it is answered."""
+        if self._size:
+            return self._size
         call = self.call
         held = sum(len(name) + len(value) for name, value in call.headers.items()) + len(call.url)
         answer = sum(map(len, call.taken)) + self._noted.itemsize * len(self._noted)
-        return _OVERHEAD + _PARSED * len(call.body) + held + answer
+        size = _OVERHEAD + _PARSED * len(call.body) + held + answer
+        if call.state != "running":
+            self._size = size
+        return size

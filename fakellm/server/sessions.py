@@ -136,7 +136,6 @@ class Session:
 
     def _bound(self, room: Room, logged: Logged, misses: Kept[UnexpectedRequestError]) -> None:
         """Let go of what is too much now that a request was logged."""
-        logged.bound()
         without_frames(logged.miss)
         if len(self.log) > room.keep:
             self.let_go()
@@ -146,6 +145,7 @@ class Session:
     def let_go(self) -> None:
         """Let go of the oldest request: here, and where its provider and its reply have it."""
         logged = self.log.let_go()
+        logged.let_go()
         if (provider := self.router.named(logged.provider)) is not None:
             let_go(provider, logged.call)
 

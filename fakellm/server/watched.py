@@ -26,14 +26,16 @@ def _to_stderr(text: str) -> None:
 
 
 class Telling(Protocol):
-    """What tells the providers of a server what they answer: a `Scenario`, or what is made of another kind of file."""
+    """What tells the providers of a server what they answer: a `Scenario`, or what is made of another kind of file.
 
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """All that it was read from."""
+    `files` are all that it was read from.
+    """
+
+    files: tuple[Path, ...]
 
     def providers(self, known: Iterable[FakeProvider] = ()) -> list[FakeProvider]:
         """Return its providers; those of `known` that are among them are told anew, and keep their logs."""
+        raise NotImplementedError
 
 
 class Watched:

@@ -7,6 +7,7 @@ import json
 import tracemalloc
 import urllib.error
 import urllib.request
+import weakref
 
 import pytest
 from raw_client import CHAT, Client, asking
@@ -64,8 +65,20 @@ def test_of_ten_thousand_calls_the_last_thousand_are_kept():
         assert (len(log), log.total, log[0].number) == (KEEP, 10_000, 9_001)
         assert [call.number for call in fake.calls] == list(range(9_001, 10_001))
         assert (len(fake.replies[1].calls), fake.replies[1].calls.total) == (KEEP, 10_000)
-        gc.collect()
         assert sum(type(one) in (ProviderCall, Logged) for one in gc.get_objects()) <= 2 * KEEP + 10
+
+
+def test_what_was_let_go_is_free_at_once():
+    fake = FakeProvider("openai").otherwise("a", Pause(1), "b")
+    with Server([fake], clock=InstantClock(), keep=2) as server:
+        asked(server, asking())
+        gone = weakref.ref(fake.calls[0])
+        gc.disable()
+        try:
+            asked(server, *[asking()] * 4)
+            assert gone() is None
+        finally:
+            gc.enable()
 
 
 def test_calls_take_no_more_than_those_that_are_kept():
