@@ -116,7 +116,7 @@ class PythonFile:
     """A Python file whose `providers` are what it says. Raises `ScenarioError` for a file that is wrong."""
 
     def __init__(self, path: Path) -> None:
-        self.files = (path,)
+        self.files: tuple[Path, ...] = (path,)
         self._made = _of_python(path)
 
     def providers(self, known: Iterable[FakeProvider] = ()) -> list[FakeProvider]:
