@@ -31,8 +31,9 @@ def browser():
 
 
 @pytest.fixture
-def server():
-    with Server(["openai"], clock=InstantClock()) as server:
+def server(request):
+    """Return a server; a test may say how many requests it keeps."""
+    with Server(["openai"], clock=InstantClock(), keep=getattr(request, "param", 1_000)) as server:
         yield server
 
 
@@ -52,6 +53,7 @@ def show(browser, server):
         page.goto(f"{server.url}/_fakellm/{query}")
         return page
 
+    show.wrong = wrong
     yield show
     for context in contexts:
         context.close()
@@ -126,6 +128,20 @@ def test_a_miss_shows_what_was_scripted_and_the_difference(server, show):
     page.locator("#call-2 summary").first.click()
     expect(page.get_by_role("heading", name="Why it has no reply")).to_be_visible()
     expect(page.locator(".miss pre")).to_contain_text("wants 'weather in Paris', and has 'weather in Rome'")
+
+
+@pytest.mark.parametrize("server", [2], indirect=True)
+def test_a_request_that_the_server_let_go_says_so(server, show):
+    server.sessions.own["openai"].otherwise("a")
+    page = show()
+    for number in range(1, 4):
+        ask(server, "?")
+        page.locator(f"#call-{number}").wait_for()
+    page.locator("#call-1 summary").first.click()
+    expect(page.get_by_text("request 1 was let go: of 3 that came here the last 2 are kept")).to_be_visible()
+    expect(page.get_by_role("status")).to_have_text("3 requests, 0 misses")
+    assert [said for said in show.wrong if "404" not in said] == []  # which Chromium tells of what is not there
+    show.wrong.clear()
 
 
 def test_what_came_from_outside_is_text(server, show):
