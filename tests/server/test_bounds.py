@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import json
+import socket
+import time
 import tracemalloc
 import urllib.error
 import urllib.request
@@ -14,7 +16,7 @@ from raw_client import CHAT, Client, asking
 
 from fakellm import FakeProvider, Pause, disconnect, stall
 from fakellm.cli.seen import Seen
-from fakellm.clock import InstantClock
+from fakellm.clock import InstantClock, RealClock
 from fakellm.errors import SwallowedCallError, UnusedRepliesError
 from fakellm.models.kept import Kept
 from fakellm.provider.exchange import ProviderCall
@@ -261,6 +263,23 @@ def test_what_a_session_used_that_was_ended_is_not_unused():
         asked(server, asking(headers=["x-fakellm-session: one"]))
         server.sessions.end("one")
         assert Seen.at(server).is_clean
+
+
+def test_clients_that_leave_in_a_long_silence_leave_no_timers_behind():
+    fake = FakeProvider("openai").otherwise("a", Pause(10_000), "b")
+    with Server([fake], clock=RealClock()) as server:
+        clients = [Client(server) for _ in range(250)]
+        for client in clients:
+            client.send(asking())
+            client.head()
+        waiting = len(server._loop._scheduled)
+        for client in clients:
+            client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            client.close()
+        while server.connections:
+            time.sleep(0.001)
+        assert waiting > 100
+        assert len(server._loop._scheduled) < waiting / 2
 
 
 def test_copies_for_sessions_remember_together():
