@@ -318,11 +318,15 @@ def _broken(encoder: Encoder, fault: Fault) -> Iterator[Run]:
 
 
 class Tally:
-    """Notes, while an answer is written, what its end has to say if the script does not say it."""
+    """Notes, while an answer is written, what its end has to say if the script does not say it.
+
+    `knows_usage` tells that the usage was known before the answer began: then those that come in it are no news.
+    """
 
     def __init__(self, request: Request, usage: Usage | None = None) -> None:
         self._request = request
         self._given = usage
+        self.knows_usage = usage is not None
         self.pieces = 0
         self.called: set[int] = set()
         self.finished: dict[int, Finish] = {}

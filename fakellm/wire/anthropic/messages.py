@@ -197,7 +197,6 @@ class _MessagesEncoder(Encoder):
         self._tally = Tally(request, usage)
         self._model = request.model
         self._number = number
-        self._usage_is_known = usage is not None
         self._least_output = 1 if usage is None else min(usage.output_tokens, 1)
         self._index = -1
         self._open = ""
@@ -225,7 +224,7 @@ class _MessagesEncoder(Encoder):
 
     def event(self, event: Event) -> Sequence[bytes]:
         """Return the server-sent events of an event; a refusal is text here."""
-        if choice_of(event) or (isinstance(event, Usage) and self._usage_is_known):
+        if choice_of(event) or (isinstance(event, Usage) and self._tally.knows_usage):
             return ()
         self._tally.note(event)
         if isinstance(event, Content):

@@ -138,7 +138,7 @@ class _ClaudeEncoder(ChunkEncoder):
         """Return the chunks of an event."""
         if self.chunks.takes(event):
             return ()
-        if not (isinstance(event, Usage) and self._tally.has_usage):
+        if not (isinstance(event, Usage) and self._tally.knows_usage):
             self._tally.note(event)
         if isinstance(event, Finish) and event.beside:
             beside = parse_object(str(event.beside), "Finish.beside")

@@ -44,7 +44,6 @@ class ConverseEncoder(Encoder):
     def __init__(self, request: Request, number: int, usage: Usage | None) -> None:
         self._tally = Tally(request, usage)
         self._number = number
-        self._usage_is_known = usage is not None
         self._sent = 0
         self._index = -1
         self._open = ""
@@ -64,7 +63,7 @@ class ConverseEncoder(Encoder):
 
     def event(self, event: Event) -> Sequence[bytes]:
         """Return the events of the stream that an event becomes; a refusal is text here."""
-        if choice_of(event) or (isinstance(event, Usage) and self._usage_is_known):
+        if choice_of(event) or (isinstance(event, Usage) and self._tally.knows_usage):
             return ()
         self._tally.note(event)
         if isinstance(event, Content):

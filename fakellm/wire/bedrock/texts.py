@@ -188,7 +188,6 @@ class TextEncoder(ChunkEncoder):
         super().__init__()
         self._family = family
         self._tally = Tally(request, usage)
-        self._usage_is_known = usage is not None
         self._is_indexed = request.choices > 1
         self._held: tuple[str, int] | None = None
         self._number = 0
@@ -197,7 +196,7 @@ class TextEncoder(ChunkEncoder):
 
     def event(self, event: Event) -> Sequence[bytes]:
         """Return the chunk of the text before this; of a finish reason once it is known what was used."""
-        if self.chunks.takes(event) or (isinstance(event, Usage) and self._usage_is_known):
+        if self.chunks.takes(event) or (isinstance(event, Usage) and self._tally.knows_usage):
             return ()
         if choice_of(event) and not self._is_indexed:
             return ()

@@ -106,7 +106,6 @@ class _ChatEncoder(Encoder):
     def __init__(self, request: Request, number: int, usage: Usage | None) -> None:
         self._tally = Tally(request, usage)
         self._number = number
-        self._usage_is_known = usage is not None
         self._index = -1
         self._open = ""
         self._calls: set[int] = set()
@@ -122,7 +121,7 @@ class _ChatEncoder(Encoder):
 
     def event(self, event: Event) -> Sequence[bytes]:
         """Return the server-sent events of an event; a refusal is text here."""
-        if choice_of(event) or (isinstance(event, Usage) and self._usage_is_known):
+        if choice_of(event) or (isinstance(event, Usage) and self._tally.knows_usage):
             return ()
         self._tally.note(event)
         if isinstance(event, Content):

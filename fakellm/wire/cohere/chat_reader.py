@@ -23,7 +23,7 @@ from dataclasses import replace
 from typing import Any
 
 from fakellm.errors import ScriptError, WireError
-from fakellm.script.events import Event, Finish, Native, Reasoning, Text, ToolCall, Usage, disconnect, provider_error
+from fakellm.script.events import Event, Finish, Native, Reasoning, Text, ToolCall, Usage, provider_error
 from fakellm.wire.objects import beyond, counted, get, json_text, sound, text_field
 from fakellm.wire.reader import SSEReader
 from fakellm.wire.sse import LIMIT, SSE
@@ -230,7 +230,7 @@ class ChatDecoder(SSEReader):
 
     def finish(self) -> list[Event]:
         """Return that the stream is not complete, where no `message-end` came."""
-        return [] if self._ended or self._done else [*self._untold(), disconnect("end")]
+        return [] if self._ended or self._done else [*self._untold(), self.ending]
 
 
 def _gateways_error(document: Mapping[str, Any], *, is_named: bool) -> provider_error:

@@ -195,15 +195,15 @@ class _ChatEncoder(ServerEncoder):
 
 def logprobs_of(event: Text, request: Request) -> dict[str, Any] | None:
     """Return the log probabilities of a piece of text: those scripted, or made up if the request wants some."""
-    if event.logprobs is None and not request.options.get("logprobs"):
+    if event.logprobs is None and not requests.is_on(request.options.get("logprobs")):
         return None
-    top = request.options.get("top_logprobs")
+    top = int(request.options.get("top_logprobs") or 0)
     made = [{"token": event.text, "logprob": -0.25, "bytes": list(event.text.encode())}]
     tokens = made if event.logprobs is None else json.loads(cast("str", event.logprobs))
     whole = [
         {"token_id": at, "top_logprobs": [], **token} for at, token in enumerate(tokens) if isinstance(token, dict)
     ]
-    if event.logprobs is None and isinstance(top, int):
+    if event.logprobs is None and top:
         whole[0]["top_logprobs"] = [{**made[0], "token_id": rank, "logprob": -0.25 - rank} for rank in range(top)]
     return {"content": whole}
 

@@ -47,6 +47,7 @@ from fakellm.wire.mistral.requests import (
     Fields,
     Form,
     called,
+    is_on,
     judge_tool,
     text_of,
     tool_name,
@@ -102,7 +103,7 @@ class ConversationsCodec(common.MistralCodec):
             sound(found.get("model") or found.get("agent_id") or ""),
             (*system, *_messages(found.get("inputs"))),
             tuple(map(tool_name, tools or ())),
-            found.get("stream") in (True, 1, "true"),
+            is_on(found.get("stream")),
             options,
             body,
         )
@@ -157,7 +158,6 @@ class _Encoder(Encoder):
             self._id = f"conv_{number:032x}"
         self._agent = request.options.get("agent_id")
         self._model = _MODEL if self._agent or not request.model else request.model
-        self._usage_is_known = usage is not None
         self._index = -1
         self._open = ""
         self._part, self._place = "", -1
@@ -171,7 +171,7 @@ class _Encoder(Encoder):
 
     def event(self, event: Event) -> Sequence[bytes]:
         """Return the server-sent events of an event; a refusal is text here."""
-        if choice_of(event) or (isinstance(event, Usage) and self._usage_is_known):
+        if choice_of(event) or (isinstance(event, Usage) and self._tally.knows_usage):
             return ()
         self._tally.note(event)
         if isinstance(event, ToolCall):

@@ -19,6 +19,7 @@ from fakellm.wire.objects import dump, sound
 
 Problem = tuple[str, str]
 """The type of what is wrong with a value, and the sentence about it."""
+_YES, _NO = ("true", "t", "yes", "y", "on", "1"), ("false", "f", "no", "n", "off", "0")
 Loc = tuple[str | int, ...]
 
 
@@ -38,9 +39,14 @@ def _bool(value: Any) -> Problem | None:
     if isinstance(value, bool) or value in (0, 1):
         return None
     if isinstance(value, str):
-        is_one = value.lower() in ("true", "false", "t", "f", "yes", "no", "y", "n", "on", "off", "0", "1")
+        is_one = value.lower() in (*_YES, *_NO)
         return None if is_one else ("bool_parsing", "Input should be a valid boolean, unable to interpret input")
     return "bool_type", "Input should be a valid boolean"
+
+
+def is_on(value: Any) -> bool:
+    """Return what a flag says that was judged: any of the forms that pydantic reads; null says no."""
+    return value.lower() in _YES if isinstance(value, str) else bool(value)
 
 
 def _number(value: Any) -> Problem | None:
@@ -251,7 +257,7 @@ def read(api: str, body: Any, known: Fields, *required: str) -> Request:
         sound(found[name]),
         (*map(message_of, messages or ()), *prompt),
         tuple(map(tool_name, tools or ())),
-        found.get("stream") in (True, 1, "true"),
+        is_on(found.get("stream")),
         {key: value for key, value in found.items() if key not in taken},
         body,
         int(found.get("n") or 1),

@@ -256,6 +256,16 @@ def test_what_bedrock_counts_is_kept_where_it_differs(model):
 
 
 @each("model", list(BODIES))
+def test_of_several_counts_the_last_is_bedrocks(model):
+    script = Script(Usage(1, 1), "a", Usage(3, 2), Finish())
+    for usage in (None, script.usage):  # of a function, and of a script
+        body = sent(pieces(CODEC.encoder(request(model), 1, usage), script))
+        assert CODEC.decode(body).usage.total_tokens == 5
+        counted = chunks(body)[-1][METRICS]
+        assert (counted["inputTokenCount"], counted["outputTokenCount"]) == (3, 2)
+
+
+@each("model", list(BODIES))
 def test_what_was_said_before_a_silence_is_there_before_it(model):
     script = Script("a", Pause(1), "b", Pause(1), Finish(), Usage(1, 1))
     steps = list(pieces(CODEC.encoder(request(model), 1, script.usage), script))

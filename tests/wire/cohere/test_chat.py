@@ -368,11 +368,19 @@ def test_an_http_error_has_an_id_and_a_message():
     assert CODEC.error(http_error(502, body="<html>"), 1)[1] == b"<html>"
 
 
-@each("end", [b"", b"event: message-end\ndata: {", b"data: "])
-def test_a_stream_that_lacks_its_end_says_so(end):
+@each(
+    "end, how",
+    [
+        (b"", "end"),
+        (b"event: message-end\n", "end"),
+        (b"event: message-end\ndata: {", "cut"),
+        (b'data: {"type":"debug"}', "cut"),
+    ],
+)
+def test_a_stream_that_lacks_its_end_says_how(end, how):
     whole = encoded(Script("a"))
     body = whole[: whole.index(b"event: content-end")] + end
-    assert CODEC.decode(body).fault in (disconnect("end"), disconnect("cut"))
+    assert CODEC.decode(body).fault == disconnect(how)
 
 
 @each(

@@ -417,6 +417,17 @@ def test_a_request_is_read():
     )
 
 
+@each("said, streams", [(True, True), (1, True), (1.0, True), ("on", True), ("Yes", True), ("1", True), ("t", True), ("Y", True), ("TRUE", True),
+                        (False, False), (0, False), ("off", False), ("No", False), ("0", False), ("f", False), ("n", False), (None, False)])  # fmt: skip
+def test_each_form_of_a_flag_is_read(said, streams):
+    conversation = {"model": "m", "inputs": "Hi", "stream": said}
+    assert CODEC.request({**ASKED, "stream": said}).stream is streams
+    assert ConversationsCodec().request(conversation, path="/v1/conversations").stream is streams
+    asked = CODEC.request({**ASKED, "logprobs": said, "top_logprobs": "1"})
+    (choice,) = json.loads(CODEC.body(Script("a"), asked, 1))["choices"]
+    assert len((choice.get("logprobs") or {"content": ()})["content"]) == streams
+
+
 def test_completions_of_a_prompt_and_of_an_agent_are_read_and_answered_alike():
     fim, agents = FIMCodec(), AgentsCodec()
     asked = fim.request({"model": "codestral-latest", "prompt": "def f(", "suffix": "return", "stream": True})
