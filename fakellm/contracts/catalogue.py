@@ -148,6 +148,8 @@ CATALOGUE: dict[str, Contract] = dict((
          "each rule, broken by itself"),
     _row("mistral_conversations_grammar", "a stream of a conversation is what Mistral's clients expect",
          "each rule, broken by itself"),
+    _row("dashscope_generation_grammar", "a stream of text generation is what DashScope's clients expect",
+         "each rule, broken by itself"),
 ))  # fmt: skip
 """Every contract by its name."""
 

@@ -35,7 +35,7 @@ def _is_there(module: str) -> bool:
 @contextmanager
 def keys_for(services: Iterable[Service]) -> Iterator[None]:
     """Do that for the SDKs of these services."""
-    lacking: dict[str, str] = {}
+    services, lacking = list(services), dict[str, str]()
     for service in services:
         if service.keys and not any(map(os.environ.get, service.keys)):
             lacking[service.keys[0]] = KEY
@@ -45,16 +45,32 @@ def keys_for(services: Iterable[Service]) -> Iterator[None]:
         lacking["OPENAI_API_TYPE"] = "openai" if not _has_azure() else "azure"
     before = {name: os.environ.get(name) for name in lacking}
     os.environ.update(lacking)
+    keeping = [kept for kept in _loaded(services) if getattr(*kept, KEY) is None]
+    for kept in keeping:
+        setattr(*kept, KEY)
     told = _tell_module(lacking.get("OPENAI_API_TYPE"))
     try:
         yield
     finally:
         if told is not None and told.api_type == lacking["OPENAI_API_TYPE"]:
             told.api_type = None
+        for module, name in keeping:
+            if getattr(module, name, None) == KEY:
+                setattr(module, name, None)
         for name, value in before.items():
             os.environ.pop(name, None)
             if value is not None:
                 os.environ[name] = value
+
+
+# DashScope's SDK reads its key when it is imported, which for an app is before any test; so its module is told as well.
+
+
+def _loaded(services: Iterable[Service]) -> Iterator[tuple[Any, str]]:
+    """Yield the modules that keep a key, as far as they are loaded, each with its attribute."""
+    for module, name in (kept for service in services for kept in service.kept):
+        if module in sys.modules:
+            yield sys.modules[module], name
 
 
 # The module of OpenAI's SDK is a client itself (`openai.chat.completions.create`), for OpenAI or for Azure, whichever

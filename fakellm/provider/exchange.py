@@ -227,7 +227,8 @@ def _read(call: ProviderCall) -> Request | None:
         return None
     path = target_of(parts_of(call.url))
     try:
-        return codec_of(found[1]).request(parse(call.body, "the body of the request"), path=path)
+        codec = codec_of(found[1])
+        return codec.read(parse(call.body, "the body of the request"), codec.marked(call.headers), path=path)
     except WireError:
         return None
 

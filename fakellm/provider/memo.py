@@ -99,12 +99,15 @@ class Alike:
 
     def _read(self, call: ProviderCall, codec: Codec, path: str) -> tuple[Any, Request]:
         """Return the JSON of a request, and what it asks; raise `WireError` for what is no request."""
+        marks = codec.marked(call.headers)
 
         def read() -> tuple[Any, Request]:
             call.json = parse(call.body, "the body of the request")
-            return call.json, codec.request(call.json, path=path)
+            return call.json, codec.read(call.json, marks, path=path)
 
         if self._memo is None or len(call.body) > _LARGE:
             return read()
-        found: tuple[Any, Request] = self._memo.once((codec, path, call.body), read, lambda _: 4 * len(call.body))
+        found: tuple[Any, Request] = self._memo.once(
+            (codec, path, call.body, marks), read, lambda _: 4 * len(call.body)
+        )
         return found

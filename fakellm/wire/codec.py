@@ -153,6 +153,8 @@ class Codec(ABC):
     api: str
     """The codec's name: `openai.chat`, `anthropic.messages` and so on."""
     content_type: str = "text/event-stream; charset=utf-8"
+    marks: tuple[str, ...] = ()
+    """Headers, in lower case, in which a request says what its body does not; `read` is given what they say."""
 
     @classmethod
     def speaking(cls, profile: Any) -> Codec:  # noqa: ARG003 - for codecs whose API others speak in their own ways
@@ -162,6 +164,17 @@ class Codec(ABC):
     @abstractmethod
     def request(self, body: Any, *, path: str = "") -> Request:
         """Read the JSON of a request. Raises `WireError`, worded as a provider would, for what is none."""
+
+    def read(self, body: Any, marks: Sequence[str], *, path: str = "") -> Request:  # noqa: ARG002 - few have marks
+        """Read a request, with what `marked` returns for its headers."""
+        return self.request(body, path=path)
+
+    def marked(self, headers: Mapping[str, str]) -> tuple[str, ...]:
+        """Return what the headers say that are `marks`, each empty where there is none."""
+        if not self.marks:
+            return ()
+        found = {name.lower(): value for name, value in headers.items()}
+        return tuple(found.get(name, "") for name in self.marks)
 
     def by_itself(self, request: Request, number: int) -> bytes | None:  # noqa: ARG002 - few APIs have such requests
         """Return the document that answers a request which asks the model nothing; None for one that asks."""

@@ -98,6 +98,11 @@ def _is_broken(text: str) -> bool:
     return any("\ud800" <= character <= "\udfff" for character in text)
 
 
+def decimal(seconds: float) -> str:
+    """Return seconds as a header has them: digits, with a fraction only where there is one."""
+    return f"{seconds:f}".rstrip("0").rstrip(".")
+
+
 def counted(mapping: Mapping[str, Any], name: str) -> int:
     """Return a field that counts; 0 where it is absent or null. Raises `WireError` for a negative one."""
     value = get(mapping, name, int)

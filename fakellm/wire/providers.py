@@ -18,6 +18,7 @@ PROVIDERS = (
     "cohere",
     "bedrock",
     "mistral",
+    "dashscope",
 )
 """The folders; `fakellm.wire.NAME.service` has the `SERVICE` of each."""
 

@@ -75,6 +75,7 @@ class Service:
     which are refused while the provider is faked, and `tokens` are hosts that it would ask for a token, which are
     answered. `habits` are domains, as patterns, that speak its APIs in the ways of a profile, each with the profile's
     name, and `clients` the modules of such services' own clients, each with the environment variable of its key.
+    `kept` are modules, each with the attribute in which its SDK keeps a key that it read when it was imported.
     `quotas` is how it limits requests, a class of `Quotas`, or where that is.
     """
 
@@ -96,6 +97,7 @@ class Service:
     tokens: re.Pattern[str] | None = None
     habits: tuple[tuple[str, str], ...] = ()
     clients: tuple[tuple[str, str], ...] = ()
+    kept: tuple[tuple[str, str], ...] = ()
 
     def is_at(self, host: str) -> bool:
         """Tell whether a host is its own, or of another service that has the same endpoints."""

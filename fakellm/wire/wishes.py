@@ -4,7 +4,7 @@ The APIs say the same in different places, and no place of one means something e
 reader, which an API that is added from outside gets for nothing if it says it in one of these ways.
 
 Source: the references of OpenAI (chat, Responses), Anthropic (Messages), Gemini (generateContent), Ollama, Cohere,
-Mistral and Bedrock (Converse).
+Mistral, Bedrock (Converse) and DashScope.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Form(NamedTuple):
 
 def tools_of(request: Request) -> list[Tool]:
     """Return the functions that a request offers; not the tools that run on the provider's servers."""
-    body = request.json if isinstance(request.json, Mapping) else {}
+    body = _asked(request)
     offered = [*_listed(body, "tools"), *_listed(body, "functions"), *_listed(_in(body, "toolConfig"), "tools")]
     return [tool for one in offered for tool in _functions(one)]
 
@@ -54,7 +54,7 @@ def _functions(tool: Mapping[str, Any]) -> Iterator[Tool]:
 
 def choice_of(request: Request) -> tuple[bool, bool, str]:
     """Return whether the model may call tools, whether it has to, and which, if one is named."""
-    body = request.json if isinstance(request.json, Mapping) else {}
+    body = _asked(request)
     gemini = _either(_either(body, "toolConfig"), "functionCallingConfig")
     found = (
         gemini
@@ -90,7 +90,7 @@ def _name_in(tool: Any) -> Any:
 
 def form_of(request: Request) -> Form | None:
     """Return the form that a request wants its answer in, if it wants JSON."""
-    body = request.json if isinstance(request.json, Mapping) else {}
+    body = _asked(request)
     config = _either(body, "generationConfig")
     for name in ("responseJsonSchema", "response_json_schema", "responseSchema", "response_schema"):
         if config.get(name) is not None:
@@ -113,6 +113,12 @@ def form_of(request: Request) -> Form | None:
     if kind in (*_JSON, "json_schema"):
         return Form({"type": "object"})
     return Form(asked) if asked and kind not in ("text", "grammar") else None
+
+
+def _asked(request: Request) -> Mapping[str, Any]:
+    """Return the body of a request; what DashScope's says beside the prompt is in its `parameters`."""
+    body = request.json if isinstance(request.json, Mapping) else {}
+    return {**_in(body, "parameters"), **body} if "parameters" in body else body
 
 
 def _in(found: Any, name: str) -> Mapping[str, Any]:

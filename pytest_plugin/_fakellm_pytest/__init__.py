@@ -118,6 +118,12 @@ def fake_mistral(request: pytest.FixtureRequest, _llm_network: Interception) -> 
 
 
 @pytest.fixture
+def fake_dashscope(request: pytest.FixtureRequest, _llm_network: Interception) -> Iterator[FakeProvider]:
+    """DashScope in its own API, answered by a script: text generation, embeddings; all else is as in `fake_openai`."""
+    yield from _provider(request, _llm_network, "dashscope")
+
+
+@pytest.fixture
 def fake_server(request: pytest.FixtureRequest) -> Iterator[FakeServer]:
     """All providers behind a port of this machine, for what is not this process: other languages, browsers.
 

@@ -6,12 +6,16 @@ one test holds all providers to the same. What the SDKs do not have in common st
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import importlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import boto
 import sdks
@@ -32,9 +36,9 @@ class Driver:
 
     `client` makes a client of the module, awaited or not, of a URL or of none; `method` of it is asked, `fields` are what
     it is given, `read` is what a chunk says, and `awaited` what its name ends with on an awaited client. `before`, `inside` and `dropped` are the exceptions of an error 429 before the answer, of an error in the
-    stream (None where the SDK hands it on as an event) and of a connection that breaks; two where the awaited client
+    stream (each None where the SDK hands it on as an event) and of a connection that breaks; two where the awaited client
     raises another. `left` is what then is the state of the call whose stream holds the error. `whole` tells that a call
-    of a tool comes at once, `accepted` which faults the SDK takes for the end of the answer, beside a clean end, and
+    of a tool comes at once, `tries` how often it asks where nothing answers, `shown` what an app hands on of a chunk, `accepted` which faults the SDK takes for the end of the answer, beside a clean end, and
     `unkept` the contracts that an app cannot keep on its awaited client.
     """
 
@@ -45,7 +49,7 @@ class Driver:
     client: Callable[..., Any]
     fields: Callable[[str], dict[str, Any]]
     read: Callable[[Any], Facts]
-    before: str
+    before: str | None
     inside: str | None
     dropped: tuple[str, ...]
     left: str = "complete"
@@ -54,6 +58,8 @@ class Driver:
     unkept: tuple[str, ...] = ()
     awaited: str = ""
     is_awaited: bool = True
+    tries: int = 1
+    shown: Callable[[Any], Any] = lambda chunk: chunk
 
     def flavours(self):
         return (False, True) if self.is_awaited else (False,)
@@ -155,7 +161,7 @@ class Careful:
         for chunk in asked(self.driver, client, input, asynchronous=False):
             found.add(chunk, self.driver.read(chunk))
             _check_error(found)
-            yield chunk
+            yield self.driver.shown(chunk)
         _check_end(found)
 
     async def astream(self, input):
@@ -166,9 +172,11 @@ class Careful:
             async for chunk in stream:
                 found.add(chunk, self.driver.read(chunk))
                 _check_error(found)
-                yield chunk
+                yield self.driver.shown(chunk)
         finally:
             await _closed(stream)
+            if isinstance(client, Functions):
+                await client.leave()
         _check_end(found)
 
 
@@ -267,6 +275,17 @@ def of_cohere(event):
         yield "end", event.delta.finish_reason
 
 
+def of_generation(answer):
+    if answer.status_code != 200:
+        yield "error", answer.message
+        return
+    for choice in answer.output.choices:
+        yield "text", choice.message.content
+        for call in choice.message.get("tool_calls") or ():
+            yield "call", call["index"], call["function"].get("name"), call["function"]["arguments"]
+        yield "end", choice.finish_reason if choice.finish_reason != "null" else None
+
+
 def of_converse(event):
     if "contentBlockStart" in event:
         start = event["contentBlockStart"]
@@ -316,6 +335,36 @@ def bedrock(module, asynchronous, url):
     return boto.session().client("bedrock-runtime", endpoint_url=url, config=config)
 
 
+class Functions:
+    """What stands for a client where the SDK has functions of its module: DashScope's, which keep a session for each loop."""
+
+    users = WeakKeyDictionary()
+
+    def __init__(self, module, asynchronous, url):
+        self._module = module
+        if asynchronous:
+            loop = asyncio.get_running_loop()
+            self.users[loop] = self.users.get(loop, 0) + 1
+        made = module.AioGeneration if asynchronous else module.Generation
+        place = {"base_address": f"{url}/api/v1" if url and not url.endswith("/v1") else url} if url else {}
+        self.Generation = SimpleNamespace(call=partial(made.call, api_key="k", request_timeout=5, **place))
+
+    def close(self):
+        self._module.close_shared_sync_session()
+
+    async def __aenter__(self):
+        return self
+
+    async def __aexit__(self, *_):
+        await self.leave()
+
+    async def leave(self):
+        loop = asyncio.get_running_loop()
+        self.users[loop] -= 1
+        if not self.users[loop]:
+            await self._module.close_shared_aio_session()
+
+
 def said(text):
     return [{"role": "user", "content": text}]
 
@@ -325,6 +374,7 @@ DECLARED = [{"function_declarations": [FUNCTION]}]
 SPECIFIED = {"tools": [{"toolSpec": {"name": "f", "inputSchema": {"json": PARAMETERS}}}]}
 
 CUT, BROKEN, ERROR, NAMED = "cut inside the next event", "broken JSON", "error in the stream", "error as a named event"
+REFUSED = "HTTP errors"
 INTERACTIONS = "google.genai._interactions_errors"
 
 DRIVERS = (
@@ -380,5 +430,14 @@ DRIVERS = (
         lambda text: dict(modelId="m", messages=[{"role": "user", "content": [{"text": text}]}], toolConfig=SPECIFIED),
         of_converse, "client.exceptions.ThrottlingException", "botocore.exceptions.EventStreamError",
         ("urllib3.exceptions.ProtocolError",), accepted=(CUT,), is_awaited=False,
+    ),
+    Driver(
+        "DashScope text generation", "dashscope", "dashscope", "Generation.call", Functions,
+        lambda text: dict(
+            model="qwen-plus", messages=said(text), tools=FUNCTIONS, result_format="message", stream=True,
+            incremental_output=True),
+        of_generation, None, None, ("requests.exceptions.ChunkedEncodingError", "aiohttp.ClientPayloadError"),
+        accepted=(CUT, BROKEN, ERROR, NAMED, REFUSED), tries=2,
+        shown=lambda answer: answer.output,
     ),
 )  # fmt: skip

@@ -129,7 +129,8 @@ def _first_stream(tape: Tape) -> tuple[Codec, list[bytes], Any]:
             found = scripted_endpoint(request.method, request.uri)
             if found is not None and response.get("stream"):
                 codec = codec_of(found[1])
-                asked = codec.request(parse(request.body or b"{}", "the request"), path=urlsplit(request.uri).path)
+                body, path = parse(request.body or b"{}", "the request"), urlsplit(request.uri).path
+                asked = codec.read(body, codec.marked(request.headers), path=path)
                 return codec, chunks_of(response), asked
     msg = f"there is no stream of a provider's API on the tape {tape.path}, so nothing of it can die"
     raise ContractUsageError(msg)

@@ -15,6 +15,7 @@ from fakellm.contracts.catalogue import checks
 from fakellm.contracts.grammar.anthropic_messages import MessagesGrammar
 from fakellm.contracts.grammar.bedrock_converse import BedrockConverseGrammar
 from fakellm.contracts.grammar.cohere_chat import CohereChatGrammar
+from fakellm.contracts.grammar.dashscope_generation import DashScopeGenerationGrammar
 from fakellm.contracts.grammar.frames import EventFrames
 from fakellm.contracts.grammar.gemini import GeminiGrammar
 from fakellm.contracts.grammar.gemini_interactions import GeminiInteractionsGrammar
@@ -48,6 +49,7 @@ GRAMMARS: dict[str, type[Grammar]] = {
     "gemini_interactions": GeminiInteractionsGrammar,
     "mistral_chat": MistralChatGrammar,
     "mistral_conversations": ConversationsGrammar,
+    "dashscope_generation": DashScopeGenerationGrammar,
 }
 """The grammars by the names of their APIs; `GRAMMARS[api].rules` are its rules by their short names."""
 
@@ -96,8 +98,8 @@ def check_wire(
     `body` is the response's body as its client gets it, after any decompression, whole or in pieces. `api` is
     `openai_chat`, `openai_completions`, `openai_responses`, `anthropic_messages`, `gemini` (server-sent events, or the
     JSON array), `gemini_interactions`, `ollama_chat`, `ollama_generate`, `cohere_chat`, `bedrock_converse`,
-    `mistral_chat` (fill-in-the-middle and agents too), `mistral_conversations`, or that of an endpoint that was added
-    with a grammar.
+    `mistral_chat` (fill-in-the-middle and agents too), `mistral_conversations`, `dashscope_generation`, or that of an
+    endpoint that was added with a grammar.
     `profile` is for OpenAI's APIs and Messages: the name of a service or server, or a `Profile` or `MessagesProfile`,
     whose habits break no rule; by default those of the API's own provider. For every API, "any" leaves the rules that
     no service breaks by habit, self-hosted servers among them, and "strict" allows no habit at all. `status` (HTTP) and
@@ -296,3 +298,10 @@ def mistral_conversations(body: bytes | Iterable[bytes], **options: Any) -> None
     """Clients of conversations put pieces together by place and id; no part of the official SDK does it for them."""
     __tracebackhide__ = True
     check_wire(body, api="mistral_conversations", **options).verify()
+
+
+@checks("dashscope_generation_grammar", on="wire")
+def dashscope_generation(body: bytes | Iterable[bytes], **options: Any) -> None:
+    """The official SDK raises nothing: errors are handed on as answers, and half an answer looks like a whole one."""
+    __tracebackhide__ = True
+    check_wire(body, api="dashscope_generation", **options).verify()

@@ -20,6 +20,7 @@ COUNTED: dict[str, int] = {
     "gemini_interactions": 1,
     "mistral_chat": 4,
     "mistral_conversations": 0,
+    "dashscope_generation": 0,
 }
 """The API of a grammar -> how many recorded streams were counted."""
 

@@ -18,6 +18,8 @@ from fakellm.script.events import Finish, Usage
 from fakellm.script.script import Script
 
 _METHODS = {"sync": "stream", "async": "astream"}
+_NONE_YET = "null"
+"""What DashScope has for a finish reason until there is one."""
 
 
 @checks("single_value_fallback", on="stream")
@@ -253,7 +255,7 @@ async def finish(lab: Lab, flavour: Flavour) -> None:
     reasons = [finish_of(chunk) for chunk in chunks]
     if all(reason is UNKNOWN for reason in reasons):
         raise Skip("its chunks have no place for a finish reason")
-    ends = [at for at, reason in enumerate(reasons) if reason not in (None, UNKNOWN, "")]
+    ends = [at for at, reason in enumerate(reasons) if reason not in (None, UNKNOWN, "", _NONE_YET)]
     if not ends and not (calls and lab.chat):
         raise Skip("it gives no finish reason")
     parts = [

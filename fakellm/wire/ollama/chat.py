@@ -11,14 +11,13 @@ reasoning are left out.
 
 from __future__ import annotations
 
-import re
 from abc import abstractmethod
 from typing import Any, ClassVar
 
 from fakellm.script.events import Usage, http_error
 from fakellm.script.script import Script
 from fakellm.wire.codec import Codec, Decoder, Encoder, Headers, Request
-from fakellm.wire.objects import dump
+from fakellm.wire.objects import decimal, dump
 from fakellm.wire.ollama.lines import CHAT, Form, created_at
 from fakellm.wire.ollama.reader import LineDecoder
 from fakellm.wire.ollama.requests import Fields, asked, is_streamed, messages_of, tools_of, unloads
@@ -61,7 +60,7 @@ class LineCodec(Codec):
         """Return an HTTP error: a sentence and nothing else."""
         headers = [("content-type", "application/json; charset=utf-8")]
         if fault.retry_after is not None:
-            headers.append(("retry-after", re.sub(r"\.?0*$", "", f"{fault.retry_after:f}")))
+            headers.append(("retry-after", decimal(fault.retry_after)))
         body = dump({"error": fault.message}) if fault.body is None else fault.body.encode()
         return tuple(headers), body
 

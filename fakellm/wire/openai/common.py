@@ -14,7 +14,7 @@ from typing import Any, cast
 from fakellm.errors import WireError
 from fakellm.script.events import Finish, Text, ToolCall, Usage, http_error, provider_error
 from fakellm.wire.codec import Headers
-from fakellm.wire.objects import beyond, counted, dump, get, merged, sound
+from fakellm.wire.objects import beyond, counted, decimal, dump, get, merged, sound
 from fakellm.wire.openai import azure
 from fakellm.wire.openai.profiles import Profile
 
@@ -93,11 +93,6 @@ def string(found: Mapping[str, Any], name: str, place: str) -> str:
         return sound(value or "")
     kind = next((word for kind, word in _TYPES.items() if isinstance(value, kind)), "null")
     raise _wrong(f"Invalid type for '{place}.{name}': expected a string, but got {kind} instead.", "invalid_type")
-
-
-def decimal(seconds: float) -> str:
-    """Return seconds as a header has them: digits, with a fraction only where there is one."""
-    return f"{seconds:f}".rstrip("0").rstrip(".")
 
 
 def said_with(finish: Finish, around: Sequence[str] = ()) -> tuple[bytes | None, bytes | None]:
