@@ -150,6 +150,8 @@ CATALOGUE: dict[str, Contract] = dict((
          "each rule, broken by itself"),
     _row("dashscope_generation_grammar", "a stream of text generation is what DashScope's clients expect",
          "each rule, broken by itself"),
+    _row("replicate_predictions_grammar", "a stream of output is what Replicate's clients expect",
+         "each rule, broken by itself"),
 ))  # fmt: skip
 """Every contract by its name."""
 

@@ -27,6 +27,7 @@ from fakellm.script.events import (
 from fakellm.script.latency import Latency
 from fakellm.script.script import Script
 from fakellm.wire.codec import Codec, Encoder, Ending, Request, Run, has_orderly_calls, legal_or_not, runs
+from fakellm.wire.promises import PromisingCodec
 
 _STATUS_OF = {
     "rate_limit": 429,
@@ -158,6 +159,9 @@ class Answering:
         silence = [event for event in events if isinstance(event, Pause)]
         fault = next((event for event in events if isinstance(event, Fault)), None)
         if isinstance(fault, provider_error):
+            if isinstance(self._codec, PromisingCodec):
+                begun = Script(*(event for event in events if isinstance(event, Content)), allow_illegal=True)
+                return self._document(self._codec.failure(begun, self._request, self._call.seed, fault), silence)
             status = next((s for word, s in _STATUS_OF.items() if word in fault.kind.lower()), 500)
             error = http_error(status, fault.message, kind=fault.kind, code=fault.code)
             return error_exchange(self._call, self._codec, error, silence, self._route.headers)
@@ -166,13 +170,19 @@ class Answering:
         is_lenient = fault is not None or (isinstance(content, Script) and content.allow_illegal)
         script = Script(*said, allow_illegal=True) if is_lenient else legal_or_not(said)
         body = self._codec.body(script, self._request, self._call.seed)
-        headers = with_headers([*whole_headers(body), *self._codec.headers(self._call.seed)], self._route.headers)
         if fault is None:
-            return Exchange(self._call, 200, headers, [Ending([body])], silence)
+            return self._document(body, silence)
+        headers = self._whole_headers(body)
         half = body[: len(body) // 2]
         if getattr(fault, "how", "") in ("end", "cut"):
             headers = with_headers(headers, {"content-length": str(len(half))})
         return Exchange(self._call, 200, headers, [[half], fault], silence)
+
+    def _document(self, body: bytes, silence: Sequence[Pause]) -> Exchange:
+        return Exchange(self._call, 200, self._whole_headers(body), [Ending([body])], silence)
+
+    def _whole_headers(self, body: bytes) -> list[tuple[str, str]]:
+        return with_headers([*whole_headers(body), *self._codec.headers(self._call.seed)], self._route.headers)
 
 
 def _size_of(written: Written) -> int:

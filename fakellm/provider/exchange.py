@@ -299,6 +299,13 @@ class Exchange:
         """Whether the body is compressed already, as a tape may have it."""
         return any(name.lower() == "content-encoding" for name, _ in self.headers)
 
+    def as_whole(self) -> bytes | None:
+        """Return the body, if nothing happens in it; it can be played all the same."""
+        steps = list(self._steps)
+        self._steps = iter(steps)
+        runs = [step for step in steps if isinstance(step, list)]
+        return b"".join(piece for run in runs for piece in run) if len(runs) == len(steps) else None
+
     def add_headers(self, headers: Iterable[tuple[str, str]]) -> None:
         """Add headers, but for those that it has; a stream that is written already is none any more with others."""
         names = {name.lower() for name, _ in self.headers}

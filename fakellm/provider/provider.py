@@ -30,6 +30,7 @@ from fakellm.provider.limits import Limited
 from fakellm.provider.memo import Alike
 from fakellm.provider.missing import Missing
 from fakellm.provider.mistakes import is_scripted, mistake
+from fakellm.provider.promises import Promising
 from fakellm.provider.reports import knowing_all, shown_calls
 from fakellm.provider.routes import Route
 from fakellm.runnable.functions import is_async_function
@@ -47,7 +48,7 @@ from fakellm.wire.providers import service_of
 from fakellm.wire.service import Endpoint, codec_of, document_of, found
 
 
-class FakeProvider(Alike, Claiming, Limited, Missing, Copyable):
+class FakeProvider(Promising, Alike, Claiming, Limited, Missing, Copyable):
     """A provider that says what it was told to, in its own wire format, to whatever client asks.
 
     `FakeProvider("openai")` answers chat completions, legacy completions and Responses, and by itself embeddings and
@@ -294,6 +295,8 @@ class FakeProvider(Alike, Claiming, Limited, Missing, Copyable):
 
         Raises `UnexpectedRequestError` for one that has none, and `BrokenReplyError` where that cannot be made.
         """
+        if (fetched := self._fetch(method, url, headers, body)) is not None:
+            return fetched
         call = self._begun(method, url, headers, body)
         told = partial(self._told, call)
         try:
@@ -352,7 +355,9 @@ class FakeProvider(Alike, Claiming, Limited, Missing, Copyable):
         if (unasked := codec.by_itself(request, call.seed)) is not None:
             return Exchange(call, 200, whole_headers(unasked), [Ending([unasked])])
         route = self._claim(call)
-        return Answering(call, codec, request, route, self._memo, self.latency).exchange()
+        exchange = Answering(call, codec, request, route, self._memo, self.latency).exchange()
+        exchange.told = partial(self._told, call)
+        return self._later(call, codec, exchange)
 
     def _answer_known(self, call: ProviderCall, path: str, query: str, endpoint: Endpoint | None) -> Exchange | None:
         """Return the answer that is there already: a document of the test's own, or one that was recorded."""

@@ -40,5 +40,5 @@ __getattr__, __dir__, __all__ = lazily(
         "service": ("Endpoint", "Service", "document", "endpoint"),
         "sse": ("SSE", "NDJSONDecoder", "SSEDecoder", "encode_ndjson", "encode_sse"),
     },
-    also=("anthropic", "bedrock", "cohere", "dashscope", "gemini", "mistral", "ollama", "openai"),
+    also=("anthropic", "bedrock", "cohere", "dashscope", "gemini", "mistral", "ollama", "openai", "replicate"),
 )

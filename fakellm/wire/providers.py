@@ -19,6 +19,7 @@ PROVIDERS = (
     "bedrock",
     "mistral",
     "dashscope",
+    "replicate",
 )
 """The folders; `fakellm.wire.NAME.service` has the `SERVICE` of each."""
 

@@ -76,6 +76,7 @@ class Service:
     answered. `habits` are domains, as patterns, that speak its APIs in the ways of a profile, each with the profile's
     name, and `clients` the modules of such services' own clients, each with the environment variable of its key.
     `kept` are modules, each with the attribute in which its SDK keeps a key that it read when it was imported.
+    `fetched` are paths at which an answer is fetched that another request asked for; its first group is which.
     `quotas` is how it limits requests, a class of `Quotas`, or where that is.
     """
 
@@ -98,6 +99,7 @@ class Service:
     habits: tuple[tuple[str, str], ...] = ()
     clients: tuple[tuple[str, str], ...] = ()
     kept: tuple[tuple[str, str], ...] = ()
+    fetched: re.Pattern[str] | None = None
 
     def is_at(self, host: str) -> bool:
         """Tell whether a host is its own, or of another service that has the same endpoints."""

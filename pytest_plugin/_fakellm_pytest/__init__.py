@@ -1,8 +1,8 @@
 """The pytest plugin of fakellm: fixtures of fake models and of fake providers.
 
 `fake_llm` and `fake_chat_model` are models; `fake_openai`, `fake_anthropic`, `fake_gemini`, `fake_ollama`,
-`fake_cohere`, `fake_bedrock` and `fake_mistral` answer the app's own clients, `fake_server` and `fake_server_session`
-other processes on a port.
+`fake_cohere`, `fake_bedrock`, `fake_mistral`, `fake_dashscope` and `fake_replicate` answer the app's own clients,
+`fake_server` and `fake_server_session` other processes on a port.
 
 `cassette` plays tapes, `virtual_clock` is time, `stream_contract` checks. fakellm itself is imported by the first test
 that asks for one of them.
@@ -121,6 +121,12 @@ def fake_mistral(request: pytest.FixtureRequest, _llm_network: Interception) -> 
 def fake_dashscope(request: pytest.FixtureRequest, _llm_network: Interception) -> Iterator[FakeProvider]:
     """DashScope in its own API, answered by a script: text generation, embeddings; all else is as in `fake_openai`."""
     yield from _provider(request, _llm_network, "dashscope")
+
+
+@pytest.fixture
+def fake_replicate(request: pytest.FixtureRequest, _llm_network: Interception) -> Iterator[FakeProvider]:
+    """Replicate, answered by a script: predictions, streamed and fetched, models; all else is as in `fake_openai`."""
+    yield from _provider(request, _llm_network, "replicate")
 
 
 @pytest.fixture

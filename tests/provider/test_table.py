@@ -74,6 +74,8 @@ def name_of(error):
     kind = type(error)
     if kind.__module__ == "botocore.errorfactory":  # which makes the classes for each client
         return f"client.exceptions.{kind.__name__}"
+    if kind.__module__ == "builtins":
+        return kind.__name__
     where = kind.__module__.split(".")
     names = [".".join(where[: size + 1]) for size in range(len(where))]
     module = next(name for name in names if getattr(import_module(name), kind.__name__, None) is kind)
@@ -119,6 +121,8 @@ def test_faked_and_streamed(driver, asynchronous):
 
 @table
 def test_a_tool_call_in_pieces(driver, asynchronous):
+    if not driver.calls:
+        pytest.skip("the API has no tool calls")
     found, state = faked(driver, CALL, asynchronous=asynchronous)
 
     assert found.error is None
@@ -175,10 +179,15 @@ def test_recorded_replayed_and_a_script(driver, asynchronous, tmp_path):
         assert first.texts == ["Hel", "lo"]
         assert again.chunks == first.chunks
         assert type(again.error) is type(first.error)
-        assert kept.calls[0].state == {"whole": "complete", "dropped": "failed"}.get(name, kept.calls[0].state)
-        found = kept.script()
+        last = kept.calls[-1].state
+        whole = "closed" if driver.stops else "complete"
+        assert last == {"whole": whole, "dropped": "failed"}.get(name, last)
+        found = kept.script(driver.at)
         assert found.text == "Hello"
-        if name == "whole":
+        if name == "whole" and not driver.calls:
+            new, _ = faked(driver, found, asynchronous=asynchronous)
+            assert (new.texts, new.end) == (first.texts, first.end)
+        elif name == "whole":
             assert first.error is None
             assert [(call.name, call.args) for call in found.tool_calls] == [("f", {"x": 1})]
             assert first.called == [("f", {"x": 1})]
@@ -193,14 +202,16 @@ def test_recorded_replayed_and_a_script(driver, asynchronous, tmp_path):
 @table
 def test_a_tape_that_drops_at_chunk_three(driver, asynchronous, tmp_path):
     first, url = recorded(driver, asynchronous, TALK, tmp_path / "t.yaml")
-    assert stored(tmp_path / "t.yaml")[0]["response"]["stream"]["end"] == "complete"
+    assert stored(tmp_path / "t.yaml")[driver.at]["response"]["stream"]["end"] == (
+        "cancelled" if driver.stops else "complete"
+    )
     kept = tape(tmp_path / "t.yaml", mode="none").fail(disconnect(), after=3)
     found = played(driver, asynchronous, kept, url)
 
     assert found.chunks == first.chunks[: len(found.chunks)]
     assert 2 <= len(found.chunks) <= 3  # Anthropic's SDK hands no ping on
     assert name_of(found.error) == driver.drop(asynchronous=asynchronous)
-    assert kept.calls[0].state == "failed"
+    assert kept.calls[-1].state == "failed"
 
 
 @pytest.mark.exhaustive
@@ -228,7 +239,7 @@ def test_every_fault_reaches_a_careful_app(driver, asynchronous, faulty):
     fake, app = FakeProvider(driver.provider).otherwise(faulty), Careful(driver)
     with intercept(fake), pytest.raises(Exception) as caught:
         sdks.run(sdks.collect(app.astream("Hi"))) if asynchronous else list(app.stream("Hi"))
-    assert is_told(caught.value)
+    assert is_told(caught.value) or name_of(caught.value) == driver.inside
     assert len(fake.calls) <= driver.tries
 
 
@@ -254,7 +265,8 @@ def test_the_contracts_of_a_stream_are_checked(driver, caplog):
 
     assert [verdict.contract.name for verdict in report.failed] == list(driver.unkept), str(report)
     passed = {verdict.contract.name for verdict in report.passed}
-    assert passed >= {"truncation", "in_band_error", "producer_dies", "lazy", "crossed_streams", "finish"}
+    assert passed >= {"truncation", "in_band_error", "producer_dies", "lazy", "crossed_streams"}
+    assert "finish" in passed or not driver.calls
     assert "sync_async" in passed or not driver.is_awaited
 
 
@@ -276,7 +288,7 @@ def lines():
         cells = (
             driver.name,
             f"`{driver.module}`: `{driver.method}`, {awaited}",
-            "whole" if driver.whole else "in pieces",
+            "whole" if driver.whole else "in pieces" if driver.calls else "never",
             f"`{driver.before}`" if driver.before else "handed on as an answer",
             f"`{driver.inside}`" if driver.inside else "handed on as an event",
             once,

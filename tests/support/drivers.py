@@ -38,7 +38,9 @@ class Driver:
     it is given, `read` is what a chunk says, and `awaited` what its name ends with on an awaited client. `before`, `inside` and `dropped` are the exceptions of an error 429 before the answer, of an error in the
     stream (each None where the SDK hands it on as an event) and of a connection that breaks; two where the awaited client
     raises another. `left` is what then is the state of the call whose stream holds the error. `whole` tells that a call
-    of a tool comes at once, `tries` how often it asks where nothing answers, `shown` what an app hands on of a chunk, `accepted` which faults the SDK takes for the end of the answer, beside a clean end, and
+    of a tool comes at once, `tries` how often it asks where nothing answers, `shown` what an app hands on of a chunk,
+    `calls` that it can call tools and counts tokens, `stops` that it closes a stream at what ends it,
+    `at` which of its requests the stream answers, `accepted` which faults the SDK takes for the end of the answer, beside a clean end, and
     `unkept` the contracts that an app cannot keep on its awaited client.
     """
 
@@ -59,6 +61,9 @@ class Driver:
     awaited: str = ""
     is_awaited: bool = True
     tries: int = 1
+    calls: bool = True
+    stops: bool = False
+    at: int = 0
     shown: Callable[[Any], Any] = lambda chunk: chunk
 
     def flavours(self):
@@ -286,6 +291,13 @@ def of_generation(answer):
         yield "end", choice.finish_reason if choice.finish_reason != "null" else None
 
 
+def of_predictions(event):
+    if event.event.value == "output":
+        yield "text", str(event)
+    elif event.event.value == "done":
+        yield "end", event.data
+
+
 def of_converse(event):
     if "contentBlockStart" in event:
         start = event["contentBlockStart"]
@@ -333,6 +345,23 @@ def bedrock(module, asynchronous, url):
 
     config = Config(retries={"total_max_attempts": 1}, read_timeout=1, connect_timeout=1)
     return boto.session().client("bedrock-runtime", endpoint_url=url, config=config)
+
+
+class Predictions:
+    """A client of Replicate, which cannot be closed."""
+
+    def __init__(self, module, asynchronous, url):
+        self._client = module.Client(base_url=url, api_token="t", timeout=5)
+        self.stream = self._client.async_stream if asynchronous else self._client.stream
+
+    def close(self):
+        self._client._client.close()
+
+    async def __aenter__(self):
+        return self
+
+    async def __aexit__(self, *_):
+        await self._client._async_client.aclose()
 
 
 class Functions:
@@ -439,5 +468,11 @@ DRIVERS = (
         of_generation, None, None, ("requests.exceptions.ChunkedEncodingError", "aiohttp.ClientPayloadError"),
         accepted=(CUT, BROKEN, ERROR, NAMED, REFUSED), tries=2,
         shown=lambda answer: answer.output,
+    ),
+    Driver(
+        "Replicate predictions", "replicate", "replicate", "stream", Predictions,
+        lambda text: dict(ref="meta/meta-llama-3-8b-instruct", input={"prompt": text}),
+        of_predictions, "replicate.exceptions.ReplicateError", "RuntimeError", ("httpx.ReadError",), "closed",
+        accepted=(CUT, BROKEN), unkept=("whitespace_tail", "upstream_cancel"), calls=False, stops=True, at=1, shown=str,
     ),
 )  # fmt: skip

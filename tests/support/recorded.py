@@ -19,6 +19,7 @@ CODECS = {
     "ollama.chat": "ollama:ChatCodec",
     "ollama.generate": "ollama:GenerateCodec",
     "cohere.v2": "cohere:ChatCodec",
+    "replicate": "replicate:PredictionsCodec",
     "bedrock.converse-stream": "bedrock:ConverseCodec",
     "bedrock.converse-stream(json)": "bedrock:ConverseCodec",
     "bedrock.invoke-stream": "bedrock:InvokeCodec",
@@ -29,7 +30,6 @@ NO_CODEC = {
     "error-only": "one JSON document, not a stream",
     "openai.assistants": "another API",
     "other": "an error's document, or an empty body",
-    "replicate": "another API",
     "writer.completions": "an API of Writer's of its own",
 }
 OF_LINES = ("ollama", "bedrock")
@@ -68,6 +68,8 @@ def written(row, stream, script):
         asked = {"model": "m", "input": "?", "stream": True}
     elif stream["api"] in ("openai.completions", "ollama.generate"):
         asked = {"model": "m", "prompt": "?", "stream": True}
+    elif stream["api"] == "replicate":
+        asked = {"version": "v", "input": {"prompt": "?"}, "stream": True}
     if stream["api"].startswith("openai.c") and stream["provider"] != "mistral":
         asked["stream_options"] = {"include_usage": script.usage is not None}
     found = codec_of(stream)

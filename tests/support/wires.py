@@ -16,6 +16,7 @@ NAMES = {
     "ollama.chat": "ollama_chat",
     "ollama.generate": "ollama_generate",
     "cohere.v2": "cohere_chat",
+    "replicate": "replicate_predictions",
     "bedrock.converse-stream": "bedrock_converse",
     "google.interactions": "gemini_interactions",
 }

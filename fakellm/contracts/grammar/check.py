@@ -25,6 +25,7 @@ from fakellm.contracts.grammar.ollama import OllamaChatGrammar, OllamaGenerateGr
 from fakellm.contracts.grammar.openai_chat import ChatGrammar
 from fakellm.contracts.grammar.openai_completions import CompletionsGrammar
 from fakellm.contracts.grammar.openai_responses import ResponsesGrammar
+from fakellm.contracts.grammar.replicate_predictions import ReplicatePredictionsGrammar
 from fakellm.contracts.grammar.rules import STRICT, Grammar, Rule, WireProblem
 from fakellm.errors import BrokenContractError, ContractUsageError
 from fakellm.wire.anthropic.profiles import PROFILES as MESSAGES
@@ -50,6 +51,7 @@ GRAMMARS: dict[str, type[Grammar]] = {
     "mistral_chat": MistralChatGrammar,
     "mistral_conversations": ConversationsGrammar,
     "dashscope_generation": DashScopeGenerationGrammar,
+    "replicate_predictions": ReplicatePredictionsGrammar,
 }
 """The grammars by the names of their APIs; `GRAMMARS[api].rules` are its rules by their short names."""
 
@@ -98,8 +100,8 @@ def check_wire(
     `body` is the response's body as its client gets it, after any decompression, whole or in pieces. `api` is
     `openai_chat`, `openai_completions`, `openai_responses`, `anthropic_messages`, `gemini` (server-sent events, or the
     JSON array), `gemini_interactions`, `ollama_chat`, `ollama_generate`, `cohere_chat`, `bedrock_converse`,
-    `mistral_chat` (fill-in-the-middle and agents too), `mistral_conversations`, `dashscope_generation`, or that of an
-    endpoint that was added with a grammar.
+    `mistral_chat` (fill-in-the-middle and agents too), `mistral_conversations`, `dashscope_generation`,
+    `replicate_predictions`, or that of an endpoint that was added with a grammar.
     `profile` is for OpenAI's APIs and Messages: the name of a service or server, or a `Profile` or `MessagesProfile`,
     whose habits break no rule; by default those of the API's own provider. For every API, "any" leaves the rules that
     no service breaks by habit, self-hosted servers among them, and "strict" allows no habit at all. `status` (HTTP) and
@@ -305,3 +307,10 @@ def dashscope_generation(body: bytes | Iterable[bytes], **options: Any) -> None:
     """The official SDK raises nothing: errors are handed on as answers, and half an answer looks like a whole one."""
     __tracebackhide__ = True
     check_wire(body, api="dashscope_generation", **options).verify()
+
+
+@checks("replicate_predictions_grammar", on="wire")
+def replicate_predictions(body: bytes | Iterable[bytes], **options: Any) -> None:
+    """The official SDK passes over what it cannot read, and takes the end of the body for the end of the output."""
+    __tracebackhide__ = True
+    check_wire(body, api="replicate_predictions", **options).verify()

@@ -21,6 +21,7 @@ COUNTED: dict[str, int] = {
     "mistral_chat": 4,
     "mistral_conversations": 0,
     "dashscope_generation": 0,
+    "replicate_predictions": 1,
 }
 """The API of a grammar -> how many recorded streams were counted."""
 
