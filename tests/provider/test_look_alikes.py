@@ -92,6 +92,7 @@ CLIENTS = {
         "huggingface_hub", "InferenceClient", "AsyncInferenceClient", "router.huggingface.co", options=(("token", "hf_x"),)
     ),
     "zai-sdk": Client("zai", "ZaiClient", "", "api.z.ai"),
+    "zhipuai": Client("zhipuai", "ZhipuAI", "", "open.bigmodel.cn"),
     "ai21": Client("ai21", "AI21Client", "AsyncAI21Client", "api.ai21.com", options=(("num_retries", 0),)),
     "portkey-ai": Client("portkey_ai", "Portkey", "AsyncPortkey", "api.portkey.ai", options=(("provider", "openai"),)),
 }  # fmt: skip

@@ -368,6 +368,8 @@ class Functions:
     """What stands for a client where the SDK has functions of its module: DashScope's, which keep a session for each loop."""
 
     users = WeakKeyDictionary()
+    sessions = []
+    where = "dashscope.api_entities.aio_session"
 
     def __init__(self, module, asynchronous, url):
         self._module = module
@@ -391,6 +393,8 @@ class Functions:
         loop = asyncio.get_running_loop()
         self.users[loop] -= 1
         if not self.users[loop]:
+            # Kept: when a session is freed, the SDK closes the session that has its id by then, a new one perhaps.
+            self.sessions.append(await importlib.import_module(self.where).get_shared_aio_session())
             await self._module.close_shared_aio_session()
 
 

@@ -65,6 +65,7 @@ SERVICE = Service(
         ("sambanova", "SAMBANOVA_API_KEY"),
         ("openrouter", "OPENROUTER_API_KEY"),
         ("zai", "ZAI_API_KEY"),
+        ("zhipuai", "ZHIPUAI_API_KEY"),
         ("ai21", "AI21_API_KEY"),
         ("portkey_ai", "PORTKEY_API_KEY"),
     ),
