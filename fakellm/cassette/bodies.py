@@ -118,6 +118,13 @@ def _api_of(event: dict[str, Any]) -> str:
         return named
     if "candidates" in event or "usageMetadata" in event:
         return "gemini"
+    return _unnamed(event)
+
+
+def _unnamed(event: dict[str, Any]) -> str:
+    """Return the API of a chunk that neither a type nor Google's fields tell."""
+    if isinstance(event.get("output"), dict) and "request_id" in event:
+        return "dashscope.generation"
     if isinstance(event.get("done"), bool):
         return "ollama.chat" if "message" in event else "ollama.generate" if "response" in event else ""
     if any(isinstance(event.get(kind), dict) for kind in _CONVERSE):

@@ -17,7 +17,9 @@ from fakellm.errors import ScriptError
 from fakellm.provider.exchange import Exchange, Failure, Timeouts
 from fakellm.provider.provider import FakeProvider
 from fakellm.script.script import Script
+from fakellm.wire.codec import Codec
 from fakellm.wire.providers import scripted_endpoint
+from fakellm.wire.service import codec_of
 
 Interaction = tuple[Request, dict[str, Any]]
 _ENDS = {
@@ -36,11 +38,15 @@ def interaction_of(script: Script, url: str, asked: Mapping[str, Any]) -> Intera
     a URL of no such endpoint, and `ScriptError` for a fault that keeps an answer from beginning: no tape can hold that.
     """
     body = json.dumps(asked, ensure_ascii=False).encode()
-    exchange = _provider_of(url).reply(script).handle("POST", url, _HEADERS, body)
+    provider, codec = _provider_of(url)
+    headers = dict(_HEADERS)
+    if "accept" in codec.marks and codec.request(asked).stream:
+        headers["accept"] = codec.content_type.partition(";")[0]
+    exchange = provider.reply(script).handle("POST", url, headers, body)
     if not exchange.status:
         msg = f"no tape can hold that there is no answer: {script.fault!r}; give the fault to the tape, tape.fail(...)"
         raise ScriptError(msg)
-    return Request("POST", url, body, dict(_HEADERS)), _response_of(exchange)
+    return Request("POST", url, body, headers), _response_of(exchange)
 
 
 def write(path: str | Path, *interactions: Interaction) -> None:
@@ -50,12 +56,12 @@ def write(path: str | Path, *interactions: Interaction) -> None:
     Files().save_cassette(str(path), {"requests": requests, "responses": responses}, YAML)
 
 
-def _provider_of(url: str) -> FakeProvider:
+def _provider_of(url: str) -> tuple[FakeProvider, Codec]:
     found = scripted_endpoint("POST", url)
     if found is None:
         msg = f"{url} is of no API that has a codec"
         raise LookupError(msg)
-    return FakeProvider(found[0].name)
+    return FakeProvider(found[0].name), codec_of(found[1])
 
 
 def _response_of(exchange: Exchange) -> dict[str, Any]:

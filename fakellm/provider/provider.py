@@ -55,7 +55,8 @@ class FakeProvider(Promising, Alike, Claiming, Limited, Missing, Copyable):
     model lists; `"anthropic"` answers Messages and token counts; `"gemini"` generateContent, embeddings, token counts;
     `"ollama"` chat and generate, embeddings, models.
     `"cohere"` Chat, embeddings, rankings; `"bedrock"` Converse and InvokeModel, embeddings, models;
-    `"mistral"` chat, fill-in-the-middle, agents, conversations.
+    `"mistral"` chat, fill-in-the-middle, agents, conversations; `"dashscope"` text generation, embeddings;
+    `"replicate"` predictions.
     `fakellm.wire.add_provider` adds others.
     `profile` imitates a service that speaks OpenAI's APIs or Messages in its own way: `"azure"`, `"vllm"` and so on; by
     default it is that of the service whose host is asked.

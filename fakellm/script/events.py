@@ -98,10 +98,10 @@ class Native(Content):
     """A piece of the answer that only one API has, in that API's own JSON; other codecs leave it out.
 
     `api` is the codec's name. For `anthropic.messages` the data is a content block, or a delta of the open one; for
-    `openai.responses` an output item or an event of the stream; for `gemini` a part; for `openai.chat` and
-    `mistral.chat` the fields of a delta, which add up; for `ollama.chat` and `ollama.generate` the fields of a line;
-    for `cohere.chat` and `mistral.conversations` an event of the stream; for `gemini.interactions` that or a step; for
-    `bedrock.converse` an event by its type; for `bedrock.invoke` fields of a chunk. A mapping is written as JSON.
+    `openai.responses` an output item or an event; for `gemini` a part; for `openai.chat` and `mistral.chat` fields of a
+    delta, which add up; for Ollama's APIs those of a line; for `cohere.chat`, `mistral.conversations`,
+    `replicate.predictions` and `bedrock.converse` an event; for `gemini.interactions` that or a step; for
+    `dashscope.generation` fields of the output; for `bedrock.invoke` those of a chunk. A mapping is written as JSON.
     """
 
     type: ClassVar[str] = "native"

@@ -19,8 +19,15 @@ def dump(value: object) -> bytes:
 
 
 def json_text(value: object) -> str:
-    """Return JSON as an event of a script holds it, with halves of surrogate pairs replaced."""
-    return sound(json.dumps(value, ensure_ascii=False))
+    """Return JSON as an event of a script holds it, with halves of surrogate pairs replaced.
+
+    Raises `WireError` for what is nested too deep to be written.
+    """
+    try:
+        return sound(json.dumps(value, ensure_ascii=False))
+    except RecursionError:
+        msg = "the JSON is nested too deep"
+        raise WireError(msg) from None
 
 
 quote = encode_basestring

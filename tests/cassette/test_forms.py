@@ -236,6 +236,7 @@ def test_a_body_is_a_script_and_is_named_where_a_tape_belongs(tmp_path, name, te
         ("openai.completions", [{"object": "text_completion", "choices": [{"index": 0, "text": "a"}]}]),
         ("anthropic.messages", [{"type": "ping"}, {"type": "message_start", "message": {"usage": {}}}]),
         ("gemini", [{"candidates": [{"content": {"parts": [{"text": "a"}]}}]}]),
+        ("dashscope.generation", [{"output": {"text": "a", "finish_reason": "stop"}, "request_id": "r"}]),
         ("cohere.chat", [{"type": "message-start", "delta": {}}, {"type": "content-end", "index": 0}]),
     ],
 )

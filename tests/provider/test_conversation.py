@@ -15,6 +15,7 @@ RESPONSES = "https://api.openai.com/v1/responses"
 MESSAGES = "https://api.anthropic.com/v1/messages"
 GEMINI = "https://generativelanguage.googleapis.com/v1beta/models/m:generateContent"
 OLLAMA = "http://localhost:11434/api/chat"
+DASHSCOPE = "https://dashscope.aliyuncs.com/api/v1/services/aigc/text-generation/generation"
 COHERE = "https://api.cohere.com/v2/chat"
 
 CALL = {"id": "c1", "type": "function", "function": {"name": "get_weather", "arguments": "{}"}}
@@ -56,6 +57,7 @@ AFTER_TOOL = [
     ("anthropic", MESSAGES, {"model": "m", "max_tokens": 9, "system": "Be brief.", "messages": OF_CLAUDE}),
     ("gemini", GEMINI, {"systemInstruction": {"parts": [{"text": "Be brief."}]}, "contents": OF_GEMINI}),
     ("ollama", OLLAMA, {"model": "m", "stream": False, "messages": OF_OLLAMA}),
+    ("dashscope", DASHSCOPE, {"model": "m", "input": {"messages": CHAT_AFTER}}),
     (
         "cohere",
         COHERE,

@@ -106,6 +106,12 @@ CASES = {  # the URL; a request for text, after a result, with tools, and for JS
         {"tools": [{"type": "function", "function": FUNCTION}]},
         {"response_format": {"type": "json_object", "schema": ANSWER}},
     ),
+    "dashscope": (
+        "https://dashscope.aliyuncs.com/api/v1/services/aigc/text-generation/generation",
+        {**M, "input": {"messages": CHAT}}, {"input": {"messages": CHAT_RESULT}},
+        {"parameters": {"tools": [{"type": "function", "function": FUNCTION}], "incremental_output": True}},
+        {"parameters": {"response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": ANSWER}}}},
+    ),
     "bedrock": (
         "https://bedrock-runtime.us-east-1.amazonaws.com/model/m/converse-stream",
         {"messages": CONVERSE}, {"messages": CONVERSE_RESULT},
@@ -119,7 +125,7 @@ def streamed(name, url, body):
     body = {**body, "stream": True} if name not in ("gemini", "bedrock") else body
     url = url.format("streamGenerateContent?alt=sse")
     provider = FakeProvider(name.partition(".")[0]).otherwise(by_itself)
-    exchange = provider.handle("POST", url, {}, json.dumps(body).encode())
+    exchange = provider.handle("POST", url, {"accept": "text/event-stream"}, json.dumps(body).encode())
     data = b"".join(b"".join(run) for run in exchange.body(Timeouts()))
     assert exchange.status == 200, data
     return codec_of(scripted_endpoint("POST", urlsplit(url).path)[1]).decode(data)

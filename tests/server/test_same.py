@@ -34,14 +34,20 @@ REQUESTS = {
         "/model/amazon.nova-lite-v1:0/converse-stream",
         {"messages": [{"role": "user", "content": [{"text": "?"}]}]},
     ),
+    "dashscope": (
+        "dashscope",
+        "/api/v1/services/aigc/text-generation/generation",
+        {"model": "m", "input": {"messages": ASKED}},
+    ),
 }
+EVENTS = "text/event-stream"
 OF_THE_CONNECTION = ("connection refused", "connect timeout")
 """What a connection that was accepted cannot do any more."""
 
 
 def in_process(provider, path, body):
     """Return status, headers, pieces, and how it ends."""
-    exchange = provider.handle("POST", f"http://h{path}", {"host": "h"}, json.dumps(body).encode())
+    exchange = provider.handle("POST", f"http://h{path}", {"host": "h", "accept": EVENTS}, json.dumps(body).encode())
     actions = list(exchange.opening(Timeouts()))
     pieces: list[bytes] = []
     if not actions:
@@ -63,7 +69,8 @@ def over_a_socket(provider, path, body):
         client = Client(server)
         client.socket.settimeout(0.15 if any(isinstance(e, stall) for e in provider.said) else 10)
         client.send(
-            f"POST /{provider.name}{path} HTTP/1.1\r\nhost: h\r\ncontent-length: {len(data)}\r\n\r\n".encode() + data
+            f"POST /{provider.name}{path} HTTP/1.1\r\nhost: h\r\naccept: {EVENTS}\r\ncontent-length: {len(data)}\r\n\r\n".encode()
+            + data
         )
         status, headers, pieces = None, {}, []
         try:

@@ -377,7 +377,7 @@ class Functions:
             loop = asyncio.get_running_loop()
             self.users[loop] = self.users.get(loop, 0) + 1
         made = module.AioGeneration if asynchronous else module.Generation
-        place = {"base_address": f"{url}/api/v1" if url and not url.endswith("/v1") else url} if url else {}
+        place = {"base_address": url} if url else {}
         self.Generation = SimpleNamespace(call=partial(made.call, api_key="k", request_timeout=5, **place))
 
     def close(self):

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from fakellm.script.events import Content, Finish, Usage, http_error
+from fakellm.script.events import Usage, http_error
 from fakellm.script.script import Script
 from fakellm.wire.bedrock.converse_reader import API, ConverseDecoder
 from fakellm.wire.bedrock.converse_writer import ConverseEncoder, Whole
 from fakellm.wire.bedrock.frames import CONTENT_TYPE, headers_of, http_error_of
 from fakellm.wire.bedrock.requests import read_converse
-from fakellm.wire.codec import Codec, Decoder, Encoder, Headers, Request
+from fakellm.wire.codec import Codec, Decoder, Encoder, Headers, Request, all_pieces
 from fakellm.wire.objects import dump
 
 
@@ -29,13 +29,13 @@ class ConverseCodec(Codec):
         """Read a request; the model and whether the answer is streamed are in the path."""
         return read_converse(API, body, path)
 
-    def encoder(self, request: Request, number: int, usage: Usage | None = None) -> Encoder:
+    def encoder(self, request: Request, number: int, usage: Usage | None = None) -> Encoder:  # noqa: ARG002 - no ids
         """Return what writes the stream; there is one answer, and events of others are passed over."""
-        return ConverseEncoder(request, number, usage)
+        return ConverseEncoder(request, usage)
 
-    def body(self, script: Script, request: Request, number: int) -> bytes:
+    def body(self, script: Script, request: Request, number: int) -> bytes:  # noqa: ARG002 - no ids in documents
         """Return the document of an answer that is not streamed: what the stream adds up to."""
-        return dump(whole_of(Whole(request, number, script.usage), script))
+        return dump(whole_of(Whole(request, script.usage), script))
 
     def error(self, fault: http_error, number: int) -> tuple[Headers, bytes]:
         """Return an HTTP error."""
@@ -56,10 +56,5 @@ class ConverseCodec(Codec):
 
 def whole_of(whole: Whole, script: Script) -> dict[str, Any]:
     """Return the document that a script adds up to."""
-    whole.verbatim = script.allow_illegal
-    whole.begin()
-    for event in script:
-        if isinstance(event, (Content, Usage, Finish)):
-            whole.event(event)
-    whole.end()
+    all_pieces(whole, script)
     return whole.document(is_cut=script.allow_illegal)

@@ -41,9 +41,8 @@ from fakellm.wire.objects import dump, get, merged, parse, parse_object
 class ConverseEncoder(Encoder):
     """Writes a stream. A block is closed when something comes that does not belong to it."""
 
-    def __init__(self, request: Request, number: int, usage: Usage | None) -> None:
+    def __init__(self, request: Request, usage: Usage | None) -> None:
         self._tally = Tally(request, usage)
-        self._number = number
         self._sent = 0
         self._index = -1
         self._open = ""
@@ -198,8 +197,8 @@ class ConverseEncoder(Encoder):
 class Whole(ConverseEncoder):
     """What the events of a stream add up to: `document`, once they are written."""
 
-    def __init__(self, request: Request, number: int, usage: Usage | None) -> None:
-        super().__init__(request, number, usage)
+    def __init__(self, request: Request, usage: Usage | None) -> None:
+        super().__init__(request, usage)
         self._blocks: dict[int, dict[str, Any]] = {}
         self._inputs: dict[int, list[str]] = {}
         self._is_cut = False

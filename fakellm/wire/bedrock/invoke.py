@@ -120,7 +120,7 @@ class InvokeCodec(Codec):
         if isinstance(kind, Family):
             return TextEncoder(kind, request, usage)
         if kind == NOVA:
-            return NovaEncoder(request, number, usage)
+            return NovaEncoder(request, usage)
         return _CLAUDE.encoder(request, number, usage)
 
     def body(self, script: Script, request: Request, number: int) -> bytes:
@@ -129,7 +129,7 @@ class InvokeCodec(Codec):
         if isinstance(kind, Family):
             return dump(document_of_texts(kind, script, request, number))
         if kind == NOVA:
-            return dump(document_of_nova(script, request, number))
+            return dump(document_of_nova(script, request))
         return _CLAUDE.body(script, request, number)
 
     def error(self, fault: http_error, number: int) -> tuple[Headers, bytes]:

@@ -51,8 +51,8 @@ def read_nova(api: str, body: Any, path: str) -> Request:
 class NovaEncoder(ConverseEncoder):
     """Writes a stream: the events of Converse as chunks."""
 
-    def __init__(self, request: Request, number: int, usage: Usage | None) -> None:
-        super().__init__(request, number, usage)
+    def __init__(self, request: Request, usage: Usage | None) -> None:
+        super().__init__(request, usage)
         self._chunks = Chunks()
 
     def usual(self, usage: Usage) -> dict[str, Any]:
@@ -107,7 +107,7 @@ class _Whole(Whole):
         return {}
 
 
-def document_of_nova(script: Script, request: Request, number: int) -> dict[str, Any]:
+def document_of_nova(script: Script, request: Request) -> dict[str, Any]:
     """Return the document of an answer that is not streamed."""
-    found = whole_of(_Whole(request, number, script.usage), script)
+    found = whole_of(_Whole(request, script.usage), script)
     return {key: value for key, value in found.items() if key != METRICS}

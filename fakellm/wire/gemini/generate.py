@@ -36,8 +36,8 @@ from fakellm.script.messages import Message
 from fakellm.script.script import Script
 from fakellm.wire.codec import Codec, Decoder, Encoder, Headers, Request, Tally
 from fakellm.wire.gemini.parts import Parts, candidate, escaped, in_line, joined, response, tail_of
-from fakellm.wire.gemini.reader import API, GeminiDecoder, json_text
-from fakellm.wire.objects import get, objects, text_field
+from fakellm.wire.gemini.reader import API, GeminiDecoder
+from fakellm.wire.objects import get, json_text, objects, text_field
 
 _KNOWN = ("contents", "systemInstruction", "system_instruction", "tools")
 _METHOD = re.compile(r"([^/:]+):(\w+)$")

@@ -162,7 +162,6 @@ class _InteractionsEncoder(Encoder):
         self._index = -1
         self._open = ""
         self._calls: dict[int, int] = {}
-        self._call: int | None = None
 
     def interaction(self, status: str = "") -> dict[str, Any]:
         """Return the object of the interaction, while it goes on and as it ended."""
@@ -233,7 +232,7 @@ class _InteractionsEncoder(Encoder):
         """Return the begin of a step, and what ends the one before it."""
         before = self.close()
         self._index += 1
-        self._open, self._call = str(step.get("type")), None
+        self._open = str(step.get("type"))
         return [*before, _event("step.start", index=self._index, step=step)]
 
     def close(self, **fields: Any) -> list[bytes]:

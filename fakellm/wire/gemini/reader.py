@@ -11,7 +11,6 @@ A signature on a part of text is read as a `Reasoning` of no text before it: it 
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -19,7 +18,7 @@ from typing import Any
 from fakellm.errors import ScriptError, WireError
 from fakellm.script.events import Event, Finish, Native, Reasoning, Text, ToolCall, Usage, disconnect, provider_error
 from fakellm.wire.codec import Decoder
-from fakellm.wire.objects import beyond, counted, get, merged, objects, parse_object, sound, text_field
+from fakellm.wire.objects import beyond, counted, get, json_text, merged, objects, parse_object, sound, text_field
 from fakellm.wire.sse import LIMIT, SSE, SSEDecoder, too_large
 
 API = "gemini"
@@ -86,15 +85,6 @@ def read_usage(found: dict[str, Any]) -> Usage:
     )
     rest = beyond(found, usage_object(Usage(*counts)))
     return Usage(*counts, extra=None if rest is None else json_text(rest))
-
-
-def json_text(value: object) -> str:
-    """Return JSON as events write it. Raises `WireError` for what is nested too deep."""
-    try:
-        return sound(json.dumps(value, ensure_ascii=False))
-    except RecursionError:
-        msg = "the JSON is nested too deep"
-        raise WireError(msg) from None
 
 
 class Objects:

@@ -36,7 +36,6 @@ class LineEncoder(Encoder):
     def __init__(self, form: Form, request: Request, number: int, usage: Usage | None) -> None:
         self._form = form
         self._request = request
-        self._number = number
         self._tally = Tally(request, usage)
         self._head = f'{{"model":{escaped(quote(request.model))},"created_at":"'
         self._second = created_at(number, 0)[: -len(".000000000Z")]

@@ -10,9 +10,11 @@ import strategies
 from hypothesis import example, given
 from hypothesis import strategies as st
 from sending import sent
+from taping import tape
 from vectors import each
 
 from fakellm import Finish, Pause, Reasoning, Script, Text, ToolCall, Usage, disconnect, http_error, provider_error
+from fakellm.cassette import interaction_of, write
 from fakellm.contracts import check_wire
 from fakellm.errors import WireError
 from fakellm.script.events import Native, Raw
@@ -208,6 +210,16 @@ def fed(parts):
 def test_any_bytes_are_read_or_refused(data):
     with contextlib.suppress(WireError):
         CODEC.decode(data)
+
+
+@both
+def test_a_script_is_a_tape(tmp_path, adds):
+    url = "https://dashscope.aliyuncs.com/api/v1/services/aigc/text-generation/generation"
+    asked = {**ASKED, "parameters": {"incremental_output": adds, "result_format": "message"}}
+    write(tmp_path / "t.yaml", interaction_of(SCRIPT, url, asked))
+    kept = tape(tmp_path / "t.yaml", mode="none")
+    with kept.open():
+        assert kept.script() == SCRIPT
 
 
 # -- requests ----------------------------------------------------------------------------------------------
