@@ -19,7 +19,7 @@ from fakellm.script.events import http_error
 from fakellm.script.script import Script
 from fakellm.wire.codec import Codec, Ending, Headers
 from fakellm.wire.promises import Progress, PromisingCodec
-from fakellm.wire.service import Service, codec_of
+from fakellm.wire.service import Endpoint, Service, codec_of
 
 _MOST = 1_000
 _OK, _CREATED, _NOT_FOUND = 200, 201, 404
@@ -75,21 +75,33 @@ class Promising:
         return _document(_nobodys(call), promise.document, codec.headers(call.seed), _CREATED)
 
     def _fetch(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Exchange | None:
-        """Return what a request fetches, if that is what it does."""
-        if self.service.fetched is None:
-            return None
-        path = parts_of(url).path
-        endpoint, found = self.service.endpoint(method, path), self.service.fetched.search(path)
-        if endpoint is None or found is None:
+        """Return what a request fetches, if that is what it does, and it was promised."""
+        path = parts_of(url).path if self.service.fetched is not None else ""
+        found = self._fetches(method, path)
+        if found is None:
             return None
         with self._lock:
-            waiting = self._promises.get(found[1])
-            promised = next((one for one in waiting if one.exchange is not None), waiting[-1]) if waiting else None
-            call = ProviderCall(method, url, headers, body)
-            if promised is None:
-                error = http_error(_NOT_FOUND, "The requested resource could not be found.")
-                return error_exchange(call, codec_of(endpoint), error)
-            return self._given(promised, call, path)
+            waiting = self._promises.get(found)
+            if not waiting:
+                return None
+            promised = next((one for one in waiting if one.exchange is not None), waiting[-1])
+            return self._given(promised, ProviderCall(method, url, headers, body), path)
+
+    def _fetches(self, method: str, path: str) -> str | None:
+        """Return the id of what is fetched at a path."""
+        if self.service.fetched is None or self.service.endpoint(method, path) is None:
+            return None
+        found = self.service.fetched.search(path)
+        return None if found is None else found[1]
+
+    def _unpromised(self, call: ProviderCall, endpoint: Endpoint | None, path: str) -> Exchange | None:
+        """Return what is told to who fetches what was not promised."""
+        if endpoint is None or self._fetches(call.method, path) is None:
+            return None
+        call.api = endpoint.api
+        return error_exchange(
+            call, codec_of(endpoint), http_error(_NOT_FOUND, "The requested resource could not be found.")
+        )
 
     def _given(self, promised: _Promised, call: ProviderCall, path: str) -> Exchange:
         """Return what is fetched: a stream or a document once as it was scripted, then what is known of it."""

@@ -361,14 +361,14 @@ class FakeProvider(Promising, Alike, Claiming, Limited, Missing, Copyable):
         return self._later(call, codec, exchange)
 
     def _answer_known(self, call: ProviderCall, path: str, query: str, endpoint: Endpoint | None) -> Exchange | None:
-        """Return the answer that is there already: a document of the test's own, or one that was recorded."""
+        """Return the answer that is there already: a document of one's own, what was recorded, that there is none."""
         if own := self._own(call.method, path):
             call.api = f"{self.name}.document"
             return own.exchange(call, query, codec_of(self.service.endpoints[0], self._profile_of(call)))
         played = self.recorded(call) if self.recorded is not None else None
         if played is not None and endpoint is not None:
             call.api = endpoint.api
-        return played
+        return self._unpromised(call, endpoint, path) if played is None else played
 
     def _document(self, call: ProviderCall, endpoint: Endpoint, path: str) -> Exchange:
         try:

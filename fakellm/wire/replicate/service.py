@@ -19,7 +19,7 @@ SERVICE = Service(
     re.compile(r"^([\w-]+\.)*replicate\.(com|net)$"),
     (
         endpoint("replicate.predictions", r"/v1/((models|deployments)/[^/]+/[^/]+/)?predictions$", _CODEC),
-        endpoint("replicate.stream", r"/v1/streams/[\w-]+$", _CODEC, method="GET"),
+        endpoint("replicate.stream", r"/v1/(streams/[\w-]+|files/\w+-[a-z2-7]{40,})$", _CODEC, method="GET"),
         endpoint("replicate.prediction", r"/v1/predictions/[\w-]+$", _CODEC, method="GET"),
         endpoint("replicate.cancel", r"/v1/predictions/[\w-]+/cancel$", _CODEC),
         document("replicate.version", rf"{_MODEL}/versions/[^/]+$", f"{_HERE}.documents:version", method="GET"),

@@ -19,6 +19,7 @@ from fakellm.errors import WireError
 from fakellm.script.events import Native, Refusal
 from fakellm.script.messages import Message
 from fakellm.wire.codec import legal_or_not, pieces
+from fakellm.wire.providers import scripted_endpoint
 from fakellm.wire.replicate import PredictionsCodec
 
 CODEC = PredictionsCodec()
@@ -169,6 +170,14 @@ def fed(parts):
 def test_any_bytes_are_read_or_refused(data):
     with contextlib.suppress(WireError):
         CODEC.decode(data)
+
+
+@each("place", ["stream.replicate.com/v1/files/bcwr-3okdfv3o2wehstv5f2okyftwxy57hhypqsi6osiim5iaq5k7u24a",
+                "streaming-api.svc.us.c.replicate.net/v1/streams/56o77r2wpzc3krgyiy444okt3coned5wjmkdbltjpnkdrh2hbhha"])  # fmt: skip
+def test_where_replicate_streams_is_known(place):
+    service, endpoint = scripted_endpoint("GET", f"https://{place}")
+    assert (service.name, endpoint.api) == ("replicate", "replicate.stream")
+    assert scripted_endpoint("GET", "https://api.openai.com/v1/files/file-abc123") is None
 
 
 # -- the grammar -------------------------------------------------------------------------------------------

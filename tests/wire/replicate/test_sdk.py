@@ -122,6 +122,15 @@ def test_what_nobody_asked_for_is_not_found(fake_replicate):
         list(prediction.stream())
 
 
+def test_a_document_of_ones_own_comes_before_what_is_not_there(fake_replicate):
+    fake_replicate.document(
+        "GET",
+        "/v1/predictions/{id}",
+        lambda _, path: {"id": path[-3:], "model": "a/b", "version": "c", "status": "succeeded"},
+    )
+    assert client_of().predictions.get("abc").id == "abc"
+
+
 def test_models_and_versions(fake_replicate):
     model = client_of().models.get(MODEL)
     assert (model.owner, model.name) == tuple(MODEL.split("/"))
