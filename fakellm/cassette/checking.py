@@ -65,10 +65,10 @@ def check(
     known = environment_secrets(os.environ if environ is None else environ)
     values = {form: "secret of the environment" for text in known for form in spellings(text)}
     values |= {form: NAMED for text in secrets if text for form in spellings(text)}
-    return sorted({finding for path in _files(paths) for finding in _check(path, values)})
+    return sorted({finding for path in files_of(paths) for finding in _check(path, values)})
 
 
-def _files(paths: Iterable[str | Path]) -> Iterator[Path]:
+def files_of(paths: Iterable[str | Path]) -> Iterator[Path]:
     """Yield the files that are named, and those of folders, each folder once, whatever links lead to it."""
     seen: set[str] = set()
     for path in map(Path, paths):

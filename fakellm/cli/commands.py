@@ -52,3 +52,33 @@ def serve(command: list[str] | None, /, *, check: bool, profile: tuple[str, ...]
 
     serving = Serving(profiles=profile, **options)
     return checked(serving) if check else run(serving, command)
+
+
+_SHOW_EXAMPLES = """\b
+Examples:
+  fakellm show cassettes/chat.yaml              request, answer, ending, pace
+  fakellm show cassettes                        a line for each interaction
+  fakellm show cassettes/chat.yaml --follow     as it streamed
+  fakellm show cassettes/chat.yaml --html chat.html
+  fakellm show before.yaml after.yaml           what differs; exit code 1 if something does
+"""
+
+
+@app.command(epilog=_SHOW_EXAMPLES, options_metavar="[OPTIONS]")
+@click.argument("paths", nargs=-1, required=True, metavar="TAPE|DIR|SCRIPT [TAPE]")
+@click.option("--at", type=click.IntRange(0), help="Only this interaction, counted from 0.")
+@click.option("--events", is_flag=True, help="A line for each chunk: when, how large, what it says.")
+@click.option("--raw", is_flag=True, help="The bytes, with the boundaries of chunks marked.")
+@click.option("--follow", is_flag=True, help="Play it at the pace at which it came.")
+@click.option("--speed", default="1", show_default=True, help="How many times as fast --follow plays, or instant.")
+@click.option("--html", metavar="FILE", help="Write one page that shows all of it, for a browser; it needs no network.")
+@click.option("--json", is_flag=True, help="Say it in JSON.")
+def show(paths: tuple[str, ...], **options: Any) -> int:
+    """Show what was recorded: a tape, a script, the body of an answer, or all of a folder.
+
+    Of two tapes, show what differs, event by event. Secrets are never shown.
+    """
+    from fakellm.cli.showing import Showing
+    from fakellm.cli.showing import show as run
+
+    return run(Showing(paths, **options))

@@ -1,0 +1,48 @@
+"""A bar on a terminal for what takes longer than people wait without a word."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Self, TextIO
+
+_AFTER = 2.0
+"""Seconds that nothing is said."""
+_EVERY = 0.1
+_WIDTH = 30
+
+
+class Progress:
+    """Counts steps, and shows them on standard error once two seconds have passed, if that is a terminal."""
+
+    def __init__(
+        self, what: str, count: int, *, stream: TextIO | None = None, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._what = what
+        self._count = count
+        self._stream = stream or sys.stderr
+        self._now = now
+        self._begun = self._shown = now()
+        self._done = self._drawn = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._drawn:
+            self._stream.write(f"\r{'':{self._drawn}}\r")
+            self._stream.flush()
+
+    def step(self) -> None:
+        """Count one more."""
+        self._done += 1
+        now = self._now()
+        if now - self._begun < _AFTER or now - self._shown < _EVERY or not self._stream.isatty():
+            return
+        self._shown = now
+        filled = self._done * _WIDTH // max(self._count, 1)
+        line = f"{self._what} [{'#' * filled}{'-' * (_WIDTH - filled)}] {self._done} of {self._count}"
+        self._stream.write(f"\r{line}")
+        self._stream.flush()
+        self._drawn = len(line)

@@ -1,0 +1,218 @@
+"""Does what `fakellm show` was asked for."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fakellm.cassette.checking import check, files_of
+from fakellm.cassette.document import CassetteError
+from fakellm.cli.differing import compared
+from fakellm.cli.following import follow
+from fakellm.cli.pace import pace_of
+from fakellm.cli.progress import Progress
+from fakellm.cli.recorded import BODIES, SUFFIXES, Recorded, plain, read
+from fakellm.cli.worded import Words, unpainted
+from fakellm.clock.clock import Clock, InstantClock, RealClock, ScaledClock
+from fakellm.errors import ScriptError
+from fakellm.script.disk import write_atomically
+
+_FOUND, _WRONG, _PIPE = 1, 2, 141
+
+
+@dataclass(frozen=True, slots=True)
+class Showing:
+    """What to show, and how; see `fakellm show --help`."""
+
+    paths: tuple[str, ...]
+    at: int | None = None
+    events: bool = False
+    raw: bool = False
+    follow: bool = False
+    speed: str = "1"
+    html: str | None = None
+    json: bool = False
+
+
+class _WrongUseError(Exception):
+    """The command was used wrongly: what is wrong, and what to do."""
+
+
+def show(asked: Showing, clock: Clock | None = None) -> int:
+    """Show what was asked for; return the exit code. `clock` is what `--follow` waits on, else that of `--speed`."""
+    reconfigure = getattr(sys.stdout, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(errors="backslashreplace")
+    try:
+        return _show(asked, clock)
+    except (_WrongUseError, OSError) as error:
+        if isinstance(error, BrokenPipeError):  # whoever read has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return _PIPE
+        click.echo(f"fakellm: {_worded(error)}", err=True)
+        return _WRONG
+    except (CassetteError, ScriptError) as error:
+        click.echo(f"fakellm: {error}", err=True)
+        return _FOUND
+
+
+def _worded(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
+
+
+def _show(asked: Showing, clock: Clock | None) -> int:
+    _check(asked)
+    clock = clock or _clock(asked.speed)
+    paths = [Path(name) for name in asked.paths]
+    if missing := next((path for path in paths if not path.exists()), None):
+        msg = f"there is no file {missing}"
+        raise _WrongUseError(msg)
+    if len(paths) > 1:
+        return _differences(asked, *map(read, paths))
+    whole, broken = _read_all(paths[0], asked.at)
+    if asked.html is not None:
+        _write_page(asked.html, [one for _, these in whole for one in these])
+    elif asked.json:
+        click.echo(json.dumps({"tapes": [_document(*one) for one in whole], "broken": broken}, ensure_ascii=False))
+    elif paths[0].is_dir() and not asked.follow and not asked.raw:
+        words = _words()
+        _print([words.heading], *(words.brief(*one) for one in whole))
+    else:
+        _in_turn(asked, whole, clock)
+    for text in broken:
+        click.echo(f"fakellm: {text}", err=True)
+    return _FOUND if broken else 0
+
+
+def _check(asked: Showing) -> None:
+    """Raise `_WrongUseError` for options that do not go together."""
+    if len(asked.paths) > 2:  # noqa: PLR2004
+        msg = "show takes one tape, script or folder, or two tapes that are compared"
+        raise _WrongUseError(msg)
+    forms = [name for name in ("raw", "follow", "html", "json") if getattr(asked, name)]
+    if len(forms) > 1:
+        msg = f"--{forms[0]} and --{forms[1]} do not go together: give one of them"
+        raise _WrongUseError(msg)
+    if len(asked.paths) > 1:
+        if forms and forms != ["json"]:
+            msg = f"--{forms[0]} shows one tape, and two are compared: name one"
+            raise _WrongUseError(msg)
+        for path in map(Path, asked.paths):
+            if path.is_dir():
+                msg = f"{path} is a folder, and two tapes are compared: name a tape"
+                raise _WrongUseError(msg)
+
+
+def _clock(speed: str) -> Clock:
+    if speed == "instant":
+        return InstantClock()
+    try:
+        factor = float(speed)
+        return RealClock() if factor == 1 else ScaledClock(1 / factor)
+    except (ValueError, ZeroDivisionError, OverflowError):
+        msg = f"--speed is a number above 0, twice as fast is 2, or instant; not {speed!r}"
+        raise _WrongUseError(msg) from None
+
+
+Whole = list[tuple[Path, list[Recorded]]]
+
+
+def _read_all(path: Path, at: int | None) -> tuple[Whole, list[str]]:
+    """Return what the tapes say, and, of a folder, what is wrong with those that cannot be read."""
+    if not path.is_dir():
+        found = read(path)
+        return [(path, _only(found, at, path))], []
+    files = [file for file in files_of([path]) if file.name.endswith((*SUFFIXES, *BODIES))]
+    whole, broken = list[tuple[Path, list[Recorded]]](), list[str]()
+    with Progress("reading", len(files)) as progress:
+        for file in files:
+            try:
+                whole.append((file, read(file)))
+            except (CassetteError, ScriptError) as error:
+                broken.append(str(error))
+            progress.step()
+    if not files:
+        msg = f"there is no tape in {path}"
+        raise _WrongUseError(msg)
+    return whole, broken
+
+
+def _only(found: list[Recorded], at: int | None, path: Path) -> list[Recorded]:
+    if at is None:
+        return found
+    if at >= len(found):
+        msg = f"there is no interaction {at} in {path}, which has {len(found)}, counted from 0"
+        raise _WrongUseError(msg)
+    return [found[at]]
+
+
+def _document(path: Path, recorded: Sequence[Recorded]) -> dict[str, Any]:
+    interactions = []
+    for one in recorded:
+        pace = pace_of(one)
+        interactions.append({**plain(one), "pace": None if pace is None else pace.plain()})
+    return {"file": str(path), "interactions": interactions}
+
+
+def _words() -> Words:
+    is_seen = sys.stdout.isatty()
+    encoding = (getattr(sys.stdout, "encoding", "") or "").lower()
+    width = shutil.get_terminal_size().columns if is_seen else 100
+    paint = click.style if is_seen and not os.environ.get("NO_COLOR") else unpainted
+    return Words(paint, width=width, is_plain=not encoding.startswith("utf"))
+
+
+def _print(*parts: Iterable[str]) -> None:
+    for part in parts:
+        for line in part:
+            click.echo(line)
+
+
+def _in_turn(asked: Showing, whole: Whole, clock: Clock) -> None:
+    words = _words()
+    is_first = True
+    for path, recorded in whole:
+        if not recorded:
+            click.echo(f"{path}: the tape holds no interactions")
+        for one in recorded:
+            if not is_first:
+                click.echo()
+            is_first = False
+            if asked.raw and one.is_script:
+                msg = f"{path} is a script, which has no bytes before a provider speaks it; leave --raw out"
+                raise _WrongUseError(msg)
+            if asked.raw:
+                _print(words.raw(one))
+            elif asked.follow:
+                paint = click.style if sys.stdout.isatty() else unpainted
+                follow(one, clock, lambda text: click.echo(text, nl=False), paint)
+            else:
+                _print(words.whole(one, len(recorded)), words.events(one) if asked.events else ())
+
+
+def _differences(asked: Showing, ones: list[Recorded], others: list[Recorded]) -> int:
+    found = compared(ones, others)
+    if asked.json:
+        click.echo(json.dumps([difference.plain() for difference in found], ensure_ascii=False))
+    else:
+        words = _words()
+        _print(*(words.difference(difference) for difference in found))
+    return 0 if all(difference.is_same for difference in found) else _FOUND
+
+
+def _write_page(name: str, recorded: Sequence[Recorded]) -> None:
+    from fakellm.cli.html import page_of
+
+    files = {one.file: None for one in recorded}
+    write_atomically(name, page_of(recorded, [str(finding) for finding in check(files)]))
+    click.echo(f"wrote {name}: {len(recorded)} interaction{'' if len(recorded) == 1 else 's'}", err=True)
