@@ -82,3 +82,29 @@ def show(paths: tuple[str, ...], **options: Any) -> int:
     from fakellm.cli.showing import show as run
 
     return run(Showing(paths, **options))
+
+
+_CHECK_EXAMPLES = """\b
+Examples:
+  fakellm check tests                           secrets, broken files, broken streams
+  fakellm check tests --max-age 90
+  pytest --llm-usage=usage.json && fakellm check tests --usage usage.json
+"""
+_SKIPPED = ("secret", "broken", "grammar", "old", "unused")
+
+
+@app.command(epilog=_CHECK_EXAMPLES, options_metavar="[OPTIONS]")
+@click.argument("paths", nargs=-1, required=True)
+@click.option("--max-age", type=click.FloatRange(0), metavar="DAYS", help="Tapes that are older are to be told.")
+@click.option("--usage", multiple=True, metavar="FILE", help="What pytest --llm-usage=FILE wrote: tell what is unused.")
+@click.option("--skip", multiple=True, type=click.Choice(_SKIPPED), help="A kind of problem not to look for.")
+@click.option("--ignore", multiple=True, metavar="RULE", help="A rule of a grammar not to judge: openai_chat.done.")
+@click.option("--json", is_flag=True, help="Say it in JSON.")
+def check(paths: tuple[str, ...], **options: Any) -> int:
+    """Check tapes: secrets, broken files, streams that no provider would send, age, what no test uses.
+
+    PATHS are files and folders. Exit code 1 if something was found.
+    """
+    from fakellm.cli.checking import Checking, run
+
+    return run(Checking(paths, **options))

@@ -111,6 +111,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "llm_record_on_exception", "what a test that did not pass recorded is kept", type="bool", default=False
     )
     group.addoption(
+        "--llm-usage",
+        metavar="FILE",
+        default=None,
+        help="write into FILE, as JSON, which tapes and interactions the tests asked for: fakellm check reads it",
+    )
+    group.addoption(
         "--llm-virtual-twice",
         action="store_true",
         default=False,
@@ -146,6 +152,8 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("markers", marker)
     config.stash[COLLECTED] = []
     _begin(config)
+    if config.getoption("--llm-usage"):
+        recordings_of(config)  # which writes it, also where no test has a tape
     me = sys.modules["_fakellm_pytest"]
     for name, plugin in config.pluginmanager.list_name_plugin():
         if plugin is None or plugin is me:

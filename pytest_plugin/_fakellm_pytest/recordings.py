@@ -175,7 +175,8 @@ class Recordings:
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Write the tapes that wait for tests which will not end any more; a worker leaves this to who outlives it."""
-        if self._used and (items := self._items()):
+        named = self._config.getoption("--llm-usage")
+        if (self._used or named) and (items := self._items()):
             self._collected = unused.collected(session, items, self._files())
         is_worker = hasattr(self._config, "workerinput")
         if is_worker:
@@ -185,6 +186,8 @@ class Recordings:
         if is_alone or (has_noted and not is_worker):
             left = self.run.close(is_interrupted=self._is_interrupted)
             self._left = {os.path.realpath(path): why for path, why in left.items()}
+        if named and not is_worker:
+            unused.write(named, self._used, self._collected, self._config)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Say what was recorded, and what was not used."""

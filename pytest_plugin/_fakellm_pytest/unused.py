@@ -7,6 +7,7 @@ because the run was of another one, or because it could not be imported, may use
 
 from __future__ import annotations
 
+import json
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -61,6 +62,36 @@ def lines(used: list[dict[str, Any]], known: dict[str, Any], config: pytest.Conf
     for folder in dict.fromkeys(folder for those in known["folders"].values() for folder in those):
         if folder not in known["vcr"] and (tapes := _named_by_none(folder, known["users"])) and are_whole([folder]):
             yield from (f"{shown(tape)}: no test uses it" for tape in tapes)
+
+
+def write(name: str, used: list[dict[str, Any]], known: dict[str, Any], config: pytest.Config) -> None:
+    """Write what tests used of which tapes, for `fakellm check --usage`; paths begin in pytest's root."""
+    known = {"users": {}, "folders": {}, "vcr": [], "files": [], **known}
+    root = os.path.realpath(config.rootpath)
+
+    def inside(path: str) -> str:
+        return Path(path).relative_to(root).as_posix() if Path(path).is_relative_to(root) else path
+
+    tapes: dict[str, dict[str, Any]] = {}
+    for path in sorted({*known["users"], *(use["path"] for use in used)}):
+        uses = [use for use in used if use["path"] == path]
+        asked: Counter[str] = Counter()
+        for use in uses:
+            asked |= Counter(use["asked"])
+        users = {*known["users"].get(path, ()), *(use["test"] for use in uses)}
+        ended = {use["test"]: use["outcome"] for use in uses}
+        tapes[inside(path)] = {"users": sorted(users), "ended": ended, "asked": dict(asked)}
+    asked_for = (Path(config.invocation_params.dir, arg) for arg in config.args)
+    folders = {root, *(os.path.realpath(path) for path in asked_for if path.is_dir())}
+    folders |= {*(folder for those in known["folders"].values() for folder in those)}
+    whole = sorted(inside(folder) for folder in folders if is_whole(folder, known["files"], config))
+    vcr = sorted(map(inside, known["vcr"]))
+    document = {"fakellm_usage": 1, "tapes": tapes, "whole": whole, "vcr": vcr}
+    try:
+        Path(name).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        msg = f"--llm-usage: {name} cannot be written: {error.strerror}"
+        raise pytest.UsageError(msg) from error
 
 
 def shown(path: str | Path) -> str:

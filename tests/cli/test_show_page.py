@@ -75,7 +75,7 @@ def test_the_slider_shows_what_had_come_by_then(tmp_path, opened):
     expect(page.get_by_role("slider")).to_have_attribute("aria-valuetext", "1.500 seconds, 2 of 7 chunks")
     expect(page.locator("tr.now td.says")).to_have_text("Hel")
     assert page.locator(".line .chunk").count() == 7
-    assert page.locator(".line").get_attribute("aria-label") == "7 chunks: the first after 0 ms, the last after 2 s"
+    assert page.locator(".line").get_attribute("aria-label") == "7 chunks: the first after 1 s, the last after 2 s"
 
 
 def test_it_plays_and_pauses_by_the_keyboard_alone(tmp_path, opened):
