@@ -168,32 +168,35 @@ def _readings(path: Path) -> Iterator[Path]:
 _Found = tuple[_Key, Path | None, bytes, bool]
 
 
-def _leaves(document: bytes) -> Iterator[_Found]:
-    """Yield the strings of a document, each with what it has in common with those that continue it."""
+def _leaves(document: bytes) -> list[_Found]:
+    """Return the strings of a document, each with what it has in common with those that continue it."""
+    found: list[_Found] = []
     try:
-        found = list(_strings(json.loads(document.decode()), (), ()))
+        _gather(json.loads(document.decode()), (), (), found)
     except (ValueError, RecursionError):
         found = [(((), ()), None, document, False)]
-    yield from found
+    return found
 
 
-def _strings(value: Any, path: Path, key: tuple[object, ...]) -> Iterator[_Found]:
+def _gather(value: Any, path: Path, key: tuple[object, ...], found: list[_Found]) -> None:
+    """Add the strings of a value; a list, since generators in generators would take most of the time of a check."""
     if isinstance(value, str):
-        yield (key, path), path, value.encode("utf-8", "surrogatepass"), False
+        found.append(((key, path), path, value.encode("utf-8", "surrogatepass"), False))
     elif isinstance(value, dict):
-        key = (*key, *(value[name] for name in _INDICES if isinstance(value.get(name), (str, int))))
+        if marks := [value[name] for name in _INDICES if name in value and isinstance(value[name], (str, int))]:
+            key = (*key, *marks)
         for name, inner in value.items():
             if name == "top_logprobs" and isinstance(value.get("tokens"), list):
-                yield from _tokens_of_keys(value["tokens"], inner, (*path, name), key)
-            elif name not in _INDICES:
-                yield from _strings(inner, (*path, name), key)
+                found += _tokens_of_keys(value["tokens"], inner, (*path, name), key)
+            elif isinstance(inner, (str, dict, list)) and name not in _INDICES:
+                _gather(inner, (*path, name), key, found)
     elif isinstance(value, list):
         if value and isinstance(value[0], (int, float)):
             if _are_bytes(value):
-                yield (key, path), path, bytes(value), True
+                found.append(((key, path), path, bytes(value), True))
             return
         for index, inner in enumerate(value):
-            yield from _strings(inner, (*path, index), key)
+            _gather(inner, (*path, index), key, found)
 
 
 def _are_bytes(value: list[Any]) -> bool:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from functools import cache, lru_cache
 
+from fakellm.secrets.distinct import distinct
 from fakellm.secrets.edits import Edit
 from fakellm.secrets.names import (
     FIELDS,
@@ -21,21 +22,23 @@ _MARK = PLACEHOLDER.encode()
 
 
 @cache
-def _namings() -> tuple[tuple[str, re.Pattern[bytes], bool], ...]:
-    """Return (kind, regex with name and value as groups, whether the value always needs the shape of a secret).
+def _namings() -> tuple[tuple[str, re.Pattern[bytes], bool, re.Pattern[bytes]], ...]:
+    """Return (kind, regex with name and value as groups, whether the value always needs the shape of a secret, name).
 
+    The last is a regex of the name alone, which holds no comma: without a name there is no value to be looked for.
     They are for bytes in lower case: without a flag that ignores case, the expressions need half the time. A part of a
     form has a few short lines before its value; without these bounds, many begins of parts would be read to the end.
     """
     fields, parameters = "|".join(FIELDS), "|".join(PARAMETERS)
     part = rf'name="({fields}|{parameters})"[^\r\n]{{0,1000}}\r\n(?:[^\r\n]{{1,1000}}\r\n){{0,8}}\r\n([^\r\n]+)'
-    return (
-        ("field", re.compile(rf'"({fields})"\s*:\s*(?:\[\s*)?"((?:[^"\\]|\\.)+)"'.encode()), False),
-        ("field", re.compile(rf"'({fields})'\s*:\s*'([^'\\\s]+)'".encode()), True),
-        ("field", re.compile(rb'"(token|secret|auth)"\s*:\s*"([\w.~+/=:-]{16,})"'), True),
-        ("parameter", re.compile(rf"(?:^|[?&;#])({parameters})=([^&;#\s\"'<>\\]+)".encode()), False),
-        ("form field", re.compile(part.encode()), False),
+    rows = (
+        ("field", rf'"({fields})"\s*:\s*(?:\[\s*)?"((?:[^"\\]|\\.)+)"', False, rf'"(?:{fields})"\s*:'),
+        ("field", rf"'({fields})'\s*:\s*'([^'\\\s]+)'", True, rf"'(?:{fields})'\s*:"),
+        ("field", r'"(token|secret|auth)"\s*:\s*"([\w.~+/=:-]{16,})"', True, r'"(?:token|secret|auth)"\s*:'),
+        ("parameter", rf"(?:^|[?&;#])({parameters})=([^&;#\s\"'<>\\]+)", False, rf"(?:^|[?&;#])(?:{parameters})="),
+        ("form field", part, False, 'name="'),
     )
+    return tuple((kind, re.compile(text.encode()), asks, re.compile(name.encode())) for kind, text, asks, name in rows)
 
 
 _JWK = re.compile(rb'"(d|p|q|dp|dq|qi|k)"\s*:\s*"([A-Za-z0-9_-]{20,})"')  # RFC 7518, 6.2.2, 6.3.2, 6.4.1
@@ -44,8 +47,9 @@ _JWK = re.compile(rb'"(d|p|q|dp|dq|qi|k)"\s*:\s*"([A-Za-z0-9_-]{20,})"')  # RFC 
 def named(data: bytes, *, is_answer: bool = False) -> Iterator[Edit]:
     """Find what stands beside a name that says that it is secret, in the bytes as they are."""
     lower = data.lower()
-    for kind, regex, asks in _namings():
-        for match in regex.finditer(lower):
+    parts = distinct(lower)
+    for kind, regex, asks, known in _namings():
+        for match in regex.finditer(lower) if known.search(parts) else ():
             start, end = match.span(2)
             name, value = _text(match[1]), _text(data[start:end])
             if _is_new(data[start:end]) and _counts(kind, name, value, asks=asks, is_answer=is_answer):
@@ -72,6 +76,12 @@ _NAME_REVERSED = re.compile(rb"[ \t]{0,3}([\"'`]?)([\w.-]{2,50}(?: [\w-]{2,20}){
 
 def assigned(data: bytes, *, is_answer: bool = False) -> Iterator[Edit]:
     """Find what is given to a variable whose name says that it is secret: a shell script, a file of settings."""
+    parts = distinct(data)
+    if parts is data or any(_assigned(parts, is_answer=is_answer)):  # neither name nor value holds a comma
+        yield from _assigned(data, is_answer=is_answer)
+
+
+def _assigned(data: bytes, *, is_answer: bool) -> Iterator[Edit]:
     for match in _ASSIGNED.finditer(data):
         name = _NAME_REVERSED.match(data[max(match.start() - 50, 0) : match.start()][::-1])
         if name is None or not _is_secret_name(name[2]):

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from functools import cache
 from math import ceil
 
+from fakellm.secrets.distinct import distinct
 from fakellm.secrets.edits import Edit
 from fakellm.secrets.kinds import ALPHABETS, KINDS, WORDS
 from fakellm.secrets.shapes import DOCUMENTED, PLACEHOLDER, has_shape, is_dummy, is_random, is_wordy, is_worth_hunting
@@ -92,7 +93,8 @@ _LONG = 40
 def _candidates(data: bytes, runs: bytes) -> Iterable[Form]:
     """Return the forms whose literals occur; in a short text they are known by what its triples of bytes begin."""
     if len(data) > _ENDS:
-        return [form for form in forms() if form.literal in (data if form.literal in _SPACED else runs)]
+        parts = distinct(data)  # no literal holds a comma
+        return [form for form in forms() if form.literal in (parts if form.literal in _SPACED else runs)]
     by_gram = _by_gram()
     found = by_gram.keys() & {data[at : at + _GRAM] for at in range(len(data) - _GRAM + 1)}
     return [form for gram in (b"", *sorted(found)) for form in by_gram[gram] if form.literal in data]
@@ -119,7 +121,7 @@ def _runs(data: bytes) -> bytes:
     """Return the runs of the bytes that could hold a key, of an endless one its ends, and the end of the bytes."""
     runs = [
         run[:_ENDS] + b"\n" + run[-_ENDS:] if len(run) > 2 * _ENDS and _BLOB_RUN.fullmatch(run) else run
-        for run in dict.fromkeys(_RUN.findall(data))
+        for run in dict.fromkeys(_RUN.findall(distinct(data)))  # which hold no comma
     ]
     return b"\n".join([*runs, data[-_ENDS:]])
 

@@ -100,19 +100,22 @@ class _Said(NamedTuple):
 
 def _in_base64(data: bytes, values: Mapping[bytes, str], depth: int) -> Iterator[Edit]:
     """Find secrets in whatever could be base64, at each of the four alignments (RFC 4648, 4 and 5)."""
-    spans = [match.span() for match in _RUN.finditer(data)]
-    runs = [data[start:end] for start, end in spans]
-    for run, (start, end) in zip(runs, spans, strict=True) if _GZIP in data else ():
+    spans: dict[bytes, list[tuple[int, int]]] = {}  # where each run is, of which a stream has few, over and over
+    for match in _RUN.finditer(data):
+        spans.setdefault(match[0], []).append(match.span())
+    runs = [*spans]
+    for run in runs if _GZIP in data else ():
         if run.startswith(_GZIP) and (edits := find(_inflated(run), values, 0)):
             # All of it goes: nobody could tell where in the compressed bytes the secret was.
-            yield Edit(start, end, PLACEHOLDER.encode(), f"{edits[0].kind}, compressed")
+            for start, end in spans[run]:
+                yield Edit(start, end, PLACEHOLDER.encode(), f"{edits[0].kind}, compressed")
     texts = _SAID if all(map(bytes.isascii, values)) else _SAID_WIDELY
     for offset in range(4) if runs else ():
         said = list(_said([run[offset:] for run in runs], texts))
         if edits := find(_APART.join(text for _, _, text in said), values, depth):
             for index, inner in _by_run(said, edits).items():
-                start, end = spans[index]
-                yield _reencoded(data, start + offset, end, _decoded(data[start + offset : end]), inner)
+                for start, end in spans[runs[index]]:
+                    yield _reencoded(data, start + offset, end, _decoded(data[start + offset : end]), inner)
 
 
 def _said(runs: list[bytes], texts: re.Pattern[bytes]) -> Iterator[_Said]:
