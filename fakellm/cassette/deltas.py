@@ -183,13 +183,7 @@ def _gather(value: Any, path: Path, key: tuple[object, ...], found: list[_Found]
     if isinstance(value, str):
         found.append(((key, path), path, value.encode("utf-8", "surrogatepass"), False))
     elif isinstance(value, dict):
-        if marks := [value[name] for name in _INDICES if name in value and isinstance(value[name], (str, int))]:
-            key = (*key, *marks)
-        for name, inner in value.items():
-            if name == "top_logprobs" and isinstance(value.get("tokens"), list):
-                found += _tokens_of_keys(value["tokens"], inner, (*path, name), key)
-            elif isinstance(inner, (str, dict, list)) and name not in _INDICES:
-                _gather(inner, (*path, name), key, found)
+        _gather_fields(value, path, key, found)
     elif isinstance(value, list):
         if value and isinstance(value[0], (int, float)):
             if _are_bytes(value):
@@ -197,6 +191,16 @@ def _gather(value: Any, path: Path, key: tuple[object, ...], found: list[_Found]
             return
         for index, inner in enumerate(value):
             _gather(inner, (*path, index), key, found)
+
+
+def _gather_fields(value: dict[str, Any], path: Path, key: tuple[object, ...], found: list[_Found]) -> None:
+    if marks := [value[name] for name in _INDICES if name in value and isinstance(value[name], (str, int))]:
+        key = (*key, *marks)
+    for name, inner in value.items():
+        if name == "top_logprobs" and isinstance(value.get("tokens"), list):
+            found += _tokens_of_keys(value["tokens"], inner, (*path, name), key)
+        elif isinstance(inner, (str, dict, list)) and name not in _INDICES:
+            _gather(inner, (*path, name), key, found)
 
 
 def _are_bytes(value: list[Any]) -> bool:

@@ -83,16 +83,16 @@ def _examined(files: Sequence[str], asked: Examining) -> Iterator[Examined]:
     """Yield what was found in files, in their order."""
     size = sum(_size(file) for file in files)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    with Progress("checking", len(files)) as progress:
+    with Progress("files", len(files)) as progress:
         if cores < 2 or size < _LARGE or len(files) < 2 * _AT_ONCE:  # noqa: PLR2004
             for file in files:
                 yield examine(file, asked)
-                progress.step()
+                progress.seen()
             return
         with ProcessPoolExecutor(cores) as pool:
             for found in pool.map(partial(examine, asked=asked), files, chunksize=_AT_ONCE):
                 yield found
-                progress.step()
+                progress.seen()
 
 
 def _size(file: str) -> int:

@@ -17,10 +17,10 @@ class Progress:
     """Counts steps, and shows them on standard error once two seconds have passed, if that is a terminal."""
 
     def __init__(
-        self, what: str, count: int, *, stream: TextIO | None = None, now: Callable[[], float] = time.monotonic
+        self, what: str, total: int, *, stream: TextIO | None = None, now: Callable[[], float] = time.monotonic
     ) -> None:
         self._what = what
-        self._count = count
+        self._total = total
         self._stream = stream or sys.stderr
         self._now = now
         self._begun = self._shown = now()
@@ -34,15 +34,15 @@ class Progress:
             self._stream.write(f"\r{'':{self._drawn}}\r")
             self._stream.flush()
 
-    def step(self) -> None:
+    def seen(self, one: object = None) -> None:  # noqa: ARG002 - whatever it is
         """Count one more."""
         self._done += 1
         now = self._now()
         if now - self._begun < _AFTER or now - self._shown < _EVERY or not self._stream.isatty():
             return
         self._shown = now
-        filled = self._done * _WIDTH // max(self._count, 1)
-        line = f"{self._what} [{'#' * filled}{'-' * (_WIDTH - filled)}] {self._done} of {self._count}"
+        filled = self._done * _WIDTH // max(self._total, 1)
+        line = f"[{'#' * filled}{'-' * (_WIDTH - filled)}] {self._done} of {self._total} {self._what}"
         self._stream.write(f"\r{line}")
         self._stream.flush()
         self._drawn = len(line)

@@ -134,13 +134,13 @@ def _read_all(path: Path, at: int | None) -> tuple[Whole, list[str]]:
         return [(path, _only(found, at, path))], []
     files = [file for file in files_of([path]) if file.name.endswith((*SUFFIXES, *BODIES))]
     whole, broken = list[tuple[Path, list[Recorded]]](), list[str]()
-    with Progress("reading", len(files)) as progress:
+    with Progress("tapes", len(files)) as progress:
         for file in files:
             try:
                 whole.append((file, read(file)))
             except (CassetteError, ScriptError) as error:
                 broken.append(str(error))
-            progress.step()
+            progress.seen()
     if not files:
         msg = f"there is no tape in {path}"
         raise _WrongUseError(msg)

@@ -387,8 +387,8 @@ def test_a_bar_is_shown_after_two_seconds_on_a_terminal_only():
     for is_one in (True, False):
         times = iter([0.0, 1.9, 2.5, 2.55, 3.0])
         terminal = Terminal(is_one)
-        with Progress("reading", 4, stream=terminal, now=lambda times=times: next(times)) as progress:
+        with Progress("tapes", 4, stream=terminal, now=lambda times=times: next(times)) as progress:
             for _ in range(4):
-                progress.step()
-        assert terminal.text.count("\rreading [") == (2 if is_one else 0)
+                progress.seen()
+        assert terminal.text.count("of 4 tapes") == (2 if is_one else 0)
     assert terminal.text == ""
