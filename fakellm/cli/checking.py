@@ -65,7 +65,7 @@ def run(asked: Checking, now: datetime | None = None) -> int:
         for told in usage.problems([one.file for one in found if one.is_tape]):
             (problems if isinstance(told, Problem) else notes).append(told)  # type: ignore[arg-type]
     if asked.max_age is not None and (undated := sum(one.is_tape and not one.is_dated for one in found)):
-        notes.append(f"{undated} tapes say no date, so their age is not known")
+        notes.append(f"{_count(undated, 'tape')} without a date, of which the age is not known")
     _tell(asked, found, sorted(problems), notes)
     return _FOUND if problems else 0
 
@@ -119,4 +119,9 @@ def _tell(asked: Checking, found: Sequence[Examined], problems: Sequence[Problem
     told = ", ".join(
         f"{count} {kind}" for kind in get_args(Kind) if (count := sum(one.kind == kind for one in problems))
     )
-    click.echo(f"checked {tapes} tapes with {interactions} interactions: {told or 'nothing found'}")
+    seen = f"{_count(tapes, 'tape')} with {_count(interactions, 'interaction')}"
+    click.echo(f"checked {seen}: {told or 'nothing found'}")
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"

@@ -83,7 +83,7 @@ class Usage:
             else:
                 unknown += 1
         if unknown:
-            yield f"of {unknown} tapes nobody knows whether a test uses them: not all test files were looked at"
+            yield f"{unknown} of the tapes may be used or not: not all test files were looked at"
 
     def _left(self, tape: str, real: str) -> Iterator[Problem]:
         if any(self.ended.get(test) != "passed" for test in self.users[real]):

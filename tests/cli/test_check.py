@@ -7,6 +7,7 @@ import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import yaml
 from click.testing import CliRunner
 from commands import ran
 from places import ROOT
@@ -161,7 +162,7 @@ def test_that_a_tape_says_no_date_is_noted(tmp_path):
     text, code = checked(taped(tmp_path / "t.yaml"), "--max-age", "1")
 
     assert code == 0
-    assert "note: 1 tapes say no date" in text
+    assert "note: 1 tape without a date" in text
 
 
 def test_machines_are_told_in_json(tmp_path):
@@ -209,7 +210,16 @@ def test_as_a_process_it_has_the_exit_code(tmp_path):
     result = ran("check", str(tmp_path))
 
     assert (result.returncode, result.stderr) == (1, "")
-    assert result.stdout.endswith("checked 1 tapes with 0 interactions: 1 broken\n")
+    assert result.stdout.endswith("checked 1 tape with 0 interactions: 1 broken\n")
+
+
+def test_the_hook_runs_the_command():
+    (hook,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
+
+    assert hook["entry"].split()[0] == "fakellm"
+    assert hook["entry"].split()[1] in app.commands
+    assert re.search(hook["files"], "tests/cassettes/test_app/test_one.yaml")
+    assert hook["id"] in (ROOT / "docs" / "command-show.md").read_text()
 
 
 def test_the_kinds_are_those_that_can_be_skipped():

@@ -1,13 +1,19 @@
-"""The page of `fakellm show --html` in a real browser: it plays, it can be read by everybody, and it asks nobody."""
+"""The page of `fakellm show --html` in a real browser: it plays, it can be read by everybody, and it asks nobody.
+
+`PYTHONPATH=tests/support python tests/cli/test_show_page.py` makes the picture of it in docs/ anew.
+"""
 
 from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import browsing
 import pytest
 from browsing import CONTRASTS, PHONE, WIDE
 from places import ROOT
 
-from fakellm import Pause, Script, ToolCall
+from fakellm import Finish, Pause, Script, ToolCall, Usage
 from fakellm.cassette import interaction_of, write
 from fakellm.cli.showing import Showing, show
 
@@ -138,3 +144,30 @@ def test_it_fits_a_phone_and_can_be_read(opened, scheme, recording):
     names = "[...document.querySelectorAll('button, input, select, svg[role], [role=region]')]"
     unnamed = f"{names}.filter((one) => !(one.ariaLabel || one.labels?.length || one.textContent || one.getAttribute('aria-labelledby')))"
     assert page.evaluate(f"{unnamed}.length") == 0
+
+
+def picture(path):
+    """Make a picture of the page at work: a tool call as it streamed, halfway."""
+    script = Script(
+        "I will ", "look ", Pause(0.31), "that ", Pause(0.02), "up. ", Pause(0.12), ToolCall("get_weather"),
+        *(part for piece in ('{"ci', 'ty": ', '"Par', 'is"}') for part in (Pause(0.06), ToolCall(arguments=piece))),
+        Pause(0.4), Finish("tool_calls"), Usage(87, 24),
+    )  # fmt: skip
+    with TemporaryDirectory() as folder, playwright.sync_playwright() as started:
+        asked = {
+            "model": "gpt-5", "stream": True, "stream_options": {"include_usage": True},
+            "messages": [{"role": "user", "content": "How is the weather in Paris?"}],
+        }  # fmt: skip
+        write("weather.yaml", interaction_of(script, URL, asked))
+        show(Showing(("weather.yaml",), html=f"{folder}/page.html"))
+        Path("weather.yaml").unlink()
+        browser = started.chromium.launch(executable_path=browsing.chromium())
+        page = browser.new_page(viewport={"width": 1100, "height": 860}, color_scheme="light")
+        page.goto((Path(folder) / "page.html").as_uri())
+        put(page, 0.62)
+        page.screenshot(path=path)
+        browser.close()
+
+
+if __name__ == "__main__":
+    picture(ROOT / "docs" / "show.png")

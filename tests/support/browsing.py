@@ -10,13 +10,17 @@ playwright = pytest.importorskip("playwright.sync_api", reason="playwright is no
 WIDE, PHONE = {"width": 1200, "height": 900}, {"width": 390, "height": 844}
 
 
+def chromium():
+    """Return the path of a Chromium that the system has; None is playwright's own."""
+    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
 @pytest.fixture(scope="module")
 def browser():
     """Return a Chromium: playwright's own, or one that the system has."""
     with playwright.sync_playwright() as started:
-        found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
         try:
-            browser = started.chromium.launch(executable_path=found)
+            browser = started.chromium.launch(executable_path=chromium())
         except playwright.Error as error:
             pytest.skip(f"no Chromium: `playwright install chromium`, or the system's: {str(error).splitlines()[0]}")
         yield browser
