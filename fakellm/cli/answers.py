@@ -90,10 +90,9 @@ def _call(part: dict[str, Any]) -> tuple[str, str, str | None] | None:
 
 
 def _usage(document: dict[str, Any]) -> Usage | None:
-    holders = [document.get("usage"), document.get("usageMetadata"), document]
-    for holder in holders:
+    for holder in (document.get("usage"), document.get("usageMetadata"), document):
         for asked, told in _USED if isinstance(holder, dict) else ():
-            counts = holder.get(asked), holder.get(told)
+            counts = [holder.get(name) for name in (asked, told)]
             if all(type(count) is int and count >= 0 for count in counts):
-                return Usage(counts[0], counts[1])
+                return Usage(*counts)
     return None

@@ -29,7 +29,7 @@ def page_of(recorded: Sequence[Recorded], findings: Sequence[str] | None = None)
     """Return the page about recordings; `findings` is what a check for secrets found in their files, None without."""
     names = list(dict.fromkeys(one.file for one in recorded))
     title = names[0] if len(names) == 1 else f"{len(names)} recordings"
-    parts = [f"<h1>{_text(title)}</h1>", *_secrets(recorded, findings)]
+    parts = [f"<h1>{as_text(title)}</h1>", *_secrets(recorded, findings)]
     if len(recorded) > 1:
         parts.append(_contents(recorded))
     return document(title, parts, [article_of(one, number) for number, one in enumerate(recorded)])
@@ -44,7 +44,7 @@ def document(title: str, header: Iterable[str], main: Iterable[str]) -> str:
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         '<meta name="color-scheme" content="light dark">', '<link rel="icon" href="data:,">',
-        f"<title>{_text(title)} - fakellm</title>", f"<style>{style}</style>", "</head>", "<body>",
+        f"<title>{as_text(title)} - fakellm</title>", f"<style>{style}</style>", "</head>", "<body>",
         "<header>", *header, "</header>", "<main>", *main, "</main>", f"<script>{script}</script>",
         "</body>", "</html>", "",
     ])  # fmt: skip
@@ -54,7 +54,7 @@ def _hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(sha256(text.encode()).digest()).decode()}'"
 
 
-def _text(value: object) -> str:
+def as_text(value: object) -> str:
     """Return what came from outside as text of a page; characters that steer nothing but a terminal are shown."""
     return escape(safe(str(value)))
 
@@ -64,7 +64,7 @@ def _secrets(recorded: Sequence[Recorded], findings: Sequence[str] | None) -> It
     if findings:
         yield f'<div class="card"><h2 class="bad">{len(findings)} secrets on the tapes</h2>'
         yield "<p>They are not in this page.</p>"
-        yield f"<ul>{''.join(f'<li>{_text(finding)}</li>' for finding in findings)}</ul></div>"
+        yield f"<ul>{''.join(f'<li>{as_text(finding)}</li>' for finding in findings)}</ul></div>"
     elif count:
         yield f'<p class="bad">{count} values that look like secrets were replaced in this page.</p>'
     else:
@@ -73,7 +73,7 @@ def _secrets(recorded: Sequence[Recorded], findings: Sequence[str] | None) -> It
 
 def _contents(recorded: Sequence[Recorded]) -> str:
     items = [
-        f'<li><a href="#interaction-{number}">{_text(_name(one))}</a>: {_text(ending(one))}</li>'
+        f'<li><a href="#interaction-{number}">{as_text(_name(one))}</a>: {as_text(ending(one))}</li>'
         for number, one in enumerate(recorded)
     ]
     return f'<nav aria-label="Interactions"><ol>{"".join(items)}</ol></nav>'
@@ -88,33 +88,37 @@ def _name(recorded: Recorded) -> str:
     )
 
 
-def article_of(recorded: Recorded, number: int) -> str:
+def article_of(recorded: Recorded, number: int | str) -> str:
     """Return the part of a page that shows one interaction; `number` tells it from the others of the page."""
     pace = pace_of(recorded)
     last = f' data-last="{pace.last}"' if pace is not None else ""
     parts = [f'<article id="interaction-{number}" aria-labelledby="title-{number}"{last}>']
-    parts += [f'<h2 id="title-{number}">{_text(_name(recorded))}</h2>', *_facts(recorded, pace)]
+    parts += [f'<h2 id="title-{number}">{as_text(_name(recorded))}</h2>', *_facts(recorded, pace)]
     parts.append('<div class="sides">')
     if recorded.asked is not None:
         parts += _request(recorded.asked)
-    parts += ["<section><h3>Answer</h3>", *_player(pace), f'<div class="said">{_said(recorded)}</div>']
-    parts += [f'<p class="bad">{_text(fault)}</p>' for fault in (*faults(recorded), recorded.problem) if fault]
+    parts += [
+        "<section><h3>Answer</h3>",
+        *(_player(pace) if recorded.chunks else ()),
+        f'<div class="said">{_said(recorded)}</div>',
+    ]
+    parts += [f'<p class="bad">{as_text(fault)}</p>' for fault in (*faults(recorded), recorded.problem) if fault]
     parts += ["</section>", "</div>"]
     if pace is not None:
         parts += [*_line(recorded, pace), *_gaps(pace)]
-    parts += [*_events(recorded, number), "</article>"]
+    parts += [*(_events(recorded, number) if recorded.chunks else ()), "</article>"]
     return "\n".join(parts)
 
 
 def _facts(recorded: Recorded, pace: Pace | None) -> Iterator[str]:
     is_good = recorded.end == "complete" and recorded.status == 200  # noqa: PLR2004
-    rows = [("Ending", f'<span class="{"good" if is_good else "bad"}">{_text(ending(recorded))}</span>')]
+    rows = [("Ending", f'<span class="{"good" if is_good else "bad"}">{as_text(ending(recorded))}</span>')]
     if recorded.asked is not None:
-        rows.insert(0, ("Request", _text(f"{recorded.asked.method} {recorded.asked.url}")))
-        rows.insert(1, ("API", _text(recorded.asked.api or "of none that is known")))
+        rows.insert(0, ("Request", as_text(f"{recorded.asked.method} {recorded.asked.url}")))
+        rows.insert(1, ("API", as_text(recorded.asked.api or "of none that is known")))
     if recorded.script.usage is not None:
-        rows.append(("Usage", _text(used(recorded.script))))
-    rows.append(("Chunks", _text(f"{len(recorded.chunks)} of {recorded.size:,} bytes")))
+        rows.append(("Usage", as_text(used(recorded.script))))
+    rows.append(("Chunks", as_text(f"{len(recorded.chunks)} of {recorded.size:,} bytes")))
     if pace is not None:
         rows += [("First chunk", seconds(pace.first)), ("Last chunk", seconds(pace.last))]
         if pace.gaps:
@@ -133,16 +137,16 @@ def _request(asked: Asked) -> Iterator[str]:
     yield "<section><h3>Request</h3>"
     yield from map(_message, asked.messages)
     if asked.tools:
-        yield f'<p class="soft">Tools: {_text(", ".join(asked.tools))}</p>'
+        yield f'<p class="soft">Tools: {as_text(", ".join(asked.tools))}</p>'
     headers = "\n".join(f"{name}: {value}" for name, value in asked.headers.items())
     for name, text in (("Headers", headers), ("Body", asked.body)):
         if text:
-            yield f'<details><summary>{name}</summary><pre tabindex="0">{_text(text)}</pre></details>'
+            yield f'<details><summary>{name}</summary><pre tabindex="0">{as_text(text)}</pre></details>'
     yield "</section>"
 
 
 def _message(message: Message) -> str:
-    return f'<p class="message"><b>{_text(message.role)}</b><span>{_text(message.content)}</span></p>'
+    return f'<p class="message"><b>{as_text(message.role)}</b><span>{as_text(message.content)}</span></p>'
 
 
 def _player(pace: Pace | None) -> Iterator[str]:
@@ -163,10 +167,10 @@ def _said(recorded: Recorded) -> str:
     """Return what an answer says, each piece with the time at which it came; the pieces of a tool call are together."""
     timed = [(chunk.at, event) for chunk in recorded.chunks for event in chunk.events if _kind(event)]
     if not timed:
-        return "".join(f"{_timed(chunk.at)}{_text(chunk.text)}</span>" for chunk in recorded.chunks)
+        return "".join(f"{_timed(chunk.at)}{as_text(chunk.text)}</span>" for chunk in recorded.chunks)
     parts = []
     for (kind, _), group in groupby(timed, key=lambda pair: (_kind(pair[1]), getattr(pair[1], "index", None))):
-        pieces = "".join(f"{_timed(at)}{_text(_words(event))}</span>" for at, event in group)
+        pieces = "".join(f"{_timed(at)}{as_text(_words(event))}</span>" for at, event in group)
         parts.append(f'<span class="{kind}">{pieces}</span>')
     return "".join(parts)
 
@@ -199,7 +203,7 @@ def _line(recorded: Recorded, pace: Pace) -> Iterator[str]:
         marks.append(f'<rect class="chunk" x="{place:.3f}%" y="{82 - height:.1f}" width="2" height="{height:.1f}"/>')
     label = f"{len(sizes)} chunks: the first after {seconds(pace.first)}, the last after {seconds(pace.last)}"
     yield "<section><h3>Chunks over time; the higher, the larger</h3>"
-    yield f'<svg class="line" role="img" aria-label="{_text(label)}">'
+    yield f'<svg class="line" role="img" aria-label="{as_text(label)}">'
     yield '<rect class="axis" y="82" width="100%" height="2"/>'
     yield f'{"".join(marks)}<rect class="now" x="100%" width="2" height="88"/></svg>'
     yield f'<div class="scale" aria-hidden="true"><span>0 s</span><span>{seconds(pace.last)}</span></div></section>'
@@ -213,11 +217,11 @@ def _gaps(pace: Pace) -> Iterator[str]:
     yield '<section><h3>How long the gaps between chunks were</h3><div class="gaps" role="list">'
     for name, count in classes:
         bar = f'<svg aria-hidden="true"><rect width="{count / most * 100:.1f}%" height="12"/></svg>'
-        yield f'<span role="listitem">{_text(name)}</span>{bar}<span>{count}</span>'
+        yield f'<span role="listitem">{as_text(name)}</span>{bar}<span>{count}</span>'
     yield "</div></section>"
 
 
-def _events(recorded: Recorded, number: int) -> Iterator[str]:
+def _events(recorded: Recorded, number: int | str) -> Iterator[str]:
     """Yield the table of chunks: when, how large, the bytes, and what they say."""
     yield f'<section class="events"><h3 id="events-{number}">Raw events, and what they say</h3>'
     yield f'<div class="scroll" tabindex="0" role="region" aria-labelledby="events-{number}"><table><thead><tr>'
@@ -244,8 +248,10 @@ def _row(chunk: Chunk, before: float | None) -> str:
     briefs = (
         "".join(map(_brief, these)) for _, these in groupby(chunk.events, key=lambda event: _kind(event) or event)
     )
-    said = "".join(f"<div>{_text(brief)}</div>" for brief in briefs)
-    return f'<tr{row}>{numbers}<td class="text">{_text(chunk.text.strip())}</td><td class="text says">{said}</td></tr>'
+    said = "".join(f"<div>{as_text(brief)}</div>" for brief in briefs)
+    return (
+        f'<tr{row}>{numbers}<td class="text">{as_text(chunk.text.strip())}</td><td class="text says">{said}</td></tr>'
+    )
 
 
 def _brief(event: Event) -> str:

@@ -134,7 +134,7 @@ def read(path: Path, *, environ: Mapping[str, str] | None = None) -> list[Record
     redactor = Redactor(environ=environ)
     for request, _ in loaded:
         redactor.learn(request)  # an answer may echo what a later request sends
-    return [_of_pair(str(path), at, *pair, redactor) for at, pair in enumerate(loaded)]
+    return [of_pair(str(path), at, *pair, redactor) for at, pair in enumerate(loaded)]
 
 
 def _loaded(path: Path) -> list[tuple[Any, Any]]:
@@ -174,7 +174,8 @@ def _of_script(file: str, script: Script) -> Recorded:
     return Recorded(file, 0, tuple(chunks), end=end, error=error, is_script=True)
 
 
-def _of_pair(file: str, number: int, request: Any, response: dict[str, Any], redactor: Redactor) -> Recorded:
+def of_pair(file: str, number: int, request: Any, response: dict[str, Any], redactor: Redactor) -> Recorded:
+    """Return an interaction, as vcrpy keeps it, without its secrets."""
     before = redactor.counts.total()
     request, response = redactor.interaction(request, response)
     asked = _asked(request, redactor)

@@ -214,5 +214,5 @@ def _write_page(name: str, recorded: Sequence[Recorded]) -> None:
     from fakellm.cli.html import page_of
 
     files = {one.file: None for one in recorded}
-    write_atomically(name, page_of(recorded, [str(finding) for finding in check(files)]))
+    write_atomically(Path(name), page_of(recorded, [str(finding) for finding in check(files)]))
     click.echo(f"wrote {name}: {len(recorded)} interaction{'' if len(recorded) == 1 else 's'}", err=True)

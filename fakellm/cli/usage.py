@@ -60,7 +60,8 @@ class Usage:
             for name, tape in told["tapes"].items():
                 real = _real(root, name)
                 self.users.setdefault(real, set()).update(tape["users"])
-                self.asked[real] = self.asked.get(real, Counter()) | Counter(tape["asked"])
+                asked: Counter[str] = Counter(tape["asked"])
+                self.asked[real] = self.asked.get(real, Counter()) | asked
                 self.ended.update(tape["ended"])
             self.whole.update(_real(root, name) for name in told["whole"])
             self.vcr.update(_real(root, name) for name in told["vcr"])

@@ -191,7 +191,7 @@ def _title(recorded: Recorded, count: int) -> str:
 
 def ending(recorded: Recorded) -> str:
     """Word how an answer ended."""
-    status = f"HTTP {recorded.status} {recorded.reason}".rstrip()
+    status = f"HTTP {recorded.status} {recorded.reason}".rstrip() if recorded.status else "no HTTP status"
     reasons = [status] if recorded.asked is not None else []
     reasons.append(recorded.end + (f" ({recorded.error})" if recorded.error else ""))
     if recorded.script.finish_reason:

@@ -117,6 +117,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="write into FILE, as JSON, which tapes and interactions the tests asked for: fakellm check reads it",
     )
     group.addoption(
+        "--llm-report",
+        action="store_true",
+        default=False,
+        help="say at the end what each test asked: calls, chunks, bytes, misses, tapes",
+    )
+    group.addoption(
+        "--llm-html",
+        metavar="FILE",
+        default=None,
+        help="write one page of the run into FILE: calls with their chunks over time, misses, tapes used and unused",
+    )
+    group.addoption(
         "--llm-virtual-twice",
         action="store_true",
         default=False,
@@ -154,6 +166,10 @@ def pytest_configure(config: pytest.Config) -> None:
     _begin(config)
     if config.getoption("--llm-usage"):
         recordings_of(config)  # which writes it, also where no test has a tape
+    if config.getoption("--llm-report") or config.getoption("--llm-html"):
+        from _fakellm_pytest.telling import Telling
+
+        Telling.register(config)
     me = sys.modules["_fakellm_pytest"]
     for name, plugin in config.pluginmanager.list_name_plugin():
         if plugin is None or plugin is me:

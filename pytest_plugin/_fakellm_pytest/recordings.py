@@ -191,10 +191,14 @@ class Recordings:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Say what was recorded, and what was not used."""
-        if lines := [*self._recorded(), *unused.lines(self._used, self._collected, self._config)]:
+        if lines := [*self._recorded(), *self.unused()]:
             terminalreporter.section("cassettes")
             for line in lines:
                 terminalreporter.line(line)
+
+    def unused(self) -> list[str]:
+        """Word what was not used."""
+        return [*unused.lines(self._used, self._collected, self._config)]
 
     def _recorded(self) -> list[str]:
         """Word what was recorded, tape by tape, with the error statuses among it."""

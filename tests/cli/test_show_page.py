@@ -15,6 +15,7 @@ from places import ROOT
 
 from fakellm import Finish, Pause, Script, ToolCall, Usage
 from fakellm.cassette import interaction_of, write
+from fakellm.cli import page_of_run
 from fakellm.cli.showing import Showing, show
 
 playwright = browsing.playwright
@@ -144,6 +145,24 @@ def test_it_fits_a_phone_and_can_be_read(opened, scheme, recording):
     names = "[...document.querySelectorAll('button, input, select, svg[role], [role=region]')]"
     unnamed = f"{names}.filter((one) => !(one.ariaLabel || one.labels?.length || one.textContent || one.getAttribute('aria-labelledby')))"
     assert page.evaluate(f"{unnamed}.length") == 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_of_a_run_fits_a_phone_too(browser, tmp_path, scheme):
+    told = {
+        "test": "tests/test_app.py::test_" + "x" * 60, "outcome": "failed", "calls": 1, "chunks": 19, "bytes": 4030,
+        "tapes": [str(ROOT / "cassettes" / "chat.yaml")], "misses": ["no reply " * 30], "articles": [], "reports": [["fake_llm", "called " * 40]],
+    }  # fmt: skip
+    (tmp_path / "run.html").write_text(page_of_run([told, {**told, "outcome": "passed", "test": "a"}], ["b"]))
+    context = browser.new_context(viewport=PHONE, color_scheme=scheme)
+    page = context.new_page()
+    page.goto((tmp_path / "run.html").as_uri())
+
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.evaluate(CONTRASTS) == []
+    page.get_by_role("link", name="interaction 0").first.click()
+    expect(page.locator("article:target .said")).to_contain_text("Hello!")
+    context.close()
 
 
 def picture(path):
