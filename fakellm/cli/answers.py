@@ -90,9 +90,10 @@ def _call(part: dict[str, Any]) -> tuple[str, str, str | None] | None:
 
 
 def _usage(document: dict[str, Any]) -> Usage | None:
-    for holder in (document.get("usage"), document.get("usageMetadata"), document):
+    holders: list[Any] = [document.get("usage"), document.get("usageMetadata"), document]
+    for holder in holders:
         for asked, told in _USED if isinstance(holder, dict) else ():
-            counts = [holder.get(name) for name in (asked, told)]
+            counts: list[Any] = [holder.get(name) for name in (asked, told)]
             if all(type(count) is int and count >= 0 for count in counts):
                 return Usage(*counts)
     return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
@@ -89,10 +90,15 @@ def _examined(files: Sequence[str], asked: Examining) -> Iterator[Examined]:
                 yield examine(file, asked)
                 progress.seen()
             return
-        with ProcessPoolExecutor(cores) as pool:
+        with ProcessPoolExecutor(cores, initializer=_quiet) as pool:
             for found in pool.map(partial(examine, asked=asked), files, chunksize=_AT_ONCE):
                 yield found
                 progress.seen()
+
+
+def _quiet() -> None:
+    """Leave Ctrl-C to the process that shows something."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _size(file: str) -> int:
