@@ -232,7 +232,7 @@ _FOLLOWED = ("shape", "choice_index", "tool_index", "block_index")
 _KINDS: dict[type, str] = {str: "a string", int: "an integer", dict: "an object", list: "a list", bool: "true or false"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: thousands are made for a stream, and each field of a frozen one is set by a call
 class Place:
     """A value in an event's JSON, with its path; what is read of it and is of another kind becomes a problem."""
 
