@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from vcr.request import Request
@@ -31,9 +31,19 @@ class Timed(list[ProviderCall]):
         super().append(call)
 
 
-def recorded_of(
-    name: str, call: ProviderCall, moments: Sequence[tuple[float, int]], redactor: Redactor | None = None
-) -> Recorded:
+def knowing_all(calls: Iterable[ProviderCall]) -> Redactor:
+    """Return what redacts requests that may have told each other's credentials."""
+    redactor = Redactor()
+    for call in calls:
+        redactor.learn(_request(call))
+    return redactor
+
+
+def _request(call: ProviderCall) -> Request:
+    return Request(call.method, call.url, call.body, dict(call.headers))
+
+
+def recorded_of(name: str, call: ProviderCall, moments: Sequence[tuple[float, int]], redactor: Redactor) -> Recorded:
     """Return a request with the pieces of its answer that the client took, of many the first."""
     taken = call.taken
     times = [max((at for at, before in moments if before <= place), default=0.0) for place in range(len(taken))]
@@ -50,5 +60,4 @@ def recorded_of(
         "body": {"string": b"".join(taken)},
         "stream": stream,
     }
-    request = Request(call.method, call.url, call.body, dict(call.headers))
-    return of_pair(name, call.number, request, response, redactor or Redactor())
+    return of_pair(name, call.number, _request(call), response, redactor)

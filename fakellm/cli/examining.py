@@ -6,6 +6,7 @@ A file is looked at by itself, in whichever process, so what is given and return
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from fakellm.cassette.checking import check
 from fakellm.cassette.document import HEADING, CassetteError
 from fakellm.cassette.files import Files
 from fakellm.cassette.matching import bytes_of
+from fakellm.cli.recorded import SUFFIXES
 from fakellm.contracts.grammar.check import ANY, GRAMMARS, WireReport, check_wire
 from fakellm.errors import ScriptError, WireError
 from fakellm.script.script import Script
@@ -30,8 +32,7 @@ from fakellm.wire.sse import SSEDecoder
 Kind = Literal["secret", "broken", "grammar", "old", "unused"]
 KINDS: tuple[Kind, ...] = ("secret", "broken", "grammar", "old", "unused")
 OK = 200
-_DATA = (".yaml", ".yml", ".json", ".gz")
-_TAPE = b"interactions"
+_TAPE = re.compile(rb'(?m)^(?:http_)?interactions:[ \t]*(?:\[|#|\r?$)|"(?:http_)?interactions"\s*:\s*\[')
 _SHOWN = 5
 """Broken rules of a stream that are worded; the rest is counted."""
 
@@ -83,7 +84,7 @@ def examine(path: str, asked: Examining) -> Examined:
     broken = [problem] if problem is not None and "broken" in asked.kinds else []
     if pairs is None:
         grammar = list(_body(path, data)) if "grammar" in asked.kinds else []
-        is_tape = problem is not None and path.endswith(_DATA)
+        is_tape = problem is not None and path.endswith(SUFFIXES)
         return Examined(path, tuple(sorted([*secrets, *broken, *grammar])), is_tape=is_tape)
     grammar = list(_grammar(path, pairs, asked.ignore)) if "grammar" in asked.kinds else []
     dates = [date for _, response in pairs if (date := _date(response)) is not None]
@@ -105,11 +106,11 @@ def _read(path: str, data: bytes) -> tuple[_Pairs | None, Problem | None]:
     """Return the interactions of a tape; None of another file; and what is wrong with one that cannot be read."""
     from vcr.persisters.filesystem import CassetteNotFoundError
 
-    if not path.endswith(_DATA):
+    if not path.endswith(SUFFIXES):
         return None, None
     if b"fakellm_script" in data[:4096]:
         return None, _of_script(path)
-    is_meant = _TAPE in data or data.startswith(HEADING.encode()) or path.endswith(".gz")
+    is_meant = _TAPE.search(data) is not None or data.startswith(HEADING.encode()) or path.endswith(".gz")
     if not is_meant and data.lstrip()[:1] != b"[":
         return None, Problem(path, 0, "broken", "the file is empty") if not data.strip() else None
     try:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
@@ -163,15 +163,22 @@ def _json(path: Path) -> Any:
 def _of_script(file: str, script: Script) -> Recorded:
     """Return a script as an answer: a chunk for each event that a consumer sees, at the time of its pauses."""
     at, chunks, fault = 0.0, [], script.fault
-    for event in without_secrets(list(script)):
+    for event in map(_discreet, without_secrets(list(script))):
         if isinstance(event, Pause):
             at += event.seconds
         elif not isinstance(event, Fault):
             said = getattr(event, "text", None) or getattr(event, "arguments", None) or ""
-            chunks.append(Chunk(discreet(said).encode("utf-8", "surrogatepass"), at, (event,)))
+            chunks.append(Chunk(said.encode("utf-8", "surrogatepass"), at, (event,)))
     end = "complete" if fault is None else "timeout" if fault.type == "stall" else "dropped"
     error = None if fault is None else discreet(repr(fault))
     return Recorded(file, 0, tuple(chunks), end=end, error=error, is_script=True)
+
+
+def _discreet(event: Event) -> Event:
+    """Return an event without what is secret in one of its fields alone: in the JSON of a provider, say."""
+    texts = {one.name: text for one in fields(event) if isinstance(text := getattr(event, one.name), str)}
+    changed = {name: new for name, text in texts.items() if (new := discreet(text)) != text}
+    return replace(event, **changed) if changed else event
 
 
 def of_pair(file: str, number: int, request: Any, response: dict[str, Any], redactor: Redactor) -> Recorded:

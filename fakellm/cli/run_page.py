@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fakellm.cassette.document import CassetteError
-from fakellm.cli.calls import Timed, recorded_of
+from fakellm.cli.calls import Timed, knowing_all, recorded_of
 from fakellm.cli.html import article_of, as_text, document
 from fakellm.cli.recorded import Recorded, read
 from fakellm.provider.exchange import ProviderCall
@@ -28,7 +28,8 @@ def articles_of(test: str, name: str, calls: Sequence[ProviderCall]) -> list[str
     moments = calls.moments if isinstance(calls, Timed) else [[] for _ in calls]
     place = digest(f"{test} {name}")
     rows = list(zip(calls, moments, strict=True))
-    articles = [article_of(recorded_of(name, *row), f"{place}-{at}") for at, row in enumerate(rows[:_MOST])]
+    redactor = knowing_all(calls)
+    articles = [article_of(recorded_of(name, *row, redactor), f"{place}-{at}") for at, row in enumerate(rows[:_MOST])]
     return articles if len(rows) <= _MOST else [*articles, f"<p>and {len(rows) - _MOST} requests more</p>"]
 
 

@@ -99,6 +99,8 @@ def test_a_tape_that_was_cut_off_is_told(tmp_path):
 def test_what_is_no_tape_is_looked_at_for_secrets_only(tmp_path):
     (tmp_path / "settings.yaml").write_text("a: [1, 2]\nb: {}\n")
     (tmp_path / "list.json").write_text("[1, 2]")
+    (tmp_path / "counts.yaml").write_text("interactions: 5\nnested:\n  interactions:\n  - 3\n")
+    (tmp_path / "rows.csv.gz").write_bytes(b"\x1f\x8b")
     (tmp_path / "notes.txt").write_text("interactions: [\n")
     (tmp_path / "code.py").write_text(f"KEY = '{KEY}'\n")
     (tmp_path / "blob.bin").write_bytes(b"\0\1")

@@ -13,7 +13,18 @@ from corpus import needs_corpus
 from places import ROOT
 from vectors import each
 
-from fakellm import Finish, Pause, Reasoning, Script, Text, ToolCall, Usage, disconnect
+from fakellm import (
+    Finish,
+    Pause,
+    Raw,
+    Reasoning,
+    Script,
+    Text,
+    ToolCall,
+    Usage,
+    disconnect,
+    provider_error,
+)
 from fakellm.cassette import CassetteError, interaction_of, write
 from fakellm.cli.answers import said_in
 from fakellm.cli.commands import app
@@ -22,6 +33,7 @@ from fakellm.cli.progress import Progress
 from fakellm.cli.recorded import plain, read
 from fakellm.cli.showing import Showing, show
 from fakellm.clock import InstantClock
+from fakellm.script import Native
 
 TAPES = ROOT / "cassettes"
 CHAT, MESSAGES, DROPPED = (str(TAPES / f"{name}.yaml") for name in ("chat", "messages", "dropped"))
@@ -237,6 +249,30 @@ def test_no_form_shows_a_secret(tmp_path, monkeypatch, form):
     assert code == 0
     assert "REDACTED" in told
     assert not any(KEY[at : at + 8] in told for at in range(8, len(KEY) - 8))
+
+
+@pytest.mark.parametrize("form", [(), ("--events",), ("--json",), ("--follow",), ("--html", "page.html")], ids=str)
+def test_a_script_shows_none_either(tmp_path, monkeypatch, form):
+    monkeypatch.chdir(tmp_path)
+    script = Script(
+        KEY[:20], KEY[20:], Native("openai.chat", {"a": KEY}), Raw(f": {KEY}\n\n"), ToolCall("f", {"k": KEY}),
+        Usage(1, 2, extra={"k": KEY}), provider_error(KEY),
+    )  # fmt: skip
+    script.save(tmp_path / "s.yaml")
+    text, _ = shown("s.yaml", *form)
+    page = tmp_path / "page.html"
+
+    assert KEY[20:28] not in text + (page.read_text() if page.exists() else "")
+
+
+def test_a_difference_shows_none_either(tmp_path):
+    other = taped(
+        tmp_path / "other.yaml", Script(f"No: {KEY}"), asked={**ASKED, "user": KEY}, url=f"{URL}?api_key={KEY}x"
+    )
+
+    for form in ((), ("--json",)):
+        text, code = shown(leaky(tmp_path), other, *form)
+        assert (code, KEY[20:28] in text) == (1, False)
 
 
 def test_that_a_tape_holds_secrets_is_told(tmp_path):
