@@ -54,9 +54,9 @@ class Words:
             yield from self._pace(recorded, pace)
 
     def _row(self, name: str, text: str, **style: object) -> Iterator[str]:
-        first, *rest = safe(text).split("\n")
-        yield f"{self._paint(f'{name:<10}', fg='cyan')}{self._paint(first, **style)}"
-        yield from (f"{'':10}{self._paint(line, **style)}" for line in rest)
+        first, *rest = (self._paint(line, **style) if style else line for line in safe(text).split("\n"))
+        yield f"{self._paint(f'{name:<10}', fg='cyan')}{first}"
+        yield from (f"{'':10}{line}" for line in rest)
 
     def _asked(self, asked: Asked) -> Iterator[str]:
         how = ", streamed" if asked.is_stream else ""

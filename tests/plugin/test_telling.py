@@ -97,6 +97,7 @@ def test_a_page_that_cannot_be_written_is_told(project):
     )
 
 
+@pytest.mark.exhaustive
 def test_workers_tell_what_their_tests_asked(project):
     pytest.importorskip("xdist")
     result = project.runpytest(*LEAN, "-p", "xdist", "-n1", "--llm-report", "--llm-html=report.html")

@@ -110,6 +110,7 @@ def test_a_file_is_written_where_no_test_has_a_tape_and_where_it_cannot_be_that_
     assert "nowhere/usage.json cannot be written" in result.stdout.str() + result.stderr.str()
 
 
+@pytest.mark.exhaustive
 def test_workers_are_added_up(project):
     pytest.importorskip("xdist")
     result = run(project, USES + "\ndef test_more(): pass\n", "-p", "xdist", "-n2")
