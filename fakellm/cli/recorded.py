@@ -27,7 +27,7 @@ from fakellm.cassette.replay import chunks_of
 from fakellm.cli.answers import said_in
 from fakellm.errors import WireError, explain
 from fakellm.provider.exchange import ProviderCall
-from fakellm.script.events import Event, Fault, Finish, Pause, Raw, Text, ToolCall
+from fakellm.script.events import Event, Fault, Pause, Raw
 from fakellm.script.messages import Message
 from fakellm.script.script import Script
 from fakellm.script.written import without_secrets, written
@@ -113,11 +113,6 @@ class Recorded:
     def size(self) -> int:
         """The bytes of the body."""
         return sum(len(chunk.data) for chunk in self.chunks)
-
-    @property
-    def has_times(self) -> bool:
-        """Whether it is known when the chunks came."""
-        return bool(self.chunks) and self.chunks[0].at is not None
 
 
 def read(path: Path, *, environ: Mapping[str, str] | None = None) -> list[Recorded]:
@@ -277,8 +272,3 @@ def plain(recorded: Recorded) -> dict[str, Any]:
             {"at": one.at, "bytes": len(one.data), "text": one.text, "said": one.said} for one in recorded.chunks
         ],
     }
-
-
-def is_word(event: Event) -> bool:
-    """Tell whether an event is something that an app shows as it comes."""
-    return isinstance(event, (Text, ToolCall)) or (not isinstance(event, Finish) and bool(getattr(event, "text", "")))
