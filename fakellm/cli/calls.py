@@ -10,12 +10,13 @@ from vcr.request import Request
 from fakellm.cassette.redaction import Redactor
 from fakellm.cli.recorded import Recorded, of_pair
 from fakellm.clock.clock import Clock
+from fakellm.models.kept import Kept
 from fakellm.provider.exchange import ProviderCall
 
 _ENDS = {"complete": "complete", "closed": "cancelled", "cancelled": "cancelled", "running": "cancelled"}
 
 
-class Timed(list[ProviderCall]):
+class Timed(Kept[ProviderCall]):
     """The log of a fake that notes when pieces of answers are taken, on the clock that the fake waits on."""
 
     def __init__(self, clock: Clock) -> None:
@@ -29,6 +30,11 @@ class Timed(list[ProviderCall]):
         call.watch = lambda before: noted.append((self._clock.now - begun, before))
         self.moments.append(noted)
         super().append(call)
+
+    def let_go(self, place: int = 0) -> ProviderCall:
+        """Let go of a request, and of when its answer was taken."""
+        del self.moments[place]
+        return super().let_go(place)
 
 
 def knowing_all(calls: Iterable[ProviderCall]) -> Redactor:
