@@ -1,5 +1,7 @@
 """Every code block in README, CONTRIBUTING and docs/ runs; the commands in README are those that `.ci/run` runs.
 
+What a block of a console shows, `tests/support/console.py` says.
+
 A comment right above a block says more about it: `<!-- needs: respx, openai<3 -->` skips it where these libraries are
 not installed, and `<!-- file: app.py -->` makes it a file that the tests of the same page find beside them.
 """
@@ -8,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
 import re
 import warnings
 from importlib import metadata
@@ -15,6 +18,7 @@ from pathlib import Path
 from pkgutil import walk_packages
 
 import pytest
+from console import Console, commands_of, is_said
 from packaging.requirements import Requirement
 from places import ROOT
 
@@ -71,6 +75,11 @@ def lay_out(folder, page):
     (folder / "cassettes").mkdir()
     for tape in (ROOT / "cassettes").glob("*.yaml"):
         (folder / "cassettes" / tape.name).symlink_to(tape)
+    write_files(folder, page)
+
+
+def write_files(folder, page):
+    """Put the files of a page into a folder."""
     for match in FENCE.finditer(page.read_text()):
         if match["key"] == "file":
             path = folder / match["value"]
@@ -91,6 +100,28 @@ def test_python_blocks_run(page, code, pytester, monkeypatch):
     else:
         monkeypatch.chdir(ROOT)
         exec(compile(code, "block", "exec"), {"__name__": "block"})
+
+
+def consoles():
+    """Yield the pages that show what a command says, with their blocks."""
+    for page in PAGES:
+        found = [match["text"] for match in FENCE.finditer(page.read_text()) if match["language"] == "console"]
+        if found:
+            yield pytest.param(page, found, id=page.name)
+
+
+@pytest.mark.parametrize("page, found", list(consoles()))
+def test_commands_say_what_pages_show(page, found, tmp_path):
+    pytest.importorskip("httptools", reason="what serves needs httptools")
+    from fakellm.server import Server
+
+    write_files(tmp_path, page)
+    environment = {name: value for name, value in os.environ.items() if not re.search("(?i)_key|base_url", name)}
+    with Server() as server:
+        console = Console(tmp_path, server.url, environment)
+        for command, told in (pair for block in found for pair in commands_of(block)):
+            said = console.said(command)
+            assert is_said(told, said), f"{page.name} tells of `{command}`:\n{told}\nit said:\n{said}"
 
 
 def test_the_annotated_tests_of_the_page_on_types_are_those_that_type_checkers_read():
