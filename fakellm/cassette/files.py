@@ -115,6 +115,13 @@ class Files:
             if written != data:
                 _write(path, written)
 
+    def check(self, cassette_path: str | Path) -> None:
+        """Raise `CassetteError` for a tape that could not be changed: one that is broken, or of another tool."""
+        path, name = _real(cassette_path), self._name or str(cassette_path)
+        there = _parse(_bytes(path, name)[0], name)
+        if there is not None and there.dialect != "vcrpy":
+            raise unsupported(there, name)
+
     def change(
         self, cassette_path: str | Path, change: Callable[[list[Pair]], list[Pair]], metadata: Any = None
     ) -> None:

@@ -10,6 +10,12 @@ from typing import Any
 
 import click
 
+_RECORDS = """\b
+Examples:
+  fakellm record -- python app.py               on the tape cassettes/app.yaml
+  fakellm record --name chat --into tests/cassettes -- node app.js
+  fakellm record --upstream openai=http://127.0.0.1:8123/v1 -- python app.py
+"""
 _EXAMPLES = """\b
 Examples:
   fakellm serve                                 the providers answer by themselves
@@ -108,3 +114,26 @@ def check(paths: tuple[str, ...], **options: Any) -> int:
     from fakellm.cli.checking import Checking, run
 
     return run(Checking(paths, **options))
+@app.command(epilog=_RECORDS, options_metavar="[OPTIONS] -- CMD")
+@click.option("--into", default="cassettes", show_default=True, metavar="DIR", help="The folder of the tape.")
+@click.option("--name", help="The tape's name; by default that of the script, or of the program, that is run.")
+@click.option("--upstream", multiple=True, metavar="NAME=URL", help="Where a provider is: openai=http://host/v1.")
+@click.option("--fresh", is_flag=True, help="Keep nothing that the tape had; else what was not asked again stays.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen; others reach no loopback.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, show_default=True, help="The port; 0 is a free one.")
+@click.option("--grace", type=click.FloatRange(0), default=5.0, show_default=True, help="Seconds for streams to end.")
+@click.option("--json", is_flag=True, help="Say what happens in lines of JSON.")
+@click.pass_obj
+def record(command: list[str] | None, /, **options: Any) -> int:
+    """Record what a command asks the real providers, whatever its language.
+
+    CMD is run with the base URLs of the SDKs set to a proxy on this machine, and with the keys that it has. Answers
+    pass chunk by chunk as they come. At the end they are on a tape, without secrets.
+
+    The exit code is that of CMD, or 3 if nothing was recorded or the tape could not be written.
+    """
+    from fakellm.cli.config import Serving
+    from fakellm.cli.recording import Recorded, run
+
+    serving = Serving(**{name: options.pop(name) for name in ("host", "port", "grace", "json")})
+    return run(serving, Recorded(**options), command)

@@ -70,6 +70,13 @@ class Voice:
         elif not self._has_command:
             self._line(f"fakellm: answered {seen.calls} requests")
 
+    def told(self, event: str, text: str, **fields: Any) -> None:
+        """Say what came of it: to people a text, if there is one, to machines an event with its fields."""
+        if self._is_json:
+            self._event(event, **fields)
+        elif text:
+            self._line(text)
+
     def _event(self, event: str, **fields: Any) -> None:
         stream = sys.stderr if self._has_command else sys.stdout
         print(json.dumps({"event": event, **fields}), file=stream, flush=True)

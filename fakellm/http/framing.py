@@ -61,7 +61,8 @@ def head_in(data: bytes) -> Head:
 class Body:
     """A body on a connection, as it comes: `feed` yields its pieces, `is_whole` says that it has ended.
 
-    `length` is how long it is, None for as long as the connection lives. What follows it is not looked at.
+    `length` is how long it is, None for as long as the connection lives. `is_over` says that the trailers of a body in
+    HTTP's chunks have come, too. What follows it is not looked at.
     """
 
     def __init__(self, *, is_chunked: bool, length: int | None) -> None:
@@ -70,7 +71,7 @@ class Body:
         self._buffer = bytearray()
         self._size: int | None = None  # of the chunk that is being read
         self._is_broken = False
-        self.is_whole = not is_chunked and length == 0
+        self.is_whole = self.is_over = not is_chunked and length == 0
 
     @classmethod
     def after(cls, head: Head, method: str) -> Body:
@@ -94,17 +95,27 @@ class Body:
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Yield the pieces that came."""
-        if self.is_whole or not data:
+        if self.is_over or not data:
             return
         if self._is_chunked:
             self._buffer += data
             yield from self._chunks()
+            self._trail()
             return
         if self._left is not None:
             data = data[: self._left]
             self._left -= len(data)
-            self.is_whole = not self._left
+            self.is_whole = self.is_over = not self._left
         yield data
+
+    def _trail(self) -> None:
+        """Go through the trailers, up to an empty line."""
+        while self.is_whole and not self.is_over:
+            line, found, rest = self._buffer.partition(b"\n")
+            if not found:
+                return
+            self._buffer = rest
+            self.is_over = not line.strip()
 
     def _chunks(self) -> Iterator[bytes]:
         buffer = self._buffer

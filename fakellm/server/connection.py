@@ -34,6 +34,34 @@ class Limits(Protocol):
     idle_timeout: float
 
 
+class Player(Protocol):
+    """What plays an answer; see `Playing`."""
+
+    keeps_alive: bool
+    is_paused: bool
+
+    def step(self) -> None:
+        """Begin."""
+
+    def resume(self) -> None:
+        """Go on, since the client takes bytes again."""
+
+    def listen_alone(self) -> None:
+        """Take that the client sends no more."""
+
+    def leave(self) -> None:
+        """Take that the client is gone."""
+
+
+class Playable(Protocol):
+    """An answer to a request."""
+
+    def begun(
+        self, transport: asyncio.Transport, request: HttpRequest, done: Callable[[], None], ticks: Ticks
+    ) -> Player:
+        """Return what plays it on a connection, and calls `done` at its end."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What is to be played: an exchange, on whose clock, and whether its body may be compressed."""
@@ -42,12 +70,29 @@ class Answer:
     clock: Clock
     zips: bool = False
 
+    def begun(
+        self, transport: asyncio.Transport, request: HttpRequest, done: Callable[[], None], ticks: Ticks
+    ) -> Playing:
+        """Return what plays it on a connection."""
+        accepts = request.headers.get("accept-encoding", "") if self.zips else ""
+        return Playing(
+            transport,
+            self.exchange,
+            self.clock,
+            done,
+            ticks,
+            version=request.version,
+            keeps_alive=request.keeps_alive,
+            is_zipped=_GZIP.search(accepts) is not None,
+            has_body=request.method != "HEAD",
+        )
+
 
 class Connection(asyncio.Protocol):
     """Reads requests and plays answers. `answer` makes the answer to a request; it raises nothing."""
 
     def __init__(
-        self, answer: Callable[[HttpRequest], Answer], limits: Limits, known: set[Connection], ticks: Ticks
+        self, answer: Callable[[HttpRequest], Playable], limits: Limits, known: set[Connection], ticks: Ticks
     ) -> None:
         self._answer = answer
         self._limits = limits
@@ -55,7 +100,7 @@ class Connection(asyncio.Protocol):
         self._ticks = ticks
         self._requests = Requests(max_body=limits.max_body)
         self._waiting: deque[HttpRequest | Refusal] = deque()
-        self._playing: Playing | None = None
+        self._playing: Player | None = None
         self._transport: asyncio.Transport
         self._timer: asyncio.TimerHandle | None = None
         self._deadline = math.inf
@@ -140,18 +185,7 @@ class Connection(asyncio.Protocol):
 
     def _play(self, request: HttpRequest) -> None:
         answer = self._answer(request)
-        accepts = request.headers.get("accept-encoding", "") if answer.zips else ""
-        self._playing = playing = Playing(
-            self._transport,
-            answer.exchange,
-            answer.clock,
-            self._done,
-            self._ticks,
-            version=request.version,
-            keeps_alive=request.keeps_alive,
-            is_zipped=_GZIP.search(accepts) is not None,
-            has_body=request.method != "HEAD",
-        )
+        self._playing = playing = answer.begun(self._transport, request, self._done, self._ticks)
         if self._is_deaf:
             playing.listen_alone()
         playing.step()

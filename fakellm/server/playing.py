@@ -360,28 +360,28 @@ class Playing:
         self._exchange.call.fail(error)
         self._exchange.call.drop()
         if kind == "reset":
-            self._reset()
+            reset(self._transport)
         else:
             self.keeps_alive = False
             self._done()
-
-    def _reset(self) -> None:
-        """Reset the connection once the peer has what was sent before: what it has not read yet would be lost else."""
-        transport = self._transport
-        if transport.is_closing():
-            return
-        sock = transport.get_extra_info("socket")
-        if transport.get_write_buffer_size() or _unsent(sock):
-            self._loop.call_later(_BEFORE_RESET, self._reset)
-            return
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-        transport.abort()
 
     def _end(self) -> None:
         if self._waiting is not None:
             self._waiting.cancel()
             self._waiting = None
         self._is_over = True
+
+
+def reset(transport: asyncio.Transport) -> None:
+    """Reset a connection once the peer has what was sent before: what it has not read yet would be lost else."""
+    if transport.is_closing():
+        return
+    sock = transport.get_extra_info("socket")
+    if transport.get_write_buffer_size() or _unsent(sock):
+        asyncio.get_running_loop().call_later(_BEFORE_RESET, reset, transport)
+        return
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+    transport.abort()
 
 
 def _nothing() -> None:

@@ -17,7 +17,7 @@ from fakellm.provider.provider import FakeProvider
 from fakellm.script.events import Fault, disconnect, http_error, stall
 from fakellm.server.bounds import KEEP, checked_keep
 from fakellm.server.browsers import is_preflight, open_to_pages, preflight
-from fakellm.server.connection import Answer, Connection
+from fakellm.server.connection import Answer, Connection, Playable
 from fakellm.server.parsing import MAX_BODY, HttpRequest
 from fakellm.server.routing import variables_of
 from fakellm.server.sessions import HEADER, PLACE, Session, SessionError, Sessions
@@ -227,7 +227,7 @@ class Server:
         connection = Connection(lambda request: self._answer(request, connection), self, self.connections, ticks)
         return connection
 
-    def _answer(self, request: HttpRequest, connection: Connection) -> Answer:
+    def _answer(self, request: HttpRequest, connection: Connection) -> Playable:
         """Return the answer to a request to a provider of a session, or about the server itself."""
         session = self.sessions.own
         try:
