@@ -179,11 +179,11 @@ def nearest(recorded: Sequence[Any], sent: Any, ignore: Sequence[str] = ()) -> t
     compared = [(differences(request, sent, ignore), place) for place, request in enumerate(recorded)]
     if not compared:
         return None
-    found, place = min(compared, key=lambda pair: (_weight(pair[0]), pair[1]))
+    found, place = min(compared, key=lambda pair: (weight(pair[0]), pair[1]))
     return place, found
 
 
-def _weight(found: list[str]) -> int:
+def weight(found: Sequence[str]) -> int:
     """Weigh differences: another host or method makes another request, one more message does not."""
     return sum(10 if difference.startswith(("method", "url")) else 1 for difference in found)
 

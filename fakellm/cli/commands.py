@@ -16,6 +16,11 @@ Examples:
   fakellm record --name chat --into tests/cassettes -- node app.js
   fakellm record --upstream openai=http://127.0.0.1:8123/v1 -- python app.py
 """
+_REPLAYS = """\b
+Examples:
+  fakellm replay -- python app.py               from all tapes in cassettes/
+  fakellm replay tests/cassettes/chat.yaml --timing recorded -- node app.js
+"""
 _EXAMPLES = """\b
 Examples:
   fakellm serve                                 the providers answer by themselves
@@ -137,3 +142,28 @@ def record(command: list[str] | None, /, **options: Any) -> int:
 
     serving = Serving(**{name: options.pop(name) for name in ("host", "port", "grace", "json")})
     return run(serving, Recorded(**options), command)
+
+
+@app.command(epilog=_REPLAYS, options_metavar="[OPTIONS]")
+@click.argument("tapes", required=False, default="cassettes", metavar="[DIR]")
+@click.option("--timing", default="instant", show_default=True, help="Silences: instant, recorded, or a factor, 0.1.")
+@click.option("--repeat", is_flag=True, help="Let what was recorded once answer again and again.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen; others reach no loopback.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, show_default=True, help="The port; 0 is a free one.")
+@click.option("--grace", type=click.FloatRange(0), default=5.0, show_default=True, help="Seconds for streams to end.")
+@click.option("--json", is_flag=True, help="Say what happens in lines of JSON.")
+@click.pass_obj
+def replay(command: list[str] | None, /, **options: Any) -> int:
+    """Replay tapes to a command, without the network.
+
+    DIR is a folder of tapes, or one tape; by default cassettes. CMD, behind --, is run with the variables of the SDKs
+    set to a server on this machine that answers what was recorded, in the same chunks and with the same ending.
+
+    The exit code is that of CMD, or 3 if a request is on no tape; the recording that is nearest is told, field by
+    field.
+    """
+    from fakellm.cli.config import Serving
+    from fakellm.cli.replaying import Replaying, run
+
+    serving = Serving(**{name: options.pop(name) for name in ("host", "port", "grace", "json")})
+    return run(serving, Replaying(**options), command)

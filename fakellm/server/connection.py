@@ -64,18 +64,19 @@ class Playable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What is to be played: an exchange, on whose clock, and whether its body may be compressed."""
+    """What is to be played: an exchange, on whose clock, whether its body may be compressed, and by what."""
 
     exchange: Exchange
     clock: Clock
     zips: bool = False
+    kind: type[Playing] = Playing
 
     def begun(
         self, transport: asyncio.Transport, request: HttpRequest, done: Callable[[], None], ticks: Ticks
     ) -> Playing:
         """Return what plays it on a connection."""
         accepts = request.headers.get("accept-encoding", "") if self.zips else ""
-        return Playing(
+        return self.kind(
             transport,
             self.exchange,
             self.clock,

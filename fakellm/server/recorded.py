@@ -80,13 +80,21 @@ class Recorded:
         return any(not self._played[one[:2]] for one in alike)
 
     def _exchange(self, call: ProviderCall, path: Path, at: int, response: Any) -> Exchange:
-        from fakellm.cassette.misses import ended
-        from fakellm.cassette.replay import TapeEndedError, exchange_of, steps_of
+        from fakellm.cassette.replay import exchange_of
 
-        steps = steps_of(response, timed=self._factor > 0, ended=lambda count: TapeEndedError(ended(path, at, count)))
+        return exchange_of(call, response, self._steps(path, at, response))
+
+    def _steps(self, path: Path, at: int, response: Any) -> list[Any]:
+        """Return what an answer does, step by step."""
+        from fakellm.cassette.misses import ended
+        from fakellm.cassette.replay import TapeEndedError, steps_of
+
+        steps: list[Any] = steps_of(
+            response, timed=self._factor > 0, ended=lambda count: TapeEndedError(ended(path, at, count))
+        )
         if self._factor not in (0, 1):
             steps = [Pause(step.seconds * self._factor) if isinstance(step, Pause) else step for step in steps]
-        return exchange_of(call, response, steps)
+        return steps
 
 
 def _is_own(provider: FakeProvider, method: str, url: str) -> bool:

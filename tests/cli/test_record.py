@@ -1,0 +1,320 @@
+"""`fakellm record` and `fakellm replay` as processes: apps of any language, endings, signals, what goes wrong."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+import yaml
+from commands import COMMAND, ran
+from loopback import refusing
+from upstreams import HEAD, Upstream, chunked
+
+from fakellm import FakeProvider, Pause, disconnect
+from fakellm.server import Server
+
+PYTHON = """
+import json, sys
+import anthropic, openai
+
+found = []
+with openai.OpenAI(max_retries=0) as client:
+    for prompt in ("Say it.", "Break.", "Stop."):
+        pieces, error = [], None
+        asked = {"model": "m", "messages": [{"role": "user", "content": prompt}], "stream": True}
+        try:
+            with client.chat.completions.create(**asked) as stream:
+                for chunk in stream:
+                    pieces.append(chunk.choices[0].delta.content)
+                    if prompt == "Stop." and len(pieces) == 3:
+                        break
+        except Exception as raised:
+            error = type(raised).__name__
+        found.append([pieces, error])
+with anthropic.Anthropic(max_retries=0) as client:
+    message = client.messages.create(model="m", max_tokens=9, messages=[{"role": "user", "content": "Hi"}])
+    found.append(message.content[0].text)
+print(json.dumps(found))
+"""
+NODE_APP = """
+const found = [];
+const decoder = new TextDecoder();
+for (const prompt of ["Say it.", "Break.", "Stop."]) {
+  const pieces = [];
+  let error = null;
+  try {
+    const answer = await fetch(`${process.env.OPENAI_BASE_URL}/chat/completions`, {
+      method: "POST",
+      headers: { "content-type": "application/json", authorization: `Bearer ${process.env.OPENAI_API_KEY}` },
+      body: JSON.stringify({ model: "m", messages: [{ role: "user", content: prompt }], stream: true }),
+    });
+    const reader = answer.body.getReader();
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) break;
+      for (const [, text] of decoder.decode(value).matchAll(/"content":"(.*?)"/g)) pieces.push(text);
+      if (prompt === "Stop." && pieces.length >= 3) { await reader.cancel(); break; }
+    }
+  } catch (raised) {
+    error = raised.name;
+  }
+  found.push([pieces.slice(0, 3), error]);
+}
+console.log(JSON.stringify(found));
+process.exit(0);
+"""
+ASK = """
+import json, os, sys, urllib.request
+url = os.environ["OPENAI_BASE_URL"] + "/chat/completions"
+try:
+    body = {"model": "m", "messages": [{"role": "user", "content": sys.argv[1]}], "stream": True}
+    with urllib.request.urlopen(urllib.request.Request(url, json.dumps(body).encode())) as answer:
+        for line in answer:
+            print(line.decode().strip(), flush=True)
+except OSError as error:
+    print(error.read().decode() if hasattr(error, "read") else error)
+"""
+NODE = shutil.which("node")
+
+
+@pytest.fixture
+def real():
+    """Stand in for the real providers."""
+    openai = FakeProvider("openai").when("Say", "Hel", Pause(0.01), "lo").when("Break", "Hel", disconnect())
+    openai.when("Stop", "a", "b", "c", Pause(600), "d").otherwise("Hello")
+    with Server([openai, FakeProvider("anthropic").otherwise("Hi!")]) as server:
+        yield server
+
+
+def pointed(server):
+    names = [provider.name for provider in server.providers]
+    return [word for name in names for word in ("--upstream", f"{name}={server.base_url(name)}")]
+
+
+def python(*asked):
+    return ["--", sys.executable, "-c", ASK, *asked]
+
+
+def ends(path):
+    return [one["response"].get("stream", {}).get("end") for one in yaml.safe_load(path.read_text())["interactions"]]
+
+
+# -- apps --------------------------------------------------------------------------------------------------
+
+
+def test_an_app_in_python_is_recorded_and_replayed_with_a_drop_and_a_cancel(real, tmp_path, monkeypatch):
+    (tmp_path / "app.py").write_text(PYTHON)
+    key = "sk-proj-" + "a1B2c3D4" * 5
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-" + "a1B2c3D4" * 5)
+    recorded = ran("record", *pointed(real), "--", sys.executable, "app.py", cwd=tmp_path)
+    tape = tmp_path / "cassettes" / "app.yaml"
+
+    said, broke, stopped, hi = json.loads(recorded.stdout)
+    assert (recorded.returncode, said[0][-3:-1], said[1], hi) == (0, ["Hel", "lo"], None, "Hi!")
+    assert (broke[0][-1], stopped) == ("Hel", [["", "a", "b"], None])
+    assert broke[1] is not None
+    told = r"fakellm: recorded 4 answers on cassettes/app.yaml, 1 dropped, 1 cancelled; \d secrets replaced\n"
+    assert re.fullmatch(told, recorded.stderr)
+    assert ends(tape) == ["complete", "dropped", "cancelled", None]
+    assert key not in tape.read_text()
+    assert [call.headers["authorization"] for call in real.providers[0].calls] == [f"Bearer {key}"] * 3
+
+    monkeypatch.delenv("OPENAI_API_KEY")
+    replayed = ran("replay", "--", sys.executable, "app.py", cwd=tmp_path)
+    assert (replayed.returncode, replayed.stderr) == (0, "")
+    assert replayed.stdout == recorded.stdout
+
+
+@pytest.mark.skipif(NODE is None, reason="node is not installed")
+def test_an_app_in_node_is_recorded_and_replayed_with_a_drop_and_a_cancel(real, tmp_path):
+    (tmp_path / "app.mjs").write_text(NODE_APP)
+    recorded = ran("record", *pointed(real), "--", NODE, "app.mjs", cwd=tmp_path)
+    replayed = ran("replay", "--", NODE, "app.mjs", cwd=tmp_path)
+
+    assert json.loads(recorded.stdout) == [
+        [["", "Hel", "lo"], None],
+        [["", "Hel"], "TypeError"],
+        [["", "a", "b"], None],
+    ]
+    assert ends(tmp_path / "cassettes" / "app.yaml") == ["complete", "dropped", "cancelled"]
+    assert (replayed.returncode, replayed.stdout, replayed.stderr) == (0, recorded.stdout, "")
+
+
+def test_what_is_asked_again_is_replaced_and_the_rest_stays_unless_it_is_to_be_fresh(real, tmp_path):
+    record = ["record", "--name", "t", "--into", str(tmp_path), *pointed(real)]
+    for asked in ("one", "two", "one"):
+        assert ran(*record, *python(asked)).returncode == 0
+    assert ends(tmp_path / "t.yaml") == ["complete", "complete"]
+    assert ran(*record, "--fresh", *python("three")).returncode == 0
+    assert ends(tmp_path / "t.yaml") == ["complete"]
+
+
+def test_a_miss_fails_the_command_at_its_end_with_the_nearest_recording(real, tmp_path):
+    ran("record", "--name", "t", *pointed(real), *python("What is it?"), cwd=tmp_path)
+    missed = ran("replay", *python("What is that?"), cwd=tmp_path)
+    again = ran("replay", "--json", "--", "sh", "-c", '"$0" -c "$1" "What is it?"; "$0" -c "$1" "What is it?"; exit 7',
+                sys.executable, ASK, cwd=tmp_path)  # fmt: skip
+
+    assert missed.returncode == 3
+    assert "is not on the tapes of cassettes" in json.loads(missed.stdout)["error"]["message"]
+    assert (
+        "fakellm: 1 of 1 requests found no answer on the tapes of cassettes:\n- request 1 to openai is not on"
+        in missed.stderr
+    )
+    assert f"cassettes/t.yaml, interaction 0: POST {real.base_url('openai')}/chat/completions" in missed.stderr
+    assert 'messages[0].content: recorded "What is it?" / sent "What is that?"' in missed.stderr
+    event = json.loads(again.stderr.splitlines()[-1])
+    assert again.returncode == 7
+    assert (event["event"], event["calls"], event["missed"], event["played"]) == ("replayed", 2, 1, 1)
+    assert "nothing differs: it was played already" in event["misses"][0]
+
+
+def test_an_app_that_reads_on_where_the_recorded_one_stopped_is_told(tmp_path, capsys, monkeypatch):
+    from fakellm.cli.main import main
+
+    with Upstream([HEAD, *chunked(b"data: 1\n\n"), "gone"]) as server:
+        stops = ASK.replace("flush=True)", "flush=True); break")
+        command = ["--", sys.executable, "-c", stops, "x"]
+        assert (
+            main(["record", "--name", "t", "--into", str(tmp_path), "--upstream", f"openai={server.url}", *command])
+            == 0
+        )
+    assert ends(tmp_path / "t.yaml") == ["cancelled"]
+
+    assert main(["replay", str(tmp_path), *command]) == 0
+    monkeypatch.setattr("fakellm.proxy.replayed._PATIENCE", 0.01)
+    assert main(["replay", str(tmp_path), *python("x")]) == 3
+    assert "the app that was recorded stopped reading then; this one reads on" in capsys.readouterr().err
+
+
+# -- what ends it ------------------------------------------------------------------------------------------
+
+
+def interrupted(real, tmp_path, code):
+    """Record an app that asks for two answers, and is told to stop in the second; return how it ended."""
+    (tmp_path / "app.py").write_text(code)
+    command = [*COMMAND, "record", *pointed(real), "--", sys.executable, "app.py"]
+    options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=tmp_path, **options) as process:
+        for line in process.stdout:
+            if '"c"' in line:
+                process.send_signal(signal.SIGINT)
+        return process.wait(30), process.stderr.read()
+
+
+TWICE = ASK.replace("try:", "for text in ('Say it.', 'Stop.'):\n  try:").replace("sys.argv[1]", "text")
+TWICE = "\n".join(f"  {line}" if line.startswith("    ") else line for line in TWICE.split("\n"))
+TWICE = TWICE.replace("\nexcept", "\n  except")
+
+
+def test_a_signal_reaches_the_command_and_what_came_whole_is_written(real, tmp_path):
+    code, told = interrupted(real, tmp_path, TWICE)
+
+    assert code == 130
+    assert "KeyboardInterrupt" in told
+    assert "1 answer that the signal broke off is not on the tape\nfakellm: recorded 1 answer on" in told
+    assert ends(tmp_path / "cassettes" / "app.yaml") == ["complete"]
+    assert [path.name for path in (tmp_path / "cassettes").iterdir()] == ["app.yaml"]
+
+
+def test_an_app_that_cancels_at_a_signal_and_goes_on_has_that_on_its_tape(real, tmp_path):
+    code, told = interrupted(
+        real,
+        tmp_path,
+        TWICE.replace("except OSError as error:", "except KeyboardInterrupt:\n    break\n  except OSError as error:"),
+    )
+
+    assert code == 0
+    assert "recorded 2 answers on cassettes/app.yaml, 1 cancelled" in told
+    assert ends(tmp_path / "cassettes" / "app.yaml") == ["complete", "cancelled"]
+
+
+def test_a_full_disk_is_told_and_leaves_the_tape_as_it_was(real, tmp_path):
+    into = tmp_path / "cassettes"
+    into.mkdir()
+    (into / "t.yaml").write_text("version: 1\ninteractions: []\n")
+    limited = 'ulimit -f 1; exec "$@"'  # blocks of 512 or 1024 bytes
+    command = [*COMMAND, "record", "--name", "t", *pointed(real), *python("x" * 4000)]
+    done = subprocess.run(
+        ["sh", "-c", limited, "sh", *command], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert done.returncode == 3
+    assert "fakellm: 1 answer could not be kept: " in done.stderr
+    assert "t.yaml: the tape cannot be written: File too large" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert [path.name for path in into.iterdir()] == ["t.yaml"]
+    assert (into / "t.yaml").read_text() == "version: 1\ninteractions: []\n"
+
+
+def test_an_upstream_that_is_not_there_is_an_error_for_the_app_and_a_line_at_the_end(tmp_path, capfd):
+    from fakellm.cli.main import main
+
+    with refusing() as url:
+        record = ["record", "--into", str(tmp_path), "--upstream", f"openai={url}/v1"]
+        assert main([*record, *python("x")]) == 3
+        assert main([*record, "--json", "--", "sh", "-c", "exit 9"]) == 9
+        told = capfd.readouterr()
+
+    assert json.loads(told.out)["error"]["code"] == "upstream_unreachable"
+    assert f"fakellm: openai at {url}/v1: it could not be reached: Connection refused\n" in told.err
+    assert "nothing was recorded on" in told.err
+    event = json.loads(told.err.splitlines()[-1])
+    assert (event["event"], event["calls"], event["answers"]) == ("recorded", 0, 0)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["record", "replay"])
+def test_a_port_that_others_have_is_wrong_use(name, tmp_path, capsys):
+    from fakellm.cli.main import main
+
+    (tmp_path / "t.yaml").write_text("version: 1\ninteractions: []\n")
+    at = {"record": ["--into", str(tmp_path)], "replay": [str(tmp_path)]}[name]
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert main([name, *at, "--port", port, "--", "true"]) == 2
+
+    assert capsys.readouterr().err == (
+        f"fakellm: cannot listen on port {port} of 127.0.0.1: Address already in use\n"
+        "  to do:     --port 0 takes a free one\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments, told",
+    [
+        (["record", "--"], "there is no command behind --"),
+        (["record", "--upstream", "openai", "--", "true"], "--upstream is a provider and its URL, openai=http"),
+        (["record", "--upstream", "x=http://h", "--", "true"], "there is no fake of the provider 'x'"),
+        (["record", "--upstream", "openai=h", "--", "true"], "'h' is no base URL"),
+        (["record", "--name", "../x", "--", "true"], "--name is the name of a tape"),
+        (["record", "--name", "broken", "--into", ".", "--", "true"], "broken.yaml, line 2"),
+        (["record", "--name", "x", "--into", "broken.yaml", "--", "true"], "broken.yaml is a file, not a folder"),
+        (["replay", "--"], "there is no command behind --"),
+        (["replay", "none", "--", "true"], "there is no tape and no folder none"),
+        (["replay", "empty", "--", "true"], "there is no tape in empty"),
+        (["replay", "broken.yaml", "--", "true"], "broken.yaml, line 2"),
+        (["replay", "t.yaml", "--timing", "soon", "--", "true"], "--timing is instant, recorded, or a factor"),
+        (["replay", "t.yaml", "--timing", "-1", "--", "true"], "--timing is instant, recorded, or a factor"),
+        (["replay", "t.yaml", "--timing", "nan", "--", "true"], "--timing is instant, recorded, or a factor"),
+    ],
+)
+def test_wrong_use_is_told_before_anything_is_run(arguments, told, tmp_path, monkeypatch, capsys):
+    from fakellm.cli.main import main
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "broken.yaml").write_text("interactions: {\n")
+    (tmp_path / "t.yaml").write_text("version: 1\ninteractions: []\n")
+    (tmp_path / "empty").mkdir()
+    before = sorted(path.name for path in tmp_path.rglob("*"))
+
+    assert main(arguments) == 2
+    assert told in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.rglob("*")) == before
