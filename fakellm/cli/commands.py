@@ -21,6 +21,11 @@ Examples:
   fakellm replay -- python app.py               from all tapes in cassettes/
   fakellm replay tests/cassettes/chat.yaml --timing recorded -- node app.js
 """
+_SCRUBS = """\b
+Examples:
+  fakellm scrub cassettes --dry-run             what would be replaced, and where
+  fakellm scrub tests/cassettes/chat.yaml --keep-header x-team
+"""
 _EXAMPLES = """\b
 Examples:
   fakellm serve                                 the providers answer by themselves
@@ -167,3 +172,20 @@ def replay(command: list[str] | None, /, **options: Any) -> int:
 
     serving = Serving(**{name: options.pop(name) for name in ("host", "port", "grace", "json")})
     return run(serving, Replaying(**options), command)
+
+
+@app.command(epilog=_SCRUBS, options_metavar="[OPTIONS]")
+@click.argument("tapes", nargs=-1, required=True, metavar="TAPES...")
+@click.option("--dry-run", is_flag=True, help="Change nothing; exit code 1 if there is something to change.")
+@click.option("--keep-header", multiple=True, metavar="NAME", help="A header of requests to keep whole.")
+@click.option("--secret-env", multiple=True, metavar="NAME", help="A variable that holds a secret to look for, too.")
+@click.option("--json", is_flag=True, help="Say what was replaced as JSON.")
+def scrub(tapes: tuple[str, ...], **options: Any) -> int:
+    """Take the secrets out of tapes that exist.
+
+    TAPES are tapes and folders of tapes. Each is written in place, whole or not at all, and only if there is a secret
+    on it. What is replaced is told by its kind and its place, never shown.
+    """
+    from fakellm.cli.scrubbing import run
+
+    return run(tapes, **options)

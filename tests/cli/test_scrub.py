@@ -1,0 +1,113 @@
+"""`fakellm scrub`: what it says and returns."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+
+import pytest
+from commands import COMMAND
+
+from fakellm.cli.main import main
+from fakellm.cli.progress import Progress
+
+KEY = "sk-proj-" + "a1b2c3d4" * 6
+TAPE = """version: 1
+interactions:
+- request:
+    method: POST
+    uri: https://api.openai.com/v1/chat/completions
+    headers: {authorization: [Bearer KEY], x-team: [blue]}
+    body: '{}'
+  response:
+    status: {code: 200, message: OK}
+    headers: {}
+    body: {string: KEY is no key. KEY}
+""".replace("KEY", KEY)
+
+
+@pytest.fixture
+def tapes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tapes" / "inner").mkdir(parents=True)
+    (tmp_path / "tapes" / ".hidden").mkdir()
+    for name in ("inner/a.yaml", "notes.md", ".hidden/b.yaml"):
+        (tmp_path / "tapes" / name).write_text(TAPE)
+    return tmp_path / "tapes"
+
+
+def test_a_dry_run_tells_what_and_where_and_changes_nothing(tapes, capsys):
+    assert main(["scrub", "tapes", "--dry-run", "--keep-header", "x-team"]) == 1
+    out = capsys.readouterr().out
+
+    assert out == (
+        "tapes/inner/a.yaml, interaction 0: header authorization in the headers of a request\n"
+        "tapes/inner/a.yaml, interaction 0: credential of the client in the body of an answer (2 times)\n"
+        "3 secrets would be replaced in 1 of 1 tape\n"
+    )
+    assert (tapes / "inner" / "a.yaml").read_text() == TAPE
+
+
+def test_tapes_are_scrubbed_in_place_and_then_there_is_nothing_left(tapes, capsys, monkeypatch):
+    monkeypatch.setenv("TEAM", "blue")
+    assert main(["scrub", "tapes", "--json", "--secret-env", "TEAM"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    text = (tapes / "inner" / "a.yaml").read_text()
+
+    assert (told["tapes"], told["dry_run"]) == (1, False)
+    assert [(one["interaction"], one["kind"], one["count"]) for one in told["replaced"]][-1][0] == 0
+    assert KEY not in text
+    assert "blue" not in text
+    assert (tapes / "notes.md").read_text() == TAPE
+    assert main(["scrub", "tapes", "--dry-run"]) == 0
+    assert capsys.readouterr().out == "no secret in 1 tape\n"
+
+
+@pytest.mark.parametrize(
+    "arguments, told",
+    [
+        (["none"], "there is no tape and no folder none"),
+        (["tapes/notes.md", "tapes/.hidden"], "notes.md"),
+        (["tapes", "--secret-env", "NOT_THERE"], "there is none NOT_THERE"),
+    ],
+)
+def test_wrong_use_is_told(arguments, told, tapes, capsys):
+    (tapes / "notes.md").write_text("# Notes\n\nno tape\n")
+
+    assert main(["scrub", *arguments]) == 2
+    assert told in capsys.readouterr().err
+    assert (tapes / ".hidden" / "b.yaml").read_text() == TAPE
+
+
+def test_a_full_disk_is_told_and_leaves_the_tape_as_it_was(tapes):
+    large = TAPE.replace("'{}'", json.dumps("x" * 4000))
+    (tapes / "inner" / "a.yaml").write_text(large)
+    done = subprocess.run(
+        ["sh", "-c", 'ulimit -f 1; exec "$@"', "sh", *COMMAND, "scrub", "tapes"],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 2
+    assert "a.yaml: the tape cannot be written: File too large" in done.stderr
+    assert [path.name for path in (tapes / "inner").iterdir()] == ["a.yaml"]
+    assert (tapes / "inner" / "a.yaml").read_text() == large
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_how_far_it_is_is_shown_where_somebody_looks_and_it_takes_long(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    for stream, shown in ((Terminal(), "\r2 of 3 tapes\r\x1b[K"), (io.StringIO(), "")):
+        monkeypatch.setattr(sys, "stderr", stream)
+        now[0] = 0.0
+        with Progress("tapes", 3) as progress:
+            for seconds in (1.0, 2.5, 2.55):
+                now[0] = seconds
+                progress.seen()
+        assert stream.getvalue() == shown
