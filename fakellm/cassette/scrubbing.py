@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +24,8 @@ from fakellm.cassette.redaction import Redactor
 _METADATA = "the metadata"
 
 
-class Replaced(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Replaced:
     """Secrets of a kind in a tape: which interaction (None is none), what part of it, how many. It holds none."""
 
     tape: str

@@ -101,7 +101,7 @@ def _saved(recorded: Recorded, session: Session, proxy: Proxy, voice: Voice, cod
         session.save(drop=recorded.fresh)
     except CassetteError as problem:
         error = str(problem)
-    ends = Counter(session.ends)
+    ends = Counter[str](session.ends)
     lines = [f"{text}{f' ({count} times)' if count > 1 else ''}" for text, count in proxy.failures.items()]
     if left_out:
         lines.append(f"{_counted(left_out, 'answer')} that the signal broke off is not on the tape")

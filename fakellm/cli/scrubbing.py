@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from fakellm.cassette.document import CassetteError
 from fakellm.cassette.redaction import Redactor
@@ -41,7 +42,7 @@ def _values(names: Sequence[str]) -> list[str]:
 
 def _tell(found: Sequence[Replaced], tapes: int, *, dry_run: bool, is_json: bool) -> None:
     if is_json:
-        print(json.dumps({"tapes": tapes, "dry_run": dry_run, "replaced": [one._asdict() for one in found]}))
+        print(json.dumps({"tapes": tapes, "dry_run": dry_run, "replaced": [asdict(one) for one in found]}))
         return
     for one in found:
         print(one)
