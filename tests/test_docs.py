@@ -111,14 +111,16 @@ def consoles():
 
 
 @pytest.mark.parametrize("page, found", list(consoles()))
-def test_commands_say_what_pages_show(page, found, tmp_path):
+def test_commands_say_what_pages_show(page, found, tmp_path, monkeypatch, capfd):
     pytest.importorskip("httptools", reason="what serves needs httptools")
     from fakellm.server import Server
 
     write_files(tmp_path, page)
-    environment = {name: value for name, value in os.environ.items() if not re.search("(?i)_key|base_url", name)}
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if re.search("(?i)_key|base_url|proxy", name)]:
+        monkeypatch.delenv(name)
     with Server() as server:
-        console = Console(tmp_path, server.url, environment)
+        console = Console(server.url, capfd)
         for command, told in (pair for block in found for pair in commands_of(block)):
             said = console.said(command)
             assert is_said(told, said), f"{page.name} tells of `{command}`:\n{told}\nit said:\n{said}"

@@ -48,5 +48,6 @@ def _tell(found: Sequence[Replaced], tapes: int, *, dry_run: bool, is_json: bool
         print(one)
     count, concerned = sum(one.count for one in found), len({one.tape for one in found})
     what = f"{count} {'secret' if count == 1 else 'secrets'}" if found else "no secret"
-    verb = f" {'would be' if dry_run else 'were'} replaced in {concerned} of" if found else " in"
+    done = "would be" if dry_run else "was" if count == 1 else "were"
+    verb = f" {done} replaced in {concerned} of" if found else " in"
     print(f"{what}{verb} {tapes} {'tape' if tapes == 1 else 'tapes'}")

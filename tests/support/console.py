@@ -8,30 +8,31 @@
     ```
 
 A line that begins with `$ ` is a command, what follows is what it says on both of its streams; `...` stands for
-anything. `echo $?` tells the exit code of the command before it. A command is `fakellm`, run as a process, or `cat`
-and `ls`, whose files are those of the folder: what blocks with `<!-- file: NAME -->` hold, and what commands wrote.
-What a page calls http://127.0.0.1:8123 is a server of the test, whose providers repeat what they hear.
+anything. `echo $?` tells the exit code of the command before it. A command is `fakellm`, which runs in this process,
+or `cat` and `ls`, whose files are those of the folder: what blocks with `<!-- file: NAME -->` hold, and what commands
+wrote. What a page calls http://127.0.0.1:8123 is a server of the test, whose providers repeat what they hear.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import shlex
 import subprocess
 import sys
 
-from commands import COMMAND
+from fakellm.cli.main import main
 
 _UPSTREAM = "127.0.0.1:8123"
 
 
 class Console:
-    """Runs commands in a folder. `upstream` is the URL of the server that the page calls 127.0.0.1:8123."""
+    """Runs commands in the working directory. `upstream` is the URL of what the page calls 127.0.0.1:8123."""
 
-    def __init__(self, folder, upstream, environment):
-        self._folder = folder
+    def __init__(self, upstream, capfd):
         self._upstream = upstream.removeprefix("http://")
-        self._environment = environment
+        self._capfd = capfd
         self._code = 0
 
     def said(self, command):
@@ -40,13 +41,22 @@ class Console:
             return f"{self._code}\n"
         words = [word.replace(_UPSTREAM, self._upstream) for word in shlex.split(command)]
         words = [sys.executable if word == "python" else word for word in words]
-        run = {"fakellm": [*COMMAND, *words[1:]], "cat": words, "ls": words}[words[0]]
-        done = subprocess.run(
-            run, cwd=self._folder, env=self._environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            timeout=60, check=False,
-        )  # fmt: skip
-        self._code = done.returncode
-        return done.stdout.replace(self._upstream, _UPSTREAM)
+        assert words[0] in ("fakellm", "cat", "ls"), command
+        with self._one_stream():
+            self._code = main(words[1:]) if words[0] == "fakellm" else subprocess.run(words, check=False).returncode
+        return self._capfd.readouterr().out.replace(self._upstream, _UPSTREAM)
+
+    @contextlib.contextmanager
+    def _one_stream(self):
+        """Let both streams be one, as on a terminal, for this process and those that it starts."""
+        kept = os.dup(2)
+        os.dup2(1, 2)
+        try:
+            with contextlib.redirect_stderr(sys.stdout):
+                yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 def commands_of(block):
