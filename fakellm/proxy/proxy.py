@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -12,7 +12,7 @@ from fakellm.cassette.session import Session
 from fakellm.errors import explain
 from fakellm.http.framing import head_of
 from fakellm.provider.answering import error_exchange
-from fakellm.provider.exchange import Failure, ProviderCall, Timeouts
+from fakellm.provider.exchange import ProviderCall, Timeouts
 from fakellm.provider.provider import FakeProvider
 from fakellm.proxy.lines import Lines, why_not
 from fakellm.proxy.relay import Relay
@@ -116,5 +116,5 @@ class Proxy(Server):
         fault = http_error(status, text, code="upstream_unreachable")
         exchange = error_exchange(call, codec, fault, headers=_UNREACHED)
         head, _ = head_of(exchange)
-        pieces = [piece for run in exchange.body(Timeouts()) if not isinstance(run, (float, Failure)) for piece in run]
+        pieces = [piece for run in exchange.body(Timeouts()) if isinstance(run, Iterator) for piece in run]
         return b"".join([head, *([] if request.method == "HEAD" else pieces)])

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 
 from fakellm.cassette.session import Asked, Session
 from fakellm.http.framing import Body, Tap, head_in
@@ -86,21 +85,17 @@ class Relay:
         else:
             self._send(line)
 
-    @property
-    def is_paused(self) -> bool:
-        """Whether the client does not keep up; then nothing more is read of the answer."""
-        return self._is_paused
-
-    @is_paused.setter
-    def is_paused(self, is_paused: bool) -> None:
-        self._is_paused = is_paused
-        if self._line is not None:
-            with suppress(RuntimeError):  # it is closed meanwhile
-                (self._line.transport.pause_reading if is_paused else self._line.transport.resume_reading)()
+    def pause(self) -> None:
+        """Read nothing more of the answer, since the client does not keep up."""
+        self._is_paused = True
+        if self._line is not None and not self._line.transport.is_closing():
+            self._line.transport.pause_reading()
 
     def resume(self) -> None:
         """Go on, since the client takes bytes again."""
-        self.is_paused = False
+        self._is_paused = False
+        if self._line is not None and not self._line.transport.is_closing():
+            self._line.transport.resume_reading()
 
     def listen_alone(self) -> None:
         """Take that the client sends no more: it is gone."""

@@ -38,10 +38,12 @@ class Player(Protocol):
     """What plays an answer; see `Playing`."""
 
     keeps_alive: bool
-    is_paused: bool
 
     def step(self) -> None:
         """Begin."""
+
+    def pause(self) -> None:
+        """Stop, since the client does not keep up."""
 
     def resume(self) -> None:
         """Go on, since the client takes bytes again."""
@@ -60,6 +62,7 @@ class Playable(Protocol):
         self, transport: asyncio.Transport, request: HttpRequest, done: Callable[[], None], ticks: Ticks
     ) -> Player:
         """Return what plays it on a connection, and calls `done` at its end."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +134,7 @@ class Connection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """Stop, since the client does not keep up."""
         if self._playing is not None:
-            self._playing.is_paused = True
+            self._playing.pause()
 
     def resume_writing(self) -> None:
         """Go on."""

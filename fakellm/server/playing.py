@@ -194,6 +194,10 @@ class Playing:
 
     # -- what the connection tells --------------------------------------------------------------------
 
+    def pause(self) -> None:
+        """Stop, since the client does not keep up."""
+        self.is_paused = True
+
     def resume(self) -> None:
         """Go on, since the client takes bytes again."""
         self.is_paused = False

@@ -245,7 +245,7 @@ def test_what_is_between_two_ends_of_a_connection_does_not_go_on(tmp_path):
 def test_an_answer_that_nobody_reads_is_not_read_of_the_upstream(tmp_path):
     """What waits is in the buffers of the system, not here."""
     sent = [HEAD, *chunked(*[b"x" * 65536] * 240), LAST]
-    with Upstream([*sent, "gone"]) as server, proxied(server.url, tmp_path / "t.yaml", saves=False) as proxy:
+    with Upstream(sent) as server, proxied(server.url, tmp_path / "t.yaml", saves=False) as proxy:
         host, port = proxy.url.removeprefix("http://").split(":")
         with socket.socket() as client:
             client.settimeout(10)
@@ -257,7 +257,6 @@ def test_an_answer_that_nobody_reads_is_not_read_of_the_upstream(tmp_path):
             data = 0
             while data < sum(map(len, sent)):
                 data += len(client.recv(1 << 20))
-        assert server.left.wait(10)
 
     assert came < 220
     assert (len(recording.sizes), recording.end) == (240, "complete")
