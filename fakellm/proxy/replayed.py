@@ -68,7 +68,7 @@ class Replayed(Recorded):
 
     def __call__(self, call: ProviderCall) -> Exchange | None:
         """Return the answer to a request, if there is one that was not played yet."""
-        alike = [one for one in self._all if not self._differences(call, one[2])]
+        alike = [one for one in self._all if self._is_alike(call, one[2])]
         left = [one for one in alike if not self._played[one[:2]]]
         found = left[0] if left else alike[-1] if alike and self._repeats else None
         if found is None:
@@ -83,13 +83,25 @@ class Replayed(Recorded):
             steps.insert(len(steps) - 1, Pause(_PATIENCE))
         return steps
 
+    def _is_alike(self, call: ProviderCall, recorded: Any) -> bool:
+        is_there = recorded.method == call.method and self._path_there(call, recorded) is not None
+        return is_there and not self._differences(call, recorded)
+
+    def _path_there(self, call: ProviderCall, recorded: Any) -> str | None:
+        """Return the path of one that was recorded, if that of a request is the same behind the base URL."""
+        there, here, base = urlsplit(recorded.uri).path, parts_of(call.url).path, self._service.base_path
+        rest = here.removeprefix(base) if here.startswith(f"{base}/") else here
+        if there == here:
+            return there
+        endpoints = [self._service.endpoint(call.method, path) for path in (there, here)]
+        is_same = len(rest) > 1 and there.endswith(rest) and endpoints[0] is endpoints[1]  # not `/chat/completions`
+        return there if is_same else None
+
     def _differences(self, call: ProviderCall, recorded: Any) -> list[str]:
         """Word what differs between a request and one that was recorded, but for where the provider is."""
         there, here = urlsplit(recorded.uri), parts_of(call.url)
-        base = self._service.base_path
-        rest = here.path.removeprefix(base) if here.path.startswith(f"{base}/") else here.path
-        path = there.path if len(rest) > 1 and there.path.endswith(rest) else here.path
-        url = urlunsplit((there.scheme, there.netloc, path, here.query, ""))
+        path = self._path_there(call, recorded)
+        url = urlunsplit((there.scheme, there.netloc, here.path if path is None else path, here.query, ""))
         return differences(recorded, Request(call.method, url, call.body, call.headers))
 
     def nearest(self, call: ProviderCall) -> tuple[Interaction, list[str]] | None:
