@@ -7,15 +7,19 @@ credential that only a later request shows is known when the earlier ones are wr
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
 from vcr.request import Request
 
+from fakellm.cassette.document import CassetteError
 from fakellm.cassette.files import Files
 from fakellm.cassette.keeping import Recorded, record_anew
 from fakellm.cassette.matching import MATCH_ON, differences, key_of
+from fakellm.cassette.pairs import Pair
 from fakellm.cassette.place import check_place
 from fakellm.cassette.recorder import End, Head, Now, Recording
 from fakellm.cassette.redaction import Redactor
@@ -57,6 +61,7 @@ class Session:
         self._redactor = redactor or Redactor()
         self._now = now
         self._asked: list[Asked] = []
+        self._redacted: list[Pair] | None = None
 
     def ask(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Asked:
         """Note a request that goes out."""
@@ -91,12 +96,31 @@ class Session:
 
         Raises `CassetteError` if it cannot be written; it is then as it was.
         """
-        answered = [(a.request, a.recording) for a in self._asked if a.recording is not None and a.end is not None]
-        for request, _ in answered:
-            self._redactor.learn(request)
-        pairs = [self._redactor.interaction(request, recording.response) for request, recording in answered]
-        if pairs:
+        if pairs := self._pairs():
             record_anew(self._files, self._place, Recorded(pairs), _is_same, drop=drop)
+
+    def rescue(self) -> Path | None:
+        """Write what was recorded into a temporary folder, since its own cannot be written; return where it is."""
+        try:
+            folder = tempfile.mkdtemp(prefix="fakellm-")
+        except OSError:
+            return None
+        path = Path(folder) / self.path.name
+        try:
+            record_anew(Files(), path, Recorded(self._pairs()), _is_same, drop=True)
+        except CassetteError:
+            shutil.rmtree(folder, ignore_errors=True)
+            return None
+        return path
+
+    def _pairs(self) -> list[Pair]:
+        """Return the requests with their answers, without secrets."""
+        if self._redacted is None:
+            answered = [(a.request, a.recording) for a in self._asked if a.recording is not None and a.end is not None]
+            for request, _ in answered:
+                self._redactor.learn(request)
+            self._redacted = [self._redactor.interaction(request, one.response) for request, one in answered]
+        return self._redacted
 
 
 def _is_same(sent: Request, recorded: Request) -> bool:

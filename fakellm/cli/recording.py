@@ -19,6 +19,8 @@ from fakellm.proxy.proxy import Proxy
 from fakellm.proxy.upstreams import Upstream, upstreams
 
 _SUFFIXES = (".yaml", ".yml", ".json", ".gz")
+_SHOWN = 20
+"""How many kinds of failures are told to people."""
 _SIGNALLED = 128
 """Exit codes from here on are those of a command that a signal ended."""
 
@@ -96,17 +98,19 @@ async def _mark(signals: Signals, session: Session) -> None:
 
 def _saved(recorded: Recorded, session: Session, proxy: Proxy, voice: Voice, code: int, left_out: int) -> int:
     """Write the tape, say what is on it and what is not, and return the exit code."""
-    error = ""
+    error, rescued = "", None
     try:
         session.save(drop=recorded.fresh)
     except CassetteError as problem:
-        error = str(problem)
+        error, rescued = str(problem), session.rescue()
     ends = Counter[str](session.ends)
     lines = [f"{text}{f' ({count} times)' if count > 1 else ''}" for text, count in proxy.failures.items()]
+    lines[_SHOWN:] = [f"and {len(lines) - _SHOWN} failures of other kinds"] if len(lines) > _SHOWN else []
     if left_out:
         lines.append(f"{_counted(left_out, 'answer')} that the signal broke off is not on the tape")
     if error:
-        lines.append(f"{_counted(len(session.ends), 'answer')} could not be kept: {error}")
+        lines.append(f"{_counted(len(session.ends), 'answer')} could not be written: {error}")
+        lines += [f"what was recorded is in {rescued} instead"] if rescued else []
     elif ends:
         lines.append(_told(session, ends))
     else:
@@ -122,6 +126,7 @@ def _saved(recorded: Recorded, session: Session, proxy: Proxy, voice: Voice, cod
         redacted=[{"kind": kind, "where": where, "count": n} for (kind, where), n in session.redacted.items()],
         failures=[{"text": text, "count": count} for text, count in proxy.failures.items()],
         error=error or None,
+        rescued=str(rescued) if rescued else None,
     )
     return FOUND if code == 0 and (error or not ends) else code
 

@@ -17,16 +17,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from fakellm.cassette.recorder import Head
 from fakellm.cassette.session import Asked, Session
 from fakellm.http.framing import Body, Tap, head_in
 from fakellm.proxy.lines import Line, Lines
 from fakellm.proxy.upstreams import Upstream
+from fakellm.secrets.knowing import discreet_url
 from fakellm.server.parsing import HttpRequest
 from fakellm.server.playing import reset
 
 _LONGEST = 256 * 1024
 """Bytes of the head of an answer."""
 _NEWS = range(100, 200)
+_REDIRECTS = range(300, 400)
 _CONTINUE = 100
 _WITH_BODY = ("POST", "PUT", "PATCH")
 _OF_THE_CONNECTION = {
@@ -187,9 +190,16 @@ class Relay:
         says = b",".join(value.lower() for name, value in parsed.headers if name.lower() == b"connection")
         is_kept = b"close" not in says and (parsed.version == b"HTTP/1.1" or b"keep-alive" in says)
         self.keeps_alive = self.keeps_alive and is_kept and not self._body.ends_with_its_connection
+        self._note_redirect(parsed)
         if self._asked is not None:
             self._tap = Tap(self._asked.begin(parsed), self._body, in_parts=True)
         return rest
+
+    def _note_redirect(self, head: Head) -> None:
+        """Tell of an answer that sends the client elsewhere: what it asks there does not come by."""
+        to = next((value.decode("latin-1") for name, value in head.headers if name.lower() == b"location"), "")
+        if head.status in _REDIRECTS and "://" in to:
+            self._failed(f"it redirects to {discreet_url(to)}, and what is asked there is not recorded")
 
     def _complete(self) -> None:
         self._is_over = True

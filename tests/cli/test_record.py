@@ -247,11 +247,26 @@ def test_a_full_disk_is_told_and_leaves_the_tape_as_it_was(real, tmp_path):
     )
 
     assert done.returncode == 3
-    assert "fakellm: 1 answer could not be kept: " in done.stderr
+    assert "fakellm: 1 answer could not be written: " in done.stderr
     assert "t.yaml: the tape cannot be written: File too large" in done.stderr
     assert "Traceback" not in done.stderr
     assert [path.name for path in into.iterdir()] == ["t.yaml"]
     assert (into / "t.yaml").read_text() == "version: 1\ninteractions: []\n"
+
+
+def test_what_cannot_be_written_where_it_belongs_is_not_lost(real, tmp_path, monkeypatch, capfd):
+    from fakellm.cli.main import main
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    breaks = f"{ASK}\nopen({str(tmp_path / 'tapes')!r}, 'w')"
+    command = ["--", sys.executable, "-c", breaks, "x"]
+    assert main(["record", "--name", "t", "--into", str(tmp_path / "tapes"), *pointed(real), *command]) == 3
+
+    (rescued,) = tmp_path.glob("fakellm-*/t.yaml")
+    told = capfd.readouterr().err
+    assert f"{tmp_path / 'tapes'} is a file" in told
+    assert f"fakellm: what was recorded is in {rescued} instead\n" in told
+    assert ends(rescued) == ["complete"]
 
 
 def test_an_upstream_that_is_not_there_is_an_error_for_the_app_and_a_line_at_the_end(tmp_path, capfd):

@@ -179,6 +179,16 @@ def test_one_that_reads_no_further_than_done_has_all(tmp_path):
     assert stream_of(tmp_path / "t.yaml")[1] == "complete"
 
 
+def test_an_answer_that_sends_the_client_elsewhere_is_told(tmp_path):
+    answer = b"HTTP/1.1 301 Moved\r\nLocation: https://me:secret@there.example/v1\r\ncontent-length: 0\r\n\r\n"
+    with Upstream([answer]) as server, proxied(server.url, tmp_path / "t.yaml") as proxy:
+        assert asked(proxy) == (answer, None)
+        (told,) = proxy.failures
+
+    assert told.startswith(f"openai at {server.url}/v1: it redirects to https://")
+    assert "secret" not in told
+
+
 # -- connections -------------------------------------------------------------------------------------------
 
 
