@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 
@@ -283,6 +284,21 @@ def test_an_upstream_that_is_not_there_is_an_error_for_the_app_and_a_line_at_the
     assert "nothing was recorded on" in told.err
     event = json.loads(told.err.splitlines()[-1])
     assert (event["event"], event["calls"], event["answers"]) == ("recorded", 0, 0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_certificate_that_nobody_trusts_is_an_error_for_the_app_and_a_line_at_the_end(tmp_path):
+    trustme = pytest.importorskip("trustme")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+    with Upstream(["close"], context=context) as server:
+        done = ran("record", "--upstream", f"openai={server.url}/v1", *python("x"), cwd=tmp_path)
+        assert server.requests == []
+
+    why = "its certificate is not trusted: unable to get local issuer certificate"
+    assert done.returncode == 3
+    assert f"fakellm could not reach {server.url}/v1: {why}" in json.loads(done.stdout)["error"]["message"]
+    assert f"fakellm: openai at {server.url}/v1: it could not be reached: {why}\n" in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 
