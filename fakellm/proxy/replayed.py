@@ -89,7 +89,7 @@ class Replayed(Recorded):
 
     def _path_there(self, call: ProviderCall, recorded: Any) -> str | None:
         """Return the path of one that was recorded, if that of a request is the same behind the base URL."""
-        there, here, base = urlsplit(recorded.uri).path, parts_of(call.url).path, self._service.base_path
+        there, here, base = parts_of(recorded.uri).path, parts_of(call.url).path, self._service.base_path
         rest = here.removeprefix(base) if here.startswith(f"{base}/") else here
         if there == here:
             return there

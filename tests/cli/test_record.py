@@ -18,6 +18,7 @@ from loopback import refusing
 from upstreams import HEAD, Upstream, chunked
 
 from fakellm import FakeProvider, Pause, disconnect
+from fakellm.cli.main import main
 from fakellm.server import Server
 
 PYTHON = """
@@ -109,28 +110,28 @@ def ends(path):
 # -- apps --------------------------------------------------------------------------------------------------
 
 
-def test_an_app_in_python_is_recorded_and_replayed_with_a_drop_and_a_cancel(real, tmp_path, monkeypatch):
+def test_an_app_in_python_is_recorded_and_replayed_with_a_drop_and_a_cancel(real, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "app.py").write_text(PYTHON)
     key = "sk-proj-" + "a1B2c3D4" * 5
     monkeypatch.setenv("OPENAI_API_KEY", key)
     monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-" + "a1B2c3D4" * 5)
-    recorded = ran("record", *pointed(real), "--", sys.executable, "app.py", cwd=tmp_path)
-    tape = tmp_path / "cassettes" / "app.yaml"
+    assert main(["record", *pointed(real), "--", sys.executable, "app.py"]) == 0
+    recorded, tape = capfd.readouterr(), tmp_path / "cassettes" / "app.yaml"
 
-    said, broke, stopped, hi = json.loads(recorded.stdout)
-    assert (recorded.returncode, said[0][-3:-1], said[1], hi) == (0, ["Hel", "lo"], None, "Hi!")
+    said, broke, stopped, hi = json.loads(recorded.out)
+    assert (said[0][-3:-1], said[1], hi) == (["Hel", "lo"], None, "Hi!")
     assert (broke[0][-1], stopped) == ("Hel", [["", "a", "b"], None])
     assert broke[1] is not None
     told = r"fakellm: recorded 4 answers on cassettes/app.yaml, 1 dropped, 1 cancelled; \d secrets replaced\n"
-    assert re.fullmatch(told, recorded.stderr)
+    assert re.fullmatch(told, recorded.err)
     assert ends(tape) == ["complete", "dropped", "cancelled", None]
     assert key not in tape.read_text()
     assert [call.headers["authorization"] for call in real.providers[0].calls] == [f"Bearer {key}"] * 3
 
     monkeypatch.delenv("OPENAI_API_KEY")
-    replayed = ran("replay", "--", sys.executable, "app.py", cwd=tmp_path)
-    assert (replayed.returncode, replayed.stderr) == (0, "")
-    assert replayed.stdout == recorded.stdout
+    assert main(["replay", "--", sys.executable, "app.py"]) == 0
+    assert capfd.readouterr() == (recorded.out, "")
 
 
 @pytest.mark.skipif(NODE is None, reason="node is not installed")
@@ -148,38 +149,34 @@ def test_an_app_in_node_is_recorded_and_replayed_with_a_drop_and_a_cancel(real, 
     assert (replayed.returncode, replayed.stdout, replayed.stderr) == (0, recorded.stdout, "")
 
 
-def test_what_is_asked_again_is_replaced_and_the_rest_stays_unless_it_is_to_be_fresh(real, tmp_path):
+def test_what_is_asked_again_is_replaced_and_the_rest_stays_unless_it_is_to_be_fresh(real, tmp_path, capfd):
     record = ["record", "--name", "t", "--into", str(tmp_path), *pointed(real)]
     for asked in ("one", "two", "one"):
-        assert ran(*record, *python(asked)).returncode == 0
+        assert main([*record, *python(asked)]) == 0
     assert ends(tmp_path / "t.yaml") == ["complete", "complete"]
-    assert ran(*record, "--fresh", *python("three")).returncode == 0
+    assert main([*record, "--fresh", *python("three")]) == 0
     assert ends(tmp_path / "t.yaml") == ["complete"]
 
 
-def test_a_miss_fails_the_command_at_its_end_with_the_nearest_recording(real, tmp_path):
-    ran("record", "--name", "t", *pointed(real), *python("What is it?"), cwd=tmp_path)
+def test_a_miss_fails_the_command_at_its_end_with_the_nearest_recording(real, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    assert main(["record", "--name", "t", *pointed(real), *python("What is it?")]) == 0
+    capfd.readouterr()
     missed = ran("replay", *python("What is that?"), cwd=tmp_path)
-    again = ran("replay", "--json", "--", "sh", "-c", '"$0" -c "$1" "What is it?"; "$0" -c "$1" "What is it?"; exit 7',
-                sys.executable, ASK, cwd=tmp_path)  # fmt: skip
+    twice = '"$0" -c "$1" "What is it?"; "$0" -c "$1" "What is it?"; exit 7'
+    assert main(["replay", "--json", "--", "sh", "-c", twice, sys.executable, ASK]) == 7
 
     assert missed.returncode == 3
     assert "is not on the tapes of cassettes" in json.loads(missed.stdout)["error"]["message"]
-    assert (
-        "fakellm: 1 of 1 requests found no answer on the tapes of cassettes:\n- request 1 to openai is not on"
-        in missed.stderr
-    )
+    assert "fakellm: 1 of 1 requests found no answer on the tapes of cassettes:\n- request 1 to openai" in missed.stderr
     assert f"cassettes/t.yaml, interaction 0: POST {real.base_url('openai')}/chat/completions" in missed.stderr
     assert 'messages[0].content: recorded "What is it?" / sent "What is that?"' in missed.stderr
-    event = json.loads(again.stderr.splitlines()[-1])
-    assert again.returncode == 7
+    event = json.loads(capfd.readouterr().err.splitlines()[-1])
     assert (event["event"], event["calls"], event["missed"], event["played"]) == ("replayed", 2, 1, 1)
     assert "nothing differs: it was played already" in event["misses"][0]
 
 
 def test_an_app_that_reads_on_where_the_recorded_one_stopped_is_told(tmp_path, capsys, monkeypatch):
-    from fakellm.cli.main import main
-
     with Upstream([HEAD, *chunked(b"data: 1\n\n"), "gone"]) as server:
         stops = ASK.replace("flush=True)", "flush=True); break")
         command = ["--", sys.executable, "-c", stops, "x"]
@@ -256,8 +253,6 @@ def test_a_full_disk_is_told_and_leaves_the_tape_as_it_was(real, tmp_path):
 
 
 def test_what_cannot_be_written_where_it_belongs_is_not_lost(real, tmp_path, monkeypatch, capfd):
-    from fakellm.cli.main import main
-
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     breaks = f"{ASK}\nopen({str(tmp_path / 'tapes')!r}, 'w')"
     command = ["--", sys.executable, "-c", breaks, "x"]
@@ -271,8 +266,6 @@ def test_what_cannot_be_written_where_it_belongs_is_not_lost(real, tmp_path, mon
 
 
 def test_an_upstream_that_is_not_there_is_an_error_for_the_app_and_a_line_at_the_end(tmp_path, capfd):
-    from fakellm.cli.main import main
-
     with refusing() as url:
         record = ["record", "--into", str(tmp_path), "--upstream", f"openai={url}/v1"]
         assert main([*record, *python("x")]) == 3
@@ -304,8 +297,6 @@ def test_a_certificate_that_nobody_trusts_is_an_error_for_the_app_and_a_line_at_
 
 @pytest.mark.parametrize("name", ["record", "replay"])
 def test_a_port_that_others_have_is_wrong_use(name, tmp_path, capsys):
-    from fakellm.cli.main import main
-
     (tmp_path / "t.yaml").write_text("version: 1\ninteractions: []\n")
     at = {"record": ["--into", str(tmp_path)], "replay": [str(tmp_path)]}[name]
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -338,8 +329,6 @@ def test_a_port_that_others_have_is_wrong_use(name, tmp_path, capsys):
     ],
 )
 def test_wrong_use_is_told_before_anything_is_run(arguments, told, tmp_path, monkeypatch, capsys):
-    from fakellm.cli.main import main
-
     monkeypatch.chdir(tmp_path)
     (tmp_path / "broken.yaml").write_text("interactions: {\n")
     (tmp_path / "t.yaml").write_text("version: 1\ninteractions: []\n")
