@@ -86,12 +86,13 @@ class Lines:
     def take(self, place: Place) -> Line | None:
         """Return a connection that was kept, the one that was used last."""
         waiting = self._idle.get(place)
-        if not waiting:
-            return None
-        line = waiting.pop()
-        if line.timer is not None:
-            line.timer.cancel()
-        return line
+        while waiting:
+            line = waiting.pop()
+            if line.timer is not None:
+                line.timer.cancel()
+            if not line.transport.is_closing():
+                return line
+        return None
 
     def keep(self, place: Place, line: Line) -> None:
         """Keep a connection for the next request."""

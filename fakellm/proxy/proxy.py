@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from urllib.request import getproxies_environment
 
 from fakellm.cassette.session import Session
 from fakellm.errors import explain
@@ -106,10 +107,10 @@ class Proxy(Server):
         """Return the answer to a request whose upstream cannot be reached, in the form of the provider's errors."""
         upstream, why = forwarded.upstream, why_not(error)
         self.failed(upstream, f"it could not be reached: {why}")
-        text = explain(
-            f"fakellm could not reach {upstream}: {why}",
-            remedy=[f"look whether it is there, or name another: --upstream {upstream.name}=URL"],
-        )
+        remedy = [f"look whether it is there, or name another: --upstream {upstream.name}=URL"]
+        if getproxies_environment().get(upstream.place.scheme):
+            remedy.append("the environment names a proxy, which fakellm does not use")
+        text = explain(f"fakellm could not reach {upstream}: {why}", remedy=remedy)
         status = 504 if isinstance(error, TimeoutError) else 502
         call = ProviderCall(request.method, f"{upstream.place}{forwarded.target}", request.headers, request.body)
         codec = codec_of(forwarded.provider.service.endpoints[0])

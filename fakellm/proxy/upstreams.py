@@ -62,17 +62,17 @@ class Upstream(NamedTuple):
         try:
             parts = urlsplit(url)
             port = parts.port or _PORTS.get(parts.scheme, 0)
-            (parts.hostname or "").encode("idna")
+            host = (parts.hostname or "").encode("idna").decode()
         except ValueError as error:
             msg = f"{url!r} is no URL: {error}"
             raise ValueError(msg) from None
-        if parts.scheme not in _PORTS or not parts.hostname or parts.query or parts.fragment:
+        if parts.scheme not in _PORTS or not host or parts.query or parts.fragment:
             msg = f"{url!r} is no base URL; write one such as {_HOMES.get(service.name, 'https://host/path')}"
             raise ValueError(msg)
         if parts.username or parts.password:
             msg = f"the URL of {service.name} has a password in it; the client sends its key itself"
             raise ValueError(msg)
-        place = Place(parts.scheme, parts.hostname, port)
+        place = Place(parts.scheme, host, port)
         return cls(service.name, place, parts.path.rstrip("/"), service.base_path)
 
     def __str__(self) -> str:

@@ -275,7 +275,9 @@ def test_an_answer_that_nobody_reads_is_not_read_of_the_upstream(tmp_path):
 # -- upstreams that are not there --------------------------------------------------------------------------
 
 
-def test_an_upstream_that_cannot_be_reached_is_an_error_in_the_providers_form(tmp_path):
+def test_an_upstream_that_cannot_be_reached_is_an_error_in_the_providers_form(tmp_path, monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")  # of the client
     with refusing() as url, proxied(url, tmp_path / "t.yaml") as proxy:
         client = openai.OpenAI(base_url=proxy.base_url("openai"), api_key="k")
         with pytest.raises(openai.InternalServerError) as error:
@@ -286,6 +288,7 @@ def test_an_upstream_that_cannot_be_reached_is_an_error_in_the_providers_form(tm
     assert error.value.status_code == 502
     assert error.value.code == "upstream_unreachable"
     assert f"could not reach {url}/v1: Connection refused" in error.value.message
+    assert "names a proxy, which fakellm does not use" in error.value.message
     assert not (tmp_path / "t.yaml").exists()
 
 
@@ -336,6 +339,7 @@ def test_what_no_provider_knows_is_refused(tmp_path):
             ("anthropic", "https://[::1]:8/x", "/v1/messages", "https://[::1]:8/x/v1/messages"),
             ("anthropic", None, "/v1/messages", "https://api.anthropic.com/v1/messages"),
             ("gemini", None, "/v1beta/x", "https://generativelanguage.googleapis.com/v1beta/x"),
+            ("openai", "https://b\u00fccher.example/v1", "/v1", "https://xn--bcher-kva.example/v1"),
             ("ollama", None, "/api/chat", "http://127.0.0.1:11434/api/chat"),
             ("bedrock", None, "/model/m/converse", "https://bedrock-runtime.eu-west-1.amazonaws.com/model/m/converse"),
         ],
