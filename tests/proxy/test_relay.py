@@ -292,13 +292,14 @@ def test_an_upstream_that_cannot_be_reached_is_an_error_in_the_providers_form(tm
     assert not (tmp_path / "t.yaml").exists()
 
 
-def test_tls_is_checked(tmp_path, monkeypatch):
+def test_tls_is_checked_and_breaks_as_other_connections_do(tmp_path, monkeypatch):
     trustme = pytest.importorskip("trustme")
     authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     sent = [HEAD, *chunked(*TEXTS), LAST]
-    with Upstream(sent, context=context) as server:
+    drops = [[HEAD, *chunked(*TEXTS[:1]), end] for end in ("close", "reset")]
+    with Upstream(sent, *drops, context=context) as server:
         with proxied(server.url, tmp_path / "t.yaml") as proxy:
             data, _ = asked(proxy)
             assert data.startswith(b"HTTP/1.1 502 ")
@@ -307,6 +308,10 @@ def test_tls_is_checked(tmp_path, monkeypatch):
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
         with proxied(server.url, tmp_path / "t.yaml") as proxy:
             assert asked(proxy) == (b"".join(sent), None)
+        for end, name in ((None, "RemoteProtocolError"), ("reset", "ReadError")):
+            with proxied(server.url, tmp_path / f"{name}.yaml") as proxy:
+                assert asked(proxy) == (b"".join([HEAD, *chunked(*TEXTS[:1])]), end)
+            assert stream_of(tmp_path / f"{name}.yaml") == (TEXTS[:1], "dropped", name)
 
     assert stream_of(tmp_path / "t.yaml") == (TEXTS, "complete", None)
     assert stored(tmp_path / "t.yaml")[0]["request"]["uri"] == f"{server.url}/v1/chat/completions"
