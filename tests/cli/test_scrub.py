@@ -9,6 +9,7 @@ import sys
 
 import pytest
 from commands import COMMAND
+from places import ROOT
 
 from fakellm.cli.main import main
 from fakellm.cli.progress import Progress
@@ -63,6 +64,11 @@ def test_tapes_are_scrubbed_in_place_and_then_there_is_nothing_left(tapes, capsy
     assert (tapes / "notes.md").read_text() == TAPE
     assert main(["scrub", "tapes", "--dry-run"]) == 0
     assert capsys.readouterr().out == "no secret in 1 tape\n"
+
+
+def test_the_tapes_of_this_project_have_none(capsys):
+    assert main(["scrub", str(ROOT / "cassettes"), "--dry-run"]) == 0
+    assert capsys.readouterr().out.startswith("no secret in ")
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,16 @@ import json
 from pathlib import Path
 
 import pytest
+from places import ROOT
 from vcr.request import Request
 from vectors import each
 
+from fakellm.cassette.replay import chunks_of
 from fakellm.errors import UnexpectedRequestError
 from fakellm.provider.exchange import Failure, Timeouts
 from fakellm.proxy.replayed import ReplayedProvider
+from fakellm.server.recorded import load
+from fakellm.wire.providers import scripted_endpoint
 
 TAPE = Path("t.yaml")
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
@@ -77,6 +81,21 @@ def test_another_request_is_a_miss(name, there, here, asked):
     with pytest.raises(UnexpectedRequestError, match=f"request 1 to {name} is not on the tapes of cassettes") as error:
         said(fake, f"http://127.0.0.1:5000{here}", asked)
     assert fake.misses == [error.value]
+
+
+TAPES = sorted((ROOT / "cassettes").rglob("*.yaml"))
+
+
+@each(pytest.mark.parametrize("path", TAPES, ids=lambda path: path.stem))
+def test_the_tapes_of_this_project_play_in_the_chunks_that_were_recorded(path):
+    for interaction in load([path]):
+        request, response = interaction[2:]
+        (service, _) = scripted_endpoint(request.method, request.uri)
+        fake = ReplayedProvider(service.name, [interaction], "cassettes")
+        there = request.uri.partition("://")[2].partition("/")[2]
+        exchange = fake.handle(request.method, f"http://127.0.0.1:5000/{there}", request.headers, request.body)
+        runs = [run for run in exchange.body(Timeouts()) if not isinstance(run, (float, Failure))]
+        assert [piece for run in runs for piece in run] == chunks_of(response)
 
 
 def test_nothing_but_the_tapes_answers_not_even_what_a_fake_answers_by_itself():
