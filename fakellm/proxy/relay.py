@@ -24,7 +24,7 @@ from fakellm.proxy.lines import Line, Lines
 from fakellm.proxy.upstreams import Upstream
 from fakellm.secrets.knowing import discreet_url
 from fakellm.server.parsing import HttpRequest
-from fakellm.server.playing import reset
+from fakellm.server.resets import reset
 
 _LONGEST = 256 * 1024
 """Bytes of the head of an answer."""

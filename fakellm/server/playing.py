@@ -15,11 +15,7 @@ a reader that stops keeps a few ten kilobytes here, however long the answer is.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import math
-import socket
-import struct
-import termios
 import zlib
 from collections.abc import Callable, Iterator
 from functools import lru_cache
@@ -30,15 +26,13 @@ from fakellm.clock import InstantClock, ScaledClock
 from fakellm.clock.clock import Clock
 from fakellm.provider.exchange import Exchange, Failure, Timeouts, Written, timed
 from fakellm.provider.mistakes import without_frames
+from fakellm.server.resets import reset
 from fakellm.server.ticks import Ticket, Ticks
 
 _MANY = 100
 """Pieces that are gathered at the most, and a run of them."""
 _PATIENT = Timeouts()
-_RESET = struct.pack("ii", 1, 0)
 _FOR_EVER = 1e8
-_BEFORE_RESET = 0.001
-"""Seconds between two looks whether the peer has what was sent: a reset would overtake it."""
 
 
 class _Framing(NamedTuple):
@@ -376,25 +370,5 @@ class Playing:
         self._is_over = True
 
 
-def reset(transport: asyncio.Transport) -> None:
-    """Reset a connection once the peer has what was sent before: what it has not read yet would be lost else."""
-    if transport.is_closing():
-        return
-    sock = transport.get_extra_info("socket")
-    if transport.get_write_buffer_size() or _unsent(sock):
-        asyncio.get_running_loop().call_later(_BEFORE_RESET, reset, transport)
-        return
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-    transport.abort()
-
-
 def _nothing() -> None:
     pass
-
-
-def _unsent(sock: Any) -> int:
-    """Return how many bytes the peer has not acknowledged; where the system does not tell, none."""
-    try:
-        return struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0" * 4))[0]  # type: ignore[no-any-return]
-    except OSError:
-        return 0
