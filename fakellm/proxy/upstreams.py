@@ -21,6 +21,8 @@ _HOMES = {
     "ollama": "http://127.0.0.1:11434",
     "cohere": "https://api.cohere.com",
     "mistral": "https://api.mistral.ai",
+    "dashscope": "https://dashscope.aliyuncs.com/api/v1",
+    "replicate": "https://api.replicate.com",
 }
 _PORTS = {"http": 80, "https": 443}
 _REGION = "us-east-1"

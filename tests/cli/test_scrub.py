@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import json
 import subprocess
-import sys
 
 import pytest
 from commands import COMMAND
 from places import ROOT
 
 from fakellm.cli.main import main
-from fakellm.cli.progress import Progress
 
 KEY = "sk-proj-" + "a1b2c3d4" * 6
 TAPE = """version: 1
@@ -99,21 +96,3 @@ def test_a_full_disk_is_told_and_leaves_the_tape_as_it_was(tapes):
     assert "a.yaml: the tape cannot be written: File too large" in done.stderr
     assert [path.name for path in (tapes / "inner").iterdir()] == ["a.yaml"]
     assert (tapes / "inner" / "a.yaml").read_text() == large
-
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
-
-
-def test_how_far_it_is_is_shown_where_somebody_looks_and_it_takes_long(monkeypatch):
-    now = [0.0]
-    monkeypatch.setattr("time.monotonic", lambda: now[0])
-    for stream, shown in ((Terminal(), "\r2 of 3 tapes\r\x1b[K"), (io.StringIO(), "")):
-        monkeypatch.setattr(sys, "stderr", stream)
-        now[0] = 0.0
-        with Progress("tapes", 3) as progress:
-            for seconds in (1.0, 2.5, 2.55):
-                now[0] = seconds
-                progress.seen()
-        assert stream.getvalue() == shown

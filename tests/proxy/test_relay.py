@@ -17,6 +17,7 @@ from vectors import each
 
 from fakellm.http import playing
 from fakellm.proxy.upstreams import upstreams
+from fakellm.wire.providers import provider_names
 
 TEXTS = [b"data: one\n\n", "data: z\u00e9ro \U0001f600\n\n".encode(), b"data: [DONE]\n\n"]
 CHUNKED = [("content-type", "text/event-stream"), ("transfer-encoding", "chunked")]
@@ -354,6 +355,10 @@ def test_a_request_has_the_rest_of_its_path_behind_the_url_of_its_provider(name,
     found = upstreams({name: given} if given else {}, {"AWS_REGION": "eu-west-1"})[name]
 
     assert f"{found.place}{found.target_of(asked)}" == url
+
+
+def test_each_provider_has_a_home():
+    assert upstreams({}, {}).keys() == set(provider_names())
 
 
 def test_the_environment_says_where_a_provider_is_unless_somebody_does():
