@@ -124,6 +124,8 @@ def check(paths: tuple[str, ...], **options: Any) -> int:
     from fakellm.cli.checking import Checking, run
 
     return run(Checking(paths, **options))
+
+
 @app.command(epilog=_RECORDS, options_metavar="[OPTIONS] -- CMD")
 @click.option("--into", default="cassettes", show_default=True, metavar="DIR", help="The folder of the tape.")
 @click.option("--name", help="The tape's name; by default that of the script, or of the program, that is run.")
