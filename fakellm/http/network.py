@@ -33,8 +33,7 @@ from urllib.parse import urlsplit
 from fakellm.errors import UnexpectedRequestError, explain
 from fakellm.provider.hosts import LOOPBACK, is_provider
 from fakellm.provider.provider import FakeProvider
-from fakellm.secrets.knowing import discreet_url, knowing
-from fakellm.secrets.shown import credentials
+from fakellm.secrets.knowing import carried, discreet_url, knowing
 from fakellm.wire.clouds import METADATA
 from fakellm.wire.providers import PROVIDERS, services_at
 
@@ -235,7 +234,7 @@ def address_of(request: Any) -> str:
 
 def credentials_of(request: Any) -> frozenset[str]:
     """Return what a client's request carries that nobody is to be shown."""
-    return frozenset(credentials(str(request.url), request.headers))
+    return carried(str(request.url), request.headers)
 
 
 # An attribute that is inherited, as most of a socket's methods are, is deleted afterwards, not set back: a copy of it

@@ -19,8 +19,7 @@ from fakellm.errors import WireError, clip
 from fakellm.provider.hosts import parts_of, target_of
 from fakellm.provider.routes import Route
 from fakellm.script.events import Fault, Pause, disconnect, stall
-from fakellm.secrets.knowing import discreet, discreet_url, knowing
-from fakellm.secrets.shown import credentials
+from fakellm.secrets.knowing import carried, discreet, discreet_url, knowing
 from fakellm.wire.codec import Ending, Request, Run
 from fakellm.wire.objects import parse
 from fakellm.wire.providers import scripted_endpoint
@@ -108,7 +107,7 @@ class ProviderCall:
     @property
     def credentials(self) -> frozenset[str]:
         """What the URL and the headers carry that nobody is to be shown."""
-        return frozenset(credentials(self.url, self.headers))
+        return carried(self.url, self.headers)
 
     @property
     def address(self) -> str:
