@@ -26,6 +26,12 @@ Examples:
   fakellm scrub cassettes --dry-run             what would be replaced, and where
   fakellm scrub tests/cassettes/chat.yaml --keep-header x-team
 """
+_DRIFTS = """\b
+Examples:
+  fakellm drift cassettes                       asks the providers, with the keys of the environment
+  fakellm drift tests/cassettes/chat.yaml --upstream openai=http://127.0.0.1:8123/v1
+  fakellm drift cassettes --junit drift.xml --update
+"""
 _EXAMPLES = """\b
 Examples:
   fakellm serve                                 the providers answer by themselves
@@ -189,5 +195,27 @@ def scrub(tapes: tuple[str, ...], **options: Any) -> int:
     on it. What is replaced is told by its kind and its place, never shown.
     """
     from fakellm.cli.scrubbing import run
+
+    return run(tapes, **options)
+
+
+@app.command(epilog=_DRIFTS, options_metavar="[OPTIONS]")
+@click.argument("tapes", nargs=-1, required=True, metavar="TAPES...")
+@click.option("--upstream", multiple=True, metavar="NAME=URL", help="Where a provider is: openai=http://host/v1.")
+@click.option("--update", is_flag=True, help="Record anew what has drifted: each tape whole, or not at all.")
+@click.option("--patience", type=click.FloatRange(0.1), default=60.0, show_default=True, help="Seconds of silence.")
+@click.option("--junit", metavar="FILE", help="Write a report in the form of JUnit, too.")
+@click.option("--json", is_flag=True, help="Say what has drifted as JSON.")
+def drift(tapes: tuple[str, ...], **options: Any) -> int:
+    """Ask again what was recorded, and tell how the answers differ.
+
+    TAPES are tapes and folders of tapes. Each interaction is asked once, where it was recorded or where --upstream
+    says, with the keys of the environment. Compared are status, headers, events, fields, types, tools and finish
+    reasons, never the words. Each difference is breaking, notable, or noise.
+
+    Exit codes: 0 nothing has drifted, or all that has is recorded anew; 1 something has; 2 wrong use, or something
+    could not be asked.
+    """
+    from fakellm.cli.drifting import run
 
     return run(tapes, **options)

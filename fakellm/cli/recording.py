@@ -44,17 +44,22 @@ class Recorded:
 
     def upstreams(self) -> dict[str, Upstream]:
         """Return the providers at their URLs. Raises `UsageError`."""
-        given: dict[str, str] = {}
-        for one in self.upstream:
-            name, found, url = one.partition("=")
-            if not found:
-                msg = f"--upstream is a provider and its URL, openai=http://127.0.0.1:8123/v1, not {one!r}"
-                raise UsageError(msg)
-            given[name] = url
         try:
-            return upstreams(given, os.environ)
+            return upstreams(urls_of(self.upstream), os.environ)
         except ValueError as error:
             raise UsageError(str(error)) from None
+
+
+def urls_of(options: Sequence[str]) -> dict[str, str]:
+    """Return the URLs of providers by their names, of `--upstream`. Raises `UsageError`."""
+    given: dict[str, str] = {}
+    for one in options:
+        name, found, url = one.partition("=")
+        if not found:
+            msg = f"--upstream is a provider and its URL, openai=http://127.0.0.1:8123/v1, not {one!r}"
+            raise UsageError(msg)
+        given[name] = url
+    return given
 
 
 def _name_of(command: Sequence[str]) -> str:

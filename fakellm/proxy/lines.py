@@ -110,17 +110,9 @@ class Lines:
         return line
 
     def _context(self) -> ssl.SSLContext:
-        """Return what checks certificates: against those that the system trusts, and those that Python's clients do."""
+        """Return what checks certificates, made once."""
         if not self._contexts:
-            context = ssl.create_default_context()
-            if not os.environ.get("SSL_CERT_FILE"):
-                try:
-                    import certifi
-                except ImportError:
-                    pass
-                else:
-                    context.load_verify_locations(certifi.where())
-            self._contexts.append(context)
+            self._contexts.append(trusted())
         return self._contexts[0]
 
     def _forget(self, line: Line) -> None:
@@ -135,6 +127,19 @@ class Lines:
         """Close all."""
         for line in list(self._open):
             line.close()
+
+
+def trusted() -> ssl.SSLContext:
+    """Return what checks certificates: against those that the system trusts, and those that Python's clients do."""
+    context = ssl.create_default_context()
+    if not os.environ.get("SSL_CERT_FILE"):
+        try:
+            import certifi
+        except ImportError:
+            pass
+        else:
+            context.load_verify_locations(certifi.where())
+    return context
 
 
 def why_not(error: OSError) -> str:
