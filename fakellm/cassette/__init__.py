@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from fakellm.cassette.checking import Finding as Finding
     from fakellm.cassette.checking import check as check
     from fakellm.cassette.document import CassetteError as CassetteError
+    from fakellm.cassette.drift import Drift as Drift
+    from fakellm.cassette.drift import drifts as drifts
     from fakellm.cassette.files import Files as Files
     from fakellm.cassette.recorder import Recording as Recording
     from fakellm.cassette.recorder import tee as tee
@@ -30,6 +32,7 @@ __getattr__, __dir__, __all__ = lazily(
     {
         "bodies": ("script_of",),
         "checking": ("Finding", "check"),
+        "drift": ("Drift", "drifts"),
         "files": ("Files",),
         "document": ("CassetteError",),
         "recorder": ("Recording", "tee"),

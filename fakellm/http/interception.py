@@ -112,6 +112,15 @@ class Interception:
             finally:
                 self.tape, self.guard.allows_providers = None, False
 
+    @contextmanager
+    def open_to_providers(self) -> Iterator[None]:
+        """Let requests to real providers leave this machine, which are asked what is on a tape."""
+        self.guard.allows_providers = True
+        try:
+            yield
+        finally:
+            self.guard.allows_providers = False
+
     def refuse_outsider(self, request: Any) -> None:
         """Raise `UnexpectedRequestError` for a request that would land on a tape that is not its sender's."""
         if self.outsider and self.tape is not None and self.tape.is_open:

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from vcr.request import Request
 
-from fakellm.cassette.drift import Drift, drifts
+from fakellm.cassette.drift import GRADES, Drift, Grade, drifts
 from fakellm.cassette.files import Files, identity
 from fakellm.cassette.matching import bytes_of
 from fakellm.cassette.misses import address_of
@@ -29,11 +29,12 @@ from fakellm.cassette.pairs import Pair
 from fakellm.cassette.recorder import Head, Now, Recording
 from fakellm.cassette.redaction import Redactor
 from fakellm.errors import explain
+from fakellm.http.keys import KEY
 from fakellm.provider.hosts import LOOPBACK
 from fakellm.proxy.lines import trusted, why_not
 from fakellm.proxy.upstreams import Place, Upstream
 from fakellm.secrets.shapes import PLACEHOLDER
-from fakellm.server.recorded import Interaction
+from fakellm.server.recorded import Interaction, load
 from fakellm.wire.providers import service_of, services_at
 from fakellm.wire.service import Service
 
@@ -48,16 +49,13 @@ _TOKENS = {"bedrock": ("AWS_BEARER_TOKEN_BEDROCK",)}
 _AZURE = "AZURE_OPENAI_API_KEY"
 _BEHIND = re.compile(r"/(v\d\w*|api|model)/")
 """Where the path of an endpoint begins, for SDKs whose base URL is a host alone."""
+_FEW = 3
 _NOT_TAKEN = ("status-class", "broken-off", "format")
 """What keeps an answer from being recorded: it is none that a test could be played."""
 
 
 class NotAskedError(Exception):
-    """A recorded request cannot be asked again: why, and what to do. `is_use` says whether the user can change it."""
-
-    def __init__(self, text: str, *, is_use: bool = True) -> None:
-        super().__init__(text)
-        self.is_use = is_use
+    """A recorded request cannot be asked again: why, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +84,16 @@ class Compared:
         """Whether there is more than noise."""
         return any(one.grade != "noise" for one in self.drifts)
 
-    def lines(self) -> list[str]:
-        """Word the differences, one in a line."""
-        places = ((one, ", ".join(filter(None, (self.place, one.where)))) for one in self.drifts)
-        return [f"{one.grade}: {place}: {one.reason}" for one, place in places]
+    def lines(self, *grades: Grade) -> list[str]:
+        """Word the differences of these grades, by default of all; what is the same at several fields, in one line."""
+        alike: dict[tuple[Grade, str | None, str], list[str]] = {}
+        for one in self.drifts:
+            if one.grade in (grades or GRADES):
+                alike.setdefault((one.grade, one.event, one.reason), []).append(one.field or "")
+        return [
+            f"{grade}: {', '.join(filter(None, (self.place, event, _listed(grade, fields))))}: {reason}"
+            for (grade, event, reason), fields in alike.items()
+        ]
 
 
 class Asking:
@@ -112,6 +116,10 @@ class Asking:
         self._redactor = redactor or Redactor()
         self._patience = patience
         self._now = now
+
+    def tape(self, path: str | Path) -> list[Compared]:
+        """Ask all that is on a tape. Raises `CassetteError` for a broken tape, and `OSError` for no file."""
+        return [self.compared(interaction) for interaction in load([Path(path)])]
 
     def compared(self, interaction: Interaction) -> Compared:
         """Ask once more; return how the answer differs, or why nobody could be asked."""
@@ -173,7 +181,7 @@ class Asking:
     def _key(self, service: Service | None, place: Place, *, is_given: bool) -> str:
         is_here = LOOPBACK.match(place.host) is not None
         names = _variables(service, place, is_trusted=is_given or is_here)
-        key = next((self._environ[name] for name in names if self._environ.get(name)), "")
+        key = next((self._environ[name] for name in names if self._environ.get(name, KEY) not in ("", KEY)), "")
         if key or is_here:  # a server of one's own takes any
             return key or "none"
         if names:
@@ -216,7 +224,14 @@ class Asking:
             why = f"it could not be reached: {why_not(error)}"
         except (http.client.HTTPException, ValueError) as error:
             why = f"HTTP went wrong: {type(error).__name__}"
-        raise NotAskedError(f"{place}: {why}", is_use=False)
+        raise NotAskedError(f"{place}: {why}")
+
+
+def _listed(grade: Grade, fields: list[str]) -> str:
+    """Return all fields; of noise a few."""
+    more = len(fields) - _FEW
+    is_long = grade == "noise" and more > 0
+    return f"{', '.join(fields[:_FEW])} and {more} more" if is_long else ", ".join(fields)
 
 
 def _text(value: Any) -> str:

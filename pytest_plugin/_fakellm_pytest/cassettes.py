@@ -43,8 +43,15 @@ def played(request: pytest.FixtureRequest, network: Interception) -> Iterator[Ta
         problem = tape.problem(strict=strict)
     if tape.record_on_exception:  # whatever comes, be it that the run is interrupted
         recordings_of(request.config).end(request.node)
-    if problem and request.node.stash.get(PASSED, False):
+    if not request.node.stash.get(PASSED, False):
+        return
+    if problem:
         pytest.fail(problem, pytrace=False)
+    if _chosen(request.config, _options(request.node).get("mode")) == "verify":
+        from _fakellm_pytest.verifying import verify
+
+        with network.open_to_providers():
+            verify(request.node, tape)
 
 
 def tape_of(item: pytest.Item) -> tuple[Path, str] | None:
@@ -96,6 +103,12 @@ def _opened(tape: Tape, network: Interception) -> Iterator[None]:
 
 
 def _mode(config: pytest.Config, marked: Any) -> Any:
+    """Return the record mode that a tape has; one that is verified is played."""
+    chosen = _chosen(config, marked)
+    return "none" if chosen == "verify" else chosen
+
+
+def _chosen(config: pytest.Config, marked: Any) -> Any:
     """Return the record mode: the command line's, which a miss tells to type, else the marker's or the ini's."""
     chosen = config.getoption("--llm-record") or marked or config.getini("llm_record") or None
     if chosen is not None and chosen not in MODES:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from _fakellm_pytest.recordings import Recordings
     from fakellm.http import Interception
 
-MODES = ("none", "once", "new_episodes", "all", "rewrite")
-"""Record modes of cassettes."""
+MODES = ("none", "once", "new_episodes", "all", "rewrite", "verify")
+"""Record modes of cassettes; `verify` is `none`, and asks the providers afterwards whether they answer the same."""
 _MARKERS = (
     "fake_llm(allow_unused=False, allow_misses=False): let replies stay unused, or misses be caught by the app",
     "fake_llm(scenario=None): script the fakes of providers by a file, whose path begins in the folder of the test",
@@ -44,6 +44,8 @@ OUTCOME = pytest.StashKey[str]()
 """How a test ended so far."""
 NETWORK: pytest.StashKey[Interception] = pytest.StashKey()
 """What stands between the test that runs and the network, while something does."""
+VERIFIED = pytest.StashKey[dict[str, Any]]()
+"""What came of asking again what is on the tape of a test."""
 COLLECTED = pytest.StashKey[list[pytest.CollectReport]]()
 """What this process has collected."""
 RECORDINGS: pytest.StashKey[Recordings] = pytest.StashKey()
@@ -100,8 +102,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--llm-record",
         choices=MODES,
         default=None,
-        help="record mode of cassettes, with vcrpy's meaning, or rewrite, which is all without what is not asked for "
-        "any more (default: none where CI is set, else once)",
+        help="record mode of cassettes, with vcrpy's meaning; or rewrite, which is all without what is not asked for "
+        "any more, or verify, which plays tapes and asks again what is on them (default: none where CI is set, else "
+        "once)",
     )
     parser.addini("llm_record", "as --llm-record", default="")
     parser.addini(

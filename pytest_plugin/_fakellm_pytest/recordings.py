@@ -17,10 +17,11 @@ import pytest
 
 from _fakellm_pytest import unused
 from _fakellm_pytest.cassettes import TAPE, is_own, tape_of
-from _fakellm_pytest.hooks import COLLECTED, OUTCOME, RECORDINGS
+from _fakellm_pytest.hooks import COLLECTED, OUTCOME, RECORDINGS, VERIFIED
 
 if TYPE_CHECKING:
     from fakellm.cassette import Run, Tape
+    from fakellm.proxy import Compared
 
 _USE = pytest.StashKey[dict[str, Any]]()
 _FOLDER, _COLLECTED, _REPORTED = "fakellm_run", "fakellm_collected", "_fakellm_cassette"
@@ -38,6 +39,7 @@ class Recordings:
         self._collected: dict[str, Any] = {}
         self._used: list[dict[str, Any]] = []
         self._left: dict[str, str] = {}
+        self.compared: dict[str, list[Compared]] = {}  # what was asked again, by its tape
         self._tests: tuple[dict[str, dict[str, str]], dict[str, set[str]]] | None = None
 
     @classmethod
@@ -191,7 +193,7 @@ class Recordings:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Say what was recorded, and what was not used."""
-        if lines := [*self._recorded(), *self.unused()]:
+        if lines := [*self._recorded(), *self._verified(), *self.unused()]:
             terminalreporter.section("cassettes")
             for line in lines:
                 terminalreporter.line(line)
@@ -214,6 +216,14 @@ class Recordings:
                     found.append(f"{_noted(path, [use])}, and not kept: {use['test']} {how}")
         return found
 
+    def _verified(self) -> list[str]:
+        """Word what was asked again, and what has drifted without failing its test, tape by tape."""
+        found = {use["path"]: use["verified"] for use in self._used if use["verified"] is not None}
+        lines: list[str] = []
+        for path, told in found.items():
+            lines += [f"{unused.shown(path)}: {told['asked']} asked again, {told['drifted']} drifted", *told["notable"]]
+        return lines
+
 
 def _use(item: pytest.Item, tape: Tape, outcome: str) -> dict[str, Any]:
     """Return how a test used a tape, in what a report can carry."""
@@ -227,6 +237,7 @@ def _use(item: pytest.Item, tape: Tape, outcome: str) -> dict[str, Any]:
         "redacted": [[*name, count] for name, count in tape.redacted.items()],
         "held": len(tape),
         "asked": tape.asked,
+        "verified": item.stash.get(VERIFIED, None),
     }
 
 

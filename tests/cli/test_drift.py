@@ -100,7 +100,7 @@ def test_what_drifted_is_told_with_its_grade_its_place_and_why(capsys, tmp_path)
     }
     said = json.loads(told[1])
     assert (told[0], said["drifts"], said["tapes"], said["interactions"]) == (1, [drift], 1, 2)
-    suite = ET.parse(tmp_path / "drift.xml").getroot()[0]  # noqa: S314 - our own
+    suite = ET.parse(tmp_path / "drift.xml").getroot()[0]
     assert suite.attrib == {"name": "tapes/a.yaml", "tests": "2", "failures": "1", "errors": "0"}
     assert [[inner.tag for inner in case] for case in suite] == [["failure"], []]
     assert suite[0][0].get("type") == "breaking"
