@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from fakellm.cassette.outline import WHENEVER, Called, Outline, offered, outline_of
+from fakellm.cassette.outline import WHENEVER, Called, Outline, is_error, offered, outline_of
 from fakellm.cassette.pairs import Pair
 from fakellm.cassette.shape import FINISHES, MODELS, Path, Seen, Shape, kind_of, shown, word_of
 from fakellm.secrets.shapes import PLACEHOLDER
@@ -40,6 +40,7 @@ RULES = {
     "media-type": Rule("notable", "another `content-type`, and the same framing"),
     "unreadable": Rule("breaking", "the reader of its API cannot read the stream any more"),
     "broken-off": Rule("breaking", "the stream breaks off, and the recorded one came to its end"),
+    "error": Rule("breaking", "the provider reports an error in the stream"),
     "event-gone": Rule("breaking", "a kind of event does not come any more, `[DONE]` among them"),
     "event-new": Rule("notable", "a kind of event comes that did not"),
     "order": Rule("notable", "events come in another order; repeats count once"),
@@ -194,7 +195,7 @@ def _events(old: Outline, new: Outline) -> Iterator[Drift]:
             yield Drift("event-gone", "it does not come any more", name)
     for name in new.events:
         if name not in old.events and old.is_whole:
-            rule = "event-optional" if name in WHENEVER else "event-new"
+            rule = "event-optional" if name in WHENEVER else "error" if is_error(name) else "event-new"
             yield Drift(rule, "it did not come before", name)
 
 

@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import base64
 import json
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,7 +39,7 @@ from fakellm.wire.sse import SSEDecoder
 from fakellm.wire.wishes import tools_of
 
 DONE = "[DONE]"
-_DOCUMENT, _TEXT = "document", "text"
+_DOCUMENT, _TEXT, _ERROR = "document", "text", "error"
 WHENEVER = frozenset(("ping", "keepalive", "heartbeat"))
 """Events that keep a connection open."""
 _LONGEST = 12
@@ -81,8 +83,7 @@ class Outline:
 def outline_of(pair: Pair) -> Outline:
     """Return the outline of a recorded answer."""
     request, response = pair
-    is_packed = not response.get("stream") and any(name == "content-encoding" for name, _ in headers_of(response))
-    body = as_bytes((decode_response(response) if is_packed else response)["body"]["string"])
+    body = _body_of(response)
     headers = dict(headers_of(response))
     media = headers.get("content-type", "").partition(";")[0].strip().lower()
     end = (response.get("stream") or {}).get("end", "complete")
@@ -102,6 +103,14 @@ def outline_of(pair: Pair) -> Outline:
     elif outline.status < 400:  # noqa: PLR2004 - errors are documents
         _read(outline, request, body)
     return outline
+
+
+def _body_of(response: Mapping[str, Any]) -> bytes:
+    """Return a body without the compression that vcrpy keeps."""
+    if not response.get("stream") and any(name == "content-encoding" for name, _ in headers_of(response)):
+        with suppress(ValueError, OSError, EOFError, zlib.error):
+            response = decode_response(response)
+    return as_bytes(response["body"]["string"])
 
 
 def offered(request: Any) -> dict[str, Any]:
@@ -177,9 +186,16 @@ def _label(name: str, value: Any) -> str:
     """Return what kind of event it is."""
     if not isinstance(value, dict):
         return name or _TEXT
-    own = next((value[key] for key in _NAMES if isinstance(value.get(key), str)), name or _DOCUMENT)
+    unnamed = _ERROR if value.get(_ERROR) else _DOCUMENT
+    own = next((value[key] for key in _NAMES if isinstance(value.get(key), str)), name or unnamed)
     inner = [kind for found in value.values() if isinstance(found, dict) and (kind := type_of(found))]
     return "/".join([word_of(own), *inner])
+
+
+def is_error(label: str) -> bool:
+    """Tell whether a kind of event reports an error."""
+    own = label.partition("/")[0]
+    return own in (_ERROR, "response.failed") or own.endswith(("Exception", ".error"))
 
 
 # -- what the API's own reader says of it -------------------------------------------------------------

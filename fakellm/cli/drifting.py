@@ -21,7 +21,7 @@ from fakellm.cli.config import UsageError
 from fakellm.cli.progress import Progress
 from fakellm.cli.recording import urls_of
 from fakellm.cli.tapes import tapes_in
-from fakellm.proxy.again import Asking, Compared, record_anew, why_not_taken
+from fakellm.proxy.again import Asking, Compared, record_anew
 from fakellm.script.disk import write_atomically
 from fakellm.server.recorded import load
 
@@ -43,12 +43,12 @@ def run(
                 found.append(asking.compared(one))
                 progress.seen()
         kept = _updated(found) if update else {}
+        _tell(found, len(paths), kept if update else None, is_json=json)
         if junit is not None:
             _write_junit(Path(junit), found)
     except (UsageError, CassetteError, ValueError, OSError) as error:
         print(f"fakellm: {error}", file=sys.stderr)
         return 2
-    _tell(found, len(paths), kept if update else None, is_json=json)
     if any(one.problem for one in found):
         return 2
     left = [one for one in found if one.has_drifted and (not update or one.tape in kept)]
@@ -62,11 +62,11 @@ def _updated(found: Iterable[Compared]) -> dict[Path, str]:
         tape = list(group)
         if not any(one.has_drifted for one in tape):
             continue
-        if why := why_not_taken(tape):
-            kept[path] = why
-        else:
-            record_anew(path, tape)
-    return kept
+        try:
+            kept[path] = record_anew(path, tape)
+        except CassetteError as error:
+            kept[path] = str(error)
+    return {path: why for path, why in kept.items() if why}
 
 
 # -- what is told -------------------------------------------------------------------------------------
@@ -82,6 +82,8 @@ def _tell(found: Sequence[Compared], tapes: int, kept: dict[Path, str] | None, *
     for one in found:
         for line in one.lines():
             print(line)
+        if one.other:
+            print(f"not asked: {one.place}: {one.other}")
     print(_summary(found, drifted, tapes))
     for path in updated:
         print(f"{path} is recorded anew")
@@ -102,13 +104,14 @@ def _plain(found: Sequence[Compared], tapes: int, updated: list[Path], kept: dic
         "interactions": len(found),
         "drifts": [{**place(one), "grade": drift.grade, **asdict(drift)} for one in found for drift in one.drifts],
         "not_asked": [{**place(one), "why": one.problem} for one in found if one.problem],
+        "left_out": [{**place(one), "why": one.other} for one in found if one.other],
         "updated": [str(path) for path in updated],
         "kept": [{"tape": str(path), "why": why} for path, why in kept.items()],
     }
 
 
 def _summary(found: Sequence[Compared], drifted: Sequence[Compared], tapes: int) -> str:
-    asked = sum(not one.problem for one in found)
+    asked = sum(one.answered is not None for one in found)
     on = f"{_counted(asked, 'interaction')} asked on {_counted(tapes, 'tape')}"
     if not drifted:
         return f"nothing has drifted: {on}"
@@ -134,6 +137,8 @@ def _write_junit(path: Path, found: Sequence[Compared]) -> None:
             case = ET.SubElement(suite, "testcase", classname=str(tape), name=name)
             if one.problem:
                 ET.SubElement(case, "error", message=one.problem.partition("\n")[0]).text = one.problem
+            elif one.other:
+                ET.SubElement(case, "skipped", message=one.other)
             elif one.has_drifted:
                 worst = one.drifts[0]
                 message = ": ".join(filter(None, (worst.grade, worst.where, worst.reason)))

@@ -4,6 +4,8 @@ A tape has no keys, so they are taken from where the SDKs take them, the environ
 recorded is what a file says: a key goes only to the provider whose it is, at its own hosts and encrypted, to this
 machine, and to where the user points the provider himself.
 
+What a tape holds beside, such as orders that a tool placed, is not done again: only endpoints of models are asked.
+
 Nothing but the answers is recorded anew. The request on the tape stays as it is, its URL too, so that whoever played
 the tape plays it again.
 """
@@ -30,7 +32,7 @@ from fakellm.cassette.recorder import Head, Now, Recording
 from fakellm.cassette.redaction import Redactor
 from fakellm.errors import explain
 from fakellm.http.keys import KEY
-from fakellm.provider.hosts import LOOPBACK
+from fakellm.provider.hosts import LOOPBACK, parts_of
 from fakellm.proxy.lines import trusted, why_not
 from fakellm.proxy.upstreams import Place, Upstream
 from fakellm.secrets.shapes import PLACEHOLDER
@@ -60,7 +62,10 @@ class NotAskedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """An interaction of a tape, and how its answer differs now; `problem` is why it was not asked."""
+    """An interaction of a tape, and how its answer differs now.
+
+    `problem` is why it could not be asked, `other` why it was not meant to be.
+    """
 
     tape: Path
     interaction: int
@@ -68,6 +73,7 @@ class Compared:
     answered: Pair | None = None
     drifts: list[Drift] = field(default_factory=list)
     problem: str = ""
+    other: str = ""
 
     @property
     def place(self) -> str:
@@ -125,6 +131,9 @@ class Asking:
         """Ask once more; return how the answer differs, or why nobody could be asked."""
         path, at, *pair = interaction
         recorded = (pair[0], pair[1])
+        parts = parts_of(recorded[0].uri)
+        if not services_at(recorded[0].method, parts.hostname or "", parts.path):
+            return Compared(path, at, recorded, other=f"{address_of(recorded[0])} is no request to a model")
         try:
             answered = self.asked(recorded[0])
         except NotAskedError as error:
@@ -218,6 +227,8 @@ class Asking:
                 connection.putheader("content-length", str(len(body)))
             connection.endheaders(body or None)
             return connection.getresponse()
+        except TimeoutError:
+            why = f"no answer within {self._patience:g} seconds"
         except http.client.RemoteDisconnected:
             why = "it closed the connection without an answer"
         except OSError as error:
@@ -291,7 +302,7 @@ def _variables(service: Service | None, place: Place, *, is_trusted: bool) -> tu
 # -- recorded anew ------------------------------------------------------------------------------------
 
 
-def why_not_taken(tape: list[Compared]) -> str:
+def _why_not(tape: list[Compared]) -> str:
     """Return why a tape is not recorded anew, though some of it has drifted; nothing where it can be."""
     for one in tape:
         if one.problem:
@@ -303,8 +314,8 @@ def why_not_taken(tape: list[Compared]) -> str:
     return ""
 
 
-def record_anew(path: Path, tape: list[Compared]) -> int:
-    """Put the new answers of what has drifted in the place of the recorded ones; return how many.
+def record_anew(path: Path, tape: list[Compared]) -> str:
+    """Put the new answers of what has drifted in the place of the recorded ones; return why not, where that cannot be.
 
     The tape is written whole or not at all. Raises `CassetteError` if it cannot be written.
     """
@@ -313,8 +324,10 @@ def record_anew(path: Path, tape: list[Compared]) -> int:
     def changed(there: list[Pair]) -> list[Pair]:
         return list(_replaced(there, new))
 
+    if why := _why_not(tape):
+        return why
     Files(name=str(path)).change(path, changed, {})
-    return len(new)
+    return ""
 
 
 def _replaced(there: list[Pair], new: Mapping[str, Pair]) -> Iterator[Pair]:

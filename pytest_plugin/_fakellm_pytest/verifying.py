@@ -21,7 +21,7 @@ def verify(item: pytest.Item, tape: Tape) -> None:
     """Ask again what is on a tape. Raises `pytest.fail.Exception` for what is breaking, and for what gets no answer."""
     found = _compared(item.config, os.path.realpath(tape.path))
     item.stash[VERIFIED] = {
-        "asked": sum(not one.problem for one in found),
+        "asked": sum(one.answered is not None for one in found),
         "drifted": sum(one.has_drifted for one in found),
         "notable": [f"  {line}" for one in found for line in one.lines("notable")],
     }

@@ -83,8 +83,8 @@ words = st.lists(st.text(min_size=1, max_size=8).filter(str.strip), min_size=1, 
 ALL = sorted(URLS)
 
 
-@given(st.sampled_from(ALL), words, words, words, st.integers(1, 60))
-def test_no_words_and_no_chunks_are_a_drift(api, one, other, last, every):
+@given(st.sampled_from(ALL), words, words, words, st.integers(1, 60), st.booleans())
+def test_no_words_and_no_chunks_are_a_drift(api, one, other, last, every, streams):
     """What is said, in how many pieces, how it is cut, and when: none of it counts."""
 
     def answer(texts, call):
@@ -94,7 +94,7 @@ def test_no_words_and_no_chunks_are_a_drift(api, one, other, last, every):
         ends = [Usage(len(texts), len(call)), Finish("tool_calls")]
         return Script(*thought, *said, *([] if "completions" in api else calls), *ends)
 
-    old, new = pair(api, answer(one, "Bern")), pair(api, answer(other, last[0]))
+    old, new = (pair(api, script, stream=streams) for script in (answer(one, "Bern"), answer(other, last[0])))
 
     assert drifts(old, old) == []
     assert drifts(old, cut(old, every)) == []
@@ -244,7 +244,8 @@ def test_streams_are_compared_by_their_events_and_their_order():
             "a field": (stream(*[{**one, "system_fingerprint": "x"} for one in SAID]), ["field-new"]),
             "null where none was": (stream(chunk({"content": None}), *SAID), ["null"]),
             "a text may be a list": (stream(chunk({"content": ["x"]}), *SAID), ["type", "unreadable"]),
-            "an event in it": (stream(*SAID, {"error": {"message": "x"}}), ["event-new"]),
+            "an event in it": (stream(*SAID, {"object": "chat.other"}), ["event-new"]),
+            "an error in it": (stream(*SAID[:2], {"error": {"message": "x"}}, *SAID[2:]), ["error"]),
             "finish": (stream(*SAID[:2], chunk(finish="length"), USED), ["finish"]),
             "broken off": (stream(*SAID[:2], end="dropped", done=False), ["broken-off"]),
             "a document": (document(CHAT), ["format"]),

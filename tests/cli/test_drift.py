@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import subprocess
 from xml.etree import ElementTree as ET
 
@@ -15,6 +16,7 @@ from vcr.request import Request
 
 from fakellm.cassette.scripted import write
 from fakellm.cli.main import main
+from fakellm.proxy import Asking
 
 KEY = "sk-proj-" + "a1b2c3d4" * 6
 CHUNK = {"id": "c", "object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {"content": "Hi"}}]}
@@ -189,6 +191,53 @@ def test_no_key_goes_where_it_does_not_belong(uri, why, capsys, monkeypatch):
 
     assert code == 2
     assert why in err
+
+
+def test_what_is_no_request_to_a_model_is_not_done_again(capsys):
+    with Upstream(answer(*LONG)) as upstream:
+        orders = recorded(f"{upstream.url}/orders", *LONG)
+        write("tapes/a.yaml", orders, recorded(f"{upstream.url}/v1/chat/completions", *LONG))
+        code, out, err = ran(capsys, "tapes")
+        told = json.loads(ran(capsys, "tapes", "--json")[1])
+
+    assert (code, err) == (0, "")
+    assert out.startswith("not asked: tapes/a.yaml, interaction 0: POST")
+    assert out.endswith("nothing has drifted: 1 interaction asked on 1 tape\n")
+    assert [one["interaction"] for one in told["left_out"]] == [0]
+    assert len(upstream.requests) == 2
+
+
+def test_silence_and_certificates_are_told(capsys, monkeypatch, tmp_path):
+    trustme = pytest.importorskip("trustme", reason="trustme is not installed")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+    with (
+        Upstream([HEAD, *chunked(*events(*LONG)[:1]), "gone"], ["gone"]) as silent,
+        Upstream([], context=context) as other,
+    ):
+        uri = "/v1/chat/completions"
+        write("tapes/a.yaml", *(recorded(f"{url}{uri}", *LONG) for url in (silent.url, silent.url, other.url)))
+        found = Asking({}, {}, patience=0.02).tape(tmp_path / "tapes/a.yaml")
+
+    assert [drift.reason for drift in found[0].drifts] == ["complete became timeout"]
+    assert found[1].problem == f"{silent.url}: no answer within 0.02 seconds"
+    assert "its certificate is not trusted" in found[2].problem
+
+
+def test_a_tape_that_cannot_be_written_is_told_after_what_was_found(capsys, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with Upstream(answer(*OTHER)) as upstream:
+        write("tapes/a.yaml", recorded(f"{upstream.url}/v1/chat/completions", *LONG))
+        monkeypatch.setattr("fakellm.cassette.files.write_atomically", full)
+        code, out, err = ran(capsys, "tapes", "--update", "--junit", "none/drift.xml")
+
+    assert code == 2
+    assert out.startswith("breaking: tapes/a.yaml, interaction 0")
+    assert "tapes/a.yaml stays as it was: " in err
+    assert "No space left on device" in err
+    assert "the folder to save into is not there" in err
 
 
 def test_what_was_signed_cannot_be_signed_again(capsys):

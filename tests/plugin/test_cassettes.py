@@ -291,8 +291,16 @@ def test_the_command_that_a_miss_tells_records_what_is_missing(run, pytester, se
 @pytest.mark.parametrize(
     ("marker", "options", "message"),
     [
-        ("mode='onse'", (), "mode of the marker cassette is one of none, once, new_episodes, all, rewrite, verify, not 'onse'"),
-        ("", ("-o", "llm_record=never"), "llm_record is one of none, once, new_episodes, all, rewrite, verify, not 'never'"),
+        (
+            "mode='onse'",
+            (),
+            "mode of the marker cassette is one of none, once, new_episodes, all, rewrite, verify, not 'onse'",
+        ),
+        (
+            "",
+            ("-o", "llm_record=never"),
+            "llm_record is one of none, once, new_episodes, all, rewrite, verify, not 'never'",
+        ),
         (
             "speed=2",
             (),
