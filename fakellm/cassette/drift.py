@@ -113,11 +113,11 @@ def drifts(recorded: Pair, asked: Pair) -> list[Drift]:
 # -- heads --------------------------------------------------------------------------------------------
 
 _OF_THE_WAY = re.compile(
-    r"(date|server|via|age|connection|keep-alive|transfer-encoding|content-length|content-encoding|trailer|vary|nel"
-    r"|report-to|reporting-endpoints|server-timing|alt-svc|set-cookie|expires|etag|last-modified|cache-control|pragma"
-    r"|strict-transport-security|accept-ranges|(cf|cdn|x-envoy|x-amz-cf|x-cache|x-served|x-timer|x-cloud|fly|x-render|"
-    r"x-vercel|x-nf|x-ratelimit-bypass)-?.*|x-content-type-options|x-frame-options|x-xss-protection"
-    r"|referrer-policy|access-control-.*|cross-origin-.*|content-type|content-security-policy|priority|p3p|date)"
+    r"date|server|via|age|connection|keep-alive|transfer-encoding|trailer|vary|priority|expires|etag|last-modified|pragma"
+    r"|content-(type|length|encoding|security-policy)|cache-control|set-cookie|accept-ranges|strict-transport-security"
+    r"|nel|report-to|reporting-endpoints|server-timing|alt-svc|p3p|referrer-policy|(access-control|cross-origin)-.*"
+    r"|x-(content-type-options|frame-options|xss-protection)|(cf|cdn|fly)-.*"
+    r"|x-(envoy|amz-cf|cache|served|timer|cloud|render|vercel|nf)(-.*)?"
 )
 """Headers of what an answer comes through, which is no part of the API."""
 _KINDS = (
@@ -194,7 +194,7 @@ def _events(old: Outline, new: Outline) -> Iterator[Drift]:
         elif new.is_whole:
             yield Drift("event-gone", "it does not come any more", name)
     for name in new.events:
-        if name not in old.events and old.is_whole:
+        if name not in old.events and (old.is_whole or is_error(name)):
             rule = "event-optional" if name in WHENEVER else "error" if is_error(name) else "event-new"
             yield Drift(rule, "it did not come before", name)
 

@@ -260,6 +260,7 @@ def test_what_was_broken_off_says_nothing_of_what_comes_behind_it():
         found = drifts(recorded, stream(*SAID))
         assert [(one.rule, one.reason) for one in found] == [("recording", f"it was {end}, and is complete")]
     assert told(recorded, stream(chunk({"content": 1}), done=False)) == ["type", "unreadable"]
+    assert told(recorded, stream(*SAID[:1], ("error", {"error": {"message": "x"}}))) == ["error"]
 
 
 def test_events_that_come_whenever_they_want_are_in_no_order():
