@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
+from pathlib import Path
 
 import pytest
+from corpus import CORPUS, needs_corpus
 from hypothesis import given
 from hypothesis import strategies as st
 from places import ROOT
 from vcr.request import Request
 
 from fakellm import Finish, Reasoning, Script, Text, ToolCall, Usage
+from fakellm.cassette.document import CassetteError
 from fakellm.cassette.drift import GRADES, RULES, drifts
 from fakellm.cassette.outline import folded, outline_of
 from fakellm.cassette.scripted import interaction_of
@@ -105,6 +109,19 @@ def test_recordings_do_not_drift_from_themselves():
     for path, _, *recorded in load(sorted((ROOT / "cassettes").glob("*.yaml"))):
         assert [one.rule for one in drifts(recorded, recorded) if one.rule != "recording"] == [], path.name
         assert outline_of(recorded).problem == "", path.name
+
+
+@needs_corpus
+@pytest.mark.exhaustive
+def test_recordings_of_the_corpus_do_not_drift_from_themselves():
+    seen = 0
+    for path in sorted((Path(CORPUS) / "streams").glob("*.y*ml")):
+        with contextlib.suppress(CassetteError):
+            for _, _, *recorded in load([path]):
+                seen += 1
+                assert [one.rule for one in drifts(recorded, recorded) if one.rule != "recording"] == [], path.name
+                assert outline_of(recorded).problem == "", path.name
+    assert seen > 100
 
 
 # -- one change at a time, of each kind ---------------------------------------------------------------
