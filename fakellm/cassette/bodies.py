@@ -15,18 +15,20 @@ from fakellm.errors import explain
 from fakellm.script.script import Script
 from fakellm.wire.codec import Codec
 from fakellm.wire.providers import services
-from fakellm.wire.service import codec_of
+from fakellm.wire.service import Endpoint, codec_of
 from fakellm.wire.sse import encode_ndjson
 
 _FIELD = re.compile(r"(?:data|event|id|retry)?:")
 _SAYS = re.compile(r"(?:data|event):")
 _HEAD = 20_000
+LINE_END = re.compile(r"\r\n|\r|\n")
+"""What ends a line; U+2028 and its like may stand in JSON as they are."""
 
 
 def kind_of(source: str | bytes) -> str:
     """Return which body of an answer a text begins as; nothing if it is none."""
     text = as_str(source[:_HEAD]).removeprefix("\ufeff")
-    lines = [line for line in text.splitlines() if line.strip()][:4]
+    lines = [line for line in LINE_END.split(text) if line.strip()][:4]
     if lines and all(map(_FIELD.match, lines)) and any(map(_SAYS.match, lines)):
         return "an event stream (SSE)"
     if len(lines) > 1 and all(isinstance(_json(line), dict) for line in lines[:2]):
@@ -50,7 +52,7 @@ def script_of(path: str | Path, *, api: str | None = None) -> Script:
     check_file(Path(path), str(path))
     data = Path(path).read_bytes()
     events = list(_events(data))
-    codec = _codec(api, events, str(path))
+    codec = codec_for(api, events, str(path))
     is_framed = kind_of(data).startswith("an event")
     framed = _sse if "event-stream" in codec.content_type else encode_ndjson
     return codec.decode(data if is_framed else b"".join(map(framed, events)))
@@ -63,7 +65,7 @@ def _events(data: bytes) -> Iterator[dict[str, Any]]:
     if isinstance(whole, list):
         yield from (item for item in whole if isinstance(item, dict))
         return
-    for line in text.splitlines():
+    for line in LINE_END.split(text):
         found = _json(line.removeprefix("data:"))
         if isinstance(found, dict):
             yield found
@@ -82,8 +84,16 @@ def _json(text: str) -> Any:
         return None
 
 
-def _codec(api: str | None, events: list[dict[str, Any]], name: str) -> Codec:
-    endpoints = {end.api: end for service in services() for end in service.endpoints if end.is_codec}
+def codec_for(api: str | None, events: list[dict[str, Any]], name: str) -> Codec:
+    """Return the codec of an API, or that which the events are of. Raises `CassetteError`, which names all there are.
+
+    Of an API that is asked in several places it is that of the first, its own.
+    """
+    endpoints: dict[str, Endpoint] = {}
+    for service in services():
+        for end in service.endpoints:
+            if end.is_codec:
+                endpoints.setdefault(end.api, end)
     found = api or kind_of_chunks(events)
     if found in endpoints:
         return codec_of(endpoints[found])

@@ -245,6 +245,17 @@ def test_the_api_of_a_body_is_known_by_its_chunks(tmp_path, api, lines, monkeypa
     assert script_of(tmp_path / "a.jsonl") == script_of(tmp_path / "a.jsonl", api=api)
 
 
+def test_an_event_stream_of_an_api_that_others_answer_too_is_read_as_its_own(tmp_path):
+    said = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "a\u2028b\x85c"}}
+    begun = {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
+    events = [{"type": "message_start", "message": {"usage": {}}}, begun, said]
+    text = "".join(f"event: {event['type']}\ndata: {json.dumps(event, ensure_ascii=False)}\n\n" for event in events)
+    lines = "".join(json.dumps(event, ensure_ascii=False) + "\n" for event in events)
+
+    assert script_of(written(tmp_path / "a.sse", text)).text == "a\u2028b\x85c"
+    assert script_of(written(tmp_path / "a.jsonl", lines)).text == "a\u2028b\x85c"
+
+
 def test_a_body_that_breaks_off_has_a_fault_and_one_of_no_api_is_refused(tmp_path):
     (tmp_path / "a.jsonl").write_text(CHUNK)
     assert script_of(tmp_path / "a.jsonl").fault == disconnect("end")
