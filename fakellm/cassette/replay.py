@@ -209,9 +209,13 @@ def script_of(response: Mapping[str, Any], codec: Codec, *, timed: bool = False)
     events: list[Any] = []
     stream = response.get("stream")
     delays = stream["delays"] if stream and timed else None
+    silence = 0.0
     for place, chunk in enumerate(chunks_of(response)):
         found = decoder.feed(chunk)
-        if delays and delays[place] and found:
-            events.append(Pause(delays[place] / 1000))
+        silence += delays[place] if delays else 0
+        if silence and found:  # a chunk that completes no event is silence, too
+            events.append(Pause(round(silence, 1) / 1000))
+            silence = 0.0
         events += found
-    return legal_or_not([*events, *decoder.close()])
+    last = decoder.close()
+    return legal_or_not([*events, *([Pause(round(silence, 1) / 1000)] if silence and last else []), *last])

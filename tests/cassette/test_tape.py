@@ -18,13 +18,14 @@ from taping import CHUNKED, CUTS, On, compressed, fetch, flavours, libraries, st
 
 from fakellm import FakeProvider, Pause, Script, Text, disconnect, stall
 from fakellm.cassette.document import CassetteError
-from fakellm.cassette.replay import TapeEndedError
+from fakellm.cassette.replay import TapeEndedError, script_of
 from fakellm.cassette.run import Ended, Run
 from fakellm.cassette.scripted import interaction_of, write
 from fakellm.cassette.tape import Tape
 from fakellm.clock.clock import InstantClock
 from fakellm.errors import ScriptError, UnexpectedRequestError
 from fakellm.http.interception import playing
+from fakellm.wire.openai import ChatCodec
 
 TIMEOUT = (openai.APITimeoutError, sdks.http_of("openai").ReadTimeout)
 BROKEN = (openai.APIConnectionError, sdks.http_of("openai").TransportError)  # openai 2 wraps none in mid-stream
@@ -496,6 +497,16 @@ def test_a_script_of_a_tape_has_its_silences_if_wanted(tmp_path):
         script = played.script(timed=True)
     assert sum(isinstance(event, Pause) for event in script) >= 1
     assert isinstance(script, Script)
+
+
+def test_no_silence_is_lost_where_chunks_cut_events():
+    half = {
+        "string": b'data: {"object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"a"}}]}\n\ndata: 1'
+    }
+    stream = {"sizes": [30, 60, 7], "delays": [100.0, 20.0, 5.0], "end": "complete", "error": None}
+    script = script_of({"body": half, "stream": stream}, ChatCodec(), timed=True)
+    assert list(script) == [Pause(0.12), Text("a"), Pause(0.005), disconnect("cut")]
+    assert Pause not in map(type, script_of({"body": half, "stream": stream}, ChatCodec()))
 
 
 def test_an_interaction_of_another_api_is_no_script(tmp_path):
