@@ -82,7 +82,7 @@ class Files:
         path, name = _real(cassette_path), self._name or str(cassette_path)
         self._loaded.pop(path, None)
         data, file = _bytes(path, name)
-        tape = _parse(data, name)
+        tape = parsed(data, name)
         if tape is None:
             raise CassetteNotFoundError(name)
         if tape.dialect == "vcrpy":
@@ -106,19 +106,19 @@ class Files:
         with lock(path.with_name(f"{beside(path)}.lock"), self._patience, name):
             _remove_litter(path)
             (data, file), loaded = _bytes(path, name), self._loaded.get(path, _Loaded())
-            if file != loaded.file and (there := _parse(data, name)):
+            if file != loaded.file and (there := parsed(data, name)):
                 if there.dialect != "vcrpy":
                     raise unsupported(there, name)
                 pairs = self._merged(pairs, there.pairs, loaded)
                 metadata = {**(there.metadata or {}), **metadata}
-            written = _written(path, pairs, metadata)
+            written = as_file(path, pairs, metadata)
             if written != data:
                 _write(path, written)
 
     def check(self, cassette_path: str | Path) -> None:
         """Raise `CassetteError` for a tape that could not be changed: one that is broken, or of another tool."""
         path, name = _real(cassette_path), self._name or str(cassette_path)
-        there = _parse(_bytes(path, name)[0], name)
+        there = parsed(_bytes(path, name)[0], name)
         if there is not None and there.dialect != "vcrpy":
             raise unsupported(there, name)
 
@@ -134,11 +134,11 @@ class Files:
         with lock(path.with_name(f"{beside(path)}.lock"), self._patience, name):
             _remove_litter(path)
             data, _ = _bytes(path, name)
-            there = _parse(data, name)
+            there = parsed(data, name)
             if there is not None and there.dialect != "vcrpy":
                 raise unsupported(there, name)
             pairs = change(there.pairs if there else [])
-            written = _written(path, pairs, {**((there and there.metadata) or {}), **metadata})
+            written = as_file(path, pairs, {**((there and there.metadata) or {}), **metadata})
             if written != data:
                 _write(path, written)
 
@@ -195,7 +195,8 @@ def _hashable(headers: Mapping[str, Any]) -> Hashable:
     return tuple(sorted((name.lower(), repr(values)) for name, values in headers.items()))
 
 
-def _written(path: Path, pairs: list[Pair], metadata: Mapping[str, Any]) -> bytes:
+def as_file(path: Path, pairs: list[Pair], metadata: Mapping[str, Any]) -> bytes:
+    """Return the bytes of a tape, in the form that its name ends with. Raises `CassetteError` for what is none."""
     interactions = [{"request": request._to_dict(), "response": response} for request, response in pairs]  # noqa: SLF001
     serializer = JSON if path.name.endswith((".json", ".json.gz")) else YAML
     data = serializer.serialize({"interactions": interactions, "metadata": metadata}).encode()
@@ -220,8 +221,8 @@ def _bytes(path: Path, name: str) -> tuple[bytes, tuple[int, ...]]:
         raise _failed(f"{name}: the tape cannot be read: {error.strerror}", "name a file that can be read") from error
 
 
-def _parse(data: bytes, name: str) -> Tape | None:
-    """Return the tape of a file; None for an empty one."""
+def parsed(data: bytes, name: str) -> Tape | None:
+    """Return the tape of a file; None for an empty one. Raises `CassetteError`."""
     if not data or data.isspace():
         return None
     data = _unzipped(data, name).removeprefix(codecs.BOM_UTF8)

@@ -108,17 +108,17 @@ def _is_same(pair: Pair, redacted: Pair) -> bool:
 
 
 def _in_metadata(tape: _Tape, redactor: Redactor) -> Sequence[Replaced]:
-    is_same = _redacted(tape.metadata, redactor) == tape.metadata
+    is_same = redacted_data(tape.metadata, redactor) == tape.metadata
     return () if is_same else (Replaced(str(tape.path), None, "secret", _METADATA, 1),)
 
 
-def _redacted(value: Any, redactor: Redactor) -> Any:
+def redacted_data(value: Any, redactor: Redactor) -> Any:
     """Return data without the secrets in its texts."""
     if isinstance(value, str):
         return redactor.text(value)
     if isinstance(value, dict):
-        return {name: _redacted(inner, redactor) for name, inner in value.items()}
-    return [_redacted(inner, redactor) for inner in value] if isinstance(value, list) else value
+        return {name: redacted_data(inner, redactor) for name, inner in value.items()}
+    return [redacted_data(inner, redactor) for inner in value] if isinstance(value, list) else value
 
 
 def _write(tape: _Tape, redactor: Redactor) -> None:
@@ -127,4 +127,4 @@ def _write(tape: _Tape, redactor: Redactor) -> None:
     def without_secrets(there: list[Pair]) -> list[Pair]:
         return [redactor.interaction(*pair) for pair in there]
 
-    Files(name=str(tape.path)).change(tape.path, without_secrets, _redacted(tape.metadata, redactor))
+    Files(name=str(tape.path)).change(tape.path, without_secrets, redacted_data(tape.metadata, redactor))

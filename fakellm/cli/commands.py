@@ -32,6 +32,12 @@ Examples:
   fakellm drift tests/cassettes/chat.yaml --upstream openai=http://127.0.0.1:8123/v1
   fakellm drift cassettes --junit drift.xml --update
 """
+_CONVERTS = """\b
+Examples:
+  fakellm convert cassettes/chat.yaml chat.sse
+  fakellm convert chat.sse chat.yaml --to tape
+  fakellm convert old-tapes scripts --to script
+"""
 _EXAMPLES = """\b
 Examples:
   fakellm serve                                 the providers answer by themselves
@@ -39,6 +45,8 @@ Examples:
   fakellm serve fakes.py --workers 4 --json
   fakellm serve fakes.py -- node app.js
 """
+FORMS = ("tape", "vcrpy", "script", "sse", "jsonl", "aimock", "llmock")
+WRITTEN = FORMS[:5]
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -219,3 +227,26 @@ def drift(tapes: tuple[str, ...], **options: Any) -> int:
     from fakellm.cli.drifting import run
 
     return run(tapes, **options)
+
+
+@app.command(epilog=_CONVERTS, options_metavar="[OPTIONS]")
+@click.argument("source", metavar="SRC")
+@click.argument("target", metavar="DST")
+@click.option("--from", "source_form", type=click.Choice(FORMS), help="The form of SRC; by default its content tells.")
+@click.option("--to", "form", type=click.Choice(WRITTEN), help="The form of DST; by default its name tells.")
+@click.option("--api", default="", help="The API of answers that do not say it: openai.chat.")
+@click.option("--url", default="", help="The URL of the request that an answer gets on a tape, where it has none.")
+@click.option("--request", default="", metavar="JSON", help="The JSON of that request.")
+@click.option("--interaction", type=click.IntRange(0), metavar="N", help="Convert one interaction of a tape alone.")
+@click.option("--force", is_flag=True, help="Write over files that are there.")
+@click.option("--json", is_flag=True, help="Say what was done as JSON.")
+def convert(source: str, target: str, **options: Any) -> int:
+    """Write answers in another form.
+
+    SRC and DST are tapes, of ours or of vcrpy, scripts, raw event streams (.sse) or lines of JSON (.jsonl); SRC may be
+    a tape of another tool, fixtures of aimock or a queue of LLMock, too. Of a folder each file is converted. What the
+    other form cannot hold is told. Secrets are taken out.
+    """
+    from fakellm.cli.converting import run
+
+    return run(source, target, **options)
