@@ -304,7 +304,7 @@ def as_body(answer: Answer, wanted: Wanted, *, lines: bool) -> Converted:
             return Converted(text.encode("utf-8", "surrogateescape"), (answer.at,), tuple(lost))
         body = stream_of(found, codec) or b""
     if codec is not None and "event-stream" not in codec.content_type:
-        msg = f"the streams of {codec.api} are no server-sent events; convert it to .jsonl"
+        msg = f"such a stream of {codec.api} has no server-sent events; convert it to .jsonl"
         raise NotConvertedError(msg)
     return Converted(body, (answer.at,), tuple(lost))
 

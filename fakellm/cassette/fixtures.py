@@ -1,6 +1,6 @@
 """Answers that other mock servers were told in files: aimock's fixtures, and the queue of LLMock.
 
-- aimock (https://aimock.copilotkit.dev, its page on fixtures): `fixtures`, each a `match` and a `response` with
+- aimock (https://github.com/CopilotKit/aimock, its page on fixtures): `fixtures`, each a `match` and a `response` with
   `content`, `toolCalls`, `blocks`, `reasoning` or an `error`, beside `chunkSize`, `latency`, `truncateAfterChunks`;
 - LLMock (https://github.com/JulienRabault/LLMock, its control API): `behaviors`, or `pending` as it tells them, each
   with a `type`. Of each kind the first that is left goes to the next request.

@@ -20,8 +20,6 @@ from fakellm.errors import WireError, explain
 from fakellm.script.files import from_json, from_yaml
 from fakellm.script.script import Script
 
-FORMS = ("tape", "vcrpy", "script", "sse", "jsonl", "aimock", "llmock")
-"""What is read. A tape is one of any tool that is read: vcrpy (pytest-recording's), cassetter, nock and the rest."""
 _SCRIPT = re.compile(r"""(?m)^[{ \t]*["']?fakellm_script["']?[ \t]*:""")
 _HEAD = 20_000
 _QUEUES = ("behaviors", "pending")
@@ -64,7 +62,10 @@ def _form_of_json(found: Any) -> str:
 
 
 def read(data: bytes, name: str, form: str, wanted: Wanted) -> Source:
-    """Return what a file of a form holds. Raises `CassetteError` and `ScriptFileError`, which name the place."""
+    """Return what a file of a form holds; a tape is one of any tool whose tapes are read.
+
+    Raises `CassetteError` and `ScriptFileError`, which name the place.
+    """
     match form:
         case "tape" | "vcrpy":
             return _tape(data, name)

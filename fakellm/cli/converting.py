@@ -10,6 +10,7 @@ from json import dumps, loads
 from pathlib import Path
 from typing import Any
 
+from fakellm.cassette.bodies import kind_of
 from fakellm.cassette.converting import (
     HOLD_MANY,
     Answer,
@@ -35,6 +36,7 @@ from fakellm.script.disk import what_stands_at, write_atomically
 _STREAMS = {"sse": (".sse",), "jsonl": (".jsonl", ".ndjson")}
 _PLAIN = (".yaml", ".yml", ".json")
 _ENDINGS = {**_STREAMS, "script": _PLAIN, "tape": SUFFIXES, "vcrpy": _PLAIN}
+_HEAD = 20_000
 _READ = (*SUFFIXES, ".sse", ".jsonl", ".ndjson", ".txt")
 _SHOWN = {
     "tape": "a tape",
@@ -80,7 +82,6 @@ class Report:
     written: list[dict[str, Any]] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
     made_up: list[str] = field(default_factory=list)
-    left: list[int] = field(default_factory=list)
     failed: list[dict[str, Any]] = field(default_factory=list)
 
     def fail(self, why: str, at: int | None = None) -> None:
@@ -116,6 +117,7 @@ def run(source: str, target: str, *, json: bool, **options: Any) -> int:
     try:
         asked = _asked(**options)
         pairs, is_folder = _named(Path(source), Path(target), target, asked)
+        passed_over = _passed_over(Path(source), pairs) if is_folder else []
         reports: list[Report] = []
         with Progress("files", len(pairs)) as progress:
             for one, to in pairs:
@@ -127,10 +129,13 @@ def run(source: str, target: str, *, json: bool, **options: Any) -> int:
         return 2
     secrets = sum(redactor.counts.values())
     if json:
-        print(dumps({"files": [asdict(report) for report in reports], "redacted": secrets}, ensure_ascii=False))
+        told = {"files": [asdict(report) for report in reports], "passed_over": passed_over, "redacted": secrets}
+        print(dumps(told, ensure_ascii=False))
     else:
         for line in (line for report in reports for line in report.lines()):
             print(line)
+        if passed_over:
+            print(f"passed over, as their names are of no form: {', '.join(passed_over)}")
         if secrets:
             print(f"{secrets} {'secret was' if secrets == 1 else 'secrets were'} replaced")
     return 1 if any(report.failed for report in reports) else 0
@@ -159,16 +164,30 @@ def _named(source: Path, target: Path, written: str, asked: Converting) -> tuple
     ending = _ENDINGS[asked.form][0]
     if not source.is_dir():
         return [(source, target / f"{_stem(source)}{ending}")], True
-    inside = [path for path in sorted(source.rglob("*")) if path.is_file() and not _is_hidden(path, source)]
-    files = [path for path in inside if path.name.endswith(_READ)]
+    files = [path for path in _inside(source) if _is_read(path)]
     if not files:
         msg = f"there is nothing to convert in {source}; files that end with {', '.join(_READ)} are read"
         raise UsageError(msg)
     return [(path, target / path.relative_to(source).with_name(f"{_stem(path)}{ending}")) for path in files], True
 
 
-def _is_hidden(path: Path, folder: Path) -> bool:
-    return any(part.startswith(".") for part in path.relative_to(folder).parts)
+def _inside(folder: Path) -> list[Path]:
+    """Return the files of a folder, but for hidden ones."""
+    found = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    return [path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
+
+
+def _is_read(path: Path) -> bool:
+    """Tell whether a file of a folder has a form; a text is one where it is a stream."""
+    if path.suffix != ".txt":
+        return path.name.endswith(_READ)
+    with path.open("rb") as file:
+        return bool(kind_of(file.read(_HEAD)))
+
+
+def _passed_over(source: Path, pairs: Sequence[tuple[Path, Path]]) -> list[str]:
+    read = {path for path, _ in pairs}
+    return [str(path) for path in _inside(source) if path not in read] if source.is_dir() else []
 
 
 def _stem(path: Path) -> str:
@@ -260,6 +279,7 @@ def _write(
             report.fail(why, at)
         files = [(target, made)] if made.answers or not (refused or found.refused) else []
     else:
+        report.lost += ["metadata"] if found.metadata else []
         files = _each(answers, form, target, asked, report, is_folder=done is not None)
     for path, _ in files:
         _check_free(path, done or {}, force=asked.force)

@@ -121,7 +121,7 @@ def test_a_stream_becomes_lines_and_a_stream_again(texts, api):
     direct = read(as_tape([answer], wanted, Path("t.yaml"), {})[0].data, "t.yaml", "tape", wanted).answers[0]
     assert said(of_lines, wanted) == said(direct, wanted)
     if api.startswith(("bedrock", "ollama")):
-        with pytest.raises(NotConvertedError, match=r"no server-sent events; convert it to \.jsonl"):
+        with pytest.raises(NotConvertedError, match=r"has no server-sent events; convert it to"):
             as_body(answer, wanted, lines=False)
         return
     body = as_body(answer, wanted, lines=False)
@@ -245,6 +245,27 @@ def test_what_lines_have_no_place_for_is_told(body, lost):
 
     assert (found.lost, found.data.decode()) == ((lost,), CHUNK + "\n")
     assert as_body(answer, CHAT, lines=False).data == body.encode()
+
+
+def test_an_array_of_chunks_becomes_an_event_stream():
+    chunks = [{"candidates": [{"content": {"parts": [{"text": text}]}}]} for text in "ab"]
+    url = "https://generativelanguage.googleapis.com/v1beta/models/g:streamGenerateContent"
+    (answer,) = answers_in(stored(json.dumps(chunks, indent=1), kind="application/json", url=url), "t.json")
+
+    assert told(answer, NONE)[0].text == "ab"
+    assert as_body(answer, NONE, lines=False).data.count(b"data: {") == 2
+    assert [json.loads(line) for line in as_body(answer, NONE, lines=True).data.splitlines()] == chunks
+
+
+def test_what_is_of_no_api_is_converted_only_where_that_does_not_matter():
+    (answer,) = answers_in(stored("data: {}\n\n", url="https://a.example/stream"), "t.json")
+
+    assert as_body(answer, NONE, lines=False).data == b"data: {}\n\n"
+    assert as_tape([answer], NONE, Path("v.yaml"), {}, is_plain=True)[1] == []
+    for convert in (told, lambda *of: as_body(*of, lines=True)):
+        with pytest.raises(NotConvertedError, match=r"https://a\.example/stream is of no API that is known"):
+            convert(answer, NONE)
+    assert told(answer, Wanted(api="openai.chat"))[0] == Script(disconnect("end"))
 
 
 def test_what_an_api_has_no_place_for_is_told():

@@ -99,6 +99,7 @@ def test_a_folder_is_converted_file_by_file(folder, capsys):
     }
     assert "line 1, interactions: a list belongs here" in told["files"][0]["failed"][0]["why"]
     assert told["files"][2]["failed"] == [{"answer": 0, "why": "it is a document, and no stream"}]
+    assert told["passed_over"] == ["in/notes.md"]
     assert main(["convert", "out", "tapes", "--to", "tape"]) == 0
     assert main(["convert", "tapes", "tapes2", "--to", "vcrpy"]) == 0
 
@@ -169,6 +170,18 @@ def test_secrets_do_not_go_along(folder, capsys):
     assert capsys.readouterr().out.endswith("1 secret was replaced\n")
     text = Path("new.sse").read_text()
     assert (KEY[:20] in text, KEY[20:] in text) == (False, False)
+
+
+def test_compressed_tapes_and_texts_are_read(folder, capsys):
+    assert main(["convert", "one.yaml", "packed/one.yaml.gz", "--to", "tape"]) == 0
+    assert Path("packed/one.yaml.gz").read_bytes()[:2] == b"\x1f\x8b"
+    assert main(["convert", "one.yaml", "packed/a.sse"]) == 0
+    Path("packed/a.sse").rename("packed/raw.txt")
+    Path("packed/notes.txt").write_text("These are recordings.\n")
+    capsys.readouterr()
+    assert main(["convert", "packed", "out", "--to", "script"]) == 0
+    assert capsys.readouterr().out.endswith("passed over, as their names are of no form: packed/notes.txt\n")
+    assert [Script.load(f"out/{name}.yaml").text for name in ("one", "raw")] == ["Hello", "Hello"]
 
 
 def test_files_of_other_tools_are_read(folder, capsys):
