@@ -18,6 +18,10 @@ from fakellm.wire.providers import services
 from fakellm.wire.service import Endpoint, codec_of
 from fakellm.wire.sse import encode_ndjson
 
+_EVENT = frozenset(("data", "event", "id", "retry"))
+_GOOGLE = {"usage_metadata": dict, "model_version": str, "sdk_http_response": dict, "response_id": str}
+"""What a chunk has that Google's SDK shows, and no other."""
+_FREE = ("args", "response", "parameters", "response_schema", "response_json_schema")
 _FIELD = re.compile(r"(?:data|event|id|retry)?:")
 _SAYS = re.compile(r"(?:data|event):")
 _HEAD = 20_000
@@ -63,12 +67,40 @@ def _events(data: bytes) -> Iterator[dict[str, Any]]:
     text = data.decode("utf-8", "replace").removeprefix("\ufeff")
     whole = _json(text)
     if isinstance(whole, list):
-        yield from (item for item in whole if isinstance(item, dict))
+        yield from (as_sent(item) for item in whole if isinstance(item, dict))
         return
     for line in LINE_END.split(text):
         found = _json(line.removeprefix("data:"))
         if isinstance(found, dict):
-            yield found
+            yield as_sent(found)
+
+
+def as_sent(event: dict[str, Any]) -> dict[str, Any]:
+    """Return a chunk as its API sends it, of one as an SDK has it.
+
+    Mistral's SDK has events with the chunk as their `data`. Google's names fields as Python does, shows bytes in the
+    alphabet of base64 that URLs have, and adds the response that it read.
+    """
+    if event.keys() <= _EVENT and isinstance(inner := event.get("data"), dict):
+        return as_sent(inner)
+    if any(isinstance(event.get(name), kind) for name, kind in _GOOGLE.items()):
+        return {name: value for name, value in _camel(event).items() if name != "sdkHttpResponse"}
+    return event
+
+
+def _camel(value: Any, name: str = "") -> Any:
+    """Return what Google's SDK has with the names of its API; what tools were given has names of its own."""
+    if isinstance(value, dict):
+        return {_renamed(key): inner if key in _FREE else _camel(inner, key) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_camel(inner, name) for inner in value]
+    is_bytes = isinstance(value, str) and name in ("thought_signature", "data")
+    return value.replace("-", "+").replace("_", "/") if is_bytes else value
+
+
+def _renamed(name: str) -> str:
+    first, *more = name.split("_")
+    return first + "".join(part.capitalize() for part in more) if first else name
 
 
 def _sse(event: dict[str, Any]) -> bytes:

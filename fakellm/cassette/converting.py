@@ -17,7 +17,17 @@ from typing import Any
 
 from vcr.request import Request
 
-from fakellm.cassette.bodies import codec_for, kind_of, kind_of_chunks
+from fakellm.cassette.answers import (
+    Answer,
+    NoApiError,
+    NotConvertedError,
+    Wanted,
+    asked_of,
+    codec_wanted,
+    is_foreign,
+    lines_of_any,
+)
+from fakellm.cassette.bodies import kind_of, kind_of_chunks
 from fakellm.cassette.document import HEADING, CassetteError
 from fakellm.cassette.files import as_file
 from fakellm.cassette.format import END_MARK
@@ -27,7 +37,6 @@ from fakellm.cassette.pairs import Pair
 from fakellm.cassette.redaction import Redactor
 from fakellm.cassette.replay import script_of
 from fakellm.cassette.scripted import interaction_of
-from fakellm.cassette.usual import usual_request
 from fakellm.errors import ScriptError, WireError, explain
 from fakellm.script.events import Fault, Pause, Raw, disconnect, http_error, provider_error, stall
 from fakellm.script.script import Script
@@ -42,36 +51,6 @@ _NO_STREAM = "it is a document, and no stream"
 _STREAMS = ("event-stream", "eventstream", "ndjson", "jsonl")
 
 
-class NoApiError(CassetteError):
-    """Nobody knows of which API an answer is: the message says how to name it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What was said beside the forms: the API, and what was asked, where the source does not tell."""
-
-    api: str = ""
-    url: str = ""
-    request: Mapping[str, Any] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """One answer of a source: its place, the interaction or the script that it is, and what is known beside.
-
-    `is_made_up` says that nobody knows what was asked; `prompt` and `model` are then what is made up of it. `lost` is
-    what was not kept when it was read.
-    """
-
-    at: int
-    pair: Pair | None = None
-    script: Script | None = None
-    is_made_up: bool = False
-    prompt: str = ""
-    model: str = ""
-    lost: tuple[str, ...] = ()
-
-
 @dataclass(frozen=True, slots=True)
 class Converted:
     """What becomes of answers: the bytes of a file, which answers they hold, and what is not kept of those."""
@@ -80,66 +59,6 @@ class Converted:
     answers: tuple[int, ...]
     lost: tuple[str, ...] = ()
     made_up: tuple[str, ...] = ()
-
-
-class NotConvertedError(CassetteError):
-    """An answer that a form cannot hold at all."""
-
-
-def answer_of_body(data: bytes, name: str, wanted: Wanted) -> Answer:
-    """Return the answer that a raw event stream is."""
-    events = [event for line in _lines_of_any(data) if isinstance(event := json.loads(line), dict)]
-    codec = _codec(wanted, events, name)
-    url, asked = _asked(codec.api, wanted)
-    return Answer(0, _pair(data, codec, url, asked), is_made_up=wanted.request is None)
-
-
-def answer_of_lines(lines: list[str], name: str, wanted: Wanted) -> Answer:
-    """Return the answer that lines of JSON are; of a binary stream they only say what it says."""
-    codec = _codec(wanted, [json.loads(line) for line in lines], name)
-    body = stream_of(lines, codec)
-    if body is None:
-        text = "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
-        return Answer(0, script=codec.decode(text), is_made_up=True, lost=("fields of chunks that are no events",))
-    url, asked = _asked(codec.api, wanted)
-    return Answer(0, _pair(body, codec, url, asked), is_made_up=wanted.request is None)
-
-
-def _lines_of_any(data: bytes) -> list[str]:
-    from fakellm.wire.openai.chat import ChatCodec  # server-sent events, of whichever API
-
-    return lines_of(data, ChatCodec())[0]
-
-
-def _codec(wanted: Wanted, events: list[dict[str, Any]], name: str) -> Codec:
-    if wanted.url:
-        found = scripted_endpoint("POST", wanted.url)
-        if found is None:
-            raise NoApiError(explain(f"{wanted.url} is of no API that is known", remedy=["correct --url"]))
-        return codec_of(found[1])
-    try:
-        return codec_for(wanted.api or None, events, name)
-    except CassetteError as error:
-        raise NoApiError(str(error).replace("api=...", "--api API")) from None
-
-
-def _asked(api: str, wanted: Wanted, **known: Any) -> tuple[str, dict[str, Any]]:
-    """Return the URL and the JSON of the request that an answer is given."""
-    if wanted.url and wanted.request is not None:
-        return wanted.url, dict(wanted.request)
-    url, asked = usual_request(api, **known)
-    return wanted.url or url, asked if wanted.request is None else dict(wanted.request)
-
-
-def _pair(body: bytes, codec: Codec, url: str, asked: Mapping[str, Any]) -> Pair:
-    request = Request(
-        "POST",
-        url,
-        json.dumps(asked, ensure_ascii=False).encode(),
-        {"content-type": "application/json", "accept": "application/json"},
-    )
-    headers = {"content-type": [codec.content_type]}
-    return request, {"status": {"code": 200, "message": "OK"}, "headers": headers, "body": {"string": body}}
 
 
 # -- the two forms in which all meet ------------------------------------------------------------------
@@ -155,9 +74,9 @@ def interaction(answer: Answer, wanted: Wanted) -> tuple[Pair, Codec | None, tup
     if not (wanted.api or wanted.url):
         headline = "a script does not say of which API it is"
         raise NoApiError(explain(headline, remedy=["name it: --api openai.chat, or another"]))
-    codec = _codec(wanted, [], "--api")
+    codec = codec_wanted(wanted, [], "--api")
     script_wants = {"usage": script.usage is not None, "choices": max(script.choices, default=0) + 1}
-    url, asked = _asked(codec.api, wanted, prompt=answer.prompt, model=answer.model, **script_wants)
+    url, asked = asked_of(codec.api, wanted, prompt=answer.prompt, model=answer.model, **script_wants)
     try:
         pair = interaction_of(script, url, asked)
     except (ScriptError, LookupError, WireError) as error:
@@ -178,7 +97,7 @@ def _by_content(response: Mapping[str, Any], wanted: Wanted) -> Codec | None:
     if not wanted.api and not (kind_of(body) or _is_stream(response)):
         return None
     try:
-        return _codec(Wanted(api=wanted.api), [json.loads(line) for line in _lines_of_any(body)], "")
+        return codec_wanted(Wanted(api=wanted.api), [json.loads(line) for line in lines_of_any(body)], "")
     except CassetteError:
         return None
 
@@ -228,6 +147,9 @@ def told(answer: Answer, wanted: Wanted) -> tuple[Script, tuple[str, ...]]:
     except WireError as error:
         msg = f"it is no stream of {codec.api}: {error}"
         raise NotConvertedError(msg) from None
+    if is_foreign([json.loads(line) for line in lines_of(response["body"]["string"], codec)[0]], script):
+        msg = f"its chunks say nothing that {codec.api} knows"
+        raise NotConvertedError(msg)
     if stream is None:
         return script, lost
     cut = ("how it would have gone on, since the app stopped reading",) if stream["end"] == "cancelled" else ()
@@ -380,8 +302,3 @@ def _check_plain(request: Request, response: Mapping[str, Any], path: Path) -> N
     except UnicodeDecodeError:
         msg = "its body is no text, which vcrpy's JSON cannot hold; convert it to .yaml"
         raise NotConvertedError(msg) from None
-
-
-def is_recorded(answers: Iterable[Answer]) -> bool:
-    """Tell whether answers say how they streamed, as tapes of ours do and those of other tools do not."""
-    return any(answer.pair is not None and answer.pair[1].get("stream") for answer in answers)

@@ -240,8 +240,8 @@ def _taken(queue: list[tuple[str, dict[str, Any]]], kind: str) -> dict[str, Any]
     _, behaviour = queue[at]
     if behaviour["times"] is None and kind not in ("reply", "fail"):
         behaviour["\0used"] = True
-    elif (behaviour["times"] or 1) > 1:
-        queue[at] = (kind, {**behaviour, "times": behaviour["times"] - 1})
+    elif (times := behaviour["times"] or 1) > 1:
+        queue[at] = (kind, {**behaviour, "times": times - 1})
     else:
         del queue[at]
     return behaviour

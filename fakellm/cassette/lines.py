@@ -13,7 +13,7 @@ import json
 import re
 from typing import Any
 
-from fakellm.cassette.bodies import LINE_END, kind_of
+from fakellm.cassette.bodies import LINE_END, as_sent, kind_of
 from fakellm.cassette.document import CassetteError
 from fakellm.errors import explain
 from fakellm.wire.codec import Codec
@@ -107,14 +107,15 @@ def chunks_in(data: bytes, name: str) -> list[str]:
         for number, item in enumerate(whole):
             if not isinstance(item, dict):
                 raise _refused(f"{name}, item {number} of the list", _line(item))
-        return [_line(item) for item in whole]
+        return [_line(as_sent(item)) for item in whole]
     found: list[str] = []
     for number, line in enumerate(LINE_END.split(text), 1):
         if not line.strip() or line.strip() == "[DONE]":
             continue
-        if not isinstance(_json(line), dict):
+        if not isinstance(event := _json(line), dict):
             raise _refused(f"{name}, line {number}", line)
-        found.append(line.strip())
+        sent = as_sent(event)
+        found.append(line.strip() if sent is event else _line(sent))
     return found
 
 

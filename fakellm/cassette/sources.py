@@ -9,8 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from fakellm.cassette.answers import Answer, Wanted, answer_of_body, answer_of_lines
 from fakellm.cassette.bodies import kind_of, kind_of_chunks
-from fakellm.cassette.converting import Answer, Wanted, answer_of_body, answer_of_lines
 from fakellm.cassette.document import HEADING, CassetteError
 from fakellm.cassette.files import parsed
 from fakellm.cassette.fixtures import Scripted, aimock, llmock

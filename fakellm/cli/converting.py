@@ -10,19 +10,9 @@ from json import dumps, loads
 from pathlib import Path
 from typing import Any
 
+from fakellm.cassette.answers import Answer, NoApiError, NotConvertedError, Wanted
 from fakellm.cassette.bodies import kind_of
-from fakellm.cassette.converting import (
-    HOLD_MANY,
-    Answer,
-    Converted,
-    NoApiError,
-    NotConvertedError,
-    Wanted,
-    as_body,
-    as_script,
-    as_tape,
-    redacted,
-)
+from fakellm.cassette.converting import HOLD_MANY, Converted, as_body, as_script, as_tape, redacted
 from fakellm.cassette.document import CassetteError
 from fakellm.cassette.redaction import Redactor
 from fakellm.cassette.scrubbing import redacted_data

@@ -17,16 +17,8 @@ from vectors import each
 
 from fakellm import Finish, Pause, Reasoning, Script, Text, ToolCall, Usage, disconnect
 from fakellm.cassette import CassetteError
-from fakellm.cassette.converting import (
-    NoApiError,
-    NotConvertedError,
-    Wanted,
-    as_body,
-    as_script,
-    as_tape,
-    redacted,
-    told,
-)
+from fakellm.cassette.answers import NoApiError, NotConvertedError, Wanted
+from fakellm.cassette.converting import as_body, as_script, as_tape, redacted, told
 from fakellm.cassette.redaction import Redactor
 from fakellm.cassette.scripted import interaction_of
 from fakellm.cassette.sources import form_of, read
@@ -148,6 +140,7 @@ def test_a_cassette_of_vcrpy_is_one_that_vcrpy_reads_and_says_what_the_tape_says
         assert as_tape(again, NONE, path, {}, is_plain=True)[0].data == made.data
 
 
+@pytest.mark.exhaustive
 @corpus.needs_corpus
 def test_recorded_streams_say_the_same_in_every_form():
     """Of the whole corpus: by way of vcrpy's form always, by way of lines but for names that no data says."""
@@ -176,6 +169,39 @@ def test_recorded_streams_say_the_same_in_every_form():
             assert said(answers_in(lines.data, "a.jsonl", Wanted(api=api))[0], Wanted(api=api)) == events, path.name
             same += 1
     assert same > 150
+
+
+@pytest.mark.exhaustive
+@corpus.needs_corpus
+def test_chunks_of_the_official_sdks_say_what_the_streams_said():
+    same = 0
+    for row in corpus.expected():
+        api = row["api"].replace("google.generateContent", "gemini")
+        if not row["dialect"].startswith("vcrpy") or api not in USUAL:
+            continue
+        wanted = Wanted(api=api)
+        (of_sdk,) = answers_in((Path(corpus.CORPUS) / "expected" / row["expected"]).read_bytes(), "a.jsonl", wanted)
+        data = (Path(corpus.CORPUS) / "streams" / row["file"]).read_bytes()
+        recorded = answers_in(data, row["file"])[row["idx"]]
+        assert outcome(told(of_sdk, wanted)[0]) == outcome(told(recorded, NONE)[0]), row["file"]
+        same += 1
+    assert same > 100
+
+
+def outcome(script):
+    """Return what an app has of a script in the end."""
+    calls = [(call.name, call.arguments) for call in script.tool_calls]
+    tokens = script.usage and (script.usage.input_tokens, script.usage.output_tokens)
+    return script.text, script.reasoning, calls, script.finish_reason, tokens
+
+
+def test_chunks_of_another_api_than_the_one_that_is_named_are_not_taken_for_an_empty_answer():
+    (answer,) = answers_in(stored('data: {"a": 1}\n\n'), "t.json")
+    with pytest.raises(NotConvertedError, match=r"its chunks say nothing that openai\.chat knows"):
+        told(answer, NONE)
+    for name, text in (("a.jsonl", '{"a": 1}\n'), ("a.sse", 'data: {"a": 1}\n\n')):
+        with pytest.raises(CassetteError, match=r"its chunks say nothing that openai\.chat knows"):
+            answers_in(text.encode(), name, CHAT)
 
 
 STREAM = {"sizes": [], "delays": [], "end": "complete", "error": None}

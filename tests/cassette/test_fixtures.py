@@ -9,7 +9,7 @@ from vectors import each
 
 from fakellm import Finish, Pause, Reasoning, Script, Text, ToolCall, Usage, disconnect
 from fakellm.cassette import CassetteError
-from fakellm.cassette.converting import Wanted
+from fakellm.cassette.answers import Wanted
 from fakellm.cassette.sources import form_of, read
 from fakellm.script.events import Raw, http_error
 

@@ -245,6 +245,21 @@ def test_the_api_of_a_body_is_known_by_its_chunks(tmp_path, api, lines, monkeypa
     assert script_of(tmp_path / "a.jsonl") == script_of(tmp_path / "a.jsonl", api=api)
 
 
+def test_chunks_as_sdks_have_them_are_read_as_they_were_sent(tmp_path):
+    call = {"function_call": {"name": "f", "args": {"my_city": "P"}}, "thought_signature": "a-b_"}
+    google = {
+        "candidates": [{"content": {"parts": [call], "role": "model"}, "finish_reason": "STOP", "index": 0}],
+        "usage_metadata": {"prompt_token_count": 1, "candidates_token_count": 2},
+        "sdk_http_response": {"headers": {"x": "y"}},
+    }
+    script = script_of(written(tmp_path / "a.jsonl", json.dumps(google)))
+    (called,) = script.tool_calls
+    assert (called.name, json.loads(called.arguments), called.signature) == ("f", {"my_city": "P"}, "a+b/")
+    assert (script.finish_reason, script.usage.input_tokens, script.usage.output_tokens) == ("tool_calls", 1, 2)
+    mistral = "".join(f'{{"data": {chunk}, "event": null}}\n' for chunk in (CHUNK, LAST))
+    assert script_of(written(tmp_path / "b.jsonl", mistral)).text == "Hello"
+
+
 def test_an_event_stream_of_an_api_that_others_answer_too_is_read_as_its_own(tmp_path):
     said = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "a\u2028b\x85c"}}
     begun = {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
