@@ -40,7 +40,7 @@ class Answer:
     """One answer of a source: its place, the interaction or the script that it is, and what is known beside.
 
     `is_made_up` says that nobody knows what was asked; `prompt` and `model` are then what is made up of it. `lost` is
-    what was not kept when it was read.
+    what was not kept when it was read, and `api` whose a script is, where that is known.
     """
 
     at: int
@@ -50,6 +50,7 @@ class Answer:
     prompt: str = ""
     model: str = ""
     lost: tuple[str, ...] = ()
+    api: str = ""
 
 
 class NotConvertedError(CassetteError):
@@ -96,7 +97,8 @@ def answer_of_lines(lines: list[str], name: str, wanted: Wanted) -> Answer:
     _check_said(codec, events, body, name)
     if body is None:
         text = "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
-        return Answer(0, script=codec.decode(text), is_made_up=True, lost=("fields of chunks that are no events",))
+        lost = ("fields of chunks that are no events",)
+        return Answer(0, script=codec.decode(text), is_made_up=True, lost=lost, api=codec.api)
     url, asked = asked_of(codec.api, wanted)
     return Answer(0, _pair(body, codec, url, asked), is_made_up=wanted.request is None)
 

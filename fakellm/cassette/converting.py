@@ -71,6 +71,7 @@ def interaction(answer: Answer, wanted: Wanted) -> tuple[Pair, Codec | None, tup
         found = scripted_endpoint(request.method, request.uri)
         return answer.pair, codec_of(found[1]) if found else _by_content(answer.pair[1], wanted), ()
     script = _script(answer)
+    wanted = wanted if wanted.api or wanted.url else replace(wanted, api=answer.api)
     if not (wanted.api or wanted.url):
         headline = "a script does not say of which API it is"
         raise NoApiError(explain(headline, remedy=["name it: --api openai.chat, or another"]))

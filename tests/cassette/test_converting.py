@@ -323,6 +323,15 @@ def test_a_request_that_was_named_is_the_one_on_the_tape():
     assert made.made_up == ()
 
 
+def test_lines_of_a_binary_stream_know_their_api():
+    lines = as_body(taped(ENOUGH, api="bedrock.converse"), NONE, lines=True)
+    (answer,) = answers_in(lines.data, "a.jsonl")
+    made, _ = as_tape([answer], NONE, Path("t.yaml"), {})
+
+    assert said(answers_in(made.data, "t.yaml")[0]) == said(answer)
+    assert lines.data == as_body(answers_in(made.data, "t.yaml")[0], NONE, lines=True).data
+
+
 def test_bytes_are_no_text_for_the_json_of_vcrpy():
     pair = taped(Script("a"), api="bedrock.converse")
     _, refused = as_tape([pair], NONE, Path("v.json"), {}, is_plain=True)
