@@ -222,6 +222,9 @@ def as_body(answer: Answer, wanted: Wanted, *, lines: bool) -> Converted:
     if codec is not None and (lines or not (is_sse or body[:1] not in b"[{")):
         found, more = lines_of(body, codec)
         lost += more
+        if not found and more:
+            msg = "its chunks are no JSON objects; convert it to .sse"
+            raise NotConvertedError(msg)
         if lines:
             text = "".join(f"{line}\n" for line in found)
             return Converted(text.encode("utf-8", "surrogateescape"), (answer.at,), tuple(lost))

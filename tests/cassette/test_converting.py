@@ -63,7 +63,23 @@ def test_each_api_has_a_usual_request_that_it_takes(api):
 def test_the_table_of_usual_requests_has_every_api():
     from fakellm.wire.providers import services
 
-    assert {end.api for service in services() for end in service.endpoints if end.is_codec} == USUAL.keys()
+    known = {end.api for service in services() for end in service.endpoints if end.is_codec}
+    others = {api for api in known if api.startswith(("dashscope", "replicate"))}  # whose streams headers ask for
+    assert known - others == USUAL.keys()
+    with pytest.raises(CassetteError, match="nobody knows how a request to replicate.stream looks\n.*--url URL"):
+        usual_request("replicate.stream")
+
+
+def test_what_is_no_json_does_not_become_lines_but_a_script():
+    wanted = Wanted(api="replicate.stream")
+    (answer,) = answers_in(b"event: output\nid: 1\ndata: Hel\n\nevent: done\nid: 2\ndata: {}\n\n", "a.sse", wanted)
+
+    assert told(answer, wanted)[0].text == "Hel"
+    url = "https://stream.replicate.com/v1/streams/abc"
+    recorded = stored("event: output\ndata: Hel\n\n", url=url).replace(b'"POST"', b'"GET"')
+    (answer,) = answers_in(recorded, "t.json")
+    with pytest.raises(NotConvertedError, match="its chunks are no JSON objects"):
+        as_body(answer, NONE, lines=True)
 
 
 @each("api", sorted(USUAL.keys() - {"bedrock.invoke", "openai.completions", "mistral.fim", "ollama.generate"}))
