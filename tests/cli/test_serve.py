@@ -352,6 +352,18 @@ def test_help_and_version_load_little():
         assert "fakellm" in result.stdout
 
 
+def test_a_shell_completes_commands(monkeypatch, capsys):
+    from fakellm.cli.main import main
+
+    monkeypatch.setattr(sys, "argv", ["fakellm"])
+    for name, value in {"_FAKELLM_COMPLETE": "bash_complete", "COMP_WORDS": "fakellm re", "COMP_CWORD": "1"}.items():
+        monkeypatch.setenv(name, value)
+
+    with pytest.raises(SystemExit, match="0"):
+        main()
+    assert capsys.readouterr().out == "plain,record\nplain,replay\n"
+
+
 def test_a_missing_click_is_named(monkeypatch, capsys):
     from fakellm.cli.main import main
 
