@@ -37,6 +37,7 @@ _DATA = re.compile(rb"(?m)^[ \t]*data:[ \t]?([^\r\n]+)")
 _LINE = re.compile(rb"(?m)^[ \t]*(\{[^\r\n]*\}|\[[^\r\n]*\])[ \t]*\r?$")
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\]:,]|[^\s{}\[\]:,"]+')
 _GAP = re.compile(r"[\s,]*")
+_COLON = re.compile(rb'[ \t]*:[ \t]*"')
 _DECODER = json.JSONDecoder()
 _INDICES = ("index", "output_index", "content_index", "summary_index", "item_id", "type")
 _KEY = "\0key"
@@ -84,7 +85,7 @@ def _documents(body: bytes) -> list[_Document]:
     """Return the documents of a body."""
     if frames := frames_of(body):
         return [_unwrapped(body, *payload) for _, payload in frames]
-    for regex in (_DATA, _LINE):
+    for regex in (_DATA, _LINE) if b"\n" in body else ():  # several begin at several lines
         found = [match.span(1) for match in regex.finditer(body)]
         if len(found) > 1:
             return [_Document(start, end, body[start:end]) for start, end in found]
@@ -125,8 +126,9 @@ def _texts(documents: list[_Document]) -> Iterator[tuple[list[_Leaf], bool]]:
     """Yield strings that are one text, and whether it ends where the stream does."""
     groups: dict[_Key, list[_Leaf]] = {}
     number = 0
+    alike = _Alike()
     for place, document in enumerate(documents):
-        for key, path, text, are_integers in _leaves(document.text):
+        for key, path, text, are_integers in alike.leaves(document.text):
             groups.setdefault(key, []).append(_Leaf(number, place, path, text, are_integers))
             number += 1
     is_stream = len(documents) > 1
@@ -168,11 +170,69 @@ def _readings(path: Path) -> Iterator[Path]:
 _Found = tuple[_Key, Path | None, bytes, bool]
 
 
+# Nearly every document of a stream is the one before it but for a string, the token. To read each would be most of the
+# time of a check. So the bytes before and after the string that changed last are kept. A document between those whose
+# string is plain, without a quote, an escape or a sign that JSON forbids, says the same but for that string: without
+# escapes each quote ends or begins a string, and a key that occurs once, with a quote after its colon, has a string.
+
+_NOT_PLAIN = re.compile(rb"[\x00-\x1f\"\\]")
+
+
+class _Alike:
+    """Reads the documents of a stream, of which most are alike."""
+
+    def __init__(self) -> None:
+        self._last: list[_Found] = []
+        self._number = 0
+        self._head = self._tail = b""
+
+    def leaves(self, document: bytes) -> list[_Found]:
+        """Return the strings of the next document."""
+        head, tail = self._head, self._tail
+        if head and len(document) >= len(head) + len(tail) and document.startswith(head) and document.endswith(tail):
+            text = document[len(head) : len(document) - len(tail)]
+            if not _NOT_PLAIN.search(text) and _is_utf8(text):
+                key, path, *_ = self._last[self._number]
+                found = [*self._last]
+                found[self._number] = key, path, text, False
+                return found
+        found = _leaves(document)
+        self._learn(document, found)
+        return found
+
+    def _learn(self, document: bytes, found: list[_Found]) -> None:
+        """Note what is around the string in which a document differs from the one that was read before."""
+        last, self._last, self._head = self._last, found, b""
+        if len(last) != len(found) or b"\\" in document:
+            return
+        changed = [number for number, pair in enumerate(zip(last, found, strict=True)) if pair[0] != pair[1]]
+        if len(changed) != 1 or last[changed[0]][:2] != found[changed[0]][:2]:
+            return
+        _, path, text, are_integers = found[changed[0]]
+        if not path or not isinstance(path[-1], str) or are_integers or _KEY in path:
+            return
+        name = b'"' + path[-1].encode("utf-8", "surrogatepass") + b'"'
+        head, _, rest = document.partition(name)
+        colon = _COLON.match(rest)
+        if name in rest or not colon or not rest.startswith(text + b'"', colon.end()):
+            return
+        self._number = changed[0]
+        self._head, self._tail = head + name + colon[0], rest[colon.end() + len(text) :]
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def _leaves(document: bytes) -> list[_Found]:
     """Return the strings of a document, each with what it has in common with those that continue it."""
     found: list[_Found] = []
     try:
-        _gather(json.loads(document.decode()), (), (), found)
+        _gather(_DECODER.decode(document.decode()), (), (), found)
     except (ValueError, RecursionError):
         found = [(((), ()), None, document, False)]
     return found
@@ -194,12 +254,18 @@ def _gather(value: Any, path: Path, key: tuple[object, ...], found: list[_Found]
 
 
 def _gather_fields(value: dict[str, Any], path: Path, key: tuple[object, ...], found: list[_Found]) -> None:
-    if marks := [value[name] for name in _INDICES if name in value and isinstance(value[name], (str, int))]:
+    if not value.keys().isdisjoint(_INDICES) and (
+        marks := [value[name] for name in _INDICES if name in value and isinstance(value[name], (str, int))]
+    ):
         key = (*key, *marks)
     for name, inner in value.items():
         if name == "top_logprobs" and isinstance(value.get("tokens"), list):
             found += _tokens_of_keys(value["tokens"], inner, (*path, name), key)
-        elif isinstance(inner, (str, dict, list)) and name not in _INDICES:
+        elif isinstance(inner, str):
+            if name not in _INDICES:
+                way = (*path, name)
+                found.append(((key, way), way, inner.encode("utf-8", "surrogatepass"), False))
+        elif isinstance(inner, (dict, list)) and name not in _INDICES:
             _gather(inner, (*path, name), key, found)
 
 

@@ -31,6 +31,7 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from fakellm.secrets.beside import assigned, named
+from fakellm.secrets.distinct import distinct
 from fakellm.secrets.edits import Edit, apply, merged
 from fakellm.secrets.forms import formed
 from fakellm.secrets.shapes import PLACEHOLDER
@@ -90,6 +91,19 @@ _GZIP = b"H4sI"
 _INFLATED = 2**24
 
 
+class _Spans(dict[bytes, list[tuple[int, int]]]):
+    """Where each run is, for the few that hold something: found out when that is asked first."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__()
+        self._data = data
+
+    def __missing__(self, run: bytes) -> list[tuple[int, int]]:
+        for match in _RUN.finditer(self._data):
+            self.setdefault(match[0], []).append(match.span())
+        return self[run]
+
+
 class _Said(NamedTuple):
     """A text in a decoded run: the run's number, and the text's place in its bytes."""
 
@@ -100,10 +114,8 @@ class _Said(NamedTuple):
 
 def _in_base64(data: bytes, values: Mapping[bytes, str], depth: int) -> Iterator[Edit]:
     """Find secrets in whatever could be base64, at each of the four alignments (RFC 4648, 4 and 5)."""
-    spans: dict[bytes, list[tuple[int, int]]] = {}  # where each run is, of which a stream has few, over and over
-    for match in _RUN.finditer(data):
-        spans.setdefault(match[0], []).append(match.span())
-    runs = [*spans]
+    runs = list(dict.fromkeys(_RUN.findall(distinct(data))))  # which hold no comma; a stream has few, over and over
+    spans = _Spans(data)
     for run in runs if _GZIP in data else ():
         if run.startswith(_GZIP) and (edits := find(_inflated(run), values, 0)):
             # All of it goes: nobody could tell where in the compressed bytes the secret was.

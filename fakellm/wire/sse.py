@@ -107,6 +107,12 @@ class SSEDecoder:
             data = self._without_bom(self._head + data)
         return [event for line in self._lines.feed(data) if (event := self._line(line)) is not None]
 
+    def line(self, line: bytes) -> list[SSE]:
+        """Return the events that a line completes, which was cut already: without its end, the first without a BOM."""
+        self._head = None
+        event = self._line(line)
+        return [] if event is None else [event]
+
     def _without_bom(self, data: bytes) -> bytes:
         """Return the first bytes without a BOM; nothing while they may be the begin of one."""
         if len(data) < len(codecs.BOM_UTF8) and codecs.BOM_UTF8.startswith(data):

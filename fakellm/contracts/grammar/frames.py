@@ -5,14 +5,12 @@ Source: WHATWG, HTML Living Standard, 9.2 "Server-sent events". Bytes may come i
 
 from __future__ import annotations
 
-import re
 from typing import Protocol
 
 from fakellm.contracts.grammar.rules import Grammar, Sent, others, rule_table, said
 from fakellm.errors import WireError
 from fakellm.wire.sse import SSE, SSEDecoder
 
-_LINE_END = re.compile(rb"\r\n?|\n")
 _BOM = b"\xef\xbb\xbf"
 _FIELDS = (b"", b"data", b"event", b"id", b"retry")
 
@@ -64,8 +62,8 @@ class EventFrames:
         self.grammar = grammar
         self.has_begun = False
         self.is_dead = False
-        self._buffer = bytearray()
-        self._searched = 0
+        self._parts: list[bytes] = []
+        self._may_end = False  # what came last is "\r": a line end, or half of one
         self._lines = 0
         self._offset = 0
         self._decoder = SSEDecoder(flush=True)
@@ -74,23 +72,18 @@ class EventFrames:
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes."""
-        self._buffer += data
-        start = 0
-        while match := _LINE_END.search(self._buffer, max(start, self._searched)):
-            if match[0] == b"\r" and match.end() == len(self._buffer):
-                self._searched = match.start()
-                break
-            self._next(bytes(self._buffer[start : match.end()]))
-            start = match.end()
-            self._searched = 0
-        else:
-            self._searched = len(self._buffer)
-        del self._buffer[:start]
-        self._searched = max(self._searched - start, 0)
+        self._parts.append(data)
+        if not (self._may_end or b"\n" in data or b"\r" in data):
+            return
+        lines = b"".join(self._parts).splitlines(keepends=True)
+        self._parts = [lines.pop()] if lines and not lines[-1].endswith(b"\n") else []
+        self._may_end = bool(self._parts) and self._parts[0].endswith(b"\r")
+        for line in lines:
+            self._next(line)
 
     def close(self) -> None:
         """Take the end of the body."""
-        rest = bytes(self._buffer)
+        rest = b"".join(self._parts)
         is_cut = bool(rest) and not rest.endswith(b"\r")
         if rest:
             self._next(rest)
@@ -144,7 +137,7 @@ class EventFrames:
         if self.is_dead:
             return
         try:
-            for event in self._decoder.feed(raw):
+            for event in self._decoder.line(text):
                 self.grammar.take(self._sent(event))
         except WireError as error:
             self._die(str(error))

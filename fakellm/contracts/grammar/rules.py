@@ -207,7 +207,7 @@ def json_object(text: str) -> dict[str, Any] | None:
     if text.count("[") + text.count("{") > _DEPTH and _depth(text) > _DEPTH:
         return None
     try:
-        value = json.loads(text, parse_constant=_no_constant)
+        value = _DECODER.decode(text)
     except ValueError:
         return None
     return value if isinstance(value, dict) else None
@@ -216,6 +216,9 @@ def json_object(text: str) -> dict[str, Any] | None:
 def _no_constant(name: str) -> Any:
     """Refuse NaN and the infinities, which Python reads and JSON does not have."""
     raise ValueError(name)
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_constant)
 
 
 def _depth(text: str) -> int:
