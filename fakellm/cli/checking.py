@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -90,14 +91,17 @@ def _examined(files: Sequence[str], asked: Examining) -> Iterator[Examined]:
                 yield examine(file, asked)
                 progress.seen()
             return
+        yield examine(files[0], asked)  # what is loaded and compiled for it, processes that are forked have
+        progress.seen()
         with ProcessPoolExecutor(cores, initializer=_quiet) as pool:
-            for found in pool.map(partial(examine, asked=asked), files, chunksize=_AT_ONCE):
+            for found in pool.map(partial(examine, asked=asked), files[1:], chunksize=_AT_ONCE):
                 yield found
                 progress.seen()
 
 
 def _quiet() -> None:
-    """Leave Ctrl-C to the process that shows something."""
+    """Leave Ctrl-C to the process that shows something; let the garbage collector pass over what was loaded."""
+    gc.freeze()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
