@@ -64,7 +64,7 @@ def urls_of(options: Sequence[str]) -> dict[str, str]:
 
 def _name_of(command: Sequence[str]) -> str:
     """Return the name of the script that a command runs, or of its program."""
-    script = next((word for word in command[1:] if Path(word).is_file()), None)
+    script = next((word for word in command[1:] if os.path.isfile(word)), None)  # noqa: PTH113 - text that is no path, too
     return Path(script).stem.lstrip(".") if script else Path(command[0]).name if command else "session"
 
 

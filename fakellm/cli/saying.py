@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -78,8 +79,15 @@ class Voice:
             self._line(text)
 
     def _event(self, event: str, **fields: Any) -> None:
-        stream = sys.stderr if self._has_command else sys.stdout
-        print(json.dumps({"event": event, **fields}), file=stream, flush=True)
+        line = json.dumps({"event": event, **fields})
+        if self._has_command:
+            self._line(line)
+        else:
+            print(line, flush=True)
 
     def _line(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
+        """Write a line to standard error; where that takes none, there is nowhere to tell it, and the work goes on."""
+        try:
+            print(text, file=sys.stderr, flush=True)
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)

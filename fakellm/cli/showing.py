@@ -20,12 +20,12 @@ from fakellm.cli.following import follow
 from fakellm.cli.pace import pace_of
 from fakellm.cli.progress import Progress
 from fakellm.cli.recorded import BODIES, SUFFIXES, Recorded, plain, read
-from fakellm.cli.worded import Words, unpainted
+from fakellm.cli.worded import Paint, Words, unpainted
 from fakellm.clock.clock import Clock, InstantClock, RealClock, ScaledClock
 from fakellm.errors import ScriptError
 from fakellm.script.disk import write_atomically
 
-_FOUND, _WRONG, _PIPE = 1, 2, 141
+_FOUND, _WRONG = 1, 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +54,8 @@ def show(asked: Showing, clock: Clock | None = None) -> int:
     try:
         return _show(asked, clock)
     except (_WrongUseError, OSError) as error:
-        if isinstance(error, BrokenPipeError):  # whoever read has seen enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return _PIPE
+        if isinstance(error, OSError) and not error.filename:
+            raise  # of the output, and told where that of all commands is
         click.echo(f"fakellm: {_worded(error)}", err=True)
         return _WRONG
     except (CassetteError, ScriptError) as error:
@@ -140,6 +139,8 @@ def _read_all(path: Path, at: int | None) -> tuple[Whole, list[str]]:
                 whole.append((file, read(file)))
             except (CassetteError, ScriptError) as error:
                 broken.append(str(error))
+            except OSError as error:  # that one may not be read is no reason to hide the others
+                broken.append(_worded(error))
             progress.seen()
     if not files:
         msg = f"there is no tape in {path}"
@@ -168,8 +169,11 @@ def _words() -> Words:
     is_seen = sys.stdout.isatty()
     encoding = (getattr(sys.stdout, "encoding", "") or "").lower()
     width = shutil.get_terminal_size().columns if is_seen else 100
-    paint = click.style if is_seen and not os.environ.get("NO_COLOR") else unpainted
-    return Words(paint, width=width, is_plain=not encoding.startswith("utf"))
+    return Words(_paint(), width=width, is_plain=not encoding.startswith("utf"))
+
+
+def _paint() -> Paint:
+    return click.style if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else unpainted
 
 
 def _print(*parts: Iterable[str]) -> None:
@@ -194,8 +198,7 @@ def _in_turn(asked: Showing, whole: Whole, clock: Clock) -> None:
             if asked.raw:
                 _print(words.raw(one))
             elif asked.follow:
-                paint = click.style if sys.stdout.isatty() else unpainted
-                follow(one, clock, lambda text: click.echo(text, nl=False), paint)
+                follow(one, clock, lambda text: click.echo(text, nl=False), _paint())
             else:
                 _print(words.whole(one, len(recorded)), words.events(one) if asked.events else ())
 

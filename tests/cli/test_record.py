@@ -10,6 +10,7 @@ import socket
 import ssl
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -338,3 +339,10 @@ def test_wrong_use_is_told_before_anything_is_run(arguments, told, tmp_path, mon
     assert main(arguments) == 2
     assert told in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.rglob("*")) == before
+
+
+def test_a_text_that_is_an_argument_of_the_command_is_no_path(tmp_path, capfd):
+    program = f"pass  # {'a very long line, ' * 400}"
+
+    assert main(["record", "--into", str(tmp_path), "--", sys.executable, "-c", program]) == 3
+    assert f"nothing was recorded on {tmp_path / Path(sys.executable).name}.yaml" in capfd.readouterr().err

@@ -1,0 +1,50 @@
+"""What holds for every command: an output that takes nothing, one that is closed, no colours where they are unwanted."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from commands import COMMAND
+from places import ROOT
+
+from fakellm.cli.showing import Showing, show
+from fakellm.clock import InstantClock
+
+CHAT, FULL = "cassettes/chat.yaml", Path("/dev/full")
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="a device of Linux")
+def test_an_output_on_a_full_disk_is_wrong_use_and_no_traceback():
+    command = [*COMMAND, "scrub", CHAT, "--dry-run"]
+    with FULL.open("w") as full:
+        result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, cwd=ROOT, check=False)
+
+    assert (result.returncode, result.stderr) == (2, b"fakellm: standard output: No space left on device\n")
+
+
+def test_a_pipe_that_was_closed_is_not_something_found():
+    reads, writes = os.pipe()
+    os.close(reads)
+    result = subprocess.run([*COMMAND, "check", CHAT], stdout=writes, stderr=subprocess.PIPE, cwd=ROOT, check=False)
+    os.close(writes)
+
+    assert (result.returncode, result.stderr) == (141, b"")
+
+
+def test_without_an_output_a_command_does_what_it_does():
+    closed = ["sh", "-c", 'exec "$@" >&-', "sh", *COMMAND, "show", CHAT]
+    result = subprocess.run(closed, stderr=subprocess.PIPE, cwd=ROOT, check=False)
+
+    assert (result.returncode, result.stderr) == (0, b"")
+
+
+def test_what_is_followed_at_a_terminal_has_no_colours_where_they_are_unwanted(monkeypatch, capsys):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("NO_COLOR", "1")
+
+    assert show(Showing((str(ROOT / CHAT),), follow=True), InstantClock()) == 0
+    assert "\x1b" not in capsys.readouterr().out
