@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from vcr.request import Request
 
 from fakellm.cassette.decoding import Decompressor, is_coding, readable
-from fakellm.cassette.document import Document
+from fakellm.cassette.document import Document, sent_as
 from fakellm.script.lines import Place
 
 Pair: TypeAlias = tuple[Request, dict[str, Any]]
@@ -30,7 +30,8 @@ def unparsed(value: object, content_type: str) -> bytes:
 def status_of(document: Document, place: Place) -> dict[str, Any]:
     """Return a status with `code` and `message`."""
     message = document.mapping(place).get("message")
-    return {"code": document.whole((*place, "code")), "message": None if message is None else str(message)}
+    text = sent_as(message) if isinstance(message, bytes) else None if message is None else str(message)
+    return {"code": document.whole((*place, "code")), "message": text}
 
 
 def request_of(

@@ -14,6 +14,7 @@ from fakellm.cassette.scrubbing import Replaced, scrub
 from fakellm.cli.config import UsageError
 from fakellm.cli.progress import Progress
 from fakellm.cli.tapes import tapes_in
+from fakellm.cli.worded import safe
 
 
 def run(
@@ -45,7 +46,7 @@ def _tell(found: Sequence[Replaced], tapes: int, *, dry_run: bool, is_json: bool
         print(json.dumps({"tapes": tapes, "dry_run": dry_run, "replaced": [asdict(one) for one in found]}))
         return
     for one in found:
-        print(one)
+        print(safe(str(one)))
     count, concerned = sum(one.count for one in found), len({one.tape for one in found})
     what = f"{count} {'secret' if count == 1 else 'secrets'}" if found else "no secret"
     done = "would be" if dry_run else "was" if count == 1 else "were"

@@ -18,6 +18,10 @@ FOUND = 3
 """The exit code where a request found no reply, or a reply was never asked for."""
 
 
+_SIGNALLED = 128
+"""What a signal's number is added to, where it ended a command."""
+
+
 class Signals:
     """Takes SIGINT and SIGTERM: the first asks for an orderly end, the second for one at once."""
 
@@ -25,11 +29,13 @@ class Signals:
         self.asked = asyncio.Event()
         self.hurried = asyncio.Event()
         self.child: Child | None = None
+        self.first: int | None = None
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._take, number)
 
     def _take(self, number: int) -> None:
+        self.first = self.first or number
         (self.hurried if self.asked.is_set() else self.asked).set()
         # At a terminal Ctrl-C reaches the whole group, the child among it; twice would be once too often.
         if self.child is not None and not (number == signal.SIGINT and os.isatty(0)):
@@ -48,10 +54,14 @@ async def until_done(
         waited: set[asyncio.Future[Any]] = {asked, *([failing] if failing else [])}
         await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
         return failing.result() if failing is not None and failing.done() else 0
+    if signals.first is not None:
+        return _SIGNALLED + signals.first
     child = await Child.begun(command, variables)
     if isinstance(child, int):
         return child
     signals.child = child
+    if signals.first is not None:  # it came when there was no child yet that it could have reached
+        child.take(signals.first)
     code = await child.ended()
     signals.child = None
     asked.cancel()

@@ -136,11 +136,12 @@ def test_writing_what_was_read_gives_the_same_text(serializer, name):
 
 
 @both
-def test_headers_that_are_not_utf_8_keep_their_bytes(serializer, name):
+def test_a_head_that_is_not_utf_8_keeps_its_bytes(serializer, name):
     headers = {"x-name": ["caf\udce9", "caf\xe9"], b"x-bytes": [b"\xe9", "\xe9".encode(), 3]}
-    text = serializer.serialize(tape(b"x", headers=headers))
+    text = serializer.serialize(tape(b"x", headers=headers, status={"code": 200, "message": "Sch\udcf6n"}))
     _, (response,) = read(text.encode(), name)
 
+    assert response["status"] == {"code": 200, "message": "Sch\udcf6n"}
     assert response["headers"] == {"x-bytes": ["\udce9", "\xe9", "3"], "x-name": ["caf\udce9", "caf\xe9"]}
     assert len(vcr_deserialize(text, plain[name])[1][0]["headers"]["x-name"]) == 2
 

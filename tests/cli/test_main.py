@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,8 @@ import pytest
 from commands import COMMAND
 from places import ROOT
 
+from fakellm.cli.child import Child
+from fakellm.cli.serving import Signals, until_done
 from fakellm.cli.showing import Showing, show
 from fakellm.clock import InstantClock
 
@@ -48,3 +52,25 @@ def test_what_is_followed_at_a_terminal_has_no_colours_where_they_are_unwanted(m
 
     assert show(Showing((str(ROOT / CHAT),), follow=True), InstantClock()) == 0
     assert "\x1b" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("is_begun", [False, True])
+def test_a_signal_that_comes_before_the_command_does_is_not_lost(is_begun, monkeypatch):
+    async def run():
+        signals = Signals()
+        begun = Child.begun
+
+        async def signalled(*arguments):
+            child = await begun(*arguments)
+            os.kill(os.getpid(), signal.SIGTERM)
+            await signals.asked.wait()
+            return child
+
+        if is_begun:
+            monkeypatch.setattr(Child, "begun", signalled)
+        else:
+            os.kill(os.getpid(), signal.SIGTERM)
+            await signals.asked.wait()
+        return await until_done(signals, ["sleep", "60"], {})
+
+    assert asyncio.run(run()) == 128 + signal.SIGTERM

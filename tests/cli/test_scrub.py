@@ -48,6 +48,13 @@ def test_a_dry_run_tells_what_and_where_and_changes_nothing(tapes, capsys):
     assert (tapes / "inner" / "a.yaml").read_text() == TAPE
 
 
+def test_what_is_told_moves_no_cursor(tapes, capsys):
+    (tapes / "inner" / "a.yaml").write_text(TAPE.replace("x-team", '"x-\\e[31m"'))
+
+    assert main(["scrub", "tapes", "--dry-run"]) == 1
+    assert "header x-\\x1b[31m in the headers of a request" in capsys.readouterr().out
+
+
 def test_tapes_are_scrubbed_in_place_and_then_there_is_nothing_left(tapes, capsys, monkeypatch):
     monkeypatch.setenv("TEAM", "blue")
     assert main(["scrub", "tapes", "--json", "--secret-env", "TEAM"]) == 0
