@@ -36,6 +36,7 @@ class Recordings:
         self._folder: str | None = getattr(config, "workerinput", {}).get(_FOLDER)
         self._run: Run | None = None
         self._is_interrupted = False
+        self._wrong = ""
         self._collected: dict[str, Any] = {}
         self._used: list[dict[str, Any]] = []
         self._left: dict[str, str] = {}
@@ -189,7 +190,9 @@ class Recordings:
             left = self.run.close(is_interrupted=self._is_interrupted)
             self._left = {os.path.realpath(path): why for path, why in left.items()}
         if named and not is_worker:
-            unused.write(named, self._used, self._collected, self._config)
+            self._wrong = unused.write(named, self._used, self._collected, self._config)
+            if self._wrong and session.exitstatus == pytest.ExitCode.OK:
+                session.exitstatus = pytest.ExitCode.USAGE_ERROR
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Say what was recorded, and what was not used."""
@@ -197,6 +200,8 @@ class Recordings:
             terminalreporter.section("cassettes")
             for line in lines:
                 terminalreporter.line(line)
+        if self._wrong:  # an error raised would hide what failed
+            terminalreporter.line(self._wrong, red=True)
 
     def unused(self) -> list[str]:
         """Word what was not used."""

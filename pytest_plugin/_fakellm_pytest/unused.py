@@ -64,8 +64,11 @@ def lines(used: list[dict[str, Any]], known: dict[str, Any], config: pytest.Conf
             yield from (f"{shown(tape)}: no test uses it" for tape in tapes)
 
 
-def write(name: str, used: list[dict[str, Any]], known: dict[str, Any], config: pytest.Config) -> None:
-    """Write what tests used of which tapes, for `fakellm check --usage`; paths begin in pytest's root."""
+def write(name: str, used: list[dict[str, Any]], known: dict[str, Any], config: pytest.Config) -> str:
+    """Write what tests used of which tapes, for `fakellm check --usage`; return why it cannot be, if so.
+
+    Paths begin in pytest's root.
+    """
     known = {"users": {}, "folders": {}, "vcr": [], "files": [], **known}
     root = os.path.realpath(config.rootpath)
 
@@ -90,8 +93,8 @@ def write(name: str, used: list[dict[str, Any]], known: dict[str, Any], config: 
     try:
         Path(name).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     except OSError as error:
-        msg = f"--llm-usage: {name} cannot be written: {error.strerror}"
-        raise pytest.UsageError(msg) from error
+        return f"--llm-usage: {name} cannot be written: {error.strerror}"
+    return ""
 
 
 def shown(path: str | Path) -> str:

@@ -106,8 +106,14 @@ def test_a_file_is_written_where_no_test_has_a_tape_and_where_it_cannot_be_that_
 
     result = project.runpytest(*LEAN, "--llm-usage=nowhere/usage.json")
 
-    assert result.ret != 0
-    assert "nowhere/usage.json cannot be written" in result.stdout.str() + result.stderr.str()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stdout.fnmatch_lines(["--llm-usage: nowhere/usage.json cannot be written: *", "*1 passed*"])
+
+    project.makepyfile("def test(): assert 'what failed' == ''")
+    result = project.runpytest(*LEAN, "--llm-usage=nowhere/usage.json")
+
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["*assert 'what failed' == ''", "--llm-usage: nowhere/*", "*1 failed*"])
 
 
 @pytest.mark.exhaustive
