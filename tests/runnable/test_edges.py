@@ -29,6 +29,7 @@ from fakellm.clock import clock
 from fakellm.clock.clock import InstantClock
 from fakellm.errors import LLMConnectionError, LLMTimeoutError, ScriptError, SwallowedCallError, UnexpectedCallError
 from fakellm.models import copies, replies
+from fakellm.models.kept import Kept
 from fakellm.runnable import tees
 from fakellm.runnable.compose import RunnableSequence
 from fakellm.runnable.functions import RunnableGenerator, RunnableLambda
@@ -861,7 +862,7 @@ def _locks_are_watched(monkeypatch):
             monkeypatch.setattr(module, kind, Watched, raising=False)
 
 
-class Noting(list):
+class Noting(Kept):
     """Notes whether a lock was held when something was added."""
 
     def __init__(self) -> None:
