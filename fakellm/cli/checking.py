@@ -20,6 +20,7 @@ from fakellm.cassette.checking import files_of
 from fakellm.cli.examining import KINDS, Examined, Examining, Kind, Problem, examine
 from fakellm.cli.progress import Progress
 from fakellm.cli.usage import Usage, UsageFileError
+from fakellm.cli.worded import safe
 from fakellm.contracts.grammar.check import GRAMMARS
 
 _FOUND, _WRONG = 1, 2
@@ -123,9 +124,9 @@ def _tell(asked: Checking, found: Sequence[Examined], problems: Sequence[Problem
         return
     for problem in problems:
         first, *rest = str(problem).split("\n")
-        click.echo("\n".join([first, *(f"  {line}" for line in rest)]))
+        click.echo("\n".join([safe(first), *(f"  {safe(line)}" for line in rest)]))
     for note in notes:
-        click.echo(f"note: {note}")
+        click.echo(f"note: {safe(note)}")
     told = ", ".join(
         f"{count} {kind}" for kind in get_args(Kind) if (count := sum(one.kind == kind for one in problems))
     )

@@ -89,6 +89,15 @@ def test_a_broken_file_is_told_with_the_place(tmp_path, data, why):
     assert text.count(str(path)) == 1
 
 
+def test_what_is_told_moves_no_cursor(tmp_path):
+    (tmp_path / "red\x1b[31m.yaml").write_text("interactions: [")
+
+    text, code = checked(tmp_path)
+
+    assert (code, "\x1b" in text) == (1, False)
+    assert "red\\x1b[31m.yaml" in text
+
+
 def test_a_tape_that_was_cut_off_is_told(tmp_path):
     path = taped(tmp_path / "t.yaml")
     path.write_text(path.read_text()[:-40])
