@@ -19,6 +19,7 @@ import click
 from fakellm.cassette.checking import files_of
 from fakellm.cli.examining import KINDS, Examined, Examining, Kind, Problem, examine
 from fakellm.cli.progress import Progress
+from fakellm.cli.saying import counted
 from fakellm.cli.usage import Usage, UsageFileError
 from fakellm.cli.worded import safe
 from fakellm.contracts.grammar.check import GRAMMARS
@@ -68,7 +69,7 @@ def run(asked: Checking, now: datetime | None = None) -> int:
         for told in usage.problems([one.file for one in found if one.is_tape]):
             (problems if isinstance(told, Problem) else notes).append(told)  # type: ignore[arg-type]
     if asked.max_age is not None and (undated := sum(one.is_tape and not one.is_dated for one in found)):
-        notes.append(f"{_count(undated, 'tape')} without a date, of which the age is not known")
+        notes.append(f"{counted(undated, 'tape')} without a date, of which the age is not known")
     _tell(asked, found, sorted(problems), notes)
     return _FOUND if problems else 0
 
@@ -130,9 +131,5 @@ def _tell(asked: Checking, found: Sequence[Examined], problems: Sequence[Problem
     told = ", ".join(
         f"{count} {kind}" for kind in get_args(Kind) if (count := sum(one.kind == kind for one in problems))
     )
-    seen = f"{_count(tapes, 'tape')} with {_count(interactions, 'interaction')}"
+    seen = f"{counted(tapes, 'tape')} with {counted(interactions, 'interaction')}"
     click.echo(f"checked {seen}: {told or 'nothing found'}")
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number} {word}{'' if number == 1 else 's'}"

@@ -20,6 +20,7 @@ from fakellm.cassette.place import check_place
 from fakellm.cli.config import UsageError
 from fakellm.cli.progress import Progress
 from fakellm.cli.recording import urls_of
+from fakellm.cli.saying import counted
 from fakellm.cli.tapes import tapes_in
 from fakellm.proxy.again import Asking, Compared, record_anew
 from fakellm.script.disk import write_atomically
@@ -112,16 +113,12 @@ def _plain(found: Sequence[Compared], tapes: int, updated: list[Path], kept: dic
 
 def _summary(found: Sequence[Compared], drifted: Sequence[Compared], tapes: int) -> str:
     asked = sum(one.answered is not None for one in found)
-    on = f"{_counted(asked, 'interaction')} asked on {_counted(tapes, 'tape')}"
+    on = f"{counted(asked, 'interaction')} asked on {counted(tapes, 'tape')}"
     if not drifted:
         return f"nothing has drifted: {on}"
     grades = Counter(drift.grade for one in found for drift in one.drifts)
     told = ", ".join(f"{grades[grade]} {grade}" for grade in GRADES if grades[grade])
     return f"{len(drifted)} of {on} {'has' if len(drifted) == 1 else 'have'} drifted: {told}"
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _write_junit(path: Path, found: Sequence[Compared]) -> None:

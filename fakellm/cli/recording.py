@@ -13,7 +13,7 @@ from pathlib import Path
 from fakellm.cassette.document import CassetteError
 from fakellm.cassette.session import Session
 from fakellm.cli.config import Serving, UsageError
-from fakellm.cli.saying import Voice
+from fakellm.cli.saying import Voice, counted
 from fakellm.cli.serving import FOUND, Signals, base_urls, drained, listening, until_done
 from fakellm.proxy.proxy import Proxy
 from fakellm.proxy.upstreams import Upstream, upstreams
@@ -112,9 +112,9 @@ def _saved(recorded: Recorded, session: Session, proxy: Proxy, voice: Voice, cod
     lines = [f"{text}{f' ({count} times)' if count > 1 else ''}" for text, count in proxy.failures.items()]
     lines[_SHOWN:] = [f"and {len(lines) - _SHOWN} failures of other kinds"] if len(lines) > _SHOWN else []
     if left_out:
-        lines.append(f"{_counted(left_out, 'answer')} that the signal broke off is not on the tape")
+        lines.append(f"{counted(left_out, 'answer')} that the signal broke off is not on the tape")
     if error:
-        lines.append(f"{_counted(len(session.ends), 'answer')} could not be written: {error}")
+        lines.append(f"{counted(len(session.ends), 'answer')} could not be written: {error}")
         lines += [f"what was recorded is in {rescued} instead"] if rescued else []
     elif ends:
         lines.append(_told(session, ends))
@@ -139,9 +139,9 @@ def _saved(recorded: Recorded, session: Session, proxy: Proxy, voice: Voice, cod
 def _told(session: Session, ends: Counter[str]) -> str:
     others = ", ".join(f"{count} {end}" for end, count in ends.items() if end != "complete")
     secrets = sum(session.redacted.values())
-    text = f"recorded {_counted(ends.total(), 'answer')} on {session.path}"
+    text = f"recorded {counted(ends.total(), 'answer')} on {session.path}"
     text += f", {others}" if others else ""
-    return f"{text}; {_counted(secrets, 'secret')} replaced" if secrets else text
+    return f"{text}; {counted(secrets, 'secret')} replaced" if secrets else text
 
 
 def _nothing(proxy: Proxy) -> str:
@@ -149,7 +149,3 @@ def _nothing(proxy: Proxy) -> str:
         return "no request got an answer"
     names = [provider.service.base_url for provider in proxy.providers if provider.service.base_url]
     return f"no request came\n  to do:     let the app read its base URL from the environment: {', '.join(names)}"
-
-
-def _counted(count: int, word: str) -> str:
-    return f"{count} {word}{'' if count == 1 else 's'}"
