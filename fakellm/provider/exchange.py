@@ -170,7 +170,13 @@ class ProviderCall:
         pieces, before = self._before
         self._before = pieces + len(taken), before + size
         if (left := _KEPT - len(self._first)) > 0:
-            self._first += taken[:left] if self.room is None else self._fitting(taken[:left])
+            if self.room is None:
+                self._first += taken[:left]
+            elif size <= self.room and len(taken) <= left:  # as most are
+                self._first += taken
+                self.room -= size
+            else:
+                self._first += self._fitting(taken[:left])
 
     def _fitting(self, taken: list[bytes]) -> Iterator[bytes]:
         """Yield what of the pieces there is room for: the last of them may be a beginning."""

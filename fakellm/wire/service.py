@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 from typing import Any, cast
@@ -20,6 +20,9 @@ from fakellm.wire.quotas import Quotas
 
 _CONDITION = re.compile(r"^\^\(\?!.*?\)\.\*")
 """What a pattern of a path begins with that says where the path is not."""
+_UNSEEN = object()
+_SEEN = 512
+"""Paths and hosts of which a service knows what they are; clients choose them, so there is a bound."""
 Document = Callable[[Any, str], dict[str, Any]]
 """Answers a small endpoint: the request's JSON and its path with query to a JSON document."""
 
@@ -100,6 +103,7 @@ class Service:
     clients: tuple[tuple[str, str], ...] = ()
     kept: tuple[tuple[str, str], ...] = ()
     fetched: re.Pattern[str] | None = None
+    _seen: dict[tuple[str, str], Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def is_at(self, host: str) -> bool:
         """Tell whether a host is its own, or of another service that has the same endpoints."""
@@ -122,14 +126,29 @@ class Service:
 
     def endpoint(self, method: str, path: str) -> Endpoint | None:
         """Return the endpoint of a request, if it is one that can be faked. The colon of a method may be escaped."""
+        return self._known(method, path, self._endpoint)  # type: ignore[no-any-return]
+
+    def _endpoint(self, method: str, path: str) -> Endpoint | None:
         paths = [path, path.replace("%3A", ":").replace("%3a", ":")] if "%3" in path else [path]
         return next((e for p in paths for e in self.endpoints if e.method == method and e.path.search(p)), None)
 
     def profile_at(self, host: str) -> Any:
         """Return the profile that a host has by itself, or None."""
-        own = (name for domain, name in self.habits if re.fullmatch(rf"([\w-]+\.)*({domain})", host))
-        name = next(own, None)
+        name = self._known("", host, self._habit) if self.habits else None
         return None if name is None else self.profile(name)
+
+    def _habit(self, _: str, host: str) -> str | None:
+        return next((name for domain, name in self.habits if re.fullmatch(rf"([\w-]+\.)*({domain})", host)), None)
+
+    def _known(self, method: str, place: str, find: Callable[[str, str], Any]) -> Any:
+        """Return what was found for a request like this before: a server is asked for the same thousands of times."""
+        known = self._seen.get((method, place), _UNSEEN)
+        if known is _UNSEEN:
+            known = find(method, place)
+            if len(self._seen) >= _SEEN:
+                self._seen.clear()
+            self._seen[method, place] = known
+        return known
 
     def profile(self, name: str) -> Any:
         """Return a profile by its name. Raises `ValueError` that names those that there are."""
