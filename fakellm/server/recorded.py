@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit, urlunsplit
 
-from fakellm.provider.exchange import Exchange, ProviderCall
+from fakellm.provider.exchange import Exchange, Failure, ProviderCall
 from fakellm.provider.hosts import LOOPBACK, parts_of
 from fakellm.provider.provider import FakeProvider
 from fakellm.script.events import Pause
@@ -92,6 +92,8 @@ class Recorded:
         steps: list[Any] = steps_of(
             response, timed=self._factor > 0, ended=lambda count: TapeEndedError(ended(path, at, count))
         )
+        if steps[-1] == ("ReadError",):  # what httpx raises where a connection is reset
+            steps[-1] = Failure("reset")
         if self._factor not in (0, 1):
             steps = [Pause(step.seconds * self._factor) if isinstance(step, Pause) else step for step in steps]
         return steps

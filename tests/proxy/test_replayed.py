@@ -138,6 +138,14 @@ def test_silences_are_as_long_as_they_are_wanted(factor, pauses):
     assert b"".join(action for action in found if isinstance(action, bytes)) == b"ab"
 
 
+@each(pytest.mark.parametrize("error, kind", [("ReadError", "reset"), ("RemoteProtocolError", "RemoteProtocolError")]))
+def test_a_connection_that_was_reset_is_reset(error, kind):
+    stream = {"sizes": [1], "end": "dropped", "error": error}
+    fake = provider(recorded("https://api.openai.com/v1/chat/completions", said=b"a", stream=stream))
+
+    assert said(fake) == [b"a", Failure(kind)]
+
+
 def test_one_that_was_cancelled_waits_for_the_app_to_stop_and_is_a_miss_if_it_does_not():
     stream = {"sizes": [1], "end": "cancelled"}
     fake = provider(recorded("https://api.openai.com/v1/chat/completions", said=b"a", stream=stream))
