@@ -1,7 +1,7 @@
 """One request as a server saw it, and how much of it is kept.
 
 A server may run for days and under load, so what it keeps is bounded. Of an answer those are its first pieces and the
-moments of its first thousand runs; the rest is counted. How many requests are kept is the business of sessions.
+moments of its first five hundred runs; the rest is counted. How many requests are kept is the business of sessions.
 """
 
 from __future__ import annotations

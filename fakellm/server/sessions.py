@@ -81,7 +81,7 @@ class Session:
 
     def __getitem__(self, name: str) -> FakeProvider:
         """Return a provider by its name. Raises `KeyError` that names those that there are."""
-        found = next((provider for provider in self.providers if provider.name == name), None)
+        found = self.router.named(name)
         if found is None:
             msg = f"the server has no provider {name!r}; it has {', '.join(one.name for one in self.providers)}"
             raise KeyError(msg)
@@ -218,7 +218,7 @@ class Sessions:
         """
         self.own.answer_by(list(providers))
         self.begin()
-        for session in self._named.values():
+        for session in list(self._named.values()):  # tests may begin others meanwhile
             known = {provider.name: provider for provider in session.providers}
             session.answer_by([self._copied(provider, known.get(provider.name)) for provider in providers])
 

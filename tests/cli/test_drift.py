@@ -11,7 +11,8 @@ from xml.etree import ElementTree as ET
 import pytest
 import yaml
 from commands import COMMAND
-from upstreams import HEAD, Upstream, chunked, stored
+from taping import stored
+from upstreams import HEAD, Upstream, chunked
 from vcr.request import Request
 
 from fakellm.cassette.scripted import write

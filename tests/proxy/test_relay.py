@@ -10,9 +10,9 @@ import ssl
 
 import openai
 import pytest
-from loopback import Pieces, refusing
-from taping import fetch, flavours, tape
-from upstreams import HEAD, Upstream, asked, chunked, proxied, request_of, settled, stored, until
+from loopback import Pieces, refusing, request_of
+from taping import fetch, flavours, stored, tape
+from upstreams import HEAD, Upstream, asked, chunked, proxied, settled, until
 from vectors import each
 
 from fakellm.http import playing

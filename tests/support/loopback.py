@@ -8,7 +8,7 @@ import socket
 import struct
 import threading
 
-from fakellm.http.aiohttp import _request_of
+from fakellm.http.aiohttp import _request_of as request_of
 from fakellm.provider.exchange import Failure, Timeouts
 
 
@@ -55,13 +55,9 @@ class Loopback:
 
     def _serve(self, connection):
         with contextlib.suppress(OSError):
-            data = b""
-            while (request := _request_of(data)) is None:
-                received = connection.recv(65536)
-                if not received:
-                    return
-                data += received
-            method, target, headers, body = request
+            if (data := whole(connection)) is None:
+                return
+            method, target, headers, body = request_of(data)
             self._play(connection, self.provider.handle(method, f"{self.url}{target}", headers, body))
 
     def _play(self, connection, exchange):
@@ -82,13 +78,13 @@ class Loopback:
         if chunked:
             connection.sendall(b"0\r\n\r\n")
         connection.shutdown(socket.SHUT_WR)
-        _until_closed(connection)
+        until_closed(connection)
 
     def _waited(self, connection, action):
         """Wait, or let the connection fail; return whether the answer goes on."""
         if isinstance(action, float):
             if math.isinf(action):
-                _until_closed(connection)
+                until_closed(connection)
                 return False
             self.provider.clock.sleep(action)
             return True
@@ -97,7 +93,7 @@ class Loopback:
         else:
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_WR)
-                _until_closed(connection)
+                until_closed(connection)
         connection.close()
         return False
 
@@ -106,7 +102,17 @@ def _bytes(value):
     return value if isinstance(value, bytes) else value.encode("utf-8", "surrogateescape")
 
 
-def _until_closed(connection):
+def whole(connection):
+    """Return the bytes of a request; None where the client leaves before."""
+    data = b""
+    while request_of(data) is None:
+        if not (received := connection.recv(65536)):
+            return None
+        data += received
+    return data
+
+
+def until_closed(connection):
     """Wait until the client closes its end."""
     while connection.recv(65536):
         pass

@@ -8,11 +8,10 @@ import struct
 import threading
 import time
 
-import yaml
+from loopback import until_closed, whole
 
 from fakellm.cassette.redaction import Redactor
 from fakellm.cassette.session import Session
-from fakellm.http.aiohttp import _request_of as request_of
 from fakellm.proxy.proxy import Proxy
 from fakellm.proxy.upstreams import upstreams
 
@@ -74,7 +73,7 @@ class Upstream:
             if self._context:
                 connection = self._context.wrap_socket(connection, server_side=True)
                 self._open.append(connection)
-            while (request := _whole(connection)) is not None:
+            while (request := whole(connection)) is not None:
                 self.requests.append((number, request))
                 answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
                 for step in answer:
@@ -84,22 +83,11 @@ class Upstream:
                     elif step == "close":
                         connection.shutdown(socket.SHUT_WR)
                     elif step == "gone":
-                        while connection.recv(65536):
-                            pass
+                        until_closed(connection)
                         self.left.set()
                     else:
                         connection.sendall(step)
             self.left.set()
-
-
-def _whole(connection):
-    data = b""
-    while request_of(data) is None:
-        received = connection.recv(65536)
-        if not received:
-            return None
-        data += received
-    return data
 
 
 @contextlib.contextmanager
@@ -124,11 +112,6 @@ def asked(proxy, *, body=b'{"ask": 1}', method="POST", path="/chat/completions")
                 data += more
             return data, None
         return data, "reset"
-
-
-def stored(path):
-    """Return the interactions of a tape."""
-    return yaml.safe_load(path.read_text())["interactions"]
 
 
 def until(found):
