@@ -185,6 +185,9 @@ def _played(fixture: _Fields, events: list[Event]) -> Script:
     timings.take("totalDurationMs", (int, float))
     latency = fixture.take("latency", (int, float), 0)
     cut = fixture.take("truncateAfterChunks", int)
+    for at, gap in enumerate(gaps or ()):
+        if type(gap) not in (int, float):
+            raise _wrong(f"{timings.place}.interChunkDelaysMs.{at}", "a number belongs here", gap)
     is_recorded = first is not None or gaps
     silences = [first or 0, *(gaps or ())] if is_recorded else []
     played: list[Event] = []
@@ -226,6 +229,10 @@ def _behaviour(found: Any, place: str) -> tuple[str, dict[str, Any]]:
     kind = fields.take("type", str, "")
     if kind not in _KINDS:
         raise _wrong(f"{place}.type", f"one of {', '.join(_KINDS)} belongs here", kind)
+    fields.take("match", dict)
+    for name, number in (("seconds", (int, float)), ("stall_seconds", (int, float)), ("after_chunks", int)):
+        if (count := fields.take(name, number, 0)) < 0:
+            raise _wrong(f"{place}.{name}", "a number from 0 up belongs here", count)
     times = found.get("times", 1)
     if times is not None and (type(times) is not int or times < 1):
         raise _wrong(f"{place}.times", "a number from 1 up belongs here", times)
@@ -268,7 +275,7 @@ def _llmock_error(behaviour: dict[str, Any]) -> Scripted:
 
 
 def _reply(taken: dict[str, dict[str, Any]]) -> Scripted:
-    reply = _Fields(taken.get("reply", {}), taken.get("reply", {}).get("\0place", ""))
+    reply = _Fields(taken["reply"], taken["reply"]["\0place"])
     events: list[Event] = [Text(text)] if (text := reply.take("text", str, "")) else []
     fault = taken.get("tool_fault", {}).get("kind")
     for at, found in enumerate(reply.take("tool_calls", list, [])):
@@ -277,9 +284,7 @@ def _reply(taken: dict[str, dict[str, Any]]) -> Scripted:
         if name is None:
             raise _wrong(f"{call.place}.name", "the name of a tool belongs here", None)
         arguments = _text(call.take("arguments", (dict, str), {}))
-        events.append(
-            ToolCall(name, "{" if taken.get("tool_fault", {}).get("kind") == "malformed_arguments" else arguments)
-        )
+        events.append(ToolCall(name, "{" if fault == "malformed_arguments" else arguments))
     if reason := reply.take("finish_reason", str):
         events.append(Finish(reason))
     lost = [*_lost(taken.values())]

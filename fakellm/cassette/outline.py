@@ -171,7 +171,10 @@ def _frames(body: bytes) -> Iterator[tuple[str, Any]]:
         value = _json(frame.payload)
         inner = value.get("bytes") if isinstance(value, dict) else None
         if isinstance(inner, str):  # what another API says, inside of Bedrock's
-            value = _json(base64.b64decode(inner + "=="))
+            try:
+                value = _json(base64.b64decode(inner + "=="))
+            except ValueError:
+                value = None
         yield frame.text(":event-type") or frame.text(":exception-type"), value
 
 

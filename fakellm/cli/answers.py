@@ -54,7 +54,7 @@ def _content(answer: dict[str, Any]) -> list[Any]:
     inner = holder.get("content", holder.get("parts"))
     parts: list[Any] = [{"reasoning": holder[name]} for name in ("reasoning_content", "thinking") if holder.get(name)]
     for item in _list(output):
-        parts += item["content"] if isinstance(item.get("content"), list) else [item]
+        parts += _list(item["content"]) if isinstance(item.get("content"), list) else [item]
     texts = [answer.get("text"), answer.get("response"), inner if isinstance(inner, str) else None]
     parts += [{"text": text} for text in texts if isinstance(text, str)]
     return [*parts, *_list(inner), *_list(holder.get("tool_calls"))]
@@ -82,7 +82,7 @@ def _call(part: dict[str, Any]) -> tuple[str, str, str | None] | None:
     )
     name = held.get("name")
     given = next((held[key] for key in ("arguments", "input", "args") if key in held), None)
-    if not isinstance(name, str) or given is None:
+    if not isinstance(name, str) or not name or given is None:
         return None
     number = part.get("id") or held.get("toolUseId") or part.get("call_id")
     arguments = given if isinstance(given, str) else json.dumps(given, ensure_ascii=False)

@@ -51,7 +51,7 @@ def run(asked: Checking, now: datetime | None = None) -> int:
         files = sorted(set(map(str, files_of(asked.paths))))
     except OSError as error:
         why = error.strerror if error.filename is not None else str(error)
-        click.echo(f"fakellm: {error.filename}: {why}", err=True)
+        click.echo(f"fakellm: {why if error.filename is None else f'{error.filename}: {why}'}", err=True)
         return _WRONG
     except (UsageFileError, click.UsageError) as error:
         click.echo(f"fakellm: {error}", err=True)

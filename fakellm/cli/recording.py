@@ -15,10 +15,10 @@ from fakellm.cassette.session import Session
 from fakellm.cli.config import Serving, UsageError
 from fakellm.cli.saying import Voice, counted
 from fakellm.cli.serving import FOUND, Signals, base_urls, drained, listening, until_done
+from fakellm.cli.tapes import SUFFIXES
 from fakellm.proxy.proxy import Proxy
 from fakellm.proxy.upstreams import Upstream, upstreams
 
-_SUFFIXES = (".yaml", ".yml", ".json", ".gz")
 _SHOWN = 20
 """How many kinds of failures are told to people."""
 _SIGNALLED = 128
@@ -40,7 +40,7 @@ class Recorded:
         if not name or Path(name).name != name or name.startswith("."):
             msg = f"--name is the name of a tape, such as chat; its folder is said by --into; not {name!r}"
             raise UsageError(msg)
-        return Path(self.into) / (name if name.endswith(_SUFFIXES) else f"{name}.yaml")
+        return Path(self.into) / (name if name.endswith(SUFFIXES) else f"{name}.yaml")
 
     def upstreams(self) -> dict[str, Upstream]:
         """Return the providers at their URLs. Raises `UsageError`."""

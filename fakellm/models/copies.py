@@ -12,8 +12,8 @@ from fakellm.models.kept import Kept
 from fakellm.models.replies import Replies
 
 _SHARED = ("clock", "profile", "service")
-_LOG = ("_lock", "calls", "misses")
-_OWN = ("_lock", "_playback", "_replies", "calls", "misses")
+_LOG = ("_lock", "_promises", "calls", "misses")
+_OWN = ("_lock", "_playback", "_promises", "_replies", "calls", "misses")
 
 Fake = TypeVar("Fake", bound="Copyable")
 
@@ -66,7 +66,7 @@ class Copyable:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a pickle has of the fake: all but the lock, and an `InstantClock`."""
-        state = {name: value for name, value in vars(self).items() if name not in ("_lock", "_playback")}
+        state = {name: value for name, value in vars(self).items() if name not in ("_lock", "_playback", "_promises")}
         return {**state, "clock": unless_instant(self.clock)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -86,14 +86,17 @@ def unasked(fake: Fake, keep: Callable[[Any], bool] = bool) -> Fake:
 
 def begin_again(fake: Fake, told: Fake) -> None:
     """Let a fake know what another of its kind, which is not used any more, was told, and forget what it was asked."""
-    with fake._lock:  # noqa: SLF001 - of this file's class
-        vars(fake).update((name, value) for name, value in vars(told).items() if name != "_lock")
+    _take(fake, told, ("_lock",))
 
 
 def tell_again(fake: Fake, told: Fake) -> None:
     """Let a fake know what another of its kind, which is not used any more, was told; its log goes on."""
+    _take(fake, told, _LOG)
+
+
+def _take(fake: Fake, told: Fake, but: tuple[str, ...]) -> None:
     with fake._lock:  # noqa: SLF001 - of this file's class
-        vars(fake).update((name, value) for name, value in vars(told).items() if name not in _LOG)
+        vars(fake).update((name, value) for name, value in vars(told).items() if name not in but)
 
 
 def let_go(fake: Copyable, call: Any) -> None:

@@ -19,12 +19,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from vcr.request import Request
 
 from fakellm.cassette.drift import GRADES, Drift, Grade, drifts
 from fakellm.cassette.files import Files, identity
+from fakellm.cassette.held import latin
 from fakellm.cassette.matching import bytes_of
 from fakellm.cassette.misses import address_of
 from fakellm.cassette.pairs import Pair
@@ -34,7 +35,7 @@ from fakellm.errors import explain
 from fakellm.http.keys import KEY
 from fakellm.provider.hosts import LOOPBACK, parts_of
 from fakellm.proxy.lines import trusted, why_not
-from fakellm.proxy.upstreams import Place, Upstream
+from fakellm.proxy.upstreams import PORTS, Place, Upstream
 from fakellm.secrets.shapes import PLACEHOLDER
 from fakellm.server.recorded import Interaction, load
 from fakellm.wire.providers import service_of, services_at
@@ -129,13 +130,13 @@ class Asking:
 
     def compared(self, interaction: Interaction) -> Compared:
         """Ask once more; return how the answer differs, or why nobody could be asked."""
-        path, at, *pair = interaction
-        recorded = (pair[0], pair[1])
-        parts = parts_of(recorded[0].uri)
-        if not services_at(recorded[0].method, parts.hostname or "", parts.path):
-            return Compared(path, at, recorded, other=f"{address_of(recorded[0])} is no request to a model")
+        path, at, request, response = interaction
+        recorded = (request, response)
+        parts = parts_of(request.uri)
+        if not services_at(request.method, parts.hostname or "", parts.path):
+            return Compared(path, at, recorded, other=f"{address_of(request)} is no request to a model")
         try:
-            answered = self.asked(recorded[0])
+            answered = self.asked(request)
         except NotAskedError as error:
             return Compared(path, at, recorded, problem=str(error))
         return Compared(path, at, recorded, answered, drifts(recorded, answered))
@@ -154,17 +155,17 @@ class Asking:
     def _way(self, recorded: Request) -> tuple[Place, str, dict[str, str]]:
         """Return where a request goes, what for, and its headers, with credentials where it had some."""
         parts = urlsplit(recorded.uri)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        if parts.scheme not in PORTS or not parts.hostname or not _has_port(parts):
             raise NotAskedError(f"{address_of(recorded)} is no request of HTTP")
-        service = self._service(recorded.method, parts.hostname or "", parts.path)
+        service = self._service(recorded.method, parts.hostname, parts.path)
         given = self._given.get(service.name) if service is not None else None
         if given is not None and service is not None:
             place, path = given.place, f"{given.path}{_behind(service, recorded.method, parts.path)}"
         else:
-            port = parts.port or (443 if parts.scheme == "https" else 80)
-            place, path = Place(parts.scheme, parts.hostname or "", port), parts.path or "/"
+            port = parts.port or PORTS[parts.scheme]
+            place, path = Place(parts.scheme, parts.hostname, port), parts.path or "/"
         target = urlunsplit(("", "", path, parts.query, ""))
-        headers = {name.lower(): _text(value) for name, value in recorded.headers.items()}
+        headers = {name.lower(): latin(value) for name, value in recorded.headers.items()}
         redacted = {name for name, value in headers.items() if PLACEHOLDER in value and not _is_credential(name)}
         headers = {name: value for name, value in headers.items() if name not in _ANEW | redacted}
         if any(PLACEHOLDER in text for text in (target, *headers.values())):
@@ -245,8 +246,12 @@ def _listed(grade: Grade, fields: list[str]) -> str:
     return f"{', '.join(fields[:_FEW])} and {more} more" if is_long else ", ".join(fields)
 
 
-def _text(value: Any) -> str:
-    return value.decode("latin-1") if isinstance(value, bytes) else str(value)
+def _has_port(parts: SplitResult) -> bool:
+    """Tell whether the port of a URL, if there is one, can be one."""
+    try:
+        return parts.port is None or parts.port > 0
+    except ValueError:
+        return False
 
 
 def _nothing(recording: Recording) -> None:

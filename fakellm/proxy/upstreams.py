@@ -24,7 +24,7 @@ _HOMES = {
     "dashscope": "https://dashscope.aliyuncs.com/api/v1",
     "replicate": "https://api.replicate.com",
 }
-_PORTS = {"http": 80, "https": 443}
+PORTS = {"http": 80, "https": 443}
 _REGION = "us-east-1"
 
 
@@ -44,7 +44,7 @@ class Place(NamedTuple):
     def authority(self) -> str:
         """The host as a request names it, with a port that is not the usual one."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == _PORTS[self.scheme] else f"{host}:{self.port}"
+        return host if self.port == PORTS[self.scheme] else f"{host}:{self.port}"
 
     def __str__(self) -> str:
         return f"{self.scheme}://{self.authority}"
@@ -63,12 +63,12 @@ class Upstream(NamedTuple):
         """Return a provider at a URL. Raises `ValueError` for what is none."""
         try:
             parts = urlsplit(url)
-            port = parts.port or _PORTS.get(parts.scheme, 0)
+            port = parts.port or PORTS.get(parts.scheme, 0)
             host = (parts.hostname or "").encode("idna").decode()
         except ValueError as error:
             msg = f"{url!r} is no URL: {error}"
             raise ValueError(msg) from None
-        if parts.scheme not in _PORTS or not host or parts.query or parts.fragment:
+        if parts.scheme not in PORTS or not host or parts.query or parts.fragment:
             msg = f"{url!r} is no base URL; write one such as {_HOMES.get(service.name, 'https://host/path')}"
             raise ValueError(msg)
         if parts.username or parts.password:

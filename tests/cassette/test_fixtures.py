@@ -94,6 +94,14 @@ def test_a_fixture_of_something_else_is_no_script(response):
         ({"behaviors": [{"type": "reply", "times": 0}]}, "behaviors.0.times: a number from 1 up"),
         ({"behaviors": [{"type": "fail", "status": 20}]}, "behaviors.0: http_error.status"),
         ({"pending": [{"type": "reply", "tool_calls": [{}]}]}, "tool_calls.0.name"),
+        ({"pending": [{"type": "stream_fault", "after_chunks": "x"}]}, "after_chunks: a number belongs here"),
+        ({"pending": [{"type": "stream_fault", "stall_seconds": "x"}]}, "stall_seconds: a number belongs here"),
+        ({"pending": [{"type": "delay", "seconds": -1}]}, "pending.0.seconds: a number from 0 up"),
+        ({"pending": [{"type": "reply", "match": 5}]}, "match: a mapping belongs here"),
+        (
+            {"fixtures": [{"response": {"content": "a"}, "recordedTimings": {"interChunkDelaysMs": ["x"]}}]},
+            "interChunkDelaysMs.0: a number belongs here",
+        ),
     ],
 )
 def test_what_is_not_as_documented_is_refused_with_its_place(data, place):

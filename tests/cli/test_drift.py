@@ -208,6 +208,13 @@ def test_what_is_no_request_to_a_model_is_not_done_again(capsys):
     assert len(upstream.requests) == 2
 
 
+def test_a_url_that_cannot_be_asked_is_told():
+    write("tapes/a.yaml", recorded("https://api.openai.com:99999/v1/chat/completions", *LONG))
+
+    (found,) = Asking({}, {}).tape("tapes/a.yaml")
+    assert "is no request of HTTP" in found.problem
+
+
 def test_silence_and_certificates_are_told(capsys, monkeypatch, tmp_path):
     trustme = pytest.importorskip("trustme", reason="trustme is not installed")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

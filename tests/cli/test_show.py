@@ -351,6 +351,11 @@ def test_all_of_the_corpus_can_be_shown():
     assert count > 20
 
 
+@each("content", [["x"], [{"name": "", "input": {}}], [{"text": 5}]])
+def test_a_document_that_says_nothing_is_read_as_nothing(content):
+    assert said_in(json.dumps({"output": [{"content": content}]}).encode()) == []
+
+
 def test_documents_of_all_apis_are_read():
     told = [
         {

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import pickle
+from copy import deepcopy
 
 import pytest
 import strategies
@@ -12,10 +14,12 @@ from hypothesis import strategies as st
 from sending import sent
 from vectors import each
 
-from fakellm import Finish, Script, Text, ToolCall, Usage, disconnect, http_error, provider_error
+from fakellm import FakeProvider, Finish, Script, Text, ToolCall, Usage, disconnect, http_error, provider_error
 from fakellm.contracts import check_wire
 from fakellm.contracts.grammar.check import rules_of
 from fakellm.errors import WireError
+from fakellm.models.copies import tell_again
+from fakellm.provider.exchange import Timeouts
 from fakellm.script.events import Native, Refusal
 from fakellm.script.messages import Message
 from fakellm.wire.codec import legal_or_not, pieces
@@ -206,3 +210,17 @@ def test_each_rule_was_broken_and_an_error_may_end_a_stream():
         "replicate_predictions.done"
     ]
     assert check_wire(b'event: error\nid: 1\ndata: {"detail":"no"}\n\n', api="replicate_predictions").problems == ()
+
+
+@pytest.mark.parametrize("copied", [deepcopy, lambda fake: pickle.loads(pickle.dumps(fake))], ids=["copy", "pickle"])
+def test_what_was_promised_is_not_taken_along_by_a_copy_and_outlives_a_new_telling(copied):
+    fake = FakeProvider("replicate").otherwise("Hello")
+    body = json.dumps({"input": {"prompt": "?"}, "stream": True}).encode()
+    asked = fake.handle("POST", "https://api.replicate.com/v1/models/a/b/predictions", {}, body)
+    urls = json.loads(b"".join(piece for run in asked.body(Timeouts()) for piece in run))["urls"]
+
+    assert copied(fake).handle("GET", urls["stream"], {}, b"").status == 404
+    tell_again(fake, FakeProvider("replicate").otherwise("Other"))
+    assert b"Hello" in b"".join(
+        piece for run in fake.handle("GET", urls["stream"], {}, b"").body(Timeouts()) for piece in run
+    )
