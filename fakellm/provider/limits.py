@@ -13,7 +13,7 @@ from math import floor
 from threading import RLock
 from typing import Any, Self
 
-from fakellm.clock.clock import Clock, InstantClock
+from fakellm.clock.clock import Clock, unless_instant
 from fakellm.errors import ScriptError, WireError, clip
 from fakellm.provider.answering import error_exchange
 from fakellm.provider.exchange import Exchange, ProviderCall
@@ -138,10 +138,7 @@ class Limited(ABC):
         """Return the answer to a request, if there is room for it in the quotas, and what is left of those."""
         if self._meter is None:
             return self._answer(call)
-        clock = self.clock
-        if self.counted_on is not None and type(clock) is InstantClock:
-            clock = self.counted_on
-        now = clock.now
+        now = (unless_instant(self.clock) or self.counted_on or self.clock).now
         parts = parts_of(call.url)
         endpoint = self.service.endpoint(call.method, parts.path)
         if endpoint is None or not endpoint.is_codec:

@@ -110,6 +110,11 @@ def decimal(seconds: float) -> str:
     return f"{seconds:f}".rstrip("0").rstrip(".")
 
 
+def retrying(seconds: float | None) -> tuple[tuple[str, str], ...]:
+    """Return the header that says when to ask again, if an error says so."""
+    return () if seconds is None else (("retry-after", decimal(seconds)),)
+
+
 def counted(mapping: Mapping[str, Any], name: str) -> int:
     """Return a field that counts; 0 where it is absent or null. Raises `WireError` for a negative one."""
     value = get(mapping, name, int)

@@ -33,7 +33,7 @@ from fakellm.wire.anthropic.adding import added_up
 from fakellm.wire.anthropic.messages_reader import API, CALLER, REASONS, MessagesDecoder, usage_object
 from fakellm.wire.anthropic.profiles import MessagesProfile
 from fakellm.wire.codec import Codec, Decoder, Encoder, Headers, Request, Tally
-from fakellm.wire.objects import decimal, dump, get, merged, objects, parse_object, quote, text_field
+from fakellm.wire.objects import dump, get, merged, objects, parse_object, quote, retrying, text_field
 
 _KNOWN = ("model", "messages", "system", "tools", "stream")
 _PING = b'event: ping\ndata: {"type":"ping"}\n\n'
@@ -116,9 +116,7 @@ class MessagesCodec(Codec):
             return servers.http_error_of(self.profile, fault, number)
         usual = _ERRORS.get(fault.status, "api_error" if fault.status >= 500 else "invalid_request_error")  # noqa: PLR2004
         document = _error(fault.message, fault.kind or usual, fault.code, number)
-        extra = [("content-type", "application/json")]
-        if fault.retry_after is not None:
-            extra.append(("retry-after", decimal(fault.retry_after)))
+        extra = [("content-type", "application/json"), *retrying(fault.retry_after)]
         return (*self.headers(number), *extra), dump(document) if fault.body is None else fault.body.encode()
 
     def decoder(self) -> Decoder:

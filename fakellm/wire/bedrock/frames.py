@@ -15,7 +15,7 @@ from fakellm.errors import WireError
 from fakellm.script.events import http_error, provider_error
 from fakellm.wire.codec import Headers
 from fakellm.wire.eventstream import Frame, encode_frame
-from fakellm.wire.objects import decimal, dump, get, parse_object, sound
+from fakellm.wire.objects import dump, get, parse_object, retrying, sound
 
 CONTENT_TYPE = "application/vnd.amazon.eventstream"
 
@@ -140,9 +140,12 @@ def http_error_of(fault: http_error, number: int) -> tuple[Headers, bytes]:
     usual = "InternalServerException" if fault.status >= 500 else "ValidationException"  # noqa: PLR2004
     kind = fault.kind or fault.code
     name = _exception_over_http(kind) if kind else _STATUSES.get(fault.status, usual)
-    headers = [*headers_of(number), ("content-type", "application/json"), ("x-amzn-ErrorType", f"{name}:{_NAMESPACE}")]
-    if fault.retry_after is not None:
-        headers.append(("retry-after", decimal(fault.retry_after)))
+    headers = [
+        *headers_of(number),
+        ("content-type", "application/json"),
+        ("x-amzn-ErrorType", f"{name}:{_NAMESPACE}"),
+        *retrying(fault.retry_after),
+    ]
     return tuple(headers), dump({"message": fault.message}) if fault.body is None else fault.body.encode()
 
 

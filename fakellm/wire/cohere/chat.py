@@ -38,7 +38,7 @@ from fakellm.wire.cohere.chat_reader import (
     usage_fields,
 )
 from fakellm.wire.cohere.requests import read_request
-from fakellm.wire.objects import decimal, dump, get, merged, parse_object, quote, text_field
+from fakellm.wire.objects import dump, get, merged, parse_object, quote, retrying, text_field
 
 _DONE = b"data: [DONE]\n\n"
 _KINDS = ("TIMEOUT",)
@@ -66,9 +66,7 @@ class ChatCodec(Codec):
     def error(self, fault: http_error, number: int) -> tuple[Headers, bytes]:
         """Return an HTTP error; its document has an id and a message, and no word for a kind or a code."""
         document = {"id": _id(number), "message": fault.message}
-        extra = [("content-type", "application/json")]
-        if fault.retry_after is not None:
-            extra.append(("retry-after", decimal(fault.retry_after)))
+        extra = [("content-type", "application/json"), *retrying(fault.retry_after)]
         return (*self.headers(number), *extra), dump(document) if fault.body is None else fault.body.encode()
 
     def decoder(self) -> Decoder:

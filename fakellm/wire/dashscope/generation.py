@@ -38,7 +38,7 @@ from fakellm.wire.dashscope.generation_reader import (
     usage_fields,
 )
 from fakellm.wire.dashscope.requests import read_request
-from fakellm.wire.objects import decimal, dump, merged
+from fakellm.wire.objects import dump, merged, retrying
 from fakellm.wire.openai.common import logprobs_of
 
 _CODES = {
@@ -100,9 +100,7 @@ class GenerationCodec(Codec):
         """Return an HTTP error: a code, a sentence, and the id of the request."""
         code = fault.code or fault.kind or _CODES.get(fault.status, SERVER_ERROR)
         document = {"code": code, "message": fault.message, "request_id": _id(number)}
-        extra = [("content-type", "application/json")]
-        if fault.retry_after is not None:
-            extra.append(("retry-after", decimal(fault.retry_after)))
+        extra = [("content-type", "application/json"), *retrying(fault.retry_after)]
         return (*self.headers(number), *extra), dump(document) if fault.body is None else fault.body.encode()
 
     def decoder(self) -> Decoder:

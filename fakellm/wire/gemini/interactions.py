@@ -31,7 +31,7 @@ from fakellm.script.messages import Message
 from fakellm.script.script import Script
 from fakellm.wire.codec import Codec, Decoder, Encoder, Headers, Request, Tally
 from fakellm.wire.gemini.interactions_reader import API, STATES, TIER, InteractionsDecoder, usage_object
-from fakellm.wire.objects import decimal, dump, get, merged, objects, parse_object, text_field
+from fakellm.wire.objects import dump, get, merged, objects, parse_object, retrying, text_field
 
 _KNOWN = ("model", "input", "system_instruction", "tools", "stream")
 _MADE = "2026-01-01T00:00:00Z"
@@ -96,9 +96,7 @@ class InteractionsCodec(Codec):
 
     def error(self, fault: http_error, number: int) -> tuple[Headers, bytes]:  # noqa: ARG002 - no ids in errors
         """Return an HTTP error."""
-        headers = [("content-type", "application/json; charset=UTF-8")]
-        if fault.retry_after is not None:
-            headers.append(("retry-after", decimal(fault.retry_after)))
+        headers = [("content-type", "application/json; charset=UTF-8"), *retrying(fault.retry_after)]
         usual = _CODES.get(fault.status, "internal" if fault.status >= 500 else "failed_precondition")  # noqa: PLR2004
         error = {"code": fault.code or fault.kind or usual, "message": fault.message}
         return tuple(headers), dump({"error": error}) if fault.body is None else fault.body.encode()

@@ -13,7 +13,7 @@ from typing import Any
 
 from fakellm.script.events import Event, Native, Reasoning, Text, http_error
 from fakellm.wire.codec import CREATED, Codec, Headers
-from fakellm.wire.objects import decimal, dump, json_text, objects, text_field
+from fakellm.wire.objects import dump, json_text, objects, retrying, text_field
 
 _ERRORS: dict[int, tuple[str, str | None]] = {
     400: ("invalid_request_error", "3000"),
@@ -58,9 +58,7 @@ class MistralCodec(Codec):
 
 
 def _error(fault: http_error, headers: Headers) -> tuple[Headers, bytes]:
-    extra: list[tuple[str, str]] = [("content-type", "application/json")]
-    if fault.retry_after is not None:
-        extra.append(("retry-after", decimal(fault.retry_after)))
+    extra: list[tuple[str, str]] = [("content-type", "application/json"), *retrying(fault.retry_after)]
     document: dict[str, Any]
     if fault.status == INVALID and not fault.code:
         document = {"detail": [detail(fault.kind or "value_error", (), fault.message, None)]}

@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 from fakellm.script.events import Usage, http_error
 from fakellm.script.script import Script
 from fakellm.wire.codec import Codec, Decoder, Encoder, Headers, Request
-from fakellm.wire.objects import decimal, dump
+from fakellm.wire.objects import dump, retrying
 from fakellm.wire.ollama.lines import CHAT, Form, created_at
 from fakellm.wire.ollama.reader import LineDecoder
 from fakellm.wire.ollama.requests import Fields, asked, is_streamed, messages_of, tools_of, unloads
@@ -58,9 +58,7 @@ class LineCodec(Codec):
 
     def error(self, fault: http_error, number: int) -> tuple[Headers, bytes]:  # noqa: ARG002 - no ids in errors
         """Return an HTTP error: a sentence and nothing else."""
-        headers = [("content-type", "application/json; charset=utf-8")]
-        if fault.retry_after is not None:
-            headers.append(("retry-after", decimal(fault.retry_after)))
+        headers = [("content-type", "application/json; charset=utf-8"), *retrying(fault.retry_after)]
         body = dump({"error": fault.message}) if fault.body is None else fault.body.encode()
         return tuple(headers), body
 

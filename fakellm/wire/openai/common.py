@@ -14,7 +14,7 @@ from typing import Any, cast
 from fakellm.errors import WireError
 from fakellm.script.events import Finish, Text, ToolCall, Usage, http_error, provider_error
 from fakellm.wire.codec import Headers
-from fakellm.wire.objects import beyond, counted, decimal, dump, get, merged, sound
+from fakellm.wire.objects import beyond, counted, dump, get, merged, retrying, sound
 from fakellm.wire.openai import azure
 from fakellm.wire.openai.profiles import Profile
 
@@ -53,9 +53,7 @@ def headers(number: int) -> Headers:
 def error_as(profile: Profile, fault: http_error, number: int) -> tuple[Headers, bytes]:
     """Return headers and document of an HTTP error, as OpenAI words it, or Azure."""
     kind, code = _ERRORS.get(fault.status, ("server_error", None))
-    extra: list[tuple[str, str]] = [("content-type", "application/json")]
-    if fault.retry_after is not None:
-        extra.append(("retry-after", decimal(fault.retry_after)))
+    extra: list[tuple[str, str]] = [("content-type", "application/json"), *retrying(fault.retry_after)]
     document = _error_object(fault.message, fault.kind or kind, fault.code or (None if fault.kind else code))
     if fault.code in _ABOUT_PARAMETERS and (named := _NAMED.match(fault.message)):
         document["param"] = named[1]

@@ -32,7 +32,7 @@ from fakellm.script.events import (
 from fakellm.script.messages import Message
 from fakellm.script.script import Script
 from fakellm.wire.codec import CREATED, Decoder, Encoder, Headers, Request, Tally
-from fakellm.wire.objects import decimal, dump, merged, parse_object, sound, text_field
+from fakellm.wire.objects import dump, merged, parse_object, retrying, sound, text_field
 from fakellm.wire.promises import Progress, Promise, PromisingCodec
 from fakellm.wire.replicate.documents import MADE
 from fakellm.wire.replicate.reader import API, DONE, ERROR, OUTPUT, PredictionDecoder
@@ -60,7 +60,6 @@ class PredictionsCodec(PromisingCodec):
     """Predictions."""
 
     api = API
-    content_type = "text/event-stream; charset=utf-8"
     marks = ("prefer",)
 
     def request(self, body: Any, *, path: str = "") -> Request:
@@ -146,10 +145,9 @@ class PredictionsCodec(PromisingCodec):
         document: dict[str, Any] = {"detail": fault.message, "status": fault.status}
         if title := fault.kind or _TITLES.get(fault.status):
             document = {"title": title, **document}
-        extra = [("content-type", "application/problem+json")]
+        extra = [("content-type", "application/problem+json"), *retrying(fault.retry_after)]
         if fault.retry_after is not None:
             document["retry_after"] = fault.retry_after
-            extra.append(("retry-after", decimal(fault.retry_after)))
         return (*self.headers(number), *extra), dump(document) if fault.body is None else fault.body.encode()
 
     def decoder(self) -> Decoder:
