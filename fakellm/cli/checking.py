@@ -19,9 +19,9 @@ import click
 from fakellm.cassette.checking import files_of
 from fakellm.cli.examining import KINDS, Examined, Examining, Kind, Problem, examine
 from fakellm.cli.progress import Progress
-from fakellm.cli.saying import counted
 from fakellm.cli.usage import Usage, UsageFileError
 from fakellm.cli.worded import safe
+from fakellm.cli.wording import counted, reason_of
 from fakellm.contracts.grammar.check import GRAMMARS
 
 _FOUND, _WRONG = 1, 2
@@ -49,12 +49,8 @@ def run(asked: Checking, now: datetime | None = None) -> int:
         _check_rules(asked.ignore)
         usage = Usage.load(asked.usage) if asked.usage else None
         files = sorted(set(map(str, files_of(asked.paths))))
-    except OSError as error:
-        why = error.strerror if error.filename is not None else str(error)
-        click.echo(f"fakellm: {why if error.filename is None else f'{error.filename}: {why}'}", err=True)
-        return _WRONG
-    except (UsageFileError, click.UsageError) as error:
-        click.echo(f"fakellm: {error}", err=True)
+    except (OSError, UsageFileError, click.UsageError) as error:
+        click.echo(f"fakellm: {reason_of(error)}", err=True)
         return _WRONG
     missing = [path for path in asked.paths if not Path(path).exists()]
     if missing:

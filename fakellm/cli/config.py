@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from fakellm.clock.clock import Clock, InstantClock, RealClock, ScaledClock
+from fakellm.cli.wording import UsageError, clock_of
+from fakellm.clock.clock import Clock
 from fakellm.errors import ScenarioError, ScriptError
 from fakellm.models.copies import tell_again, unasked
 from fakellm.provider.provider import FakeProvider
@@ -18,10 +19,6 @@ from fakellm.server.bounds import KEEP
 from fakellm.server.scenario import Scenario
 from fakellm.server.server import Server, by_themselves
 from fakellm.server.watched import Telling, Watched
-
-
-class UsageError(Exception):
-    """The command was used wrongly: what is wrong, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +55,7 @@ class Serving:
 
     def clock(self) -> Clock:
         """Return the clock of a speed: how many times as fast, or `instant`. Raises `UsageError`."""
-        if self.speed == "instant":
-            return InstantClock()
-        try:
-            speed = float(self.speed)
-            return RealClock() if speed == 1 else ScaledClock(1 / speed)
-        except (ValueError, ZeroDivisionError, OverflowError):
-            msg = f"--speed is a number above 0, twice as fast is 2, or instant; not {self.speed!r}"
-            raise UsageError(msg) from None
+        return clock_of(self.speed)
 
     def server(self, say: Callable[[str], None] = print) -> Server:
         """Return the server, which says by `say` that its file has changed. Raises `UsageError`."""

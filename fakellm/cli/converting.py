@@ -17,9 +17,9 @@ from fakellm.cassette.document import CassetteError
 from fakellm.cassette.redaction import Redactor
 from fakellm.cassette.scrubbing import redacted_data
 from fakellm.cassette.sources import Source, form_of, read
-from fakellm.cli.config import UsageError
 from fakellm.cli.progress import Progress
 from fakellm.cli.tapes import SUFFIXES
+from fakellm.cli.wording import UsageError, reason_of
 from fakellm.errors import ScriptError, WireError, explain
 from fakellm.script.disk import what_stands_at, write_atomically
 
@@ -115,7 +115,7 @@ def run(source: str, target: str, *, json: bool, **options: Any) -> int:
                 reports.append(_convert(one, to, asked, redactor, done=done if is_folder else None))
                 progress.seen()
     except (UsageError, CassetteError, ScriptError, OSError, ValueError) as error:
-        print(f"fakellm: {_worded(error)}", file=sys.stderr)
+        print(f"fakellm: {reason_of(error)}", file=sys.stderr)
         return 2
     secrets = sum(redactor.counts.values())
     if json:
@@ -129,12 +129,6 @@ def run(source: str, target: str, *, json: bool, **options: Any) -> int:
         if secrets:
             print(f"{secrets} {'secret was' if secrets == 1 else 'secrets were'} replaced")
     return 1 if any(report.failed for report in reports) else 0
-
-
-def _worded(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return str(error)
 
 
 def _named(source: Path, target: Path, written: str, asked: Converting) -> tuple[list[tuple[Path, Path]], bool]:
@@ -202,7 +196,7 @@ def _convert(
     except (UsageError, CassetteError, ScriptError, OSError, ValueError) as error:
         if done is None:
             raise
-        report.fail(_worded(error))
+        report.fail(reason_of(error))
     return report
 
 

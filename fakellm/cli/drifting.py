@@ -17,11 +17,10 @@ from fakellm.cassette.document import CassetteError
 from fakellm.cassette.drift import GRADES
 from fakellm.cassette.files import Files
 from fakellm.cassette.place import check_place
-from fakellm.cli.config import UsageError
 from fakellm.cli.progress import Progress
 from fakellm.cli.recording import urls_of
-from fakellm.cli.saying import counted
 from fakellm.cli.tapes import tapes_in
+from fakellm.cli.wording import UsageError, counted
 from fakellm.proxy.again import Asking, Compared, record_anew
 from fakellm.script.disk import write_atomically
 from fakellm.server.recorded import load

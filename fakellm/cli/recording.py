@@ -12,10 +12,11 @@ from pathlib import Path
 
 from fakellm.cassette.document import CassetteError
 from fakellm.cassette.session import Session
-from fakellm.cli.config import Serving, UsageError
-from fakellm.cli.saying import Voice, counted
+from fakellm.cli.config import Serving
+from fakellm.cli.saying import Voice
 from fakellm.cli.serving import FOUND, Signals, base_urls, drained, listening, until_done
 from fakellm.cli.tapes import SUFFIXES
+from fakellm.cli.wording import UsageError, counted
 from fakellm.proxy.proxy import Proxy
 from fakellm.proxy.upstreams import Upstream, upstreams
 

@@ -9,11 +9,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fakellm.cli.config import Serving, UsageError
+from fakellm.cli.config import Serving
 from fakellm.cli.saying import Voice
 from fakellm.cli.seen import Seen
 from fakellm.cli.serving import Signals, base_urls, drained, listening, until_done, verdict
 from fakellm.cli.tapes import tapes_in
+from fakellm.cli.wording import UsageError
 from fakellm.proxy.replayed import Replayed, ReplayedProvider, ReplayServer
 from fakellm.server.recorded import Interaction, load
 from fakellm.server.server import environment

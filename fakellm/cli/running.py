@@ -7,8 +7,9 @@ import json
 import sys
 from collections.abc import Sequence
 
-from fakellm.cli.config import Serving, UsageError
+from fakellm.cli.config import Serving
 from fakellm.cli.serving import serve
+from fakellm.cli.wording import UsageError
 from fakellm.cli.workers import supervise
 
 _WRONG = 2

@@ -91,8 +91,3 @@ class Voice:
             print(text, file=sys.stderr, flush=True)
         except OSError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-
-
-def counted(number: int, word: str) -> str:
-    """Word how many there are: "1 tape", "2 tapes"."""
-    return f"{number} {word}{'' if number == 1 else 's'}"

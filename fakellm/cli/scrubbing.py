@@ -11,10 +11,10 @@ from dataclasses import asdict
 from fakellm.cassette.document import CassetteError
 from fakellm.cassette.redaction import Redactor
 from fakellm.cassette.scrubbing import Replaced, scrub
-from fakellm.cli.config import UsageError
 from fakellm.cli.progress import Progress
 from fakellm.cli.tapes import tapes_in
 from fakellm.cli.worded import safe
+from fakellm.cli.wording import UsageError
 
 
 def run(

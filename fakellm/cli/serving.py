@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fakellm.cli.child import Child
-from fakellm.cli.config import Serving, UsageError
+from fakellm.cli.config import Serving
 from fakellm.cli.saying import Voice
 from fakellm.cli.seen import Seen
+from fakellm.cli.wording import UsageError
 from fakellm.server.server import Server, environment
 
 FOUND = 3

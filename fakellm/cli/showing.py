@@ -21,7 +21,8 @@ from fakellm.cli.pace import pace_of
 from fakellm.cli.progress import Progress
 from fakellm.cli.recorded import BODIES, SUFFIXES, Recorded, plain, read
 from fakellm.cli.worded import Paint, Words, unpainted
-from fakellm.clock.clock import Clock, InstantClock, RealClock, ScaledClock
+from fakellm.cli.wording import UsageError, clock_of, counted, reason_of
+from fakellm.clock.clock import Clock
 from fakellm.errors import ScriptError
 from fakellm.script.disk import write_atomically
 
@@ -42,10 +43,6 @@ class Showing:
     json: bool = False
 
 
-class _WrongUseError(Exception):
-    """The command was used wrongly: what is wrong, and what to do."""
-
-
 def show(asked: Showing, clock: Clock | None = None) -> int:
     """Show what was asked for; return the exit code. `clock` is what `--follow` waits on, else that of `--speed`."""
     reconfigure = getattr(sys.stdout, "reconfigure", None)
@@ -53,29 +50,23 @@ def show(asked: Showing, clock: Clock | None = None) -> int:
         reconfigure(errors="backslashreplace")
     try:
         return _show(asked, clock)
-    except (_WrongUseError, OSError) as error:
+    except (UsageError, OSError) as error:
         if isinstance(error, OSError) and not error.filename:
             raise  # of the output, and told where that of all commands is
-        click.echo(f"fakellm: {_worded(error)}", err=True)
+        click.echo(f"fakellm: {reason_of(error)}", err=True)
         return _WRONG
     except (CassetteError, ScriptError) as error:
         click.echo(f"fakellm: {error}", err=True)
         return _FOUND
 
 
-def _worded(error: Exception) -> str:
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
-    return str(error)
-
-
 def _show(asked: Showing, clock: Clock | None) -> int:
     _check(asked)
-    clock = clock or _clock(asked.speed)
+    clock = clock or clock_of(asked.speed)
     paths = [Path(name) for name in asked.paths]
     if missing := next((path for path in paths if not path.exists()), None):
         msg = f"there is no file {missing}"
-        raise _WrongUseError(msg)
+        raise UsageError(msg)
     if len(paths) > 1:
         return _differences(asked, *map(read, paths))
     whole, broken = _read_all(paths[0], asked.at)
@@ -94,33 +85,22 @@ def _show(asked: Showing, clock: Clock | None) -> int:
 
 
 def _check(asked: Showing) -> None:
-    """Raise `_WrongUseError` for options that do not go together."""
+    """Raise `UsageError` for options that do not go together."""
     if len(asked.paths) > 2:  # noqa: PLR2004
         msg = "show takes one tape, script or folder, or two tapes that are compared"
-        raise _WrongUseError(msg)
+        raise UsageError(msg)
     forms = [name for name in ("raw", "follow", "html", "json") if getattr(asked, name)]
     if len(forms) > 1:
         msg = f"--{forms[0]} and --{forms[1]} do not go together: give one of them"
-        raise _WrongUseError(msg)
+        raise UsageError(msg)
     if len(asked.paths) > 1:
         if forms and forms != ["json"]:
             msg = f"--{forms[0]} shows one tape, and two are compared: name one"
-            raise _WrongUseError(msg)
+            raise UsageError(msg)
         for path in map(Path, asked.paths):
             if path.is_dir():
                 msg = f"{path} is a folder, and two tapes are compared: name a tape"
-                raise _WrongUseError(msg)
-
-
-def _clock(speed: str) -> Clock:
-    if speed == "instant":
-        return InstantClock()
-    try:
-        factor = float(speed)
-        return RealClock() if factor == 1 else ScaledClock(1 / factor)
-    except (ValueError, ZeroDivisionError, OverflowError):
-        msg = f"--speed is a number above 0, twice as fast is 2, or instant; not {speed!r}"
-        raise _WrongUseError(msg) from None
+                raise UsageError(msg)
 
 
 Whole = list[tuple[Path, list[Recorded]]]
@@ -140,11 +120,11 @@ def _read_all(path: Path, at: int | None) -> tuple[Whole, list[str]]:
             except (CassetteError, ScriptError) as error:
                 broken.append(str(error))
             except OSError as error:  # that one may not be read is no reason to hide the others
-                broken.append(_worded(error))
+                broken.append(reason_of(error))
             progress.seen()
     if not files:
         msg = f"there is no tape in {path}"
-        raise _WrongUseError(msg)
+        raise UsageError(msg)
     return whole, broken
 
 
@@ -153,7 +133,7 @@ def _only(found: list[Recorded], at: int | None, path: Path) -> list[Recorded]:
         return found
     if at >= len(found):
         msg = f"there is no interaction {at} in {path}, which has {len(found)}, counted from 0"
-        raise _WrongUseError(msg)
+        raise UsageError(msg)
     return [found[at]]
 
 
@@ -194,7 +174,7 @@ def _in_turn(asked: Showing, whole: Whole, clock: Clock) -> None:
             is_first = False
             if asked.raw and one.is_script:
                 msg = f"{path} is a script, which has no bytes before a provider speaks it; leave --raw out"
-                raise _WrongUseError(msg)
+                raise UsageError(msg)
             if asked.raw:
                 _print(words.raw(one))
             elif asked.follow:
@@ -218,4 +198,4 @@ def _write_page(name: str, recorded: Sequence[Recorded]) -> None:
 
     files = {one.file: None for one in recorded}
     write_atomically(Path(name), page_of(recorded, [str(finding) for finding in check(files)]))
-    click.echo(f"wrote {name}: {len(recorded)} interaction{'' if len(recorded) == 1 else 's'}", err=True)
+    click.echo(f"wrote {name}: {counted(len(recorded), 'interaction')}", err=True)

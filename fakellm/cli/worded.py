@@ -13,6 +13,7 @@ from pathlib import Path
 from fakellm.cli.differing import Difference, Row
 from fakellm.cli.pace import Pace, line_of, pace_of, seconds
 from fakellm.cli.recorded import Asked, Chunk, Recorded
+from fakellm.cli.wording import counted
 from fakellm.script.events import Fault
 from fakellm.script.script import Script
 
@@ -221,9 +222,7 @@ def used(script: Script) -> str:
 def paced(recorded: Recorded, pace: Pace) -> str:
     """Word how fast an answer came."""
     count = len(recorded.chunks)
-    facts = [
-        f"{count} chunk{'' if count == 1 else 's'} of {recorded.size:,} bytes, the first after {seconds(pace.first)}"
-    ]
+    facts = [f"{counted(count, 'chunk')} of {recorded.size:,} bytes, the first after {seconds(pace.first)}"]
     if pace.gaps:
         longest, before = pace.longest
         slowest = f", the longest {seconds(longest)} before chunk {before}" if longest else ""

@@ -13,9 +13,10 @@ import signal
 import sys
 from typing import Any
 
-from fakellm.cli.config import Serving, UsageError
+from fakellm.cli.config import Serving
 from fakellm.cli.seen import Seen
 from fakellm.cli.serving import Signals, drained, listening
+from fakellm.cli.wording import UsageError
 
 _TELLS = 0.1
 """Seconds between two tellings of what was seen; so much is lost where it is killed."""

@@ -19,10 +19,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from fakellm.cli.config import Serving, UsageError
+from fakellm.cli.config import Serving
 from fakellm.cli.saying import Voice
 from fakellm.cli.seen import Seen
 from fakellm.cli.serving import Signals, base_urls, unheard, until_done, verdict
+from fakellm.cli.wording import UsageError
 from fakellm.server.server import environment
 
 _TRIES = 5
