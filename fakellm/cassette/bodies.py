@@ -35,7 +35,7 @@ def kind_of(source: str | bytes) -> str:
     lines = [line for line in LINE_END.split(text) if line.strip()][:4]
     if lines and all(map(_FIELD.match, lines)) and any(map(_SAYS.match, lines)):
         return "an event stream (SSE)"
-    if len(lines) > 1 and all(isinstance(_json(line), dict) for line in lines[:2]):
+    if len(lines) > 1 and all(isinstance(json_or_none(line), dict) for line in lines[:2]):
         return "a stream of lines of JSON"
     return ""
 
@@ -65,12 +65,12 @@ def script_of(path: str | Path, *, api: str | None = None) -> Script:
 def _events(data: bytes) -> Iterator[dict[str, Any]]:
     """Yield the objects of a body, in whichever framing."""
     text = data.decode("utf-8", "replace").removeprefix("\ufeff")
-    whole = _json(text)
+    whole = json_or_none(text)
     if isinstance(whole, list):
         yield from (as_sent(item) for item in whole if isinstance(item, dict))
         return
     for line in LINE_END.split(text):
-        found = _json(line.removeprefix("data:"))
+        found = json_or_none(line.removeprefix("data:"))
         if isinstance(found, dict):
             yield as_sent(found)
 
@@ -109,7 +109,8 @@ def _sse(event: dict[str, Any]) -> bytes:
     return f"{name}data: {json.dumps(event, ensure_ascii=False)}\n\n".encode("utf-8", "surrogatepass")
 
 
-def _json(text: str) -> Any:
+def json_or_none(text: str | bytes) -> Any:
+    """Return what JSON says; None for what is none, or nested too deep."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):

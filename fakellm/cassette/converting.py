@@ -215,8 +215,8 @@ def as_body(answer: Answer, wanted: Wanted, *, lines: bool) -> Converted:
     if not _is_stream(response):
         raise NotConvertedError(_NO_STREAM)
     body: bytes = response["body"]["string"] or b""
-    is_sse = kind_of(body).startswith("an event") or (codec is None and not lines)
-    if codec is None and (lines or not is_sse):
+    is_sse = kind_of(body).startswith("an event")
+    if codec is None and lines:
         raise _of_no_api(answer)
     lost = [*answer.lost, *unsaid, *_of_answer(answer, response)]
     if codec is not None and (lines or not (is_sse or body[:1] not in b"[{")):

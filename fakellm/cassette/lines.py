@@ -13,7 +13,7 @@ import json
 import re
 from typing import Any
 
-from fakellm.cassette.bodies import LINE_END, as_sent, kind_of
+from fakellm.cassette.bodies import LINE_END, as_sent, json_or_none, kind_of
 from fakellm.cassette.document import CassetteError
 from fakellm.errors import explain
 from fakellm.wire.codec import Codec
@@ -42,10 +42,10 @@ def lines_of(body: bytes, codec: Codec) -> tuple[list[str], list[str]]:
         return _of_sse(body, codec)
     lost: list[str] = []
     text = body.decode("utf-8", "replace").removeprefix("\ufeff")
-    if isinstance(whole := _json(text), list):
+    if isinstance(whole := json_or_none(text), list):
         return [_line(item) for item in whole if isinstance(item, dict)], lost
     lines = [line.strip() for line in LINE_END.split(text) if line.strip()]
-    kept = [line for line in lines if isinstance(_json(line), dict)]
+    kept = [line for line in lines if isinstance(json_or_none(line), dict)]
     if len(kept) < len(lines):
         lost.append(f"{len(lines) - len(kept)} of {len(lines)} lines, which are no JSON objects")
     return kept, lost
@@ -64,7 +64,7 @@ def _of_sse(body: bytes, codec: Codec) -> tuple[list[str], list[str]]:
     for sse in (*found, *unended):
         if sse.data.strip() == "[DONE]":
             continue
-        event = _json(sse.data)
+        event = json_or_none(sse.data)
         if not isinstance(event, dict):
             bare += sse.data.strip() != "null"
             continue
@@ -86,7 +86,7 @@ def _of_frames(body: bytes, codec: Codec) -> tuple[list[str], list[str]]:
 
 
 def _of_frame(frame: Frame, codec: Codec) -> str:
-    document = _json(frame.payload.decode("utf-8", "replace"))
+    document = json_or_none(frame.payload.decode("utf-8", "replace"))
     if not isinstance(document, dict) or frame.text(":event-type") == "initial-response":
         return ""
     if failed := frame.text(":exception-type"):
@@ -102,7 +102,7 @@ def _of_frame(frame: Frame, codec: Codec) -> str:
 def chunks_in(data: bytes, name: str) -> list[str]:
     """Return the lines of a file of JSON lines, or the items of a list. Raises `CassetteError` for what is none."""
     text = data.decode("utf-8", "surrogateescape").removeprefix("\ufeff")
-    whole = _json(text)
+    whole = json_or_none(text)
     if isinstance(whole, list):
         for number, item in enumerate(whole):
             if not isinstance(item, dict):
@@ -112,7 +112,7 @@ def chunks_in(data: bytes, name: str) -> list[str]:
     for number, line in enumerate(LINE_END.split(text), 1):
         if not line.strip() or line.strip() == "[DONE]":
             continue
-        if not isinstance(event := _json(line), dict):
+        if not isinstance(event := json_or_none(line), dict):
             raise _refused(f"{name}, line {number}", line)
         sent = as_sent(event)
         found.append(line.strip() if sent is event else _line(sent))
@@ -146,13 +146,6 @@ def _kind_of(event: dict[str, Any]) -> str:
     """Return the name that an event says of itself, where it does."""
     kind = event.get("type") or event.get("event_type")
     return kind if isinstance(kind, str) and "\n" not in kind and "\r" not in kind else ""
-
-
-def _json(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None
 
 
 def _line(value: Any) -> str:

@@ -14,7 +14,6 @@ is for its codec to say: `text tool_call usage finish`.
 from __future__ import annotations
 
 import base64
-import json
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -23,7 +22,7 @@ from typing import Any
 
 from vcr.filters import decode_response
 
-from fakellm.cassette.bodies import kind_of
+from fakellm.cassette.bodies import json_or_none, kind_of
 from fakellm.cassette.held import as_bytes, headers_of
 from fakellm.cassette.matching import fields_of
 from fakellm.cassette.pairs import Pair
@@ -146,8 +145,8 @@ def _events(body: bytes, media: str) -> tuple[str, _Events]:
     if "event-stream" in media or kind.startswith("an event"):
         return "server-sent events", list(_sse(body))
     if kind or any(name in media for name in ("ndjson", "jsonl", "json-seq", "stream+json")):
-        return "lines of JSON", [("", _json(line)) for line in body.splitlines() if line.strip()]
-    value = _json(body)
+        return "lines of JSON", [("", json_or_none(line)) for line in body.splitlines() if line.strip()]
+    value = json_or_none(body)
     if value is None:
         return "text", []
     is_stream = isinstance(value, list) and all(isinstance(item, dict) for item in value)
@@ -157,7 +156,7 @@ def _events(body: bytes, media: str) -> tuple[str, _Events]:
 def _sse(body: bytes) -> Iterator[tuple[str, Any]]:
     decoder = SSEDecoder(flush=True)
     for event in [*decoder.feed(body), *decoder.close()]:
-        yield (DONE, None) if event.data.strip() == DONE else (event.event or "", _json(event.data))
+        yield (DONE, None) if event.data.strip() == DONE else (event.event or "", json_or_none(event.data))
 
 
 def _frames(body: bytes) -> Iterator[tuple[str, Any]]:
@@ -168,21 +167,14 @@ def _frames(body: bytes) -> Iterator[tuple[str, Any]]:
     except WireError:
         return
     for frame in frames:
-        value = _json(frame.payload)
+        value = json_or_none(frame.payload)
         inner = value.get("bytes") if isinstance(value, dict) else None
         if isinstance(inner, str):  # what another API says, inside of Bedrock's
             try:
-                value = _json(base64.b64decode(inner + "=="))
+                value = json_or_none(base64.b64decode(inner + "=="))
             except ValueError:
                 value = None
         yield frame.text(":event-type") or frame.text(":exception-type"), value
-
-
-def _json(text: str | bytes) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None
 
 
 def _label(name: str, value: Any) -> str:
@@ -223,7 +215,7 @@ def _read(outline: Outline, request: Any, body: bytes) -> None:
 
 
 def _object(arguments: Any) -> Mapping[str, Any] | None:
-    value = _json(arguments or "{}") if isinstance(arguments, str) else arguments
+    value = json_or_none(arguments or "{}") if isinstance(arguments, str) else arguments
     return value if isinstance(value, Mapping) else None
 
 

@@ -10,7 +10,7 @@ from json import dumps, loads
 from pathlib import Path
 from typing import Any
 
-from fakellm.cassette.answers import Answer, NoApiError, NotConvertedError, Wanted
+from fakellm.cassette.answers import Answer, NotConvertedError, Wanted
 from fakellm.cassette.bodies import kind_of
 from fakellm.cassette.converting import HOLD_MANY, Converted, as_body, as_script, as_tape, redacted
 from fakellm.cassette.document import CassetteError
@@ -300,8 +300,6 @@ def _one(answer: Answer, form: str, target: Path, wanted: Wanted) -> Converted:
         if form == "script":
             return as_script(answer, wanted, is_json=target.name.endswith(".json"))
         return as_body(answer, wanted, lines=form == "jsonl")
-    except NoApiError:
-        raise
     except WireError as error:
         raise NotConvertedError(str(error)) from None
 

@@ -12,6 +12,7 @@ import os
 import re
 import ssl
 from collections.abc import Callable
+from functools import cached_property
 from typing import Protocol, cast
 
 from fakellm.proxy.upstreams import Place
@@ -81,7 +82,6 @@ class Lines:
     def __init__(self) -> None:
         self._idle: dict[Place, list[Line]] = {}
         self._open: set[Line] = set()
-        self._contexts: list[ssl.SSLContext] = []
 
     def take(self, place: Place) -> Line | None:
         """Return a connection that was kept, the one that was used last."""
@@ -103,17 +103,16 @@ class Lines:
     async def dial(self, place: Place) -> Line:
         """Return a new connection. Raises `OSError`, of which those of TLS and of a time that ran out are some."""
         loop = asyncio.get_running_loop()
-        context = self._context() if place.is_secure else None
+        context = self._context if place.is_secure else None
         async with asyncio.timeout(_CONNECT):
             _, line = await loop.create_connection(lambda: Line(self._forget), place.host, place.port, ssl=context)
         self._open.add(line)
         return line
 
+    @cached_property
     def _context(self) -> ssl.SSLContext:
-        """Return what checks certificates, made once."""
-        if not self._contexts:
-            self._contexts.append(trusted())
-        return self._contexts[0]
+        """What checks certificates."""
+        return trusted()
 
     def _forget(self, line: Line) -> None:
         self._open.discard(line)
