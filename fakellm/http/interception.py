@@ -24,7 +24,7 @@ from fakellm.http.keys import keys_for
 from fakellm.http.network import Guard, address_of, before_sending, credentials_of, put
 from fakellm.http.pool import Reading, limit_of
 from fakellm.http.transports import aanswer, answer, cut
-from fakellm.provider.hosts import parts_of
+from fakellm.provider.hosts import host_of
 from fakellm.provider.provider import FakeProvider
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Interception:
 
     def _token_desk(self, method: str, url: str) -> FakeProvider | None:
         """Return what answers a request for a token for the SDK of one of the providers."""
-        host = parts_of(url).hostname or ""
+        host = host_of(url)
         asked = (provider.service.tokens for provider in self.providers)
         if not any(tokens is not None and tokens.match(host) for tokens in asked):
             return None

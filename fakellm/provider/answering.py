@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial, wraps
 from itertools import chain
@@ -95,6 +95,8 @@ class Answering:
 
     def exchange(self) -> Exchange:
         """Return the answer: an error, a stream or a document."""
+        if (written := self._known()) is not None:
+            return Exchange(self._call, 200, written.headers, written.steps, written=written)
         silence, first, events = _begin(self._events())
         if isinstance(first, http_error):
             return error_exchange(self._call, self._codec, first, silence, self._route.headers)
@@ -129,14 +131,25 @@ class Answering:
         if self._encoder is not None:
             self._encoder.verbatim = self._verbatim
 
+    def _known(self) -> Written | None:
+        """Return the stream that answers the request, if it was written before."""
+        if self._memo is None or not self._request.stream:
+            return None
+        written: Written | None = self._memo.get(self._key)
+        return written
+
+    @property
+    def _key(self) -> Hashable:
+        """What a stream that depends on the request alone is known by."""
+        return id(self._route), self._call.seed, self._call.api, self._latency
+
     def _stream(self, events: Iterable[Event]) -> Exchange:
         content = self._route.content
         is_drawn = self._latency is not None and self._latency.jitter > 0  # anew for each call
         if self._memo is None or is_drawn or not isinstance(content, Script) or len(content) > _LONG:
             headers, steps = self._written(events)
             return Exchange(self._call, 200, headers, steps, source=self._source)
-        key = (id(self._route), self._call.seed, self._call.api, self._latency)
-        written: Written = self._memo.once(key, partial(self._all_written, events), _size_of)
+        written: Written = self._memo.once(self._key, partial(self._all_written, events), _size_of)
         return Exchange(self._call, 200, written.headers, written.steps, written=written)
 
     def _written(self, events: Iterable[Event]) -> tuple[list[tuple[str, str]], Iterable[Run]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, Protocol, cast
 
 from fakellm.clock.clock import Clock, timed_stream
 from fakellm.clock.timeline import TimedStream
@@ -47,6 +47,16 @@ class Timeouts(NamedTuple):
     read: float | None = None
 
 
+class Left(Protocol):
+    """What knows how many of an answer's pieces are still to be taken: an iterator over a list, say."""
+
+    def __length_hint__(self) -> int:
+        """Return how many there are."""
+
+
+_NOTHING: Any = iter(())
+
+
 class ProviderCall:
     """One request to a fake provider.
 
@@ -77,7 +87,7 @@ class ProviderCall:
         self.reply: Route | None = None
         self.status: int | None = None
         self._run: list[bytes] = []
-        self._cursor: Iterator[bytes] = iter(())
+        self._cursor: Left = _NOTHING
         self._before = (0, 0)
         self._first: list[bytes] = []
         self.state: State = "running"
@@ -138,8 +148,7 @@ class ProviderCall:
 
     @property
     def _taken(self) -> int:
-        left: int = self._cursor.__length_hint__()  # type: ignore[attr-defined]
-        return len(self._run) - left
+        return len(self._run) - self._cursor.__length_hint__()
 
     @property
     def is_whole(self) -> bool:
@@ -151,8 +160,9 @@ class ProviderCall:
         self._settle()
         if self.watch is not None:
             self.watch(self._before[0])
-        self._run, self._cursor = run, iter(run)
-        return self._cursor
+        cursor: Any = iter(run)
+        self._run, self._cursor = run, cursor
+        return cursor  # type: ignore[no-any-return]
 
     def _settle(self) -> None:
         """Count what was taken of the run, before there is another: this is done for each event of a paced stream."""
@@ -160,15 +170,12 @@ class ProviderCall:
             taken = self._run if count == len(self._run) else self._run[:count]
             self._count(taken, sum(map(len, taken)))
 
-    def took_run(self, run: list[bytes], size: int) -> None:
-        """Count a run, of so many bytes, that somebody else delivers all at once."""
-        if self.watch is not None:
-            self.watch(self._before[0])
-        self._count(run, size)
+    def follow(self, run: list[bytes], left: Left) -> None:
+        """Take that somebody else delivers the pieces, and says how many are left when that is asked for."""
+        self._run, self._cursor = run, left
 
     def _count(self, taken: list[bytes], size: int) -> None:
-        pieces, before = self._before
-        self._before = pieces + len(taken), before + size
+        self._before = self._before[0] + len(taken), self._before[1] + size
         if (left := _KEPT - len(self._first)) > 0:
             if self.room is None:
                 self._first += taken[:left]
@@ -193,7 +200,7 @@ class ProviderCall:
     def drop(self) -> None:
         """Drop the pieces that the client has not taken: whoever iterates over them finds their end."""
         self._settle()
-        self._run, cursor, self._cursor = [], self._cursor, iter(())
+        self._run, cursor, self._cursor = [], self._cursor, _NOTHING
         if place := getattr(cursor, "__setstate__", None):
             place(sys.maxsize)
 

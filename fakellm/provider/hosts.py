@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from urllib.parse import SplitResult, urlsplit
 
 from fakellm.wire.providers import services
@@ -21,6 +22,9 @@ KNOWN_HOSTS = re.compile(
 
 _PLACE = re.compile(r"(?:[^@]*@)?(?:\[[0-9A-Fa-f:.]+(?:%\w+)?\]|[^\s\[\]<>\"^`{|}\\]*?)(?::\d*)?")
 
+_URLS = 256
+"""Of how many URLs it is known: apps ask the same few, again and again."""
+
 LOOPBACK = re.compile(r"^(localhost|.*\.localhost|127(\.\d+){3}|\[?::1\]?|0\.0\.0\.0|testserver)$", re.IGNORECASE)
 
 
@@ -37,6 +41,13 @@ def target_of(parts: SplitResult) -> str:
     return f"{parts.path}?{parts.query}" if parts.query else parts.path
 
 
+@lru_cache(_URLS)
+def host_of(url: str) -> str:
+    """Return the host of a URL, without its port; empty if there is none."""
+    return parts_of(url).hostname or ""
+
+
+@lru_cache(_URLS)
 def is_malformed(url: str) -> bool:
     """Tell whether the host or the port of a URL is none: a server refuses such a request before it looks at it."""
     try:

@@ -50,6 +50,11 @@ class Memo:
         """Pickle and copy it as one that knows nothing yet."""
         return Memo, (self._most,)
 
+    def get(self, key: Hashable) -> Any:
+        """Return what was made of the key, if it is kept."""
+        found = self._kept.get(key)
+        return None if found is None else found[0]
+
     def once(self, key: Hashable, make: Callable[[], Any], size: Callable[[Any], int]) -> Any:
         """Return what was made of the key, or make it; what it raises is raised. `size` tells its bytes."""
         if (found := self._kept.get(key)) is not None:
@@ -93,9 +98,14 @@ class Alike:
 
     def _mark(self, call: ProviderCall) -> None:
         """Say what ids in the answer to a call are made of."""
-        if self._memo is not None:
-            parts = parts_of(call.url)
-            call.made_of = number_of(call.method, f"{parts.path}?{parts.query}", call.body)
+        if self._memo is None:
+            return
+        parts = parts_of(call.url)
+        asked = call.method, f"{parts.path}?{parts.query}", call.body
+        if len(call.body) > _LARGE:
+            call.made_of = number_of(*asked)
+        else:
+            call.made_of = self._memo.once(asked, lambda: number_of(*asked), lambda _: 2 * len(call.body))
 
     def _read(self, call: ProviderCall, codec: Codec, path: str) -> tuple[Any, Request]:
         """Return the JSON of a request, and what it asks; raise `WireError` for what is no request."""

@@ -25,7 +25,7 @@ from fakellm.provider.answering import Answering, error_exchange, whole_headers
 from fakellm.provider.claims import Claiming
 from fakellm.provider.documents import OwnDocument
 from fakellm.provider.exchange import Exchange, ProviderCall
-from fakellm.provider.hosts import is_malformed, parts_of, target_of
+from fakellm.provider.hosts import host_of, is_malformed, parts_of, target_of
 from fakellm.provider.limits import Limited
 from fakellm.provider.memo import Alike
 from fakellm.provider.missing import Missing
@@ -286,7 +286,7 @@ class FakeProvider(Promising, Alike, Claiming, Limited, Missing, Copyable):
         """Return whose habits a request is answered in: those that were asked for, else those of its host."""
         if self.profile is not None or not self.service.habits:
             return self.profile
-        profile: Profile | MessagesProfile | None = self.service.profile_at(parts_of(call.url).hostname or "")
+        profile: Profile | MessagesProfile | None = self.service.profile_at(host_of(call.url))
         return profile
 
     # -- answering --------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from difflib import SequenceMatcher
 from itertools import count
@@ -47,6 +47,11 @@ class Route(Reply):
     latency: Latency | None = None
     place: str = ""
     key: int = field(default_factory=count().__next__)
+    asks_for_text: bool = field(init=False, default=False)
+
+    def __post_init__(self) -> None:
+        """Look whether the text of the last message is all that it asks for."""
+        self.asks_for_text = all(getattr(self, name) in (None, ()) for name in ("role", *_BY_NAME))
 
     def check(self) -> None:
         """Raise `TypeError` or `ScriptError` for a reply that could answer no request, or that says so wrongly."""
@@ -95,27 +100,35 @@ class Route(Reply):
 
     def fits(self, call: Call) -> bool:
         """Tell whether the request is one that this was scripted for."""
-        return not self.differences(cast("Request", call.input))
+        return self.meets(cast("Request", call.input))
+
+    def meets(self, request: Request) -> bool:
+        """Tell whether a request meets all conditions. Nothing is worded: each reply is asked that by each request."""
+        is_met = self.asks_for_text or next(self._beside_the_text(request), None) is None
+        return is_met and self.matches(request.text, request)
 
     def differences(self, request: Request) -> list[str]:
         """Word each condition that the request does not meet, with what it has instead."""
-        found = [
-            *_differs("api", self.api, request.api),
-            *_differs("model", self.model, request.model),
-            *_differs("role", self.role and role_of(self.role), _role(request)),
-            *self._conversation_differences(request.messages),
-        ]
-        if missing := [name for name in self.tools if name not in request.tools]:
-            found.append(f"tools: wants {', '.join(missing)}; the request offers {', '.join(request.tools) or 'none'}")
-        if self.json is not None:
-            found += fragment_differences(self.json, request.json)
+        found = list(self._beside_the_text(request))
         is_asked = not found or not callable(self.matcher)  # a predicate may rely on the other conditions
         if is_asked and not self.matches(request.text, request):
             found.append(self._text_difference(request.text))
         return found
 
+    def _beside_the_text(self, request: Request) -> Iterator[str]:
+        """Word what the request does not meet of the conditions that look at more than its last message's text."""
+        yield from _differs("api", self.api, request.api)
+        yield from _differs("model", self.model, request.model)
+        if self.role is not None:
+            yield from _differs("role", role_of(self.role), _role(request))
+        yield from self._conversation_differences(request.messages)
+        if missing := [name for name in self.tools if name not in request.tools]:
+            yield f"tools: wants {', '.join(missing)}; the request offers {', '.join(request.tools) or 'none'}"
+        if self.json is not None:
+            yield from fragment_differences(self.json, request.json)
+
     def _conversation_differences(self, messages: Sequence[Message]) -> list[str]:
-        found = []
+        found: list[str] = []
         if self.turn is not None and (turn := turn_of(messages)) != self.turn:
             found.append(f"turn: wants {self.turn}, and is {turn}: the request holds {_counted(turn - 1)} of the model")
         if self.after_tool is not None and self.after_tool not in (came := tools_answered(messages)):

@@ -15,7 +15,6 @@ more has stopped, as it had for the proxy.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit, urlunsplit
@@ -28,7 +27,7 @@ from fakellm.cassette.redaction import Redactor
 from fakellm.cassette.replay import TapeEndedError
 from fakellm.errors import UnexpectedRequestError, clip, explain
 from fakellm.provider.exchange import Exchange, ProviderCall
-from fakellm.provider.hosts import parts_of
+from fakellm.provider.hosts import host_of, parts_of
 from fakellm.provider.provider import FakeProvider
 from fakellm.script.events import Pause
 from fakellm.secrets.knowing import knowing
@@ -115,7 +114,7 @@ class Replayed(Recorded):
 
 def _is_elsewhere(service: Service, url: str) -> bool:
     """Tell whether a recording was made at the own host of another provider."""
-    host = parts_of(url).hostname or ""
+    host = host_of(url)
     if service.hosts.match(host) or (service.guest is not None and service.guest.search(url.partition("://")[2])):
         return False
     is_alike = service.alike is not None and service.alike.match(host) is not None
@@ -137,7 +136,7 @@ class ReplayServer(Server):
 
     def _answer(self, request: HttpRequest, connection: Connection) -> Playable:
         answer = super()._answer(request, connection)
-        return replace(answer, kind=_Attentive) if isinstance(answer, Answer) else answer
+        return answer._replace(kind=_Attentive) if isinstance(answer, Answer) else answer
 
 
 class ReplayedProvider(FakeProvider):

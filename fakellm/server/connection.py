@@ -7,13 +7,13 @@ import math
 import re
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import NamedTuple, Protocol, cast
 
 from fakellm.clock.clock import Clock
 from fakellm.provider.exchange import Exchange
+from fakellm.server.framing import reason_of
 from fakellm.server.parsing import HttpRequest, Refusal, Requests
-from fakellm.server.playing import Playing, reason_of
+from fakellm.server.playing import Playing
 from fakellm.server.ticks import Ticks
 
 _GZIP = re.compile(r"(?i)(?:^|[,\s])(?:x-)?gzip(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|$))\s*(?:;|,|$)")
@@ -65,8 +65,7 @@ class Playable(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What is to be played: an exchange, on whose clock, whether its body may be compressed, and by what."""
 
     exchange: Exchange

@@ -10,7 +10,6 @@ from array import array
 from time import monotonic
 
 from fakellm.provider.exchange import ProviderCall
-from fakellm.server.parsing import MAX_HEAD
 
 _MOMENTS = 1_000
 """Numbers that are kept of the moments of an answer, two for each."""
@@ -20,8 +19,8 @@ _PARSED = 4
 """How many times as large a request is with its JSON as its body is by itself."""
 _OVERHEAD = 4_000
 """Bytes that a request takes beside what it holds."""
-_MOST = MAX_HEAD + _ROOM + 8 * _MOMENTS + _OVERHEAD
-"""Bytes that a request may come to take beside its body."""
+_MOST = _ROOM + 8 * _MOMENTS + _OVERHEAD
+"""Bytes that a request may come to take beside what came."""
 
 
 class Logged:
@@ -77,7 +76,13 @@ class Logged:
     def bound(self) -> int:
         """Keep no more of the answer than there is room for; return the bytes that it all may come to take."""
         self.call.room = _ROOM
-        return _PARSED * len(self.call.body) + _MOST
+        return self._came() + _MOST
+
+    def _came(self) -> int:
+        """Return about how many bytes the request takes."""
+        call = self.call
+        head = sum(map(len, call.headers)) + sum(map(len, call.headers.values())) + len(call.url)
+        return head + _PARSED * len(call.body)
 
     def let_go(self) -> None:
         """Let the request, if it is answered, be free at once: each of the two knows the other."""
@@ -90,9 +95,8 @@ class Logged:
         if self._size:
             return self._size
         call = self.call
-        held = sum(len(name) + len(value) for name, value in call.headers.items()) + len(call.url)
         answer = sum(map(len, call.taken)) + self._noted.itemsize * len(self._noted)
-        size = _OVERHEAD + _PARSED * len(call.body) + held + answer
+        size = _OVERHEAD + self._came() + answer
         if call.state != "running":
             self._size = size
         return size

@@ -55,7 +55,7 @@ def _matcher(route: Route) -> Any:
 
     def fits(prompt: object) -> bool:
         asked = Request("", "", tuple(as_messages(prompt)))
-        return not route.differences(asked)
+        return route.meets(asked)
 
     return _named(fits, route)
 

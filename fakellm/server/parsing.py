@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import NamedTuple
 
 from fakellm.errors import MissingExtraError
@@ -16,6 +17,12 @@ MAX_HEAD = 64 * 1024
 """Bytes of a request line and its headers; and of the trailers of a chunked body."""
 MAX_BODY = 64 * 1024 * 1024
 """Bytes of a request's body, unless the server is given another bound."""
+
+
+@lru_cache(512)
+def _name_of(name: bytes) -> str:
+    """Return the name of a header as it is looked for: clients send the same few, again and again."""
+    return name.decode("latin-1").lower()
 
 
 class Refusal(NamedTuple):
@@ -137,7 +144,7 @@ class Requests:
         request.target = self._target.decode("latin-1")
         headers = request.headers
         for name, value in self._headers:
-            key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+            key, text = _name_of(name), value.decode("latin-1")
             headers[key] = f"{headers[key]}, {text}" if key in headers else text
         request.version = self._parser.get_http_version()
         request.keeps_alive = self._parser.should_keep_alive()

@@ -18,108 +18,20 @@ import asyncio
 import math
 import zlib
 from collections.abc import Callable, Iterator
-from functools import lru_cache
-from http import HTTPStatus
-from typing import Any, NamedTuple
+from typing import Any
 
 from fakellm.clock import InstantClock, ScaledClock
 from fakellm.clock.clock import Clock
-from fakellm.provider.exchange import Exchange, Failure, Timeouts, Written, timed
+from fakellm.provider.exchange import Exchange, Failure
 from fakellm.provider.mistakes import without_frames
+from fakellm.server.framing import PATIENT, Framing, Plan, framed, head_of, plan_of
 from fakellm.server.resets import reset
-from fakellm.server.ticks import Ticket, Ticks
+from fakellm.server.ticks import Ticks
 
 _MANY = 100
 """Pieces that are gathered at the most, and a run of them."""
-_PATIENT = Timeouts()
 _FOR_EVER = 1e8
-
-
-class _Framing(NamedTuple):
-    """What of a request decides how its answer is framed."""
-
-    is_old: bool
-    is_zipped: bool
-    keeps_alive: bool
-    has_body: bool = True
-
-
-def reason_of(status: int) -> str:
-    """Return the phrase that stands beside a status."""
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return ""
-
-
-@lru_cache(256)
-def _head_of(
-    version: str, status: int, reason: str | None, headers: tuple[tuple[str, str], ...], framing: _Framing
-) -> tuple[bytes, bool, bool]:
-    """Return the head of an answer, whether its body comes in chunks, and whether the connection lives on after it."""
-    names = {name.lower() for name, _ in headers}
-    is_sized = "content-length" in names and not framing.is_zipped
-    is_old = framing.is_old or version == "HTTP/1.0"
-    is_chunked = not is_sized and not is_old and "transfer-encoding" in names
-    keeps_alive = framing.keeps_alive and (is_sized or is_chunked) and not is_old
-    left_out = {"transfer-encoding", "connection"} | ({"content-length"} if not is_sized else set())
-    phrase = reason if reason is not None else reason_of(status)
-    lines = [f"{'HTTP/1.0' if version == 'HTTP/1.0' else 'HTTP/1.1'} {status} {phrase}"]
-    lines += [f"{name}: {value}" for name, value in headers if name.lower() not in left_out]
-    if is_chunked:
-        lines.append("transfer-encoding: chunked")
-    if framing.is_zipped:
-        lines.append("content-encoding: gzip")
-    if not keeps_alive:
-        lines.append("connection: close")
-    return "\r\n".join([*lines, "", ""]).encode("utf-8", "surrogateescape"), is_chunked, keeps_alive
-
-
-def _framed(pieces: list[bytes], *, is_chunked: bool) -> list[bytes]:
-    """Return pieces as they are sent. An empty one has no form: as a chunk it would be the end of the body."""
-    return [b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces if piece] if is_chunked else pieces
-
-
-class _Part(NamedTuple):
-    """What is sent at once, the pieces that are in it, and their bytes."""
-
-    sent: bytes
-    pieces: list[bytes]
-    size: int
-
-
-class _Plan(NamedTuple):
-    """All that an answer does which is known before it begins: parts, silences in seconds, the failure at its end."""
-
-    steps: list[_Part | float | Failure]
-    keeps_alive: bool
-
-
-def _plan_of(exchange: Exchange, written: Written, framing: _Framing) -> _Plan:
-    """Return the plan of an answer that is written already: what is not waited between is one part."""
-    if (known := written.made.get(framing)) is not None:
-        return known  # type: ignore[no-any-return]
-    head, is_chunked, keeps_alive = _head_of(
-        exchange.version, exchange.status, exchange.reason, tuple(written.headers), framing
-    )
-    steps: list[_Part | float | Failure] = []
-    sent, pieces = [head], list[bytes]()
-    ends_well = True
-    for action in timed(written.steps, _PATIENT):
-        if isinstance(action, list):
-            sent += _framed(action, is_chunked=is_chunked)
-            pieces += action
-            continue
-        if sent:
-            steps.append(_Part(b"".join(sent), pieces, sum(map(len, pieces))))
-            sent, pieces = [], []
-        steps.append(action)
-        ends_well = not isinstance(action, Failure)
-    if is_chunked and ends_well:
-        sent.append(b"0\r\n\r\n")
-    if sent:
-        steps.append(_Part(b"".join(sent), pieces, sum(map(len, pieces))))
-    return written.made.setdefault(framing, _Plan(steps, keeps_alive))  # type: ignore[no-any-return]
+_EMPTY = Plan([], [], keeps_alive=True)
 
 
 class Playing:
@@ -136,6 +48,7 @@ class Playing:
         "_done",
         "_due",
         "_exchange",
+        "_factor",
         "_framing",
         "_has_head",
         "_is_chunked",
@@ -172,19 +85,22 @@ class Playing:
         self._clock = clock
         self._done = done
         self._ticks = ticks
-        self._framing = _Framing(version == "1.0", is_zipped, keeps_alive, has_body)
+        self._framing = Framing(version == "1.0", is_zipped, keeps_alive, has_body)
         self.keeps_alive = keeps_alive
         self._zip: Any = zlib.compressobj(wbits=31) if is_zipped else None
-        self._actions: Iterator[Any] = exchange.opening(_PATIENT)
+        self._actions: Iterator[Any] = exchange.opening(PATIENT)
         self._out: list[bytes] = []
         self._due = 0.0
         self._has_head = self._is_chunked = self._is_over = self.is_paused = False
         self._is_deaf = self._is_stalled = False
         self._at = 0
-        self._plan: list[_Part | float | Failure] | None = None
+        self._factor = clock.factor if isinstance(clock, ScaledClock) else 0.0
+        self._plan: Plan | None = None
         if exchange.written is not None and not is_zipped and has_body:
-            self._plan, self.keeps_alive = _plan_of(exchange, exchange.written, self._framing)
-        self._waiting: asyncio.Handle | asyncio.Task[None] | Ticket | None = None
+            self._plan = plan = plan_of(exchange, exchange.written, self._framing)
+            self.keeps_alive = plan.keeps_alive
+            exchange.call.follow(plan.pieces, self)
+        self._waiting: asyncio.Handle | asyncio.Task[None] | int | None = None
 
     # -- what the connection tells --------------------------------------------------------------------
 
@@ -235,27 +151,32 @@ class Playing:
             if call.room is not None:
                 without_frames(error)
 
-    def _step_planned(self, plan: list[_Part | float | Failure]) -> None:
-        while self._at < len(plan):
-            if self.is_paused:
-                return
-            step = plan[self._at]
+    def __length_hint__(self) -> int:
+        """Return how many pieces are left of an answer that goes by a plan: nobody counts while it is written."""
+        plan = self._plan or _EMPTY
+        return len(plan.pieces) - plan.parts[self._at].before if self._at < len(plan.parts) else 0
+
+    def _step_planned(self, plan: Plan) -> None:
+        while not self.is_paused:
+            sent, many, before, then = plan.parts[self._at]
+            call = self._exchange.call
+            if many and call.watch is not None:
+                call.watch(before)
             self._at += 1
-            if type(step) is _Part:
-                call = self._exchange.call
-                call.took_run(step.pieces, step.size)
-                if self._at == len(plan):
-                    call.end("complete")  # before the client has it, or it would look too early
-                self._transport.write(step.sent)
-            elif isinstance(step, Failure):
-                self._fail(step.kind)
+            if then is None:
+                call.end("complete")  # before the client has it, or it would look too early
+            if sent:
+                self._transport.write(sent)
+            if type(then) is float:
+                self._wait(then)
                 return
+            self._end()
+            if then is None:
+                call.drop()
+                self._done()
             else:
-                self._wait(step)  # type: ignore[arg-type]
-                return
-        self._exchange.call.end("complete")
-        self._end()
-        self._done()
+                self._fail(then.kind)  # type: ignore[union-attr]
+            return
 
     def _step(self) -> None:
         while not self._is_over:
@@ -293,11 +214,11 @@ class Playing:
     def _begin(self) -> None:
         """Put the head of the answer; what comes next is its body."""
         exchange, self._has_head = self._exchange, True
-        head, self._is_chunked, self.keeps_alive = _head_of(
+        head, self._is_chunked, self.keeps_alive = head_of(
             exchange.version, exchange.status, exchange.reason, tuple(exchange.headers), self._framing
         )
         self._out.append(head)
-        self._actions = exchange.body(_PATIENT)
+        self._actions = exchange.body(PATIENT)
 
     def _put(self, pieces: list[bytes]) -> None:
         """Take pieces of the body, each of which is a chunk of its own where there are chunks."""
@@ -306,7 +227,7 @@ class Playing:
         if self._zip is not None:
             squeeze = self._zip
             pieces = [squeeze.compress(piece) + squeeze.flush(zlib.Z_SYNC_FLUSH) for piece in pieces if piece]
-        self._out += _framed(pieces, is_chunked=self._is_chunked)
+        self._out += framed(pieces, is_chunked=self._is_chunked)
 
     def _write(self) -> None:
         if self._out:
@@ -328,22 +249,21 @@ class Playing:
 
     def _wait(self, seconds: float) -> None:
         """Wait on the clock, then go on."""
-        clock, loop = self._clock, self._loop
         if math.isinf(seconds):
             self._is_stalled = True
-            self._waiting = loop.call_later(_FOR_EVER, _nothing)  # the client leaves, or the server stops
+            self._waiting = self._loop.call_later(_FOR_EVER, _nothing)  # the client leaves, or the server stops
             self._see_who_waits()
-            return
-        if isinstance(clock, ScaledClock):
+        elif self._factor:
             # From when the last wait was to end, so that a stream keeps its pace however late each event was.
-            self._due = max(self._due, loop.time() - 1.0) if self._due else loop.time()
-            self._due += seconds * clock.factor
-            self._waiting = self._ticks.call_at(self._due, self.step)
-        elif isinstance(clock, InstantClock):
-            clock.sleep(seconds)
-            self._waiting = loop.call_soon(self.step)
+            ticks, due = self._ticks, self._due
+            due = max(due, ticks.now - 1.0) if due else self._loop.time()
+            self._due = due = due + seconds * self._factor
+            self._waiting = ticks.call_at(due, self)
+        elif isinstance(self._clock, InstantClock):
+            self._clock.sleep(seconds)
+            self._waiting = self._loop.call_soon(self.step)
         else:
-            self._waiting = loop.create_task(self._asleep(seconds))
+            self._waiting = self._loop.create_task(self._asleep(seconds))
 
     async def _asleep(self, seconds: float) -> None:
         await self._clock.asleep(seconds)
@@ -364,9 +284,11 @@ class Playing:
             self._done()
 
     def _end(self) -> None:
-        if self._waiting is not None:
-            self._waiting.cancel()
-            self._waiting = None
+        waiting, self._waiting = self._waiting, None
+        if isinstance(waiting, int):
+            self._ticks.give_up(waiting, self)
+        elif waiting is not None:
+            waiting.cancel()
         self._is_over = True
 
 

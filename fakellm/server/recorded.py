@@ -14,7 +14,7 @@ from typing import Any, Self
 from urllib.parse import urlsplit, urlunsplit
 
 from fakellm.provider.exchange import Exchange, Failure, ProviderCall
-from fakellm.provider.hosts import LOOPBACK, parts_of
+from fakellm.provider.hosts import LOOPBACK, host_of, parts_of
 from fakellm.provider.provider import FakeProvider
 from fakellm.script.events import Pause
 
@@ -100,7 +100,7 @@ class Recorded:
 
 
 def _is_own(provider: FakeProvider, method: str, url: str) -> bool:
-    is_here = LOOPBACK.match(parts_of(url).hostname or "") is not None
+    is_here = LOOPBACK.match(host_of(url)) is not None
     return provider.claims(method, url) or (is_here and provider.knows(method, url))
 
 

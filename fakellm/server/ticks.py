@@ -8,72 +8,58 @@ share one timer here. A timer is late by at most that, and never early.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from math import ceil
+from typing import NamedTuple, Protocol
 
 _TICK = 0.001
 
 
-class _Tick:
-    """One thousandth: its timer, the tickets that are due then, and how many of them are still wanted."""
+class Waiting(Protocol):
+    """Who waits: one timer at a time."""
 
-    __slots__ = ("tickets", "timer", "wanted")
+    def step(self) -> None:
+        """Go on."""
 
-    def __init__(self, timer: asyncio.TimerHandle) -> None:
-        self.timer = timer
-        self.tickets: list[Ticket] = []
-        self.wanted = 0
+
+class _Tick(NamedTuple):
+    """One thousandth: its timer, and who wants to go on then, in that order."""
+
+    timer: asyncio.TimerHandle
+    waiting: dict[Waiting, None]
 
 
 class Ticks:
-    """The timers of one event loop."""
+    """The timers of one event loop. `now` is its time, as it was when the last of them was looked at."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._due: dict[int, _Tick] = {}
+        self._running: dict[Waiting, None] = {}
+        self.now = loop.time()
 
-    def call_at(self, when: float, call: Callable[[], None]) -> Ticket:
-        """Call at a second of the loop's time, or within a thousandth after it."""
+    def call_at(self, when: float, who: Waiting) -> int:
+        """Let somebody go on at a second of the loop's time, or within a thousandth after it; return which that is."""
         number = ceil(when / _TICK)
         tick = self._due.get(number)
         if tick is None:
-            tick = self._due[number] = _Tick(self._loop.call_at(number * _TICK, self._run, number))
-        ticket = Ticket(call, self, number)
-        tick.tickets.append(ticket)
-        tick.wanted += 1
-        return ticket
+            tick = self._due[number] = _Tick(self._loop.call_at(number * _TICK, self._run, number), {})
+        tick.waiting[who] = None
+        return number
 
     def _run(self, number: int) -> None:
-        for ticket in self._due.pop(number).tickets:
-            ticket.call()
+        self.now = self._loop.time()
+        self._running = waiting = self._due.pop(number).waiting
+        for who in [*waiting]:
+            if waiting.pop(who, 0) is None:  # else another made it give up
+                who.step()
 
-    def give_up(self, number: int) -> None:
-        """Take that one of a thousandth's tickets is not wanted: without any its timer would wait for nothing."""
+    def give_up(self, number: int, who: Waiting) -> None:
+        """Take that somebody does not want to go on: a timer that nobody waits for any more would wait for nothing."""
         tick = self._due.get(number)
-        if tick is None:  # it runs just now
+        if tick is None:
+            self._running.pop(who, None)
             return
-        tick.wanted -= 1
-        if not tick.wanted:
+        tick.waiting.pop(who, None)
+        if not tick.waiting:
             tick.timer.cancel()
             del self._due[number]
-
-
-class Ticket:
-    """One timer; `cancel` takes it back."""
-
-    __slots__ = ("_number", "_ticks", "call")
-
-    def __init__(self, call: Callable[[], None], ticks: Ticks, number: int) -> None:
-        self.call = call
-        self._ticks = ticks
-        self._number = number
-
-    def cancel(self) -> None:
-        """Call nothing, and keep nothing of who would have been called."""
-        if self.call is not _nothing:
-            self.call = _nothing
-            self._ticks.give_up(self._number)
-
-
-def _nothing() -> None:
-    pass
