@@ -15,15 +15,13 @@ from typing import Any, Literal, NamedTuple, cast
 from fakellm.clock.clock import Clock, timed_stream
 from fakellm.clock.timeline import TimedStream
 from fakellm.concurrency import is_cancellation
-from fakellm.errors import WireError, clip
-from fakellm.provider.hosts import parts_of, target_of
+from fakellm.errors import clip
+from fakellm.provider.asking import request_of
 from fakellm.provider.routes import Route
 from fakellm.script.events import Fault, Pause, disconnect, stall
 from fakellm.secrets.knowing import carried, discreet, discreet_url, knowing
 from fakellm.wire.codec import Ending, Request, Run
-from fakellm.wire.objects import parse
-from fakellm.wire.providers import scripted_endpoint
-from fakellm.wire.service import codec_of
+from fakellm.wire.hops import Carried, Hop
 
 State = Literal["running", "complete", "closed", "cancelled", "failed"]
 Kind = Literal["refused", "connect_timeout", "no_response", "read_timeout", "reset", "close"]
@@ -97,7 +95,7 @@ class ProviderCall:
     def request(self) -> Request:
         """What was asked, in words that all APIs share."""
         if self._request is None:
-            self._request = _read(self)
+            self._request = request_of(self.method, self.url, self.headers, self.body)
         return self._request or Request(self.api, "", json=self.json)
 
     @request.setter
@@ -144,7 +142,7 @@ class ProviderCall:
     @property
     def is_whole(self) -> bool:
         """Whether the client took all of an answer that is not cut short."""
-        return isinstance(self._run, Ending) and self._taken == len(self._run)
+        return isinstance(self._run, Ending) and self._taken >= len(self._run) - self._run.slack
 
     def deliver(self, run: list[bytes]) -> Iterator[bytes]:
         """Return an iterator over the pieces; what is taken from it counts as delivered, at no cost."""
@@ -225,19 +223,6 @@ class ProviderCall:
             return discreet(f"<ProviderCall {self.number}: {self.address} {self.state}, {answer}{ended}>")
 
 
-def _read(call: ProviderCall) -> Request | None:
-    """Return what a request asks that no fake has read, such as one to a tape; None if no script could answer it."""
-    found = scripted_endpoint(call.method, call.url)
-    if found is None:
-        return None
-    path = target_of(parts_of(call.url))
-    try:
-        codec = codec_of(found[1])
-        return codec.read(parse(call.body, "the body of the request"), codec.marked(call.headers), path=path)
-    except WireError:
-        return None
-
-
 def _as_it_is(error: BaseException) -> BaseException:
     return error
 
@@ -260,11 +245,13 @@ class Exchange:
     `version` is that of HTTP, `reason` the phrase beside the status; None is the usual one. `written` has all of it,
     where that is known before it begins. `told` returns what is raised for an exception that ends the body: itself, or
     what says that it is a mistake. `size` is how many bytes the body has, and whether those are all of it; None if that
-    is not known before.
+    is not known before. `uncoded` are the headers and the steps of a body that is compressed for the client alone, as
+    they were before that.
     """
 
     told: Callable[[BaseException], BaseException] = staticmethod(_as_it_is)
     size: tuple[int, bool] | None = None
+    uncoded: tuple[Sequence[tuple[str, str]], Iterable[Run | Failure]] | None = None
 
     def __init__(
         self,
@@ -317,6 +304,21 @@ class Exchange:
         if more := [(name, value) for name, value in headers if self.status and name not in names]:
             self.headers += more
             self.written = None
+
+    def passes(self, hops: Iterable[Hop]) -> Exchange:
+        """Let the answer pass what lies between who made it and the client; the first is passed first. Returns it."""
+        if hops := tuple(hops):
+            headers, steps = self.uncoded or (self.headers, self._steps)
+            request = self.call.input
+            is_stream = request is not None and request.stream
+            carried = Carried(self.status, headers, steps, self._before, self.call.api, is_stream)
+            for hop in hops:
+                carried = hop.carry(carried)
+            self.status = self.call.status = carried.status
+            self.headers, self._before, self._steps = list(carried.headers), carried.before, iter(carried.steps)
+            self.written = self.uncoded = None
+            self.size = self.size if carried.header("content-length") else None
+        return self
 
     def timed(self, clock: Clock) -> TimedStream | None:
         """Begin a stream in the log of the clock, if it keeps one."""
