@@ -311,9 +311,11 @@ class Exchange:
             headers, steps = self.uncoded or (self.headers, self._steps)
             request = self.call.input
             is_stream = request is not None and request.stream
-            carried = Carried(self.status, headers, steps, self._before, self.call.api, is_stream)
+            carried = came = Carried(self.status, headers, steps, self._before, self.call.api, is_stream)
             for hop in hops:
                 carried = hop.carry(carried)
+            if carried is came:
+                return self
             self.status = self.call.status = carried.status
             self.headers, self._before, self._steps = list(carried.headers), carried.before, iter(carried.steps)
             self.written = self.uncoded = None

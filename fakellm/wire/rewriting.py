@@ -29,12 +29,16 @@ from fakellm.wire.wireform import Framing, WireForm, framing_of
 _END = rb"(?>\r\n|\r|\n)"
 _BLANK = re.compile(_END + _END)
 _LINE_END = re.compile(_END)
-_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{,\]}]|\s+')
+_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|\{\s*\}|\[\s*\]|[\[{,\]}]|\s+')
 _LINE_ENDS = {"lf": b"\n", "crlf": b"\r\n", "cr": b"\r"}
 _OK = 200
 _COMMENT = b": keep-alive"
 _REACH = 2
 """Bytes back from which on a line end may begin that the next bytes make a blank line of."""
+
+
+_FLUSHED = 6
+"""Bytes at the most that a flush writes behind what it flushes."""
 
 
 class Rewriting(Protocol):
@@ -106,7 +110,10 @@ class Events:
 
     def _written(self, block: bytes) -> list[bytes]:
         """Return an event with its blank line as it is written, and what stands before it."""
-        form, end = self._form, self._end or _LINE_END.search(block)[0]  # type: ignore[index]
+        form = self._form
+        if form.only_cuts:
+            return [block]
+        end = self._end = self._end or _LINE_END.search(block)[0]  # type: ignore[index]
         lines = [_Line.of(line) for line in _LINE_END.split(block) if line]
         is_event = any(line.name == b"data" for line in lines)
         before: list[bytes] = []
@@ -172,8 +179,8 @@ def _spread(document: bytes) -> bytes:
     def put(match: re.Match[bytes]) -> bytes:
         nonlocal depth
         token = match[0]
-        if token[:1] == b'"' or token.isspace():
-            return token if token[:1] == b'"' else b""
+        if token.isspace() or len(token) > 1:  # between tokens; a text, or something that is empty
+            return token.strip() if token[:1] != b'"' else token
         depth += {b"{": 1, b"[": 1, b"}": -1, b"]": -1}.get(token, 0)
         line = b"\n" + b"  " * depth
         return line + token if token in b"}]" else token + line
@@ -230,8 +237,11 @@ class Cutting:
     def last(self, pieces: list[bytes], tail: int) -> Ending:
         """Return the last run of a message that is whole, in which nobody waits for so many bytes at its end."""
         ending = Ending([*self.run(pieces), *self.rest()])
-        if self._size is not None:
-            ending.slack = tail // self._size
+        for piece in reversed(ending) if self._size is not None else ():
+            tail -= len(piece)
+            if tail < 0:
+                break
+            ending.slack += 1
         return ending
 
     def rest(self) -> list[bytes]:
@@ -260,7 +270,7 @@ class _Stages:
         pieces = self._packed(pieces)
         if self._compressor is not None:
             end = self._compressor.finish()
-            tail = len(end)
+            tail += _FLUSHED + len(end)
             pieces = [*pieces[:-1], b"".join([*pieces[-1:], end])]
         return self._cutting.last(pieces, tail)
 
@@ -324,7 +334,7 @@ class Writing:
         form = self.form.fitting(framing)
         if self.is_asked and form != self.form:
             self._check(answer, framing)
-        changed = form.fields().keys() - {"encoding", "pieces"}
+        changed = not form.only_cuts
         encoding = None if is_coded else form.encoding
         if not answer.status or not (changed or encoding or form.pieces):
             return answer

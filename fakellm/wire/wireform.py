@@ -67,7 +67,7 @@ class WireForm:
         if self.comments is True:
             object.__setattr__(self, "comments", "between")
         for name, known in _KNOWN.items():
-            if not any(getattr(self, name) is one or getattr(self, name) == one != 0 for one in known):
+            if (type(value := getattr(self, name)), value) not in [(type(one), one) for one in known]:
                 raise self._wrong(name, f"one of {', '.join(map(repr, known))}")
         if self.retry is not None and (type(self.retry) is not int or self.retry < 0):
             raise self._wrong("retry", "a whole number of milliseconds from 0 up")
@@ -106,6 +106,11 @@ class WireForm:
         if framing == "lines" and self.line_ends == "cr":
             usual["line_ends"] = None
         return replace(self, **usual)
+
+    @property
+    def only_cuts(self) -> bool:
+        """Whether it leaves the bytes of events as they are: it compresses and cuts them at the most."""
+        return not self.fields().keys() - {"encoding", "pieces"}
 
     def lost(self, framing: Framing) -> list[str]:
         """Return the names of the fields that a framing has no place for."""
