@@ -133,7 +133,7 @@ class FakeProvider(Promising, Speaking, Alike, Claiming, Limited, Missing, Copya
         usage that are left out follow from the rest. `headers` are added to the answer's, `latency` is its pace, and
         `form` how it is written: a `WireForm`, or the name of one.
         """
-        how = {"headers": headers or {}, "latency": latency, "form": form_or_none(form)}
+        how: dict[str, Any] = {"headers": headers or {}, "latency": latency, "form": form_or_none(form)}
         return self._script(Route("reply", content_of(parts), times=1, **how))
 
     def error(
@@ -195,7 +195,7 @@ class FakeProvider(Promising, Speaking, Alike, Claiming, Limited, Missing, Copya
         form: WireForm | str | None = None,
     ) -> Self:
         """Script the answer to every request that has no other. Returns the provider."""
-        how = {"headers": headers or {}, "latency": latency, "form": form_or_none(form)}
+        how: dict[str, Any] = {"headers": headers or {}, "latency": latency, "form": form_or_none(form)}
         return self._script(Route("otherwise", content_of(parts), **how))
 
     def document(

@@ -265,7 +265,7 @@ class _Reading:
         where = f"{self._document.name}:{self._document.line(place)}"
 
         def make() -> Route:
-            how = {"headers": dict(form.headers), "latency": latency, "form": wire}
+            how: dict[str, Any] = {"headers": dict(form.headers), "latency": latency, "form": wire}
             return Route(kind, content, place=where, **how, **options)
 
         self._tried(place, lambda: make().check())

@@ -102,7 +102,7 @@ class WireForm:
         known = _IN.get(framing)
         if known is None:
             return self
-        usual = {f.name: f.default for f in fields(self) if f.name not in known}
+        usual: dict[str, Any] = {f.name: f.default for f in fields(self) if f.name not in known}
         if framing == "lines" and self.line_ends == "cr":
             usual["line_ends"] = None
         return replace(self, **usual)
