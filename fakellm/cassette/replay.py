@@ -11,7 +11,8 @@ from fakellm.cassette.document import CassetteError
 from fakellm.cassette.recorder import ERRORS
 from fakellm.clock.clock import Clock, InstantClock, RealClock, ScaledClock
 from fakellm.errors import UnexpectedCallError, explain
-from fakellm.provider.exchange import Exchange, Failure, Kind, ProviderCall
+from fakellm.provider.actions import Failure, Kind
+from fakellm.provider.exchange import Exchange, ProviderCall
 from fakellm.script.events import Fault, Pause
 from fakellm.script.script import Script
 from fakellm.wire.codec import Codec, Ending, Run, legal_or_not
@@ -91,14 +92,19 @@ def exchange_of(call: ProviderCall, response: Mapping[str, Any], steps: Iterable
     """Return the exchange that plays a recorded response by the steps, compressed again if the client accepts that."""
     accepts = next((value for name, value in call.headers.items() if name.lower() == "accept-encoding"), "")
     named, compressor = sent(response, accepts)
-    headers = [
-        (name, value) for name, values in named.items() for value in ([values] if isinstance(values, str) else values)
-    ]
-    steps = list(steps if compressor is None else compressed(steps, compressor))
+    headers = _pairs(named)
+    plain = list(steps)
+    sent_steps = plain if compressor is None else list(compressed(plain, compressor))
     status, version = response["status"], (response.get("wire") or {}).get("http_version") or "HTTP/1.1"
-    exchange = Exchange(call, status["code"], headers, steps, version=version, reason=status.get("message"))
-    exchange.size = _size_of(steps)
+    exchange = Exchange(call, status["code"], headers, sent_steps, version=version, reason=status.get("message"))
+    exchange.size = _size_of(sent_steps)
+    if compressor is not None:
+        exchange.uncoded = _pairs(sent(response, "")[0]), plain
     return exchange
+
+
+def _pairs(headers: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [(name, value) for name, told in headers.items() for value in ([told] if isinstance(told, str) else told)]
 
 
 def _size_of(steps: Steps) -> tuple[int, bool]:

@@ -14,7 +14,8 @@ from vcr.request import Request
 from fakellm.cassette.files import Files
 from fakellm.cassette.format import YAML
 from fakellm.errors import ScriptError
-from fakellm.provider.exchange import Exchange, Failure, Timeouts
+from fakellm.provider.actions import Failure, Timeouts
+from fakellm.provider.exchange import Exchange
 from fakellm.provider.provider import FakeProvider
 from fakellm.script.script import Script
 from fakellm.wire.codec import Codec

@@ -33,7 +33,9 @@ from fakellm.provider.reports import shown_calls
 from fakellm.script.events import Fault
 from fakellm.script.script import Script
 from fakellm.wire.providers import scripted_endpoint
+from fakellm.wire.rewriting import Writing
 from fakellm.wire.service import codec_of
+from fakellm.wire.wireform import WireForm, form_or_none
 
 Mode = Literal["none", "once", "new_episodes", "all", "rewrite"]
 MODES = ("none", "once", "new_episodes", "all", "rewrite")
@@ -47,7 +49,8 @@ class Tape:
     the environment has `CI`, else `once`. Nothing is saved of a block that an exception ends, but with
     `record_on_exception`. Requests are matched on what `match_on` names: vcrpy's matchers, and `url` and `json`, or
     functions as vcrpy's matchers are; `ignore` names fields of the body that may differ. `timing` is `"instant"`,
-    `"recorded"`, a factor, or a clock to wait on. Headers of requests that `keep_headers` names are written whole.
+    `"recorded"`, a factor, or a clock to wait on. What is played is written in the `form`, a `WireForm` or the name of
+    one. Headers of requests that `keep_headers` names are written whole.
     `calls` logs the requests of clients that are recorded chunk by chunk, `misses` are those of any client that are not
     on the tape. What `leaves` is true for, of a method and a URL, is answered by somebody else. `options` are those of
     `vcr.VCR`.
@@ -61,6 +64,7 @@ class Tape:
         match_on: Sequence[str | Callable[[Any, Any], Any]] = MATCH_ON,
         ignore: Sequence[str] = (),
         timing: str | float | Clock = "instant",
+        form: WireForm | str | None = None,
         redactor: Redactor | None = None,
         keep_headers: Iterable[str] = (),
         record_on_exception: bool = False,
@@ -76,6 +80,7 @@ class Tape:
             msg = f"there is no record mode {self.mode!r}; there are {', '.join(MODES)}"
             raise ValueError(msg)
         self.is_timed, self.clock = replay.clock_of(timing)
+        self.form = form_or_none(form)
         self.record_on_exception = record_on_exception
         self.run: Run | None = None  # then nothing is saved before `end`
         self._saving: Saving
@@ -335,7 +340,8 @@ class Tape:
         if (at := replay.overlay_at(self._overlays, place, response)) is not False:
             self._overlaid.add(at)
             steps = self._overlays[at](steps)
-        return replay.exchange_of(call, response, steps)
+        exchange = replay.exchange_of(call, response, steps)
+        return exchange if self.form is None else exchange.passes([Writing(self.form)])
 
     def record(self, outgoing: Outgoing, head: Head) -> Recording | None:
         """Begin to record a response whose head came; one that comes after the end of the tape is not on it."""

@@ -19,6 +19,7 @@ from fakellm.server.bounds import KEEP
 from fakellm.server.scenario import Scenario
 from fakellm.server.server import Server, by_themselves
 from fakellm.server.watched import Telling, Watched
+from fakellm.wire.wireform import WireForm, form_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class Serving:
     host: str = "127.0.0.1"
     port: int = 0
     profiles: tuple[str, ...] = ()
+    form: str | None = None
     speed: str = "1"
     watch: bool = False
     grace: float = 5.0
@@ -71,7 +73,7 @@ class Serving:
     def providers(self) -> list[FakeProvider]:
         """Return the providers that the file has, or such as answer by themselves. Raises `UsageError`."""
         if self.file is None:
-            return _imitating(by_themselves(), self.profiles)
+            return _speaking(_imitating(by_themselves(), self.profiles), self.form)
         try:
             return self.told(Path(self.file)).providers()
         except (ScriptError, OSError) as error:
@@ -79,18 +81,19 @@ class Serving:
 
     def told(self, path: Path) -> Told:
         """Return what a file says, in the habits that were asked for. Raises `ScenarioError` that names the place."""
-        return Told(path, self.profiles)
+        return Told(path, self.profiles, self.form)
 
 
 class Told:
     """What a file says, in the habits that were asked for. Raises `ScenarioError` for a file that is wrong."""
 
-    def __init__(self, path: Path, profiles: Sequence[str]) -> None:
+    def __init__(self, path: Path, profiles: Sequence[str], form: str | None = None) -> None:
         if not path.is_file():
             msg = f"there is no file {path}" if not path.exists() else f"{path} is no file"
             raise ScenarioError(msg)
         self._said: Telling = PythonFile(path) if path.suffix == ".py" else Scenario.load(path)
         self._profiles = profiles
+        self._form = form
         self.files = self._said.files
         try:
             self.providers()
@@ -99,7 +102,7 @@ class Told:
 
     def providers(self, known: Iterable[FakeProvider] = ()) -> list[FakeProvider]:
         """Return the providers; those of `known` that are among them are told anew, and keep their logs."""
-        return _imitating(self._said.providers(known), self._profiles)
+        return _speaking(_imitating(self._said.providers(known), self._profiles), self._form)
 
 
 class PythonFile:
@@ -124,6 +127,22 @@ def _imitating(providers: list[FakeProvider], profiles: Iterable[str]) -> list[F
     for profile in profiles:
         imitate(providers, profile)
     return providers
+
+
+def _speaking(providers: list[FakeProvider], form: str | None) -> list[FakeProvider]:
+    if form is not None:
+        for provider in providers:
+            provider.speak(form_of_option(form))
+    return providers
+
+
+def form_of_option(text: str) -> WireForm:
+    """Return the form that an option tells. Raises `UsageError`."""
+    try:
+        return form_of(text)
+    except ScriptError as error:
+        msg = f"--form {text}: {error}"
+        raise UsageError(msg) from None
 
 
 def imitate(providers: Iterable[FakeProvider], profile: str) -> None:

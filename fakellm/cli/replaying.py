@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fakellm.cli.config import Serving
+from fakellm.cli.config import Serving, form_of_option
 from fakellm.cli.saying import Voice
 from fakellm.cli.seen import Seen
 from fakellm.cli.serving import Signals, base_urls, drained, listening, until_done, verdict
@@ -30,6 +30,7 @@ class Replaying:
     tapes: str
     timing: str
     repeat: bool
+    form: str | None = None
 
     @property
     def factor(self) -> float:
@@ -69,6 +70,9 @@ async def _replay(serving: Serving, replaying: Replaying, command: Sequence[str]
         ReplayedProvider(name, interactions, replaying.tapes, factor, repeats=replaying.repeat)
         for name in provider_names()
     ]
+    if replaying.form is not None:
+        for provider in providers:
+            provider.speak(form_of_option(replaying.form))
     server = ReplayServer(providers, host=serving.host, port=serving.port, control=False)
     voice = Voice(serving, has_command=command is not None)
     signals = Signals()

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from fakellm.clock.clock import Clock
 from fakellm.http.framing import AnswerTap, head_of
 from fakellm.http.network import Desk, put
-from fakellm.provider.exchange import Exchange, Failure, Timeouts
+from fakellm.provider.actions import Failure, Timeouts
+from fakellm.provider.exchange import Exchange
 
 if TYPE_CHECKING:
     from fakellm.cassette.outgoing import Outgoing

@@ -15,7 +15,8 @@ from typing import Any
 from fakellm.clock.clock import Clock
 from fakellm.concurrency import checkpoint, checkpointer
 from fakellm.http.pool import Connection, Reading
-from fakellm.provider.exchange import Exchange, Failure, Timeouts
+from fakellm.provider.actions import Failure, Timeouts
+from fakellm.provider.exchange import Exchange
 
 _GONE = "Server disconnected without sending a response."
 _CLOSED = "peer closed connection without sending complete message body (incomplete chunked read)"

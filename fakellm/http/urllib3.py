@@ -25,7 +25,8 @@ from fakellm.clock.clock import Clock
 from fakellm.http.framing import head_of
 from fakellm.http.network import Desk, put
 from fakellm.http.tapped import tapped
-from fakellm.provider.exchange import Exchange, Failure, Timeouts
+from fakellm.provider.actions import Failure, Timeouts
+from fakellm.provider.exchange import Exchange
 
 if TYPE_CHECKING:
     from fakellm.cassette.outgoing import Outgoing

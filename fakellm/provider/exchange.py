@@ -7,44 +7,25 @@ that the HTTP library has for it.
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, Protocol, cast
+from typing import Any, Literal, NamedTuple, Protocol
 
 from fakellm.clock.clock import Clock, timed_stream
 from fakellm.clock.timeline import TimedStream
 from fakellm.concurrency import is_cancellation
-from fakellm.errors import WireError, clip
-from fakellm.provider.hosts import parts_of, target_of
+from fakellm.errors import clip
+from fakellm.provider.actions import Failure, Timeouts, timed
+from fakellm.provider.asking import request_of
 from fakellm.provider.routes import Route
-from fakellm.script.events import Fault, Pause, disconnect, stall
+from fakellm.script.events import Fault, Pause
 from fakellm.secrets.knowing import carried, discreet, discreet_url, knowing
 from fakellm.wire.codec import Ending, Request, Run
-from fakellm.wire.objects import parse
-from fakellm.wire.providers import scripted_endpoint
-from fakellm.wire.service import codec_of
+from fakellm.wire.hops import Carried, Hop
 
 State = Literal["running", "complete", "closed", "cancelled", "failed"]
-Kind = Literal["refused", "connect_timeout", "no_response", "read_timeout", "reset", "close"]
 
 _KEPT = 64
-
-
-class Failure(NamedTuple):
-    """How a connection fails, as the client sees it.
-
-    Of a connection that was recorded, `kind` may also be the name of the exception that httpx raised.
-    """
-
-    kind: Kind
-
-
-class Timeouts(NamedTuple):
-    """How many seconds a client waits for a connection and for bytes; None is for ever."""
-
-    connect: float | None = None
-    read: float | None = None
 
 
 class Left(Protocol):
@@ -52,6 +33,7 @@ class Left(Protocol):
 
     def __length_hint__(self) -> int:
         """Return how many there are."""
+        ...
 
 
 _NOTHING: Any = iter(())
@@ -107,7 +89,7 @@ class ProviderCall:
     def request(self) -> Request:
         """What was asked, in words that all APIs share."""
         if self._request is None:
-            self._request = _read(self)
+            self._request = request_of(self.method, self.url, self.headers, self.body)
         return self._request or Request(self.api, "", json=self.json)
 
     @request.setter
@@ -153,7 +135,7 @@ class ProviderCall:
     @property
     def is_whole(self) -> bool:
         """Whether the client took all of an answer that is not cut short."""
-        return isinstance(self._run, Ending) and self._taken == len(self._run)
+        return isinstance(self._run, Ending) and self._taken >= len(self._run) - self._run.slack
 
     def deliver(self, run: list[bytes]) -> Iterator[bytes]:
         """Return an iterator over the pieces; what is taken from it counts as delivered, at no cost."""
@@ -232,19 +214,6 @@ class ProviderCall:
             return discreet(f"<ProviderCall {self.number}: {self.address} {self.state}, {answer}{ended}>")
 
 
-def _read(call: ProviderCall) -> Request | None:
-    """Return what a request asks that no fake has read, such as one to a tape; None if no script could answer it."""
-    found = scripted_endpoint(call.method, call.url)
-    if found is None:
-        return None
-    path = target_of(parts_of(call.url))
-    try:
-        codec = codec_of(found[1])
-        return codec.read(parse(call.body, "the body of the request"), codec.marked(call.headers), path=path)
-    except WireError:
-        return None
-
-
 def _as_it_is(error: BaseException) -> BaseException:
     return error
 
@@ -267,11 +236,13 @@ class Exchange:
     `version` is that of HTTP, `reason` the phrase beside the status; None is the usual one. `written` has all of it,
     where that is known before it begins. `told` returns what is raised for an exception that ends the body: itself, or
     what says that it is a mistake. `size` is how many bytes the body has, and whether those are all of it; None if that
-    is not known before.
+    is not known before. `uncoded` are the headers and the steps of a body that is compressed for the client alone, as
+    they were before that.
     """
 
     told: Callable[[BaseException], BaseException] = staticmethod(_as_it_is)
     size: tuple[int, bool] | None = None
+    uncoded: tuple[Sequence[tuple[str, str]], Iterable[Run | Failure]] | None = None
 
     def __init__(
         self,
@@ -325,6 +296,23 @@ class Exchange:
             self.headers += more
             self.written = None
 
+    def passes(self, hops: Iterable[Hop]) -> Exchange:
+        """Let the answer pass what lies between who made it and the client; the first is passed first. Returns it."""
+        if hops := tuple(hops):
+            headers, steps = self.uncoded or (self.headers, self._steps)
+            request = self.call.input
+            is_stream = request is not None and request.stream
+            carried = came = Carried(self.status, headers, steps, self._before, self.call.api, is_stream)
+            for hop in hops:
+                carried = hop.carry(carried)
+            if carried is came:
+                return self
+            self.status = self.call.status = carried.status
+            self.headers, self._before, self._steps = list(carried.headers), carried.before, iter(carried.steps)
+            self.written = self.uncoded = None
+            self.size = self.size if carried.header("content-length") else None
+        return self
+
     def timed(self, clock: Clock) -> TimedStream | None:
         """Begin a stream in the log of the clock, if it keeps one."""
         if not hasattr(clock, "timeline"):
@@ -365,35 +353,3 @@ class Exchange:
             if (told := self.told(error)) is error:
                 raise
             raise told from error
-
-
-def timed(steps: Iterable[Run | Failure], timeouts: Timeouts) -> Iterator[list[bytes] | float | Failure]:
-    """Yield steps as actions; a silence that is longer than the client's patience ends in its timeout."""
-    silence = 0.0
-    for step in steps:
-        if isinstance(step, list):
-            if step:
-                silence = 0.0
-                yield step
-        elif isinstance(step, Failure):
-            yield step
-            return
-        elif isinstance(step, Pause):
-            if timeouts.read is not None and silence + step.seconds > timeouts.read:
-                yield timeouts.read - silence
-                yield Failure("read_timeout")
-                return
-            silence += step.seconds
-            yield float(step.seconds)
-        else:
-            yield from _failing(step, timeouts, silence)
-            return
-
-
-def _failing(fault: Fault, timeouts: Timeouts, silence: float) -> Iterator[float | Failure]:
-    if isinstance(fault, stall):
-        patience = timeouts.connect if fault.where == "connect" else timeouts.read
-        yield math.inf if patience is None else max(patience - silence, 0.0)
-        yield Failure("connect_timeout" if fault.where == "connect" else "read_timeout")
-    elif isinstance(fault, disconnect) and fault.how not in ("end", "cut"):
-        yield Failure(cast("Kind", fault.how))

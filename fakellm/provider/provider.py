@@ -25,7 +25,7 @@ from fakellm.provider.answering import Answering, error_exchange, whole_headers
 from fakellm.provider.claims import Claiming
 from fakellm.provider.documents import OwnDocument
 from fakellm.provider.exchange import Exchange, ProviderCall
-from fakellm.provider.hosts import host_of, is_malformed, parts_of, target_of
+from fakellm.provider.hosts import is_malformed, parts_of, target_of
 from fakellm.provider.limits import Limited
 from fakellm.provider.memo import Alike
 from fakellm.provider.missing import Missing
@@ -33,6 +33,7 @@ from fakellm.provider.mistakes import is_scripted, mistake
 from fakellm.provider.promises import Promising
 from fakellm.provider.reports import knowing_all, shown_calls
 from fakellm.provider.routes import Route
+from fakellm.provider.speaking import Speaking
 from fakellm.runnable.functions import is_async_function
 from fakellm.runnable.shown import call, named, unusual
 from fakellm.script.events import http_error
@@ -46,9 +47,10 @@ from fakellm.wire.objects import dump, parse
 from fakellm.wire.openai.profiles import Profile
 from fakellm.wire.providers import service_of
 from fakellm.wire.service import Endpoint, codec_of, document_of, found
+from fakellm.wire.wireform import WireForm, form_or_none
 
 
-class FakeProvider(Promising, Alike, Claiming, Limited, Missing, Copyable):
+class FakeProvider(Promising, Speaking, Alike, Claiming, Limited, Missing, Copyable):
     """A provider that says what it was told to, in its own wire format, to whatever client asks.
 
     `FakeProvider("openai")` answers chat completions, legacy completions and Responses, and by itself embeddings and
@@ -104,6 +106,7 @@ class FakeProvider(Promising, Alike, Claiming, Limited, Missing, Copyable):
         options["latency"] = self.latency
         begun = call(type(self).__name__, [repr(self.name), *named(unusual(options, hosts=()))])
         begun += call(".limits", named(self._meter.options())) if self._meter is not None else ""
+        begun += call(".speak", [repr(self.form)]) if self.form is not None else ""
         return self._replies.as_calls(begun + "".join(own.as_call() for own in self._documents))
 
     def _begin(self) -> None:
@@ -114,33 +117,24 @@ class FakeProvider(Promising, Alike, Claiming, Limited, Missing, Copyable):
 
     # -- scripting --------------------------------------------------------------------------------
 
-    def imitate(self, profile: str | Profile | MessagesProfile) -> Self:
-        """Take on the habits of a service that speaks the provider's APIs in its own way. Returns the provider.
-
-        Self-hosted servers are such services: `"vllm"` and `"llama.cpp"`, whose Messages `FakeProvider("anthropic")`
-        imitates, `"mlx-lm"`, `"llama-cpp-python"` and `"transformers"`. Raises `ValueError` for a name that the
-        provider has no profile of, and `TypeError` for the profile of another provider.
-        """
-        known = found(self.service.profiles or {}).values()
-        if isinstance(profile, str):
-            profile = cast("Profile", self.service.profile(profile))
-        elif known and not isinstance(profile, tuple({type(one) for one in known})):
-            kinds = " or ".join({type(one).__name__ for one in known})
-            msg = f"{self.name} is spoken in the habits of a {kinds}, or the name of one; this is {profile!r}"
-            raise TypeError(msg)
-        self.profile = profile
-        return self
-
-    def reply(self, *parts: Any, headers: Mapping[str, str] | None = None, latency: Latency | None = None) -> Self:
+    def reply(
+        self,
+        *parts: Any,
+        headers: Mapping[str, str] | None = None,
+        latency: Latency | None = None,
+        form: WireForm | str | None = None,
+    ) -> Self:
         """Script the answer to the next request that nothing more specific answers. Returns the provider.
 
         Parts are strings, events and scripts; or one function of the `Request`, which returns a string, a `Script`
         or a list of parts, or is a generator function that yields them; or one exception, which the client's
         transport raises. What a function raises is a mistake of the test (`BrokenReplyError`), unless it is what
         transports raise: `ConnectionError`, `TimeoutError`, exceptions of the HTTP libraries. A finish reason and a
-        usage that are left out follow from the rest. `headers` are added to the answer's, and `latency` is its pace.
+        usage that are left out follow from the rest. `headers` are added to the answer's, `latency` is its pace, and
+        `form` how it is written: a `WireForm`, or the name of one.
         """
-        return self._script(Route("reply", content_of(parts), times=1, headers=headers or {}, latency=latency))
+        how: dict[str, Any] = {"headers": headers or {}, "latency": latency, "form": form_or_none(form)}
+        return self._script(Route("reply", content_of(parts), times=1, **how))
 
     def error(
         self,
@@ -176,6 +170,7 @@ class FakeProvider(Promising, Alike, Claiming, Limited, Missing, Copyable):
         times: int | None = None,
         headers: Mapping[str, str] | None = None,
         latency: Latency | None = None,
+        form: WireForm | str | None = None,
     ) -> Self:
         """Script the answer to requests that meet all the conditions, at most `times` of them. Returns the provider.
 
@@ -189,11 +184,19 @@ class FakeProvider(Promising, Alike, Claiming, Limited, Missing, Copyable):
         names = (tools,) if isinstance(tools, str) else tuple(tools)
         conditions = {"model": model, "tools": names, "json": json, "api": api, "headers": headers or {}}
         conditions |= {"turn": turn, "after_tool": after_tool, "system": system, "latency": latency}
+        conditions["form"] = form_or_none(form)
         return self._script(Route("when", content_of(parts), matcher, role, times, **conditions))
 
-    def otherwise(self, *parts: Any, headers: Mapping[str, str] | None = None, latency: Latency | None = None) -> Self:
+    def otherwise(
+        self,
+        *parts: Any,
+        headers: Mapping[str, str] | None = None,
+        latency: Latency | None = None,
+        form: WireForm | str | None = None,
+    ) -> Self:
         """Script the answer to every request that has no other. Returns the provider."""
-        return self._script(Route("otherwise", content_of(parts), headers=headers or {}, latency=latency))
+        how: dict[str, Any] = {"headers": headers or {}, "latency": latency, "form": form_or_none(form)}
+        return self._script(Route("otherwise", content_of(parts), **how))
 
     def document(
         self,
@@ -238,7 +241,7 @@ class FakeProvider(Promising, Alike, Claiming, Limited, Missing, Copyable):
         """Forget all that was scripted; the log stays. Returns the provider."""
         with self._lock:
             self._replies, self._documents, self._hosts = Replies(), (), ()
-            self.profile = self.latency = self.recorded = self._meter = None
+            self.profile = self.latency = self.recorded = self._meter = self.form = None
             self.zips = False
         return self
 
@@ -282,13 +285,6 @@ class FakeProvider(Promising, Alike, Claiming, Limited, Missing, Copyable):
         is_scripted = endpoint is not None and endpoint.is_codec and call.api == endpoint.api
         return codec_of(endpoint, self._profile_of(call)) if endpoint is not None and is_scripted else None
 
-    def _profile_of(self, call: ProviderCall) -> Profile | MessagesProfile | None:
-        """Return whose habits a request is answered in: those that were asked for, else those of its host."""
-        if self.profile is not None or not self.service.habits:
-            return self.profile
-        profile: Profile | MessagesProfile | None = self.service.profile_at(host_of(call.url))
-        return profile
-
     # -- answering --------------------------------------------------------------------------------
 
     def handle(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Exchange:
@@ -297,11 +293,11 @@ class FakeProvider(Promising, Alike, Claiming, Limited, Missing, Copyable):
         Raises `UnexpectedRequestError` for one that has none, and `BrokenReplyError` where that cannot be made.
         """
         if (fetched := self._fetch(method, url, headers, body)) is not None:
-            return fetched
+            return self._sent(fetched.call, fetched)
         call = self._begun(method, url, headers, body)
         told = partial(self._told, call)
         try:
-            exchange = self._limited(call)
+            exchange = self._sent(call, self._limited(call))
         except BaseException as error:
             call.fail(reason := told(error))
             if reason is error:

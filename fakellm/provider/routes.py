@@ -19,6 +19,7 @@ from fakellm.script.latency import Latency, checked
 from fakellm.script.messages import Message, role_of
 from fakellm.script.script import Script
 from fakellm.wire.codec import Request
+from fakellm.wire.wireform import WireForm
 
 _BY_NAME = ("model", "tools", "json", "api", "turn", "after_tool", "system")
 """The conditions that only requests to providers have."""
@@ -33,7 +34,7 @@ class Route(Reply):
     others, `json` is a fragment of its body, `api` the codec's name. `turn` is which answer of the model is asked for,
     `after_tool` a tool whose result came since the last, `system` a text or a pattern in the system messages.
     `headers` are added to the answer's, and replace those of the same name. `latency` is the pace of the answer, in
-    place of the provider's. `place` is the line that scripted it.
+    place of the provider's, and `form` how it is written. `place` is the line that scripted it.
     """
 
     model: str | re.Pattern[str] | None = None
@@ -45,6 +46,7 @@ class Route(Reply):
     system: str | re.Pattern[str] | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     latency: Latency | None = None
+    form: WireForm | None = None
     place: str = ""
     key: int = field(default_factory=count().__next__)
     asks_for_text: bool = field(init=False, default=False)
@@ -85,7 +87,7 @@ class Route(Reply):
 
     def options(self) -> dict[str, Any]:
         """Return what is said by name where it is scripted, without what is as usual."""
-        more = {name: getattr(self, name) for name in (*_BY_NAME, "headers", "latency")}
+        more = {name: getattr(self, name) for name in (*_BY_NAME, "headers", "latency", "form")}
         return {**Reply.options(self), **unusual(more, tools=(), headers={})}
 
     def as_call(self) -> str:

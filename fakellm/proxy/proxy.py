@@ -12,8 +12,9 @@ from urllib.request import getproxies_environment
 from fakellm.cassette.session import Session
 from fakellm.errors import explain
 from fakellm.http.framing import head_of
+from fakellm.provider.actions import Timeouts
 from fakellm.provider.answering import error_exchange
-from fakellm.provider.exchange import ProviderCall, Timeouts
+from fakellm.provider.exchange import ProviderCall
 from fakellm.provider.provider import FakeProvider
 from fakellm.proxy.lines import Lines, why_not
 from fakellm.proxy.relay import Relay

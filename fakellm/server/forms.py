@@ -98,6 +98,7 @@ class SaysForm(_Form):
     headers: dict[str, str] = Field(default_factory=dict)
     pacing: float | None = None
     latency: LatencyForm | None = None
+    form: str | dict[str, Any] | None = None
 
 
 class ReplyForm(SaysForm):
@@ -115,6 +116,7 @@ class ToldForm(_Form):
     latency: LatencyForm | None = None
     limits: LimitsForm | None = None
     gzip: bool | None = None
+    form: str | dict[str, Any] | None = None
 
 
 class ProviderForm(ToldForm):
@@ -164,6 +166,7 @@ _MEANT = {
     "events": "a list of events, each with its type, as script files have it",
     "fakellm_scenario": "the version of the form, 1",
     "files": "a path, or a pattern of paths such as tapes/*.yaml, or a list of these",
+    "form": "the name of a form, such as crlf, a text such as line_ends=crlf,bom, or a mapping with its fields",
     "gzip": "true or false: whether bodies are compressed for clients that accept it",
     "headers": "a mapping of names to texts",
     "hosts": "a list of hosts, such as localhost:11434",

@@ -6,7 +6,8 @@ from functools import lru_cache
 from http import HTTPStatus
 from typing import NamedTuple
 
-from fakellm.provider.exchange import Exchange, Failure, Timeouts, Written, timed
+from fakellm.provider.actions import Failure, Timeouts, timed
+from fakellm.provider.exchange import Exchange, Written
 from fakellm.wire.codec import Ending
 
 PATIENT = Timeouts()

@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from fakellm.provider.exchange import Exchange, ProviderCall, Timeouts
+from fakellm.provider.actions import Timeouts
+from fakellm.provider.exchange import Exchange, ProviderCall
 from fakellm.server.logged import Logged
 from fakellm.server.sessions import Session
 from fakellm.server.views import brief, dumped

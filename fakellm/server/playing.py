@@ -22,7 +22,8 @@ from typing import Any
 
 from fakellm.clock import InstantClock, ScaledClock
 from fakellm.clock.clock import Clock
-from fakellm.provider.exchange import Exchange, Failure
+from fakellm.provider.actions import Failure
+from fakellm.provider.exchange import Exchange
 from fakellm.provider.mistakes import without_frames
 from fakellm.server.framing import PATIENT, Framing, Plan, framed, head_of, plan_of
 from fakellm.server.resets import reset

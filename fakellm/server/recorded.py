@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit, urlunsplit
 
-from fakellm.provider.exchange import Exchange, Failure, ProviderCall
+from fakellm.provider.actions import Failure
+from fakellm.provider.exchange import Exchange, ProviderCall
 from fakellm.provider.hosts import LOOPBACK, host_of, parts_of
 from fakellm.provider.provider import FakeProvider
 from fakellm.script.events import Pause

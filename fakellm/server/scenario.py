@@ -40,6 +40,7 @@ from fakellm.server.forms import (
 )
 from fakellm.server.modelled import tell_model
 from fakellm.wire.providers import provider_names, service_of
+from fakellm.wire.wireform import WireForm, form_or_none
 
 _WHAT = "a scenario"
 _LINE = re.compile(r", line (\d+), ")
@@ -54,6 +55,7 @@ class _Told(NamedTuple):
     latency: Latency | None
     limits: Mapping[str, int | None] | None
     gzip: bool | None
+    form: WireForm | None
 
 
 class _Provider(NamedTuple):
@@ -143,6 +145,7 @@ class Scenario:
         provider.latency = own.told.latency or self._all.latency or provider.latency
         if (limits := own.told.limits or self._all.limits) is not None:
             provider.limits(**limits)
+        provider.speak(own.told.form or self._all.form or provider.form)
         provider.recorded = recorded.Recorded.of(provider, self._tapes, self._factor) if self._tapes else None
         provider.zips = bool(self._all.gzip if own.told.gzip is None else own.told.gzip)
         return provider
@@ -203,7 +206,7 @@ class _Reading:
     def providers(self, forms: Sequence[ProviderForm] | None) -> dict[str, _Provider]:
         """Return the providers by their names; all that there are where none is named."""
         if forms is None:
-            return {name: _Provider(None, (), _Told([], None, None, None, None)) for name in provider_names()}
+            return {name: _Provider(None, (), _Told([], None, None, None, None, None)) for name in provider_names()}
         if not forms:
             self.problem(("providers",), "it is empty; name one, or take it away for all")
         found: dict[str, _Provider] = {}
@@ -229,7 +232,17 @@ class _Reading:
         if limits is not None:
             self._tried((*place, "limits"), lambda: FakeProvider("openai").limits(**limits))
         latency = self._latency(form.latency, (*place, "latency"))
-        return _Told([route for route in routes if route is not None], otherwise, latency, limits, form.gzip)
+        return _Told(
+            [route for route in routes if route is not None],
+            otherwise,
+            latency,
+            limits,
+            form.gzip,
+            self._wire(form, place),
+        )
+
+    def _wire(self, form: ToldForm | SaysForm, place: Place) -> WireForm | None:
+        return self._tried((*place, "form"), lambda: form_or_none(form.form))  # type: ignore[no-any-return]
 
     def _latency(self, form: LatencyForm | None, place: Place) -> Latency | None:
         return None if form is None else self._tried(place, lambda: Latency(**form.model_dump()))
@@ -246,12 +259,14 @@ class _Reading:
         count = len(self._problems)
         content = self._content(form, place)
         latency = self._latency(form.latency, (*place, "latency"))
+        wire = self._wire(form, place)
         if content is None or len(self._problems) > count:
             return None
         where = f"{self._document.name}:{self._document.line(place)}"
 
         def make() -> Route:
-            return Route(kind, content, headers=dict(form.headers), latency=latency, place=where, **options)
+            how: dict[str, Any] = {"headers": dict(form.headers), "latency": latency, "form": wire}
+            return Route(kind, content, place=where, **how, **options)
 
         self._tried(place, lambda: make().check())
         return make

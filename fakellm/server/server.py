@@ -24,6 +24,7 @@ from fakellm.server.sessions import HEADER, PLACE, Session, SessionError, Sessio
 from fakellm.server.ticks import Ticks
 from fakellm.wire.providers import provider_names
 from fakellm.wire.service import codec_of
+from fakellm.wire.wireform import WireForm, form_or_none
 
 if TYPE_CHECKING:
     from fakellm.server.control import Control
@@ -46,7 +47,7 @@ class Server:
     of its own, `server.base_url("openai")` is what its SDK is given, or without one by path and host. Pauses are
     waited for on `clock`, by default really; a provider's own clock comes first where it has one. Ids are made of the
     request, not of how many came before, so that several servers of the same providers answer the same bytes; with
-    `alike=False` they count, as in process.
+    `alike=False` they count, as in process. All answers are written in the `form`, a `WireForm` or the name of one.
 
         with Server([FakeProvider("openai").otherwise("Hello!")]) as server:
             subprocess.run(["node", "app.js"], env={**os.environ, "OPENAI_BASE_URL": server.base_url("openai")})
@@ -78,6 +79,7 @@ class Server:
         shares_port: bool = False,
         clock: Clock | None = None,
         alike: bool = True,
+        form: WireForm | str | None = None,
         max_body: int = MAX_BODY,
         request_timeout: float = 60.0,
         idle_timeout: float = 75.0,
@@ -97,6 +99,7 @@ class Server:
             providers = by_themselves()
         self.providers = [FakeProvider(one) if isinstance(one, str) else one for one in providers]
         self._alike = alike
+        self._form = form_or_none(form)
         self.host = host
         self.port = port
         self.shares_port = shares_port
@@ -121,6 +124,8 @@ class Server:
         """Let a provider answer as it does here."""
         if provider.answers_alike is not self._alike:
             provider.answers_alike = self._alike
+        if self._form is not None:
+            provider.speak(self._form)
         if type(provider.clock) is InstantClock:
             provider.counted_on = self.clock
 

@@ -24,6 +24,7 @@ from fakellm.script.files import VERSION, schema_of, script_of
 from fakellm.script.lines import json_line, unreadable
 from fakellm.script.script import Script
 from fakellm.server.sessions import PLACE, Session
+from fakellm.wire.wireform import WireForm, form_or_none
 
 Place = tuple[str | int, ...]
 Form = TypeVar("Form", bound=BaseModel)
@@ -115,6 +116,7 @@ class Reply(BaseModel):
     otherwise: bool = Field(default=False, description="it answers every request that has no other reply")
     times: int | None = Field(None, ge=1, le=_MOST, description="how many requests it answers; with `when` any number")
     headers: dict[str, str] = Field({}, description="headers of the answer")
+    form: str | dict[str, JsonValue] | None = Field(None, description="how it is written, such as `crlf,bom`")
 
 
 class Document(BaseModel):
@@ -232,11 +234,13 @@ def _reply(reply: Reply, provider: FakeProvider, text: str, place: Place, wrong:
     conditions = _conditions(reply, place, wrong)
     if content is None or conditions is None:
         return None
+    form = _form(reply, place, wrong)
     kind: Literal["reply", "when", "otherwise"] = "when" if reply.when is not None else "reply"
     if reply.otherwise:
         kind = "otherwise"
     each = 1 if kind == "reply" else reply.times
     said: dict[str, Any] = {"times": each, "headers": reply.headers, "place": f"POST {PLACE}/replies", **conditions}
+    said["form"] = form
     try:
         for _ in range((reply.times or 1) if kind == "reply" else 1):
             provider.tell(Route(kind, content, **said))
@@ -244,6 +248,14 @@ def _reply(reply: Reply, provider: FakeProvider, text: str, place: Place, wrong:
         wrong.append(Wrong(place, str(error)))
         return None
     return str(provider.replies[-1])
+
+
+def _form(reply: Reply, place: Place, wrong: list[Wrong]) -> WireForm | None:
+    try:
+        return form_or_none(reply.form)
+    except ScriptError as error:
+        wrong.append(Wrong((*place, "form"), str(error)))
+    return None
 
 
 def _script(said: Any, text: str, place: Place, wrong: list[Wrong]) -> Script | None:

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from fakellm.wire.sse import SSEDecoder as SSEDecoder
     from fakellm.wire.sse import encode_ndjson as encode_ndjson
     from fakellm.wire.sse import encode_sse as encode_sse
+    from fakellm.wire.wireform import FORMS as FORMS
+    from fakellm.wire.wireform import WireForm as WireForm
+    from fakellm.wire.wireform import form_of as form_of
 
 __getattr__, __dir__, __all__ = lazily(
     __name__,
@@ -38,6 +41,7 @@ __getattr__, __dir__, __all__ = lazily(
         "reader": ("SSEReader",),
         "providers": ("add_provider", "provider_names"),
         "service": ("Endpoint", "Service", "document", "endpoint"),
+        "wireform": ("FORMS", "WireForm", "form_of"),
         "sse": ("SSE", "NDJSONDecoder", "SSEDecoder", "encode_ndjson", "encode_sse"),
     },
     also=("anthropic", "bedrock", "cohere", "dashscope", "gemini", "mistral", "ollama", "openai", "replicate"),

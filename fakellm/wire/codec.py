@@ -38,6 +38,11 @@ Run = list[bytes] | Pause | Fault
 """Pieces of a body that follow each other at once, or what happens between two of them."""
 Headers = tuple[tuple[str, str], ...]
 
+
+class Verbatim(bytes):
+    """A piece that the script has as bytes: no form of the wire changes it."""
+
+
 CREATED = 1_767_225_600
 """When every answer of a fake was made, in seconds since 1970: 2026-01-01T00:00:00Z."""
 
@@ -112,7 +117,7 @@ class Encoder(ABC):
 
     def raw(self, text: str) -> Sequence[bytes]:
         """Return bytes of the script's own, after all that was said before them."""
-        return [*self.flush(), text.encode()]
+        return [*self.flush(), Verbatim(text.encode())]
 
     def waiting(self, pause: Pause) -> Iterable[Run]:
         """Return a silence, with what the provider sends in it."""
@@ -240,7 +245,12 @@ def has_orderly_calls(script: Script) -> bool:
 
 
 class Ending(list[bytes]):
-    """The last run of pieces of a body whose HTTP message is whole."""
+    """The last run of pieces of a body whose HTTP message is whole.
+
+    `slack` is how many pieces at its end nobody waits for who has read what it says.
+    """
+
+    slack = 0
 
 
 def all_pieces(encoder: Encoder, script: Script) -> list[bytes]:

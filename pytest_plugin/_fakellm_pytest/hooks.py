@@ -26,9 +26,9 @@ _MARKERS = (
     "fake_llm(allow_unused=False, allow_misses=False): let replies stay unused, or misses be caught by the app",
     "fake_llm(scenario=None): script the fakes of providers by a file, whose path begins in the folder of the test",
     (
-        "cassette(path=None, mode=None, match_on=..., ignore=(), timing='instant', strict=False, keep_headers=(), "
-        "record_on_exception=False): play the HTTP requests of the test from a tape, or record them; the path is "
-        "relative to the folder cassettes/ beside the test"
+        "cassette(path=None, mode=None, match_on=..., ignore=(), timing='instant', form=None, strict=False, "
+        "keep_headers=(), record_on_exception=False): play the HTTP requests of the test from a tape, or record them; "
+        "the path is relative to the folder cassettes/ beside the test"
     ),
     (
         "virtual_clock(seed=None, patch_time=None): the order of timers that are due at the same second, and whether "

@@ -11,7 +11,7 @@ from vectors import each
 
 from fakellm import FakeProvider
 from fakellm.http import intercept
-from fakellm.provider.exchange import Timeouts
+from fakellm.provider.actions import Timeouts
 
 OPENAI, CLAUDE = "https://api.openai.com/v1/", "https://api.anthropic.com/v1/"
 GEMINI = "https://generativelanguage.googleapis.com/v1beta/models/g"

@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 from fakellm import FakeProvider, Script
 from fakellm.errors import BrokenReplyError
 from fakellm.provider import by_itself
-from fakellm.provider.exchange import Timeouts
+from fakellm.provider.actions import Timeouts
 from fakellm.wire.providers import scripted_endpoint
 from fakellm.wire.service import codec_of
 from fakellm.wire.smallest import smallest

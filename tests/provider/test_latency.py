@@ -10,7 +10,7 @@ import pytest
 from fakellm import FakeLLM, FakeProvider, Finish, Pause, Script, Text, ToolCall, Usage, http_error, provider_error
 from fakellm.clock import VirtualClock
 from fakellm.errors import ScriptError
-from fakellm.provider.exchange import Timeouts
+from fakellm.provider.actions import Timeouts
 from fakellm.script import Latency
 from fakellm.wire.providers import provider_names
 

@@ -10,7 +10,7 @@ import pytest
 from fakellm import FakeProvider, Script
 from fakellm.clock import InstantClock, ScaledClock
 from fakellm.errors import ScriptError
-from fakellm.provider.exchange import Timeouts
+from fakellm.provider.actions import Timeouts
 from fakellm.wire.openai.quotas import duration
 
 URLS = {

@@ -18,7 +18,7 @@ from fakellm import Script, ToolCall, Usage, disconnect, http_error, provider_er
 from fakellm.contracts.streams.projections import get
 from fakellm.http import intercept
 from fakellm.http.keys import KEY
-from fakellm.provider.exchange import Failure, Timeouts
+from fakellm.provider.actions import Failure, Timeouts
 from fakellm.provider.provider import FakeProvider
 from fakellm.wire import Service, add_provider, endpoint
 from fakellm.wire.openai import PROFILES, ChatCodec

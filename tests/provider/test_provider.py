@@ -34,7 +34,7 @@ from fakellm.errors import (
     UnusedRepliesError,
 )
 from fakellm.http import intercept
-from fakellm.provider.exchange import Failure, Timeouts
+from fakellm.provider.actions import Failure, Timeouts
 from fakellm.wire.openai.chat import ChatCodec
 
 CHAT = "https://api.openai.com/v1/chat/completions"

@@ -15,7 +15,7 @@ from fakellm.cassette import Tape
 from fakellm.clock import VirtualClock, compare
 from fakellm.errors import BrokenReplyError, UnexpectedCallError, UnexpectedRequestError
 from fakellm.http import playing, transport
-from fakellm.provider.exchange import Timeouts
+from fakellm.provider.actions import Timeouts
 from fakellm.wire.objects import dump
 
 

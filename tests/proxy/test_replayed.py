@@ -12,7 +12,7 @@ from vectors import each
 
 from fakellm.cassette.replay import chunks_of
 from fakellm.errors import UnexpectedRequestError
-from fakellm.provider.exchange import Failure, Timeouts
+from fakellm.provider.actions import Failure, Timeouts
 from fakellm.proxy.replayed import ReplayedProvider
 from fakellm.server.recorded import load
 from fakellm.wire.providers import scripted_endpoint

@@ -13,7 +13,7 @@ from vectors import each
 
 from fakellm import Pause, Script, ToolCall, stall
 from fakellm.clock import InstantClock
-from fakellm.provider.exchange import Timeouts
+from fakellm.provider.actions import Timeouts
 from fakellm.server import Server
 from fakellm.server.browsers import foreign, is_near, open_to_pages
 from fakellm.server.control import ROUTES, Control

@@ -12,7 +12,7 @@ from vectors import each
 
 from fakellm import FakeProvider, stall
 from fakellm.clock import InstantClock
-from fakellm.provider.exchange import Failure, Timeouts
+from fakellm.provider.actions import Failure, Timeouts
 from fakellm.server import Server
 
 ASKED = [{"role": "user", "content": "?"}]

@@ -17,7 +17,7 @@ from fakellm.cassette import interaction_of, write
 from fakellm.clock import InstantClock
 from fakellm.errors import ScenarioError, SwallowedCallError, UnexpectedRequestError
 from fakellm.provider import by_itself
-from fakellm.provider.exchange import Timeouts
+from fakellm.provider.actions import Timeouts
 from fakellm.script import Latency
 from fakellm.server import Scenario, Server, Watched
 

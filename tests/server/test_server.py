@@ -11,7 +11,7 @@ from raw_client import CHAT, Client, asking
 
 from fakellm import FakeProvider, Pause, Script, ToolCall, disconnect, stall
 from fakellm.clock import InstantClock
-from fakellm.provider.exchange import Timeouts
+from fakellm.provider.actions import Timeouts
 from fakellm.script import Raw
 from fakellm.server import Server
 

@@ -9,7 +9,7 @@ import struct
 import threading
 
 from fakellm.http.aiohttp import _request_of as request_of
-from fakellm.provider.exchange import Failure, Timeouts
+from fakellm.provider.actions import Failure, Timeouts
 
 
 class Loopback:

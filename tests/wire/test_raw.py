@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fakellm import FakeProvider, Finish, Pause, Reasoning, Script, ToolCall, Usage, disconnect
-from fakellm.provider.exchange import Timeouts
+from fakellm.provider.actions import Timeouts
 from fakellm.script import Raw
 from fakellm.wire import pieces
 from fakellm.wire.anthropic import MessagesCodec

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from servers import NAMES, TRANSFORMERS, events_of, profile_of, recording
 
 from fakellm import FakeProvider, Finish, Pause, Reasoning, Text, ToolCall, Usage, disconnect, provider_error
-from fakellm.provider.exchange import Failure, Timeouts
+from fakellm.provider.actions import Failure, Timeouts
 from fakellm.script.events import Raw
 from fakellm.wire.codec import pieces
 from fakellm.wire.openai.profiles import Profile

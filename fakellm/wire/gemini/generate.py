@@ -34,7 +34,7 @@ from fakellm.script.events import (
 )
 from fakellm.script.messages import Message
 from fakellm.script.script import Script
-from fakellm.wire.codec import Codec, Decoder, Encoder, Headers, Request, Tally
+from fakellm.wire.codec import Codec, Decoder, Encoder, Headers, Request, Tally, Verbatim
 from fakellm.wire.gemini.parts import Parts, candidate, escaped, in_line, joined, response, tail_of
 from fakellm.wire.gemini.reader import API, GeminiDecoder
 from fakellm.wire.objects import get, json_text, objects, text_field
@@ -323,9 +323,9 @@ class _GeminiEncoder(Encoder):
         is_counted = self._count.noted is not None or not self._count.is_given
         chunks = [*self._finished(last=is_counted and not self._count.tally.unfinished), *self._released()]
         if any(parts.holds_call for parts in self._answers.values()):
-            self._raws.append(text.encode())
+            self._raws.append(Verbatim(text.encode()))
             return chunks
-        return [*chunks, text.encode()]
+        return [*chunks, Verbatim(text.encode())]
 
     def _settled(self, event: Event) -> list[bytes]:
         """Return the bytes that wait: before a call that goes on with this event, behind one that does not."""
@@ -391,6 +391,6 @@ class _GeminiEncoder(Encoder):
         if self._is_array:
             return [*self.flush(), self._framed(text) + b"]"]
         if fault.named is None:
-            return [*self.flush(), text.encode()]
+            return [*self.flush(), Verbatim(text.encode())]
         name = "event: error\r\n" if fault.named else ""
         return [*self.flush(), f"{name}data: {in_line(text)}\r\n\r\n".encode()]

@@ -20,7 +20,7 @@ from fakellm.script.events import (
     provider_error,
 )
 from fakellm.script.script import Script
-from fakellm.wire.codec import Encoder, Request, Tally
+from fakellm.wire.codec import Encoder, Request, Tally, Verbatim
 from fakellm.wire.objects import dump, is_object, merged, quote
 from fakellm.wire.ollama.lines import Form, call_object, created_at, ending, escaped
 from fakellm.wire.openai.common import logprobs_of
@@ -137,8 +137,8 @@ class LineEncoder(Encoder):
         """Return bytes of the script's own; they wait where a call does."""
         before = self._finished()
         if self._call is None:
-            return [*before, text.encode()]
-        self._raws.append(text.encode())
+            return [*before, Verbatim(text.encode())]
+        self._raws.append(Verbatim(text.encode()))
         return before
 
     def stop(self) -> Sequence[bytes]:

@@ -25,7 +25,7 @@ from fakellm.script.events import (
     provider_error,
 )
 from fakellm.script.script import Script
-from fakellm.wire.codec import CREATED, Codec, Decoder, Encoder, Headers, Request, Tally
+from fakellm.wire.codec import CREATED, Codec, Decoder, Encoder, Headers, Request, Tally, Verbatim
 from fakellm.wire.objects import dump, get, is_object, merged, objects, quote, text_field
 from fakellm.wire.openai import azure, habits, servers
 from fakellm.wire.openai import common as openai
@@ -282,11 +282,11 @@ class _ChatEncoder(Encoder):
             for choice in [choice for choice, call in self._calls.items() if is_object(call.arguments)]:
                 before += self._close_call(choice)
             if self._calls:
-                self._raws.append(text.encode())
+                self._raws.append(Verbatim(text.encode()))
                 return before
         if self._counted is not None and not self._tally.unfinished:
             before += self._usage_chunk()
-        return [*before, text.encode()]
+        return [*before, Verbatim(text.encode())]
 
     def _tool_call(self, piece: ToolCall) -> list[bytes]:
         if self.verbatim:

@@ -15,7 +15,7 @@ from fakellm.errors import ScriptError, WireError
 from fakellm.script.events import Event, Finish, Refusal, Text, Usage, http_error, provider_error
 from fakellm.script.messages import Message
 from fakellm.script.script import Script
-from fakellm.wire.codec import CREATED, Codec, Decoder, Encoder, Headers, Request, Tally
+from fakellm.wire.codec import CREATED, Codec, Decoder, Encoder, Headers, Request, Tally, Verbatim
 from fakellm.wire.objects import counted, dump, get, merged, objects, quote, text_field
 from fakellm.wire.openai import azure, habits, servers
 from fakellm.wire.openai import common as openai
@@ -209,7 +209,7 @@ class _CompletionsEncoder(Encoder):
     def raw(self, text: str) -> Sequence[bytes]:
         """Return bytes of the script's own, after a usage that came before them."""
         before = self._usage() if self._counted is not None and not self._tally.unfinished else []
-        return [*before, text.encode()]
+        return [*before, Verbatim(text.encode())]
 
     def _finish(self, finish: Finish) -> bytes:
         choice = {"text": "", "index": finish.choice, "logprobs": None, "finish_reason": _reason(finish)}

@@ -28,7 +28,7 @@ from fakellm.script.events import (
     disconnect,
     provider_error,
 )
-from fakellm.wire.codec import CREATED, Encoder, Request, Run, Tally
+from fakellm.wire.codec import CREATED, Encoder, Request, Run, Tally, Verbatim
 from fakellm.wire.objects import is_object, merged
 from fakellm.wire.openai.habits import WRITERS, Silences, arranged, error_document, status_of
 from fakellm.wire.openai.profiles import Layout, Profile
@@ -253,11 +253,11 @@ class ServerEncoder(Encoder):
                 before += [*self._close_call(choice), *self._let_go()]
         is_begun = self._profile.arguments == "begun"  # then a call waits for its first arguments
         if any(self._profile.whole_tool_calls or (is_begun and not call.arguments) for call in self._calls.values()):
-            self._raws.append(text.encode())
+            self._raws.append(Verbatim(text.encode()))
             return before
         if self._tally.has_usage and self._usage_mode == "asked" and not self._tally.unfinished:
             before += self._last_usage()
-        return [*before, text.encode()]
+        return [*before, Verbatim(text.encode())]
 
     def _logprobs(self, event: Text) -> Any:
         """Return the log probabilities of a piece: those scripted, or made up if the request wants some."""

@@ -19,7 +19,7 @@ from fakellm.contracts import check_wire
 from fakellm.contracts.grammar.check import rules_of
 from fakellm.errors import WireError
 from fakellm.models.copies import tell_again
-from fakellm.provider.exchange import Timeouts
+from fakellm.provider.actions import Timeouts
 from fakellm.script.events import Native, Refusal
 from fakellm.script.messages import Message
 from fakellm.wire.codec import legal_or_not, pieces
