@@ -36,7 +36,7 @@ STREAMS = [
     Row("FakeLLM.astream", "bare async generator"),
     Row("FakeLLM.astream", "bare, sleep(0) per chunk"),
     Row("FakeLLM.stream, letters", "FakeStreamingListLLM.stream"),
-    Row("FakeLLM.stream, letters, fresh", "FakeStreamingListLLM.stream, fresh"),
+    Row("FakeLLM.stream, letters, fresh", "FakeStreamingListLLM.stream, fresh", 0.25),
     Row("FakeChatModel.stream", "GenericFakeChatModel.stream", 20),
     Row("FakeChatModel.stream, fresh", "GenericFakeChatModel.stream, fresh"),
     Row("FakeLLM.stream, callback", "FakeLLM.stream"),

@@ -127,7 +127,7 @@ class FakeModel(Copyable, Runnable[Any, Chunk], Generic[Chunk]):
 
     def _script(self, reply: Reply) -> Self:
         if isinstance(reply.content, Script):
-            reply.steps = compiled(reply.content, self._show)
+            reply.steps = self._steps_of(reply.content)
             if not any(isinstance(step, tuple) for step in reply.steps) and reply.content.fault is None:
                 raise _no_chunks(self.get_name())
             reply.answer = self._whole(reply.content)
@@ -158,6 +158,10 @@ class FakeModel(Copyable, Runnable[Any, Chunk], Generic[Chunk]):
     @abstractmethod
     def _read(self, prompt: Any) -> tuple[str, str]:
         """Return the text and the role that replies are matched with. Raises `ValueError` for no prompt."""
+
+    def _steps_of(self, script: Script) -> tuple[Any, ...]:
+        """Return what a script shows as steps."""
+        return compiled(script, self._show)
 
     @abstractmethod
     def _show(self, event: Event) -> tuple[Chunk, ...]:
@@ -332,6 +336,9 @@ class FakeLLM(FakeModel[str]):
 
     def _read(self, prompt: Any) -> tuple[str, str]:
         return as_text(prompt), "user" if isinstance(prompt, str) else _last_role(as_messages(prompt))
+
+    def _steps_of(self, script: Script) -> tuple[Any, ...]:
+        return super()._steps_of(script) if script.texts is None else (script.texts,) * bool(script.texts)
 
     def _show(self, event: Event) -> tuple[str, ...]:
         if isinstance(event, Text):

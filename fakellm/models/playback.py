@@ -34,7 +34,8 @@ from fakellm.models.replies import Reply, Step
 from fakellm.runnable.functions import is_async_function
 from fakellm.script.events import Event, Fault, Pause, disconnect, http_error, provider_error
 from fakellm.script.order import OrderChecker
-from fakellm.script.script import EventReader, Script
+from fakellm.script.parts import EventReader
+from fakellm.script.script import Script
 
 Show = Callable[[Event], tuple[Any, ...]]
 """Makes the chunks that show an event: one or none."""

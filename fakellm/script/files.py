@@ -24,7 +24,8 @@ from fakellm.script.documents import Document, check_suffix, read, read_json, re
 from fakellm.script.events import EVENT_TYPES, Event
 from fakellm.script.lines import Place
 from fakellm.script.order import OrderChecker
-from fakellm.script.script import EventReader, Script
+from fakellm.script.parts import EventReader
+from fakellm.script.script import Script
 
 VERSION = 1
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from copy import copy
 from dataclasses import replace
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NoReturn, overload
 
-from fakellm.errors import ScriptError, clip
+from fakellm.errors import ScriptError
 from fakellm.script.events import (
     EVENT_TYPES,
     Content,
@@ -26,6 +26,7 @@ from fakellm.script.events import (
 )
 from fakellm.script.joining import join_tool_calls
 from fakellm.script.order import OrderChecker, check_order
+from fakellm.script.parts import EventReader, Events, sound_texts
 from fakellm.script.rechunk import SPLITTABLE, recut
 from fakellm.script.splitting import Split, check_split, split_text
 from fakellm.script.written import written
@@ -38,7 +39,7 @@ NOT_SHOWN = (Pause, Fault, Raw)
 """The events that no consumer sees as a chunk."""
 
 
-class Script(Sequence[Event]):
+class Script(Events):
     """What a model's stream delivers, event by event: a value that is built, cut and added up.
 
     `Script("The ", "answer", Pause(2), Finish())`: strings stand for `Text`, scripts for their events;
@@ -50,21 +51,50 @@ class Script(Sequence[Event]):
     has several answers, `text` and its like are those of the first; `choice(1)` is the second.
     """
 
-    __slots__ = ("_events", "_known", "allow_illegal")
+    # Events that nobody looks at are not made. Most scripts are strings, a text model shows strings, and to make an
+    # event of each and follow their order costs twenty times as much as to stream them. Strings that UTF-8 can hold
+    # pass each check that their events would make, in any order; so they are kept as they are until somebody asks.
+
+    __slots__ = ("_known", "_made", "allow_illegal", "texts")
 
     allow_illegal: bool
-    _events: tuple[Event, ...]
+    texts: tuple[str, ...] | None
+    """The strings that it was made of, if it was made of nothing else."""
+    _made: tuple[Event, ...] | None
     _known: dict[str, Any]
 
     def __init__(self, *parts: str | Event | Script, allow_illegal: bool = False) -> None:
-        reader = EventReader()
-        events = tuple(event for part in parts for event in reader.read(part))
-        allow_illegal = allow_illegal or any(isinstance(part, Script) and part.allow_illegal for part in parts)
-        if not allow_illegal:
-            check_order(events)
-        object.__setattr__(self, "_events", events)
-        object.__setattr__(self, "_known", {})
-        object.__setattr__(self, "allow_illegal", allow_illegal)
+        texts = sound_texts(parts)
+        events = None
+        if texts is None:
+            reader = EventReader()
+            events = tuple(event for part in parts for event in reader.read(part))
+            allow_illegal = allow_illegal or any(isinstance(part, Script) and part.allow_illegal for part in parts)
+            if not allow_illegal:
+                check_order(events)
+        self._keep(events, texts, {}, allow_illegal=allow_illegal)
+
+    def _keep(
+        self,
+        events: tuple[Event, ...] | None,
+        texts: tuple[str, ...] | None,
+        known: dict[str, Any],
+        *,
+        allow_illegal: bool,
+    ) -> None:
+        keep = object.__setattr__
+        keep(self, "_made", events)
+        keep(self, "texts", texts)
+        keep(self, "_known", known)
+        keep(self, "allow_illegal", allow_illegal)
+
+    @property
+    def _events(self) -> tuple[Event, ...]:
+        events = self._made
+        if events is None:
+            events = tuple(map(Text, self.texts or ()))
+            object.__setattr__(self, "_made", events)
+        return events
 
     @classmethod
     def of(cls, text: str, split: Split | None = None, *, every: int | None = None) -> Script:
@@ -90,12 +120,12 @@ class Script(Sequence[Event]):
 
     def __reduce__(self) -> tuple[Callable[..., Script], tuple[Any, ...]]:
         """Pickle and copy a script as its events."""
-        return _rebuild, (self._events, self.allow_illegal)
+        return _rebuild, (self._events if self.texts is None else self.texts, self.allow_illegal)
 
     # -- a sequence -------------------------------------------------------------------------------
 
     def __len__(self) -> int:
-        return len(self._events)
+        return len(self._events if self.texts is None else self.texts)
 
     def __iter__(self) -> Iterator[Event]:
         return iter(self._events)
@@ -174,6 +204,8 @@ class Script(Sequence[Event]):
     @property
     def text(self) -> str:
         """The answer's whole text."""
+        if self.texts is not None:
+            return "".join(self.texts)
         joined: str = self._joined(Text)
         return joined
 
@@ -334,60 +366,9 @@ class Script(Sequence[Event]):
 def _made(events: tuple[Event, ...], known: dict[str, Any], *, allow_illegal: bool) -> Script:
     """Return a script of events that were checked already."""
     script = Script.__new__(Script)
-    object.__setattr__(script, "_events", events)
-    object.__setattr__(script, "_known", known)
-    object.__setattr__(script, "allow_illegal", allow_illegal)
+    script._keep(events, None, known, allow_illegal=allow_illegal)  # noqa: SLF001 - of this file's class
     return script
 
 
-def _rebuild(events: tuple[Event, ...], allow_illegal: bool) -> Script:  # noqa: FBT001
-    return Script(*events, allow_illegal=allow_illegal)
-
-
-class EventReader:
-    """Turns the parts of a script, one after the other, into events; numbers the tool calls."""
-
-    def __init__(self) -> None:
-        self._place = 0
-        self._numbers: dict[int, tuple[int, int]] = {}
-
-    def __copy__(self) -> EventReader:
-        """Return a reader that goes on from here by itself."""
-        other = EventReader()
-        other._place, other._numbers = self._place, dict(self._numbers)
-        return other
-
-    def read(self, part: object) -> Iterable[Event]:
-        """Return the events of a string, an event or a script. Raises `TypeError` for anything else."""
-        events = (Text(part),) if isinstance(part, str) else tuple(map(self._numbered, self._events(part)))
-        self._place += 1
-        return events
-
-    def _numbered(self, event: Event) -> Event:
-        if not isinstance(event, ToolCall):
-            return event
-        last, highest = self._numbers.get(event.choice, (-1, -1))
-        numbered = event.numbered(last, highest)
-        last = numbered.index or 0
-        self._numbers[event.choice] = last, max(highest, last)
-        return numbered
-
-    def _events(self, part: object) -> Iterable[Event]:
-        if isinstance(part, Script):
-            return part
-        if isinstance(part, Event) and type(part) in EVENT_TYPES.values():
-            return (part,)
-        hint = ""
-        if isinstance(part, (bytes, bytearray)):
-            hint = "; decode the bytes first, a script holds text"
-        elif isinstance(part, (list, tuple)):
-            hint = f"; write *{type(part).__name__}, one argument each"
-        elif isinstance(part, BaseException) or (isinstance(part, type) and issubclass(part, BaseException)):
-            hint = "; an exception is a reply by itself; to fail after some chunks use a fault such as disconnect()"
-        elif isinstance(part, type) and issubclass(part, Event):
-            hint = f"; call it: {part.__name__}()"
-        msg = (
-            f"part {self._place} is {clip(repr(part), 80)}, a {type(part).__name__}; "
-            f"a script is made of str, events and scripts{hint}"
-        )
-        raise TypeError(msg)
+def _rebuild(parts: tuple[str | Event, ...], allow_illegal: bool) -> Script:  # noqa: FBT001
+    return Script(*parts, allow_illegal=allow_illegal)

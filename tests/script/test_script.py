@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from enum import StrEnum
 from itertools import accumulate, pairwise
 
 import pytest
@@ -14,6 +15,7 @@ from vectors import each
 
 import fakellm
 from fakellm import (
+    FakeLLM,
     Finish,
     Pause,
     Reasoning,
@@ -681,3 +683,29 @@ def test_a_sum_goes_on_in_each_answer():
     assert Script("a", ToolCall("f", choice=1)) + ToolCall(arguments="{}", choice=1) + ToolCall("g") == Script(
         "a", ToolCall("f", choice=1), ToolCall(arguments="{}", choice=1), ToolCall("g")
     )
+
+
+@given(st.lists(texts, max_size=5))
+def test_a_script_of_strings_is_that_of_their_events(said):
+    script, events = Script(*said), Script(*map(Text, said))
+    assert (script.text, len(script), script.choices) == (events.text, len(events), events.choices)
+    assert pickle.loads(pickle.dumps(script)) == script == events == copy.copy(script)
+    assert hash(script) == hash(events)
+    assert repr(script) == repr(events)
+    assert script + "!" == events + "!" == Script(*said, "!")
+    assert [*FakeLLM(*said or [""]).stream("")] == [*FakeLLM(*map(Text, said or [""])).stream("")]
+
+
+def test_events_that_nobody_looks_at_are_not_made(monkeypatch):
+    made = []
+    monkeypatch.setattr("fakellm.script.script.Text", lambda text: made.append(text) or Text(text))
+    fake = FakeLLM("a", "b")
+    assert ([*fake.stream("")], fake.invoke(""), fake.calls[0].chunks, made) == (["a", "b"], "ab", ["a", "b"], [])
+    assert Script("a", "b")[1] == Text("b")
+    assert made == ["a", "b"]
+
+
+def test_a_string_of_a_kind_of_its_own_is_checked_as_any_other():
+    assert Script(StrEnum("Word", {"ONE": "one"}).ONE).text == "one"
+    with pytest.raises(ScriptError, match=r"Text\.text holds half of a surrogate pair at character 1"):
+        Script("fine", "a\ud83d")
