@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.messages.ai import UsageMetadata
@@ -22,17 +22,32 @@ def generation_of(message: Message, model: str) -> ChatGeneration:
 
     Arguments that are no JSON object make an invalid tool call, with the error.
     """
+    return ChatGeneration(message=AIMessage(**_fields(message)), generation_info=_info(message.finish_reason, model))
+
+
+def message_of(message: Message, model: str, id: str) -> AIMessage:
+    """Return a whole answer as LangChain's models give it: with the id of its run, and metadata."""
+    return AIMessage(id=id, response_metadata=_info(message.finish_reason, model), **_fields(message))
+
+
+def identified(chunk: ChatGenerationChunk, id: str) -> AIMessageChunk:
+    """Return the message of a chunk of a stream as LangChain's models give it: with the id of its run, and metadata."""
+    message = cast("AIMessageChunk", chunk.message)
+    message.id = message.id or id
+    if info := chunk.generation_info:
+        message.response_metadata = {**info, **message.response_metadata}
+    return message
+
+
+def _fields(message: Message) -> dict[str, Any]:
     calls = [_call(call) for call in message.tool_calls]
-    return ChatGeneration(
-        message=AIMessage(
-            content=message.content,
-            additional_kwargs=_beside(message),
-            tool_calls=[call for call in calls if call["type"] == "tool_call"],
-            invalid_tool_calls=[call for call in calls if call["type"] == "invalid_tool_call"],
-            usage_metadata=usage_of(message.usage) if message.usage else None,
-        ),
-        generation_info=_info(message.finish_reason, model),
-    )
+    return {
+        "content": message.content,
+        "additional_kwargs": _beside(message),
+        "tool_calls": [call for call in calls if call["type"] == "tool_call"],
+        "invalid_tool_calls": [call for call in calls if call["type"] == "invalid_tool_call"],
+        "usage_metadata": usage_of(message.usage) if message.usage else None,
+    }
 
 
 def _beside(message: Message) -> dict[str, Any]:
@@ -88,16 +103,19 @@ class Chunks:
         self._reported: Usage | None = None
         self._finish: str | None = None
 
-    def of(self, message: Message) -> ChatGenerationChunk | None:
-        """Return the chunk for one of the fake's; None for what waits for the next."""
+    def said(self, message: Message) -> str | ChatGenerationChunk | None:
+        """Return what a chunk of the fake says: a text if that is all, or a chunk; None if it waits for the next."""
         said = message.__dict__  # of a chunk of a stream it holds the one field that the chunk says
         if len(said) == 1 and "content" in said and not (self._blocks or self._usage or self._finish):
-            return _text_chunk(said["content"])
+            return said["content"]  # type: ignore[no-any-return]
         self._usage = message.usage or self._usage
         self._finish = message.finish_reason or self._finish
-        if said.keys() <= {"usage", "finish_reason"}:
-            return None
-        return self._made(message)
+        return None if said.keys() <= {"usage", "finish_reason"} else self._made(message)
+
+    def of(self, message: Message) -> ChatGenerationChunk | None:
+        """Return the chunk for one of the fake's; None for what waits for the next."""
+        said = self.said(message)
+        return text_chunk(said) if isinstance(said, str) else said
 
     def late(self) -> ChatGenerationChunk | None:
         """Return the chunk with what waits, where something does: the stream breaks."""
@@ -151,29 +169,29 @@ def _chunk(message: AIMessageChunk, info: dict[str, Any] | None = None) -> ChatG
 
 _MESSAGE = AIMessageChunk(content="").__getstate__()
 _CHUNK = ChatGenerationChunk(message=AIMessageChunk(content="")).__getstate__()
+_set = object.__setattr__
 
 
-def _text_chunk(text: str) -> ChatGenerationChunk:
-    """Return the chunk for a text, made as pickle would make it, without pydantic's checks.
+def text_message(text: str, id: str | None = None) -> AIMessageChunk:
+    """Return the message for a text, made as pickle would make it, without pydantic's checks.
 
-    Most of a stream is these, and the constructors would take three times as long. Each has containers of its own.
+    Most of a stream is these, and the constructor would take five times as long. Each has containers of its own.
     """
-    said = {"content": text, "additional_kwargs": {}, "response_metadata": {}}
-    calls: dict[str, Any] = {"tool_calls": [], "invalid_tool_calls": [], "tool_call_chunks": []}
-    message = _made_of(AIMessageChunk, _MESSAGE, {**said, **calls})
-    return _made_of(ChatGenerationChunk, _CHUNK, {"text": text, "message": message})
+    fields = _MESSAGE["__dict__"] | {"content": text, "id": id, "additional_kwargs": {}, "response_metadata": {}}
+    fields["tool_calls"], fields["invalid_tool_calls"], fields["tool_call_chunks"] = [], [], []
+    return _made_of(AIMessageChunk, _MESSAGE, fields)
+
+
+def text_chunk(text: str) -> ChatGenerationChunk:
+    """Return the chunk for a text, made likewise."""
+    return _made_of(ChatGenerationChunk, _CHUNK, _CHUNK["__dict__"] | {"text": text, "message": text_message(text)})
 
 
 def _made_of(kind: type[Model], state: dict[Any, Any], fields: dict[str, Any]) -> Model:
-    """Return a model with the state of another, but for some fields."""
+    """Return a model with the state of another, but for its fields."""
     made = kind.__new__(kind)
-    extra = state["__pydantic_extra__"]
-    made.__setstate__(
-        {
-            "__dict__": {**state["__dict__"], **fields},
-            "__pydantic_extra__": extra if extra is None else {},
-            "__pydantic_fields_set__": {*state["__pydantic_fields_set__"]},
-            "__pydantic_private__": None,
-        }
-    )
+    _set(made, "__dict__", fields)
+    _set(made, "__pydantic_fields_set__", state["__pydantic_fields_set__"].copy())
+    _set(made, "__pydantic_extra__", None if state["__pydantic_extra__"] is None else {})
+    _set(made, "__pydantic_private__", None)
     return made
