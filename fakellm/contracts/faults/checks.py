@@ -55,7 +55,7 @@ def check_faults(
     the reason. Raises `ContractUsageError` if the app fails on the complete answer, or if then nothing is left: neither
     `calls` nor what it shows. Broken contracts are in the report.
     """
-    judge = _Judge(run, raises, incomplete, delivered, calls, patience)
+    judge = Judge(run, raises, incomplete, delivered, calls, patience)
     whole, half, faults = plan_of(source, kinds, only)()
     judge.try_oracle(whole, half)
     failures: dict[str, list[Failure]] = {}
@@ -68,9 +68,7 @@ def check_faults(
     return Report(f"{judge.name}, {len(faults)} faults", tuple(verdicts))
 
 
-def _verdicts(
-    judge: _Judge, failures: dict[str, list[Failure]], tried: dict[str, int], count: int
-) -> Iterator[Verdict]:
+def _verdicts(judge: Judge, failures: dict[str, list[Failure]], tried: dict[str, int], count: int) -> Iterator[Verdict]:
     for name in ("truncation", "in_band_error", "producer_dies", "finish", "retry_midstream", "close"):
         contract = CATALOGUE[name]
         if name in failures:
@@ -91,7 +89,7 @@ _SKIPPED = {
 }
 
 
-class _Judge:
+class Judge:
     """Runs the app, and says what is wrong with what came of it."""
 
     def __init__(
@@ -164,14 +162,19 @@ class _Judge:
 
     def problems(self, faulty: Any) -> Iterator[tuple[str, str]]:
         """Yield each contract that the app breaks on this fault, with what it did."""
-        found = self._attempt(faulty)
-        if (not self.refused or found.hangs) and (what := self._wrong(faulty, found)):
+        found, what = self.judged(faulty)
+        if what:
             yield contract_of(faulty, found), what
         if self.shows and begins_again(found.shown, self._whole.shown):
             yield "retry_midstream", f"it showed {clip(repr(found.shown), 200)}, which says the beginning again"
         running = [call for call in self.calls() if call.state == "running"] if self.calls else []
         if running:
             yield "close", f"a call of the source was left open: {running[0]!r}"
+
+    def judged(self, faulty: Any) -> tuple[Attempt, str]:
+        """Run the app on a fault; return what that came to, and what is wrong with it, or nothing."""
+        found = self._attempt(faulty)
+        return found, self._wrong(faulty, found) if not self.refused or found.hangs else ""
 
     def _wrong(self, faulty: Any, found: Attempt) -> str:
         if found.hangs:
