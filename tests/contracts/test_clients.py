@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import dataclass
+from itertools import count
 
 import httpx
 import openai
@@ -15,6 +16,8 @@ from fakellm.contracts.catalogue import chosen
 from fakellm.contracts.clients import classform
 from fakellm.contracts.clients.cases import cases
 from fakellm.contracts.clients.check import reasons_of
+from fakellm.contracts.clients.seen import difference, seen_of
+from fakellm.contracts.streams.projections import text_of
 from fakellm.errors import BrokenContractError, ContractUsageError
 from fakellm.wire import FORMS, SSEDecoder
 
@@ -217,6 +220,36 @@ def test_objects_show_a_missing_end_that_texts_do_not():
     assert (shown["truncation"].status, shown.row("clean_end").outcome) == ("passed", "is seen")
     texts = check_client(by_openai(True), api="openai", contracts=["truncation"])
     assert texts.row("clean_end").outcome == "as if whole"
+
+
+def test_what_differs_by_itself_is_not_compared():
+    numbers = count()
+
+    def make():
+        return lambda: [{"id": next(numbers), "text": text} for text in Reader()()]
+
+    report = check_client(make, api="openai", contracts=["line_ends", "truncation"])
+    assert not report.failed
+    with pytest.raises(ContractUsageError, match="the same answer gives two results, and nothing can be compared"):
+        check_client(lambda: lambda: [*Reader()(), *[next(numbers)] * next(numbers)], api="openai")
+
+
+def test_objects_are_compared_whatever_made_them():
+    @dataclass
+    class Data:
+        x: int
+        headers: str = ""
+
+    class Plain:
+        def __init__(self, x):
+            self.x, self._own = x, object()
+
+    for kind in (Data, Plain):
+        assert seen_of(kind(1), text_of).value == seen_of(kind(1), text_of).value != seen_of(kind(2), text_of).value
+    assert seen_of(Data(1, "a"), text_of) == seen_of(Data(1, "b"), text_of)
+    assert seen_of(["a", "b"], text_of).value == "ab"
+    assert difference([1, 2, 3], [1, 3]) == ("3 chunks, of which chunk 1 is 2", "2 chunks, of which chunk 1 is 3")
+    assert difference([1], []) == ("1 chunk, of which chunk 0 is 1", "0 chunks, of which chunk 0 is none")
 
 
 def test_what_an_api_does_not_have_is_left_out_with_the_reason():

@@ -10,7 +10,7 @@ from typing import Any
 from fakellm.contracts.attempts import PATIENCE, Attempt, attempt
 from fakellm.contracts.clients.cases import PLAIN, TEXTS, Case, cases
 from fakellm.contracts.clients.report import Row
-from fakellm.contracts.clients.seen import Seen, seen_of
+from fakellm.contracts.clients.seen import Seen, difference, seen_of, unstable, without
 from fakellm.contracts.clients.wires import Watching, document_in
 from fakellm.contracts.faults.checks import Judge, Raises
 from fakellm.contracts.streams.projections import UNKNOWN, text_of
@@ -27,6 +27,9 @@ from fakellm.wire.wireform import Framing, WireForm, framing_of
 
 _TERSE = "ollama"
 """A profile of chat completions whose first event has a text in it, so that it is missed where it is lost."""
+
+_ENDLESS = ("gemini", "dashscope", "bedrock")
+"""Providers whose streams end with their connection: a finish reason is the last that they say, and no end marker."""
 
 
 class _Asked(FakeProvider):
@@ -154,9 +157,12 @@ class Lab:
         self._look_terse()
 
     def _comparison(self, one: Seen, other: Seen) -> Callable[[Seen], Any]:
-        """Return by what two answers are compared: all that was seen, or its text if the rest differs by itself."""
-        if one.value == other.value:
+        """Return by what two answers are compared: all that was seen, but for what differs by itself, such as an id."""
+        names = unstable(one.value, other.value)
+        if not names and names is not None:
             return lambda seen: seen.value
+        if names is not None and without(one.value, names):
+            return lambda seen: without(seen.value, names)
         if one.text is not UNKNOWN and one.text == other.text:
             return lambda seen: seen.text
         msg = (
@@ -199,7 +205,7 @@ class Lab:
             return f"{self.endpoint} has no such event"
         if case.name == "unknown_finish" and self.endpoint == "openai.responses":
             return f"{self.endpoint} has no finish reason"
-        has_end = case.name != "late" or "candidates" not in (self._document or {})
+        has_end = case.name != "late" or self.api not in _ENDLESS
         return "" if has_end else f"{self.endpoint} has no end marker"
 
     def reads(self, form: WireForm, *, terse: bool = False) -> Attempt | None:
@@ -225,17 +231,16 @@ class Lab:
         runs = (action for action in exchange.body(Timeouts()) if not isinstance(action, (int, float, Failure)))
         return b"".join(piece for run in runs for piece in run)
 
-    def shown_provider(self, form: WireForm) -> str:
+    def shown_provider(self, *, terse: bool) -> str:
         """Write the provider for which a form makes a difference."""
-        profile = self.profile if self.reads(form) is not None else _TERSE
+        profile = _TERSE if terse else self.profile
         return f"FakeProvider({self.api!r}{f', profile={profile!r}' if profile is not None else ''})"
 
-    def shows(self, found: Attempt | None) -> str:
-        """Word what was seen."""
-        if found is None or found.error is not None:
-            return str(found)
-        return clip(repr(self.seen(found.value)), 300)
-
-    def expected(self) -> str:
-        """Word what was to be seen."""
-        return clip(repr(self.seen(self.plain)), 300)
+    def compared(self, found: Attempt, *, terse: bool = False) -> tuple[str, str]:
+        """Word what was to be seen, and what was."""
+        plain = self.terse if terse and self.terse is not None else self.plain
+        if found.error is not None:
+            return clip(repr(self.seen(plain)), 120), str(found)
+        if isinstance(plain.text, str) and isinstance(found.value.text, str) and plain.text != found.value.text:
+            return difference(plain.text, found.value.text)
+        return difference(self.seen(plain), self.seen(found.value))

@@ -12,7 +12,7 @@ from fakellm.contracts.catalogue import checks
 from fakellm.contracts.clients.cases import BIG, CONTRACTS, TEXTS, Case
 from fakellm.contracts.clients.lab import Lab
 from fakellm.contracts.clients.report import Row
-from fakellm.contracts.clients.seen import says
+from fakellm.contracts.clients.seen import Seen, says
 from fakellm.contracts.consumers.smallest import ddmin
 from fakellm.contracts.streams.projections import UNKNOWN
 from fakellm.contracts.verdicts import Skip, broken
@@ -51,13 +51,15 @@ def _form(lab: Lab, case: Case) -> tuple[BrokenContractError | None, str]:
     if (found := lab.differs(form)) is None:
         return None, _outcome(None)
     smallest = _smallest(lab, form)
+    terse = lab.reads(smallest) is None
     found = lab.differs(smallest) or found
+    expected, got = lab.compared(found, terse=terse)
     what = f"the plain answer in the form {smallest!r}" + (f", as in {case.name!r}" if smallest != form else "")
     rows = (
         ("sent", clip(repr(lab.sent(smallest)), 300)),
-        ("expected", lab.expected()),
-        ("got", lab.shows(found)),
-        ("replay", f"{lab.shown_provider(smallest)}.otherwise({', '.join(map(repr, TEXTS))}).speak({smallest!r})"),
+        ("expected", expected),
+        ("got", got),
+        ("replay", f"{lab.shown_provider(terse=terse)}.otherwise({', '.join(map(repr, TEXTS))}).speak({smallest!r})"),
     )
     contracts = {CONTRACTS[name]: None for name in smallest.fields()}
     contract = case.contract if case.contract in contracts else next(iter(contracts))  # "all" is of whatever fails
@@ -99,7 +101,8 @@ def _oddity(lab: Lab, case: Case) -> tuple[BrokenContractError | None, str]:
     texts = TEXTS if case.name != "long_event" else (*TEXTS[:2], BIG, *TEXTS[2:])
     if found.error is None and _says(lab, found, texts):
         return None, _outcome(None)
-    rows = (("expected", clip(repr("".join(texts)), 120)), ("got", _shown(found)))
+    got = str(found) if found.error is not None else _shown(found.value)
+    rows = (("expected", clip(repr("".join(texts)), 120)), ("got", got))
     return broken(case.contract, f"the answer has {case.what}", *rows), _outcome(found)
 
 
@@ -113,8 +116,8 @@ def _says(lab: Lab, found: Attempt, texts: tuple[str, ...]) -> bool:
     )
 
 
-def _shown(found: Attempt) -> str:
-    return str(found) if found.error is not None else clip(repr(found.value.value), 300)
+def _shown(seen: Seen) -> str:
+    return clip(repr(seen.text if isinstance(seen.text, str) else seen.value), 300)
 
 
 # -- faults -----------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 from fakellm.contracts.streams.projections import UNKNOWN, joined
+from fakellm.errors import clip
 
 _OF_TRANSPORT = ("sdk_http_response", "headers", "response_headers", "http_response")
 """Fields in which SDKs keep how an answer came, beside what it says."""
@@ -56,6 +57,41 @@ def _fields(value: Any) -> dict[str, Any]:
     if found is None:
         return {"repr": repr(value)}
     return {name: one for name, one in found.items() if not name.startswith("_")}
+
+
+def unstable(one: Any, other: Any) -> set[str] | None:
+    """Return the names of the fields in which two values differ; None where they differ in anything else."""
+    if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
+        found: set[str] = set()
+        for name in one:
+            inner = unstable(one[name], other[name])
+            found |= {name} if inner is None else inner
+        return found
+    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        each = [unstable(mine, its) for mine, its in zip(one, other, strict=True)]
+        return None if None in each else set().union(*filter(None, each))
+    return set() if type(one) is type(other) and one == other else None
+
+
+def without(value: Any, names: set[str]) -> Any:
+    """Return a value without the fields of these names."""
+    if isinstance(value, dict):
+        return {name: without(one, names) for name, one in value.items() if name not in names}
+    return [without(one, names) for one in value] if isinstance(value, list) else value
+
+
+def difference(expected: Any, got: Any) -> tuple[str, str]:
+    """Word two values where they differ: of chunks, the first that is another, and how many there are."""
+    if not isinstance(expected, list) or not isinstance(got, list):
+        return clip(repr(expected), 300), clip(repr(got), 300)
+    at = next((at for at, pair in enumerate(zip(expected, got, strict=False)) if pair[0] != pair[1]), None)
+    at = min(len(expected), len(got)) if at is None else at
+    return _nth(expected, at), _nth(got, at)
+
+
+def _nth(chunks: list[Any], at: int) -> str:
+    what = clip(repr(chunks[at]), 300) if at < len(chunks) else "none"
+    return f"{len(chunks)} chunk{'' if len(chunks) == 1 else 's'}, of which chunk {at} is {what}"
 
 
 def _texts(value: Any) -> Iterator[str]:

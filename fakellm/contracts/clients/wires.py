@@ -14,6 +14,7 @@ from typing import Any
 
 from fakellm.wire.codec import Ending
 from fakellm.wire.hops import Carried
+from fakellm.wire.wireform import framing_of
 
 Change = Callable[[dict[str, Any]], dict[str, Any] | None]
 """Returns the document of an event that is made of another's; None where it has none such."""
@@ -117,8 +118,9 @@ class Unknown:
     """Gives every object of every event a field that no API has."""
 
     def carry(self, answer: Carried) -> Carried:
-        """Return the answer with more fields."""
-        return replace(answer, steps=self._more(answer))
+        """Return the answer with more fields, if it is a stream."""
+        is_stream = framing_of(answer.header("content-type")) != "other"
+        return replace(answer, steps=self._more(answer)) if is_stream else answer
 
     def _more(self, answer: Carried) -> Iterator[Any]:
         for step in answer.steps:
@@ -131,7 +133,7 @@ class Unknown:
 
 
 def _with_unknown(value: Any) -> Any:
-    if isinstance(value, dict):
+    if isinstance(value, dict) and value:  # what is empty may be a mapping of names, such as metadata
         return {**{name: _with_unknown(one) for name, one in value.items()}, "x_fakellm": {"unknown": True}}
     return [_with_unknown(one) for one in value] if isinstance(value, list) else value
 
