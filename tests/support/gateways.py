@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -159,9 +160,14 @@ def made(names: Any, stream: str, **asked: Any) -> Arrived:
     return arrived(names, steps, headers, **asked)
 
 
+@cache
+def _tape(name: str) -> Any:
+    return load([TAPES / f"{name}.yaml"])[0]
+
+
 def taped(names: Any, tape: str, **more: Any) -> Arrived:
     """Return what arrives of a recorded stream, which is played at its pace, behind gateways."""
-    _, _, request, response = load([TAPES / f"{tape}.yaml"])[0]
+    _, _, request, response = _tape(tape)
     steps = steps_of(response, timed=True, ended=lambda _: AssertionError("read past the end"))
     headers = [(name, value) for name, told in response["headers"].items() for value in told]
     asks = request_of(request.method, request.uri, request.headers, request.body)

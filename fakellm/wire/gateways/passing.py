@@ -214,7 +214,7 @@ class _Way:
             steps = held(steps, self._first_buffer(), gateway.buffer, lambda: self._is_lost)
         if is_batched:
             steps = batched(steps, gateway.batch)
-        if gateway.first_late or gateway.lag or gateway.end_late:
+        if not self._is_sized and (gateway.first_late or gateway.lag or gateway.end_late):
             steps = delayed(steps, first=gateway.first_late, lag=gateway.lag, end=gateway.end_late)
         steps = iter(steps)
         waits = not self._is_sized and (is_batched or (gateway.late_head and (holds or not may_hold)))

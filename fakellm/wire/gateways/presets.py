@@ -143,7 +143,7 @@ def _gateway(told: str | Gateway) -> Gateway:
     if isinstance(told, Gateway):
         return told
     if not isinstance(told, str):
-        msg = f"a gateway is told by its name, or is a fakellm.wire.gateways.Gateway, not {clip(repr(told), 60)}"
+        msg = f"a gateway is told by its name, or is a fakellm.wire.Gateway, not {clip(repr(told), 60)}"
         raise TypeError(msg)
     if told not in GATEWAYS:
         near = get_close_matches(told, GATEWAYS, 1)
