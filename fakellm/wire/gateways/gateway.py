@@ -27,7 +27,7 @@ class Gateway:
     """A gateway, and what becomes of a stream behind it. Times are seconds, sizes bytes.
 
     Pace. `holds` keeps pieces until `buffer` bytes are there or the body ends: `"always"`, but for servers that say
-    `x-accel-buffering: no`, or only where the server ends its body by closing (`"unframed"`). `batch` gives on at once
+    `x-accel-buffering: no`, or only where the server sends no chunks (`"unchunked"`). `batch` gives on at once
     what came within that time. `first_late` is how much later the first piece comes, `lag` all of them, `end_late` the
     end. With `whole_events` a piece is an event, however it came. A `busy` gateway gives nothing on for that long at
     first, and `late_head` lets headers come with the first piece. An answer that takes longer than `limit` is cut, and
@@ -45,7 +45,7 @@ class Gateway:
 
     name: str
     version: str
-    holds: Literal["never", "always", "unframed"] = "never"
+    holds: Literal["never", "always", "unchunked"] = "never"
     buffer: int = 4096
     batch: float = 0.0
     first_late: float = 0.0

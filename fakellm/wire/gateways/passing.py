@@ -205,7 +205,8 @@ class _Way:
         """Return the answer with steps in the pace of the gateway."""
         gateway, answer = self._gateway, self._answer
         is_framed = bool(answer.header("transfer-encoding")) or self._is_sized
-        may_hold = gateway.holds == "always" or (gateway.holds == "unframed" and not is_framed)
+        is_chunked = bool(answer.header("transfer-encoding"))
+        may_hold = gateway.holds == "always" or (gateway.holds == "unchunked" and not is_chunked)
         holds = may_hold and answer.header("x-accel-buffering").lower() != "no"
         is_batched = gateway.batch > 0 and is_framed and not self._is_sized
         if gateway.busy and not self._is_sized:

@@ -75,7 +75,7 @@ _LITELLM = (
 _ALL = (
     _nginx("nginx", holds="always", late_head=True),
     _nginx("nginx-unbuffered"),
-    _nginx("nginx-1.1", holds="unframed", late_head=True, drop="cut"),
+    _nginx("nginx-1.1", holds="unchunked", late_head=True, drop="cut"),
     Gateway(
         name="haproxy",
         version="haproxy 2.6.12",
