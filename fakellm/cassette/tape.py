@@ -30,7 +30,7 @@ from fakellm.clock.clock import Clock
 from fakellm.errors import UnexpectedCallError, UnexpectedRequestError, explain
 from fakellm.provider.exchange import Exchange, ProviderCall, State
 from fakellm.provider.reports import shown_calls
-from fakellm.provider.speaking import sent_behind
+from fakellm.provider.speaking import passing, sent
 from fakellm.script.events import Fault
 from fakellm.script.script import Script
 from fakellm.wire.gateways.gateway import Gateway
@@ -347,7 +347,8 @@ class Tape:
             self._overlaid.add(at)
             steps = self._overlays[at](steps)
         exchange = replay.exchange_of(call, response, steps)
-        return sent_behind(exchange, self.gateways, [] if self.form is None else [Writing(self.form)])
+        written = [] if self.form is None else [Writing(self.form)]
+        return sent(exchange, [*passing(self.gateways, call), *written], is_behind=bool(self.gateways))
 
     def record(self, outgoing: Outgoing, head: Head) -> Recording | None:
         """Begin to record a response whose head came; one that comes after the end of the tape is not on it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Self, cast
 
@@ -87,6 +87,7 @@ class Speaking:
 
     def _hops(self, call: ProviderCall) -> Iterator[Hop]:
         """Yield what the answer to a call passes, in this order."""
+        yield from passing(self._gateways_of(call), call)
         own: WireForm | None = call.reply.form if call.reply is not None else None
         if own is not None:
             yield Writing(own, is_asked=True)
@@ -95,17 +96,18 @@ class Speaking:
 
     def _sent(self, call: ProviderCall, exchange: Exchange) -> Exchange:
         """Return an answer as it is sent."""
-        return sent_behind(exchange, self._gateways_of(call), self._hops(call))
+        return sent(exchange, self._hops(call), is_behind=bool(self._gateways_of(call)))
 
 
-def sent_behind(exchange: Exchange, gateways: Sequence[Gateway], hops: Iterable[Hop]) -> Exchange:
-    """Return an answer as it is sent, past gateways and then past other hops."""
-    if gateways:
+def sent(exchange: Exchange, hops: Iterable[Hop], *, is_behind: bool) -> Exchange:
+    """Return an answer as it is sent past hops: behind gateways in their HTTP."""
+    if is_behind:
         exchange.version, exchange.reason = "HTTP/1.1", None
-    return exchange.passes([*_passing(gateways, exchange.call), *hops])
+    return exchange.passes(hops)
 
 
-def _passing(gateways: Iterable[Gateway], call: ProviderCall) -> Iterator[Hop]:
+def passing(gateways: Iterable[Gateway], call: ProviderCall) -> Iterator[Hop]:
+    """Yield what the answer to a call passes behind gateways."""
     for gateway in gateways:
         request = call.request
         asked = Asked(request.api, request.model, call.seed, request.stream, _wants_usage(request), request.prompt)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,6 +16,8 @@ from fakellm.contracts.streams.check import check_loop, checked_reasons
 from fakellm.contracts.streams.projections import text_of
 from fakellm.contracts.verdicts import Verdict, verdict_of
 from fakellm.errors import ContractUsageError
+from fakellm.wire.gateways.gateway import Gateway
+from fakellm.wire.gateways.presets import gateways_of
 
 
 def check_client(
@@ -29,6 +31,7 @@ def check_client(
     text: Callable[[Any], Any] = text_of,
     raises: Raises | None = None,
     incomplete: Callable[[Any], object] | None = None,
+    behind: str | Gateway | Sequence[str | Gateway] = (),
     patience: float = 10.0,
 ) -> ClientReport:
     """Check the contracts of a client on what `make` makes, and return the report. Needs no pytest.
@@ -43,8 +46,9 @@ def check_client(
     is told in its smallest form. `text` reads the text of a chunk of a kind that we do not know.
 
     `contracts` are the names of those to check, `skip` maps their names, and those of rows of the table such as `bom`,
-    to the reasons why not. `patience` are the real
-    seconds after which one answer is taken to hang. Raises `ContractUsageError` for a use that proves nothing.
+    to the reasons why not. All arrives as it does `behind` gateways, `"nginx"` or a list of names; what one of them
+    makes a whole answer of, so that nobody can tell, is left out. `patience` are the real seconds after which one
+    answer is taken to hang. Raises `ContractUsageError` for a use that proves nothing.
     """
     check_loop("check_client")
     reasons, rows = reasons_of(skip)
@@ -52,7 +56,7 @@ def check_client(
     if not wanted:
         msg = "no contract was named, so nothing would be checked; leave contracts= out for all of them"
         raise ContractUsageError(msg)
-    lab = Lab(make, api, input, profile, text, raises, incomplete, rows, patience)
+    lab = Lab(make, api, input, profile, text, raises, incomplete, rows, gateways_of(behind), patience)
     verdicts = [
         Verdict(contract, "skipped", reasons[contract.name])
         if contract.name in reasons

@@ -15,8 +15,9 @@ from fakellm.contracts.streams.classform import as_fixture, check_names, is_fixt
 from fakellm.contracts.streams.projections import text_of
 from fakellm.contracts.verdicts import verdict_of
 from fakellm.errors import ContractUsageError
+from fakellm.wire.gateways.presets import gateways_of
 
-_NAMES = ("api", "input", "profile", "skip", "raises", "incomplete", "patience", "text", "make_client")
+_NAMES = ("api", "input", "profile", "skip", "raises", "incomplete", "behind", "patience", "text", "make_client")
 
 
 class ClientContract:
@@ -30,7 +31,7 @@ class ClientContract:
                 return make
 
     The fixture returns a maker, as `check_client` takes one; `make_client = make` alone will do. The attributes
-    `input`, `profile`, `skip`, `raises` and `patience`, and the functions `text` and `incomplete`, say what
+    `input`, `profile`, `skip`, `raises`, `behind` and `patience`, and the functions `text` and `incomplete`, say what
     `check_client` takes under these names. A contract that cannot be checked is skipped with the reason.
     """
 
@@ -40,6 +41,7 @@ class ClientContract:
     skip: ClassVar[Mapping[str, str]] = {}
     raises: ClassVar[Raises | None] = None
     incomplete: ClassVar[Any] = None
+    behind: ClassVar[Any] = ()
     patience: ClassVar[float] = 10.0
     text: ClassVar[Any] = staticmethod(text_of)
     _lab: ClassVar[Lab | None] = None
@@ -76,7 +78,18 @@ def _lab_of(self: ClientContract, make: Callable[[], Any], rows: Mapping[str, st
     if kind._lab is None:  # noqa: SLF001 - of this class's own subclass
         incomplete = None if kind.incomplete is None else reader(self, "incomplete")
         text = reader(self, "text")
-        lab = Lab(make, self.api, self.input, self.profile, text, self.raises, incomplete, rows, self.patience)
+        lab = Lab(
+            make,
+            self.api,
+            self.input,
+            self.profile,
+            text,
+            self.raises,
+            incomplete,
+            rows,
+            gateways_of(self.behind),
+            self.patience,
+        )
         kind._lab = lab  # noqa: SLF001
     kind._lab.make = make  # noqa: SLF001
     return kind._lab  # noqa: SLF001

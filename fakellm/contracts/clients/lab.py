@@ -12,7 +12,9 @@ from fakellm.contracts.clients.cases import PLAIN, TEXTS, Case, cases
 from fakellm.contracts.clients.report import Row
 from fakellm.contracts.clients.seen import Seen, difference, seen_of, unstable, without
 from fakellm.contracts.clients.wires import Watching, document_in
+from fakellm.contracts.faults.arriving import is_hidden, named
 from fakellm.contracts.faults.checks import Judge, Raises
+from fakellm.contracts.faults.ways import Faulty
 from fakellm.contracts.streams.projections import UNKNOWN, text_of
 from fakellm.contracts.streams.sources import without_key
 from fakellm.errors import ContractUsageError, clip
@@ -20,6 +22,7 @@ from fakellm.provider.actions import Failure, Timeouts
 from fakellm.provider.exchange import ProviderCall
 from fakellm.provider.provider import FakeProvider
 from fakellm.script.script import Script
+from fakellm.wire.gateways.gateway import Gateway
 from fakellm.wire.hops import Hop
 from fakellm.wire.openai.profiles import Profile
 from fakellm.wire.providers import provider_names
@@ -55,6 +58,7 @@ class Lab:
     raises: Raises | None = None
     incomplete: Callable[[Any], object] | None = None
     skip: Mapping[str, str] = field(default_factory=dict)
+    gateways: tuple[Gateway, ...] = ()
     patience: float = 10.0
     plain: Seen = field(init=False)
     terse: Seen | None = field(init=False, default=None)
@@ -94,7 +98,7 @@ class Lab:
         self, script: Script, *, form: WireForm | None = None, odd: Hop | None = None, profile: Any = None
     ) -> Attempt:
         """Make a client, let it ask, and return what came of that; `value` is what the app saw."""
-        fake = _Asked(self.api, profile=profile or self.profile).otherwise(script).speak(form)
+        fake = _Asked(self.api, profile=profile or self.profile).behind(*self.gateways).otherwise(script).speak(form)
         fake.odd = odd
         return self._asked(fake)
 
@@ -205,8 +209,14 @@ class Lab:
             return f"{self.endpoint} has no such event"
         if case.name == "unknown_finish" and self.endpoint == "openai.responses":
             return f"{self.endpoint} has no finish reason"
+        if case.faults and all(self.is_hidden(faulty) for faulty in case.faults):
+            return f"behind {named(self.gateways)} it arrives as a whole answer, which nobody can tell"
         has_end = case.name != "late" or self.api not in _ENDLESS
         return "" if has_end else f"{self.endpoint} has no end marker"
+
+    def is_hidden(self, faulty: Faulty) -> bool:
+        """Tell whether a fault arrives as a whole answer behind the gateways."""
+        return is_hidden(faulty, self.gateways)
 
     def reads(self, form: WireForm, *, terse: bool = False) -> Attempt | None:
         """Return what a form came to, if that is not what the plain answer comes to."""
@@ -224,7 +234,7 @@ class Lab:
     def sent(self, form: WireForm) -> bytes:
         """Return how the plain answer is sent in a form, but for how it is compressed and cut."""
         call = self._first
-        fake = FakeProvider(self.api, profile=self.profile).otherwise(PLAIN)
+        fake = FakeProvider(self.api, profile=self.profile).behind(*self.gateways).otherwise(PLAIN)
         exchange = fake.speak(replace(form, encoding=None, pieces=None)).handle(
             call.method, call.url, call.headers, call.body
         )
@@ -234,7 +244,12 @@ class Lab:
     def shown_provider(self, *, terse: bool) -> str:
         """Write the provider for which a form makes a difference."""
         profile = _TERSE if terse else self.profile
-        return f"FakeProvider({self.api!r}{f', profile={profile!r}' if profile is not None else ''})"
+        return f"FakeProvider({self.api!r}{f', profile={profile!r}' if profile is not None else ''}){self.behind}"
+
+    @property
+    def behind(self) -> str:
+        """Write what puts a provider behind the gateways."""
+        return f".behind({', '.join(repr(gateway.name) for gateway in self.gateways)})" if self.gateways else ""
 
     def compared(self, found: Attempt, *, terse: bool = False) -> tuple[str, str]:
         """Word what was to be seen, and what was."""

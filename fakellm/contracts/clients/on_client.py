@@ -125,14 +125,14 @@ def _shown(seen: Seen) -> str:
 
 def _fault(lab: Lab, case: Case) -> tuple[BrokenContractError | None, str]:
     outcomes: dict[str, None] = {}
-    for faulty in case.faults:
+    for faulty in (one for one in case.faults if not lab.is_hidden(one)):
         found, wrong = lab.judge.judged(faulty)
         if wrong:
             events = [*map(repr, TEXTS[: faulty.after]), *map(repr, faulty.tail)]
             rows = (
                 ("fault", faulty.label),
                 ("got", wrong),
-                ("replay", f"FakeProvider({lab.api!r}).otherwise({', '.join(events)})"),
+                ("replay", f"FakeProvider({lab.api!r}){lab.behind}.otherwise({', '.join(events)})"),
             )
             word = _outcome(found, "as if whole") if lab.raises is None else _outcome(found, "raises nothing")
             return broken(case.contract, f"an answer that breaks is taken: {case.what}", *rows), word

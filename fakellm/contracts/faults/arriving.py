@@ -33,9 +33,9 @@ def named(gateways: Iterable[Gateway]) -> str:
     return " and ".join(gateway.name for gateway in gateways)
 
 
-def is_hidden(faulty: Faulty) -> bool:
-    """Tell whether a fault arrives as a whole answer."""
-    if faulty.fault is None or not any(gateway.rewrites for gateway in faulty.gateways):
+def is_hidden(faulty: Faulty, gateways: tuple[Gateway, ...]) -> bool:
+    """Tell whether a fault arrives as a whole answer behind gateways."""
+    if faulty.fault is None or not any(gateway.rewrites for gateway in gateways):
         return False
     first = next(iter(faulty), None)
     if isinstance(first, http_error) or (isinstance(first, Fault) and strikes_first(first)):
@@ -44,7 +44,7 @@ def is_hidden(faulty: Faulty) -> bool:
     request = codec.request({"model": "m", "messages": [{"role": "user", "content": "?"}], "stream": True})
     steps = runs(codec.encoder(request, 1), faulty)
     answer = Carried(_OK, codec.stream_headers(request, 1), steps, api=codec.api, streams=True)
-    for gateway in faulty.gateways:
+    for gateway in gateways:
         answer = Passing(gateway, Asked(model=request.model)).carry(answer)
     came = list(answer.steps)
     return answer.status == _OK and isinstance(came[-1], Ending) and _looks_whole(codec, came)

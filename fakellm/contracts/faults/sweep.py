@@ -107,7 +107,7 @@ def plan_of(
         return lambda: fault_tapes.plan(source, kinds, only, gateways)
     faults = [through(faulty, gateways) for faulty in variants(source, kinds, only)]
     shorter = half(source)
-    told = [faulty for faulty in faults if only is not None or not is_hidden(faulty)]
+    told = [faulty for faulty in faults if only is not None or not is_hidden(faulty, gateways)]
     if not told:
         msg = f"behind {named(gateways)} each of these faults arrives as a whole answer, so there is nothing to tell"
         raise ContractUsageError(msg)

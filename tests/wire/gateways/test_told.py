@@ -13,7 +13,7 @@ from fakellm import FakeProvider, Finish, Pause, Script, disconnect, every_fault
 from fakellm.cassette import Tape
 from fakellm.cli.commands import app
 from fakellm.clock import InstantClock, VirtualClock
-from fakellm.contracts import check_faults
+from fakellm.contracts import check_client, check_faults
 from fakellm.errors import ContractUsageError, ScenarioError
 from fakellm.http import playing, transport
 from fakellm.server import Scenario, Server
@@ -177,3 +177,36 @@ def test_a_tape_is_broken_behind_gateways():
     assert not check_faults(app, tape, only=(1, disconnect("close")), behind="nginx").failed
     assert tape.gateways == ()
     assert ended == [True, True, False]  # the whole one, half of it that ends like it, and the fault
+
+
+# -- clients ----------------------------------------------------------------------------------------------
+
+
+def make():
+    client = openai.OpenAI(api_key="k", max_retries=0)
+
+    def ask(text):
+        said, reason = "", None
+        asked = [{"role": "user", "content": text}]
+        for chunk in client.chat.completions.create(model="m", messages=asked, stream=True):
+            for choice in chunk.choices:
+                said, reason = said + (choice.delta.content or ""), reason or choice.finish_reason
+        if reason is None:
+            raise ValueError(said)
+        return said
+
+    return ask
+
+
+def test_a_client_is_checked_behind_gateways():
+    plain, behind = (
+        check_client(make, api="openai", contracts=["truncation"], behind=gateways) for gateways in ((), "litellm")
+    )
+    assert not plain.failed
+    assert not behind.failed
+    assert [plain.row(name).outcome for name in ("close", "clean_end")] == [
+        "raises APIConnectionError",
+        "raises ValueError",
+    ]
+    assert behind.row("close").outcome == "raises APIError"
+    assert behind.row("clean_end").outcome == "behind litellm it arrives as a whole answer, which nobody can tell"
