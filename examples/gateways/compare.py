@@ -18,8 +18,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import fakes
+import httpx
 
-from fakellm.provider.exchange import Failure, Timeouts
+from fakellm.clock import VirtualClock
+from fakellm.http import transport
 from fakellm.wire import GATEWAYS
 
 HERE = Path(__file__).parent
@@ -74,25 +76,23 @@ def gathered(pieces):
 
 
 def expected(gateway, name):
-    """Play a stream behind a preset, on no clock at all."""
+    """Play a stream behind a preset, on a virtual clock."""
+    clock = VirtualClock()
     provider = fakes.provider().behind(PRESETS[gateway])
-    provider.answers_alike = True  # as a server's do
-    exchange = provider.handle("POST", f"http://127.0.0.1:{PORT}/v1/chat/completions", {}, body_of(name))
-    now, end, pieces = 0.0, "whole", []
-    for action in exchange.opening(Timeouts()):
-        if isinstance(action, Failure) or action > PATIENCE:
-            return Seen(0, 0.0, [], "cut" if isinstance(action, Failure) else "no end", "")
-        now += action
-    head = now
-    for action in exchange.body(Timeouts()):
-        if isinstance(action, Failure):
-            end = "no end" if now > PATIENCE else "cut"
-        elif isinstance(action, float):
-            now += action
-        else:
-            pieces += [(now, piece) for piece in action]
-    server = next((value for key, value in exchange.headers if key == "server"), "")
-    return Seen(exchange.status, head, gathered(pieces), end if now < PATIENCE else "no end", server)
+    provider.clock, provider.answers_alike = clock, True  # ids are those of a server
+    head, pieces, status, server, end = 0.0, [], 0, "", "whole"
+    with httpx.Client(transport=transport(provider, httpx), timeout=PATIENCE) as client:
+        try:
+            with client.stream("POST", "https://api.openai.com/v1/chat/completions", content=body_of(name)) as answer:
+                head, status, server = clock.now, answer.status_code, answer.headers.get("server", "")
+                pieces = []
+                for piece in answer.iter_raw():
+                    pieces.append((clock.now, piece))
+        except httpx.TimeoutException:
+            end = "no end"
+        except httpx.HTTPError:
+            end = "cut"
+    return Seen(status, head, gathered(pieces), end, server)
 
 
 # -- what arrives -----------------------------------------------------------------------------------------

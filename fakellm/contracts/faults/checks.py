@@ -204,8 +204,8 @@ class Judge:
         if not isinstance(faulty, Faulty) or faulty.kind == "oddities":
             return f"{found}, as if that were the whole answer"
         if faulty.after not in self._endings:
-            ending = through(ended(faulty.whole, faulty.after), faulty.gateways)
-            self._endings[faulty.after] = self._attempt(ending)
+            begun = through(ended(faulty.whole, faulty.after), faulty.gateways)
+            self._endings[faulty.after] = self._attempt(begun)
         ending = self._endings[faulty.after]
         if ending.error is not None or not _looks_like(found.value, ending.value):
             return ""

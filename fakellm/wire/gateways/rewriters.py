@@ -73,8 +73,8 @@ class Rewriter(ABC):
             return self.done()
         try:
             chunk = json.loads(one.data)
-        except (ValueError, RecursionError) as error:
-            return self.unreadable(error)
+        except (ValueError, RecursionError) as why:
+            return self.unreadable(why)
         if not isinstance(chunk, Mapping):
             return self.unreadable(WireError(f"a chunk is no object: {one.data[:40]}"))
         if (error := chunk.get("error")) or one.event == "error":
