@@ -30,8 +30,11 @@ from fakellm.clock.clock import Clock
 from fakellm.errors import UnexpectedCallError, UnexpectedRequestError, explain
 from fakellm.provider.exchange import Exchange, ProviderCall, State
 from fakellm.provider.reports import shown_calls
+from fakellm.provider.speaking import passing, sent
 from fakellm.script.events import Fault
 from fakellm.script.script import Script
+from fakellm.wire.gateways.gateway import Gateway
+from fakellm.wire.gateways.presets import gateways_of
 from fakellm.wire.providers import scripted_endpoint
 from fakellm.wire.rewriting import Writing
 from fakellm.wire.service import codec_of
@@ -49,8 +52,9 @@ class Tape:
     the environment has `CI`, else `once`. Nothing is saved of a block that an exception ends, but with
     `record_on_exception`. Requests are matched on what `match_on` names: vcrpy's matchers, and `url` and `json`, or
     functions as vcrpy's matchers are; `ignore` names fields of the body that may differ. `timing` is `"instant"`,
-    `"recorded"`, a factor, or a clock to wait on. What is played is written in the `form`, a `WireForm` or the name of
-    one. Headers of requests that `keep_headers` names are written whole.
+    `"recorded"`, a factor, or a clock to wait on. What is played arrives as it does `behind` gateways, a name or a list
+    of names, the first nearest to the server, and is written in the `form`, a `WireForm` or the name of one. Headers of
+    requests that `keep_headers` names are written whole.
     `calls` logs the requests of clients that are recorded chunk by chunk, `misses` are those of any client that are not
     on the tape. What `leaves` is true for, of a method and a URL, is answered by somebody else. `options` are those of
     `vcr.VCR`.
@@ -65,6 +69,7 @@ class Tape:
         ignore: Sequence[str] = (),
         timing: str | float | Clock = "instant",
         form: WireForm | str | None = None,
+        behind: str | Gateway | Sequence[str | Gateway] = (),
         redactor: Redactor | None = None,
         keep_headers: Iterable[str] = (),
         record_on_exception: bool = False,
@@ -81,6 +86,7 @@ class Tape:
             raise ValueError(msg)
         self.is_timed, self.clock = replay.clock_of(timing)
         self.form = form_or_none(form)
+        self.gateways = gateways_of(behind)
         self.record_on_exception = record_on_exception
         self.run: Run | None = None  # then nothing is saved before `end`
         self._saving: Saving
@@ -341,7 +347,8 @@ class Tape:
             self._overlaid.add(at)
             steps = self._overlays[at](steps)
         exchange = replay.exchange_of(call, response, steps)
-        return exchange if self.form is None else exchange.passes([Writing(self.form)])
+        written = [] if self.form is None else [Writing(self.form)]
+        return sent(exchange, [*passing(self.gateways, call), *written], is_behind=bool(self.gateways))
 
     def record(self, outgoing: Outgoing, head: Head) -> Recording | None:
         """Begin to record a response whose head came; one that comes after the end of the tape is not on it."""

@@ -19,6 +19,8 @@ from fakellm.server.bounds import KEEP
 from fakellm.server.scenario import Scenario
 from fakellm.server.server import Server, by_themselves
 from fakellm.server.watched import Telling, Watched
+from fakellm.wire.gateways.gateway import Gateway
+from fakellm.wire.gateways.presets import gateways_of
 from fakellm.wire.wireform import WireForm, form_of
 
 
@@ -31,6 +33,7 @@ class Serving:
     port: int = 0
     profiles: tuple[str, ...] = ()
     form: str | None = None
+    behind: tuple[str, ...] = ()
     speed: str = "1"
     watch: bool = False
     grace: float = 5.0
@@ -45,7 +48,7 @@ class Serving:
     @classmethod
     def of(cls, plain: dict[str, Any]) -> Serving:
         """Return what `plain` returned the form of."""
-        return cls(**{**plain, "profiles": tuple(plain["profiles"])})
+        return cls(**{**plain, "profiles": tuple(plain["profiles"]), "behind": tuple(plain["behind"])})
 
     @property
     def is_public(self) -> bool:
@@ -73,7 +76,7 @@ class Serving:
     def providers(self) -> list[FakeProvider]:
         """Return the providers that the file has, or such as answer by themselves. Raises `UsageError`."""
         if self.file is None:
-            return _speaking(_imitating(by_themselves(), self.profiles), self.form)
+            return speaking(_imitating(by_themselves(), self.profiles), self.form, self.behind)
         try:
             return self.told(Path(self.file)).providers()
         except (ScriptError, OSError) as error:
@@ -81,19 +84,22 @@ class Serving:
 
     def told(self, path: Path) -> Told:
         """Return what a file says, in the habits that were asked for. Raises `ScenarioError` that names the place."""
-        return Told(path, self.profiles, self.form)
+        return Told(path, self.profiles, self.form, self.behind)
 
 
 class Told:
     """What a file says, in the habits that were asked for. Raises `ScenarioError` for a file that is wrong."""
 
-    def __init__(self, path: Path, profiles: Sequence[str], form: str | None = None) -> None:
+    def __init__(
+        self, path: Path, profiles: Sequence[str], form: str | None = None, behind: Sequence[str] = ()
+    ) -> None:
         if not path.is_file():
             msg = f"there is no file {path}" if not path.exists() else f"{path} is no file"
             raise ScenarioError(msg)
         self._said: Telling = PythonFile(path) if path.suffix == ".py" else Scenario.load(path)
         self._profiles = profiles
         self._form = form
+        self._behind = behind
         self.files = self._said.files
         try:
             self.providers()
@@ -102,7 +108,7 @@ class Told:
 
     def providers(self, known: Iterable[FakeProvider] = ()) -> list[FakeProvider]:
         """Return the providers; those of `known` that are among them are told anew, and keep their logs."""
-        return _speaking(_imitating(self._said.providers(known), self._profiles), self._form)
+        return speaking(_imitating(self._said.providers(known), self._profiles), self._form, self._behind)
 
 
 class PythonFile:
@@ -129,19 +135,31 @@ def _imitating(providers: list[FakeProvider], profiles: Iterable[str]) -> list[F
     return providers
 
 
-def _speaking(providers: list[FakeProvider], form: str | None) -> list[FakeProvider]:
-    if form is not None:
-        for provider in providers:
-            provider.speak(form_of_option(form))
+def speaking(providers: list[FakeProvider], form: str | None, behind: Sequence[str]) -> list[FakeProvider]:
+    """Let providers answer in a form and behind gateways, as options tell; return them. Raises `UsageError`."""
+    written = None if form is None else _form_of_option(form)
+    gateways = _gateways_of_options(behind)
+    for provider in providers:
+        if written is not None:
+            provider.speak(written)
+        if gateways:
+            provider.behind(*gateways)
     return providers
 
 
-def form_of_option(text: str) -> WireForm:
-    """Return the form that an option tells. Raises `UsageError`."""
+def _form_of_option(text: str) -> WireForm:
     try:
         return form_of(text)
     except ScriptError as error:
         msg = f"--form {text}: {error}"
+        raise UsageError(msg) from None
+
+
+def _gateways_of_options(names: Sequence[str]) -> tuple[Gateway, ...]:
+    try:
+        return gateways_of(names)
+    except ValueError as error:
+        msg = f"--behind: {error}"
         raise UsageError(msg) from None
 
 

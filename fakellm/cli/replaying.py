@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fakellm.cli.config import Serving, form_of_option
+from fakellm.cli.config import Serving, speaking
 from fakellm.cli.saying import Voice
 from fakellm.cli.seen import Seen
 from fakellm.cli.serving import Signals, base_urls, drained, listening, until_done, verdict
@@ -31,6 +31,7 @@ class Replaying:
     timing: str
     repeat: bool
     form: str | None = None
+    behind: tuple[str, ...] = ()
 
     @property
     def factor(self) -> float:
@@ -70,10 +71,9 @@ async def _replay(serving: Serving, replaying: Replaying, command: Sequence[str]
         ReplayedProvider(name, interactions, replaying.tapes, factor, repeats=replaying.repeat)
         for name in provider_names()
     ]
-    if replaying.form is not None:
-        for provider in providers:
-            provider.speak(form_of_option(replaying.form))
-    server = ReplayServer(providers, host=serving.host, port=serving.port, control=False)
+    server = ReplayServer(
+        speaking([*providers], replaying.form, replaying.behind), host=serving.host, port=serving.port, control=False
+    )
     voice = Voice(serving, has_command=command is not None)
     signals = Signals()
     async with listening(server):

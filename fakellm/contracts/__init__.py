@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from fakellm.contracts import strategies as strategies
     from fakellm.contracts.catalogue import CATALOGUE as CATALOGUE
     from fakellm.contracts.catalogue import Contract as Contract
+    from fakellm.contracts.clients.check import check_client as check_client
+    from fakellm.contracts.clients.classform import ClientContract as ClientContract
+    from fakellm.contracts.clients.report import ClientReport as ClientReport
     from fakellm.contracts.consumers.check import check_consumer as check_consumer
     from fakellm.contracts.consumers.chunking import any_chunking as any_chunking
     from fakellm.contracts.faults.checks import check_faults as check_faults
@@ -29,6 +32,9 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = lazily(
     __name__,
     {
+        "clients.check": ("check_client",),
+        "clients.classform": ("ClientContract",),
+        "clients.report": ("ClientReport",),
         "streams.check": ("check_stream",),
         "streams.classform": ("StreamContract",),
         "consumers.chunking": ("any_chunking",),

@@ -3,7 +3,8 @@
 Each row is a class of real, repeated bugs, drawn from public issues and pull requests about code that consumes or
 relays LLM streams; `seen` names some of them as `owner/repo#number`. This file holds the sentences alone. The checks
 live in the rooms below and are bound to their row by `checks`: a contract may be checked on several kinds of thing,
-on a stream (a model, a chain, a stream factory), on a consumer of chunks, or on a provider's bytes.
+on a stream (a model, a chain, a stream factory), on a consumer of chunks, on a provider's bytes, or on a client that
+reads those.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any, Literal, TypeVar
 
 from fakellm.errors import ContractUsageError
 
-Kind = Literal["stream", "consumer", "wire"]
+Kind = Literal["stream", "consumer", "wire", "client"]
 """What a contract can be checked on."""
 
 Check = TypeVar("Check", bound=Callable[..., Any])
@@ -111,6 +112,14 @@ CATALOGUE: dict[str, Contract] = dict((
          "write the line ends anew, with all cuts", "openai-node#2309 eventsource-parser#17"),
     _row("control_blocks", "comments, blocks of retry alone and a BOM dispatch nothing",
          "insert one at every border of events", "openai-python#2722 openai-python#3833 ollama#16443"),
+    _row("event_fields", "the fields of an event mean what the standard says: data lines are joined, spaces optional",
+         "spread JSON over lines, leave out the space, name what has no name"),
+    _row("content_coding", "a compressed stream reads as the plain one, as it comes",
+         "compress each piece, cut the bytes anew"),
+    _row("long_event", "an event may be as long as it likes",
+         "a text of 1 MB in one event"),
+    _row("unknown_fields", "fields, events and finish reasons that nobody knows yet change nothing",
+         "add one of each"),
     _row("tags", "the result depends on the text alone, not on its cuts; nothing is held back for ever",
          "all cuts and isolations", "any-llm#1242 sglang#31009 lmdeploy#4754"),
     _row("stop_sequence", "no part of a stop sequence is shown, and near misses are released",

@@ -321,22 +321,20 @@ class Exchange:
 
     def opening(self, timeouts: Timeouts) -> Iterator[float | Failure]:
         """Return what happens before the headers: silences, then the failure that keeps them from coming."""
-        return (action for action in timed(self._before, timeouts) if not isinstance(action, list))
+        with _telling(self):
+            for action in timed(self._before, timeouts):
+                if not isinstance(action, list):
+                    yield action
 
     def body(self, timeouts: Timeouts) -> Iterator[Iterator[bytes] | float | Failure]:
         """Yield the pieces of the body, run by run, the silences between them, and the failure, if it ends with one."""
         try:
-            for action in timed(self._steps, timeouts):
-                yield self.call.deliver(action) if isinstance(action, list) else action
+            with _telling(self):
+                for action in timed(self._steps, timeouts):
+                    yield self.call.deliver(action) if isinstance(action, list) else action
         except GeneratorExit:
             self.close()
             raise
-        except BaseException as error:
-            told = self.told(error)
-            self.call.fail(told)
-            if told is error:
-                raise
-            raise told from error
         self.call.end("complete")
 
     def close(self) -> None:
@@ -352,4 +350,22 @@ class Exchange:
         except BaseException as error:
             if (told := self.told(error)) is error:
                 raise
+            raise told from error
+
+
+class _telling:  # noqa: N801 - a context manager, cheaper than a generator
+    """Notes what raises while an answer is made, and raises what is to be told of it."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if error is None or isinstance(error, GeneratorExit):
+            return
+        told = self._exchange.told(error)
+        self._exchange.call.fail(told)
+        if told is not error:
             raise told from error

@@ -107,6 +107,7 @@ class FakeProvider(Promising, Speaking, Alike, Claiming, Limited, Missing, Copya
         begun = call(type(self).__name__, [repr(self.name), *named(unusual(options, hosts=()))])
         begun += call(".limits", named(self._meter.options())) if self._meter is not None else ""
         begun += call(".speak", [repr(self.form)]) if self.form is not None else ""
+        begun += call(".behind", [repr(one.name) for one in self.gateways]) if self.gateways else ""
         return self._replies.as_calls(begun + "".join(own.as_call() for own in self._documents))
 
     def _begin(self) -> None:
@@ -242,7 +243,7 @@ class FakeProvider(Promising, Speaking, Alike, Claiming, Limited, Missing, Copya
         with self._lock:
             self._replies, self._documents, self._hosts = Replies(), (), ()
             self.profile = self.latency = self.recorded = self._meter = self.form = None
-            self.zips = False
+            self.zips, self.gateways = False, ()
         return self
 
     # -- what a test asks -------------------------------------------------------------------------
@@ -352,7 +353,7 @@ class FakeProvider(Promising, Speaking, Alike, Claiming, Limited, Missing, Copya
         if (unasked := codec.by_itself(request, call.seed)) is not None:
             return Exchange(call, 200, whole_headers(unasked), [Ending([unasked])])
         route = self._claim(call)
-        exchange = Answering(call, codec, request, route, self._memo, self.latency).exchange()
+        exchange = Answering(call, codec, self._passed_on(call, request), route, self._memo, self.latency).exchange()
         exchange.told = partial(self._told, call)
         return self._later(call, codec, exchange)
 

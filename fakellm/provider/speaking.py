@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Self, cast
 
 from fakellm.provider.exchange import Exchange, ProviderCall
 from fakellm.provider.hosts import host_of
 from fakellm.wire.anthropic.profiles import MessagesProfile
+from fakellm.wire.codec import Request
+from fakellm.wire.gateways.gateway import Asked, Gateway
+from fakellm.wire.gateways.passing import CHAT, Passing
+from fakellm.wire.gateways.presets import gateways_of
 from fakellm.wire.hops import Hop
 from fakellm.wire.openai.profiles import Profile
 from fakellm.wire.rewriting import Writing
@@ -16,12 +21,13 @@ from fakellm.wire.wireform import WireForm, form_or_none
 
 
 class Speaking:
-    """A provider whose answers pass hops: last of them is the form that they are written in."""
+    """A provider whose answers pass hops: gateways, and last of them the form that they are written in."""
 
     name: str
     service: Service
     profile: Profile | MessagesProfile | None
     form: WireForm | None = None
+    gateways: tuple[Gateway, ...] = ()
 
     def imitate(self, profile: str | Profile | MessagesProfile) -> Self:
         """Take on the habits of a service that speaks the provider's APIs in its own way. Returns the provider.
@@ -50,6 +56,28 @@ class Speaking:
         self.form = form_or_none(form)
         return self
 
+    def behind(self, *gateways: str | Gateway) -> Self:
+        """Let every answer arrive as it does behind a gateway: `"nginx"`, `"litellm"` and so on. Returns the provider.
+
+        Of several the first is nearest to the server; none take away those that were told. Pace, ends, words and
+        headers are those that were measured, which docs/gateways.md lists. A gateway that writes streams anew knows
+        chat completions: a stream of another API is refused with `BrokenReplyError`. Raises `ValueError` for a name
+        that is none.
+        """
+        self.gateways = gateways_of(gateways)
+        return self
+
+    def _passed_on(self, call: ProviderCall, request: Request) -> Request:
+        """Return a request as it reaches the server, for what gateways ask for beside, or take away."""
+        for gateway in reversed(self._gateways_of(call)):
+            request = passed_on(request, gateway)
+        return request
+
+    def _gateways_of(self, call: ProviderCall) -> tuple[Gateway, ...]:
+        """Return what the answer to a call passes: gateways of a broken script come before those of the provider."""
+        own: tuple[Gateway, ...] = getattr(call.reply.content, "gateways", ()) if call.reply is not None else ()
+        return (*own, *self.gateways)
+
     def _profile_of(self, call: ProviderCall) -> Profile | MessagesProfile | None:
         """Return whose habits a request is answered in: those that were asked for, else those of its host."""
         if self.profile is not None or not self.service.habits:
@@ -59,6 +87,7 @@ class Speaking:
 
     def _hops(self, call: ProviderCall) -> Iterator[Hop]:
         """Yield what the answer to a call passes, in this order."""
+        yield from passing(self._gateways_of(call), call)
         own: WireForm | None = call.reply.form if call.reply is not None else None
         if own is not None:
             yield Writing(own, is_asked=True)
@@ -67,4 +96,35 @@ class Speaking:
 
     def _sent(self, call: ProviderCall, exchange: Exchange) -> Exchange:
         """Return an answer as it is sent."""
-        return exchange.passes(self._hops(call))
+        return sent(exchange, self._hops(call), is_behind=bool(self._gateways_of(call)))
+
+
+def sent(exchange: Exchange, hops: Iterable[Hop], *, is_behind: bool) -> Exchange:
+    """Return an answer as it is sent past hops: behind gateways in their HTTP."""
+    if is_behind:
+        exchange.version, exchange.reason = "HTTP/1.1", None
+    return exchange.passes(hops)
+
+
+def passing(gateways: Iterable[Gateway], call: ProviderCall) -> Iterator[Hop]:
+    """Yield what the answer to a call passes behind gateways."""
+    for gateway in gateways:
+        request = call.request
+        asked = Asked(request.api, request.model, call.seed, request.stream, _wants_usage(request), request.prompt)
+        yield Passing(gateway, asked)
+
+
+def passed_on(request: Request, gateway: Gateway) -> Request:
+    """Return a request of chat completions as a gateway passes it on: with usage asked for, or not."""
+    if gateway.usage == "as asked" or request.api != CHAT or not request.stream:
+        return request
+    options = {name: value for name, value in request.options.items() if name != "stream_options"}
+    if gateway.usage == "always":
+        told = request.options.get("stream_options")
+        options["stream_options"] = {"include_usage": True, **(told if isinstance(told, Mapping) else {})}
+    return replace(request, options=options)
+
+
+def _wants_usage(request: Request) -> bool:
+    told = request.options.get("stream_options")
+    return isinstance(told, Mapping) and bool(told.get("include_usage"))

@@ -117,6 +117,7 @@ class ToldForm(_Form):
     limits: LimitsForm | None = None
     gzip: bool | None = None
     form: str | dict[str, Any] | None = None
+    behind: str | list[str] | None = None
 
 
 class ProviderForm(ToldForm):
@@ -159,6 +160,7 @@ _MEANT = {
     "after_tool": "the name of a tool whose result came last, such as get_weather",
     "allow_illegal": "true for events in an order that no provider sends",
     "api": "the name of an API, such as openai.chat",
+    "behind": "the name of a gateway, such as nginx, or a list of such, the first nearest to the server",
     "body": "the error document, as text",
     "by_itself": "true, for an echo, calls and JSON that the request's schemas describe; leave it out otherwise",
     "code": "the provider's code of the error, as text",

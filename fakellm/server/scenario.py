@@ -39,6 +39,8 @@ from fakellm.server.forms import (
     worded_event,
 )
 from fakellm.server.modelled import tell_model
+from fakellm.wire.gateways.gateway import Gateway
+from fakellm.wire.gateways.presets import gateways_of
 from fakellm.wire.providers import provider_names, service_of
 from fakellm.wire.wireform import WireForm, form_or_none
 
@@ -56,6 +58,7 @@ class _Told(NamedTuple):
     limits: Mapping[str, int | None] | None
     gzip: bool | None
     form: WireForm | None
+    gateways: tuple[Gateway, ...]
 
 
 class _Provider(NamedTuple):
@@ -146,6 +149,7 @@ class Scenario:
         if (limits := own.told.limits or self._all.limits) is not None:
             provider.limits(**limits)
         provider.speak(own.told.form or self._all.form or provider.form)
+        provider.behind(*(own.told.gateways or self._all.gateways or provider.gateways))
         provider.recorded = recorded.Recorded.of(provider, self._tapes, self._factor) if self._tapes else None
         provider.zips = bool(self._all.gzip if own.told.gzip is None else own.told.gzip)
         return provider
@@ -206,7 +210,7 @@ class _Reading:
     def providers(self, forms: Sequence[ProviderForm] | None) -> dict[str, _Provider]:
         """Return the providers by their names; all that there are where none is named."""
         if forms is None:
-            return {name: _Provider(None, (), _Told([], None, None, None, None, None)) for name in provider_names()}
+            return {name: _Provider(None, (), _Told([], None, None, None, None, None, ())) for name in provider_names()}
         if not forms:
             self.problem(("providers",), "it is empty; name one, or take it away for all")
         found: dict[str, _Provider] = {}
@@ -239,6 +243,7 @@ class _Reading:
             limits,
             form.gzip,
             self._wire(form, place),
+            self._tried((*place, "behind"), lambda: gateways_of(form.behind or ())) or (),
         )
 
     def _wire(self, form: ToldForm | SaysForm, place: Place) -> WireForm | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -22,6 +22,8 @@ from fakellm.server.parsing import MAX_BODY, HttpRequest
 from fakellm.server.routing import variables_of
 from fakellm.server.sessions import HEADER, PLACE, Session, SessionError, Sessions
 from fakellm.server.ticks import Ticks
+from fakellm.wire.gateways.gateway import Gateway
+from fakellm.wire.gateways.presets import gateways_of
 from fakellm.wire.providers import provider_names
 from fakellm.wire.service import codec_of
 from fakellm.wire.wireform import WireForm, form_or_none
@@ -47,7 +49,8 @@ class Server:
     of its own, `server.base_url("openai")` is what its SDK is given, or without one by path and host. Pauses are
     waited for on `clock`, by default really; a provider's own clock comes first where it has one. Ids are made of the
     request, not of how many came before, so that several servers of the same providers answer the same bytes; with
-    `alike=False` they count, as in process. All answers are written in the `form`, a `WireForm` or the name of one.
+    `alike=False` they count, as in process. All answers are written in the `form`, a `WireForm` or the name of one,
+    and arrive as they do `behind` gateways, a name or a list of names, the first nearest to the server.
 
         with Server([FakeProvider("openai").otherwise("Hello!")]) as server:
             subprocess.run(["node", "app.js"], env={**os.environ, "OPENAI_BASE_URL": server.base_url("openai")})
@@ -80,6 +83,7 @@ class Server:
         clock: Clock | None = None,
         alike: bool = True,
         form: WireForm | str | None = None,
+        behind: str | Gateway | Sequence[str | Gateway] = (),
         max_body: int = MAX_BODY,
         request_timeout: float = 60.0,
         idle_timeout: float = 75.0,
@@ -100,6 +104,7 @@ class Server:
         self.providers = [FakeProvider(one) if isinstance(one, str) else one for one in providers]
         self._alike = alike
         self._form = form_or_none(form)
+        self._gateways = gateways_of(behind)
         self.host = host
         self.port = port
         self.shares_port = shares_port
@@ -126,6 +131,8 @@ class Server:
             provider.answers_alike = self._alike
         if self._form is not None:
             provider.speak(self._form)
+        if self._gateways:
+            provider.behind(*self._gateways)
         if type(provider.clock) is InstantClock:
             provider.counted_on = self.clock
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from fakellm.wire.codec import legal_or_not as legal_or_not
     from fakellm.wire.codec import pieces as pieces
     from fakellm.wire.codec import runs as runs
+    from fakellm.wire.gateways.gateway import Gateway as Gateway
+    from fakellm.wire.gateways.gateway import Page as Page
+    from fakellm.wire.gateways.presets import GATEWAYS as GATEWAYS
     from fakellm.wire.providers import add_provider as add_provider
     from fakellm.wire.providers import provider_names as provider_names
     from fakellm.wire.reader import SSEReader as SSEReader
@@ -38,11 +41,24 @@ __getattr__, __dir__, __all__ = lazily(
     __name__,
     {
         "codec": ("Codec", "Decoder", "Encoder", "Request", "Tally", "legal_or_not", "pieces", "runs"),
+        "gateways.gateway": ("Gateway", "Page"),
+        "gateways.presets": ("GATEWAYS",),
         "reader": ("SSEReader",),
         "providers": ("add_provider", "provider_names"),
         "service": ("Endpoint", "Service", "document", "endpoint"),
         "wireform": ("FORMS", "WireForm", "form_of"),
         "sse": ("SSE", "NDJSONDecoder", "SSEDecoder", "encode_ndjson", "encode_sse"),
     },
-    also=("anthropic", "bedrock", "cohere", "dashscope", "gemini", "mistral", "ollama", "openai", "replicate"),
+    also=(
+        "anthropic",
+        "bedrock",
+        "cohere",
+        "dashscope",
+        "gateways",
+        "gemini",
+        "mistral",
+        "ollama",
+        "openai",
+        "replicate",
+    ),
 )

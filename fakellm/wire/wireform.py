@@ -129,6 +129,7 @@ def framing_of(content_type: str) -> Framing:
 # -- forms by their names -----------------------------------------------------------------------------
 
 FORMS: Mapping[str, WireForm] = MappingProxyType({
+    "lf": WireForm(line_ends="lf"),
     "crlf": WireForm(line_ends="crlf"),
     "cr": WireForm(line_ends="cr"),
     "bom": WireForm(bom=True),

@@ -4,8 +4,8 @@
 `fake_cohere`, `fake_bedrock`, `fake_mistral`, `fake_dashscope` and `fake_replicate` answer the app's own clients,
 `fake_server` and `fake_server_session` other processes on a port.
 
-`cassette` plays tapes, `virtual_clock` is time, `stream_contract` checks. fakellm itself is imported by the first test
-that asks for one of them.
+`cassette` plays tapes, `virtual_clock` is time, `stream_contract` and `client_contract` check. fakellm itself is
+imported by the first test that asks for one of them.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from fakellm import FakeChatModel, FakeLLM, FakeProvider
     from fakellm.cassette import Tape
     from fakellm.clock import VirtualClock
-    from fakellm.contracts import Report
+    from fakellm.contracts import ClientReport, Report
     from fakellm.http import Interception
     from fakellm.server import FakeServer
 
@@ -186,7 +186,20 @@ def stream_contract() -> Callable[..., Report]:
 
     Fails with the report if a contract is broken, or one that was named could not be checked, and returns it otherwise.
     """
-    check = kind_of("check_stream", "contracts")
+    return _proving("check_stream")
+
+
+@pytest.fixture
+def client_contract() -> Callable[..., ClientReport]:
+    """Check the contracts of a client: `client_contract(make, api="openai")` takes what `check_client` takes.
+
+    Fails with the report if a contract is broken, or one that was named could not be checked, and returns it otherwise.
+    """
+    return _proving("check_client")
+
+
+def _proving(name: str) -> Callable[..., Any]:
+    check = kind_of(name, "contracts")
 
     def checked(make: Callable[..., Any], **options: Any) -> Report:
         report: Report = check(make, **options)

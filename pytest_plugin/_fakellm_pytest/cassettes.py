@@ -22,7 +22,18 @@ TAPE = pytest.StashKey["Tape"]()
 """The tape that the test has opened."""
 
 _LONGEST = 100
-_OPTIONS = ("path", "mode", "match_on", "ignore", "timing", "form", "strict", "keep_headers", "record_on_exception")
+_OPTIONS = (
+    "path",
+    "mode",
+    "match_on",
+    "ignore",
+    "timing",
+    "form",
+    "behind",
+    "strict",
+    "keep_headers",
+    "record_on_exception",
+)
 
 
 def use_fixture(item: pytest.Item) -> None:

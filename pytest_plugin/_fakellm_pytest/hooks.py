@@ -26,7 +26,7 @@ _MARKERS = (
     "fake_llm(allow_unused=False, allow_misses=False): let replies stay unused, or misses be caught by the app",
     "fake_llm(scenario=None): script the fakes of providers by a file, whose path begins in the folder of the test",
     (
-        "cassette(path=None, mode=None, match_on=..., ignore=(), timing='instant', form=None, strict=False, "
+        "cassette(path=None, mode=None, match_on=..., ignore=(), timing='instant', form=None, behind=(), strict=False, "
         "keep_headers=(), record_on_exception=False): play the HTTP requests of the test from a tape, or record them; "
         "the path is relative to the folder cassettes/ beside the test"
     ),

@@ -13,6 +13,7 @@ from fakellm.contracts.attempts import PATIENCE, Attempt, attempt
 from fakellm.contracts.catalogue import CATALOGUE, checks
 from fakellm.contracts.consumers.attempt import Stream
 from fakellm.contracts.consumers.cuts import joined
+from fakellm.contracts.faults.arriving import named, through
 from fakellm.contracts.faults.sweep import Failure, contract_of, plan_of, report
 from fakellm.contracts.faults.ways import Faulty, Only, ended
 from fakellm.contracts.verdicts import Report, Skip, Verdict, broken
@@ -20,6 +21,8 @@ from fakellm.errors import ContractUsageError, LLMConnectionError, LLMStreamErro
 from fakellm.script.events import Text
 from fakellm.script.script import Script
 from fakellm.script.splitting import split_text
+from fakellm.wire.gateways.gateway import Gateway
+from fakellm.wire.gateways.presets import gateways_of
 
 Raises = type[BaseException] | tuple[type[BaseException], ...]
 
@@ -34,6 +37,7 @@ def check_faults(
     calls: Callable[[], Iterable[Any]] | None = None,
     kinds: str | Iterable[str] | None = None,
     only: Only | None = None,
+    behind: str | Gateway | Sequence[str | Gateway] = (),
     patience: float = PATIENCE,
 ) -> Report:
     """Run an app on the answer that dies at every position, in every way; return the verdicts.
@@ -50,13 +54,13 @@ def check_faults(
     delivered, for such a mark.
 
     What a generator yields, or what `delivered()` returns after a run, must not begin again after it was begun.
-    `calls()` returns the calls of the fake: none may still run afterwards. `source`, `kinds`, `only` and `patience` are
-    those of `every_fault`. Where nothing could be told from its results, the contracts that need them are skipped with
-    the reason. Raises `ContractUsageError` if the app fails on the complete answer, or if then nothing is left: neither
-    `calls` nor what it shows. Broken contracts are in the report.
+    `calls()` returns the calls of the fake: none may still run afterwards. `source`, `kinds`, `only`, `behind` and
+    `patience` are those of `every_fault`. Where nothing could be told from its results, the contracts that need them
+    are skipped with the reason. Raises `ContractUsageError` if the app fails on the complete answer, or if then nothing
+    is left: neither `calls` nor what it shows. Broken contracts are in the report.
     """
-    judge = _Judge(run, raises, incomplete, delivered, calls, patience)
-    whole, half, faults = plan_of(source, kinds, only)()
+    judge = Judge(run, raises, incomplete, delivered, calls, patience)
+    whole, half, faults = plan_of(source, kinds, only, behind)()
     judge.try_oracle(whole, half)
     failures: dict[str, list[Failure]] = {}
     tried: dict[str, int] = {}
@@ -65,12 +69,15 @@ def check_faults(
             failures.setdefault(contract, []).append((faulty, what))
         tried[faulty.contract] = tried.get(faulty.contract, 0) + 1
     verdicts = [*_verdicts(judge, failures, tried, len(faults))]
-    return Report(f"{judge.name}, {len(faults)} faults", tuple(verdicts))
+    return Report(f"{judge.name}, {len(faults)} faults{_behind(behind)}", tuple(verdicts))
 
 
-def _verdicts(
-    judge: _Judge, failures: dict[str, list[Failure]], tried: dict[str, int], count: int
-) -> Iterator[Verdict]:
+def _behind(told: str | Gateway | Sequence[str | Gateway]) -> str:
+    gateways = gateways_of(told)
+    return f" behind {named(gateways)}" if gateways else ""
+
+
+def _verdicts(judge: Judge, failures: dict[str, list[Failure]], tried: dict[str, int], count: int) -> Iterator[Verdict]:
     for name in ("truncation", "in_band_error", "producer_dies", "finish", "retry_midstream", "close"):
         contract = CATALOGUE[name]
         if name in failures:
@@ -91,7 +98,7 @@ _SKIPPED = {
 }
 
 
-class _Judge:
+class Judge:
     """Runs the app, and says what is wrong with what came of it."""
 
     def __init__(
@@ -164,14 +171,19 @@ class _Judge:
 
     def problems(self, faulty: Any) -> Iterator[tuple[str, str]]:
         """Yield each contract that the app breaks on this fault, with what it did."""
-        found = self._attempt(faulty)
-        if (not self.refused or found.hangs) and (what := self._wrong(faulty, found)):
+        found, what = self.judged(faulty)
+        if what:
             yield contract_of(faulty, found), what
         if self.shows and begins_again(found.shown, self._whole.shown):
             yield "retry_midstream", f"it showed {clip(repr(found.shown), 200)}, which says the beginning again"
         running = [call for call in self.calls() if call.state == "running"] if self.calls else []
         if running:
             yield "close", f"a call of the source was left open: {running[0]!r}"
+
+    def judged(self, faulty: Any) -> tuple[Attempt, str]:
+        """Run the app on a fault; return what that came to, and what is wrong with it, or nothing."""
+        found = self._attempt(faulty)
+        return found, self._wrong(faulty, found) if not self.refused or found.hangs else ""
 
     def _wrong(self, faulty: Any, found: Attempt) -> str:
         if found.hangs:
@@ -192,7 +204,8 @@ class _Judge:
         if not isinstance(faulty, Faulty) or faulty.kind == "oddities":
             return f"{found}, as if that were the whole answer"
         if faulty.after not in self._endings:
-            self._endings[faulty.after] = self._attempt(ended(faulty.whole, faulty.after))
+            begun = through(ended(faulty.whole, faulty.after), faulty.gateways)
+            self._endings[faulty.after] = self._attempt(begun)
         ending = self._endings[faulty.after]
         if ending.error is not None or not _looks_like(found.value, ending.value):
             return ""

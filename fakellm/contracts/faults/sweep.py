@@ -8,17 +8,20 @@ proves nothing, so it is tried first, on the complete answer and on half of an a
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fakellm.contracts.attempts import PATIENCE, Attempt, attempt
 from fakellm.contracts.bodies import Shared, as_test, without
+from fakellm.contracts.faults.arriving import is_hidden, named, through
 from fakellm.contracts.faults.ways import Only, half, unbroken, variants
 from fakellm.contracts.progress import Progress
 from fakellm.contracts.verdicts import broken
 from fakellm.errors import BrokenContractError, ContractUsageError, UnexpectedCallError
 from fakellm.script.script import Script
+from fakellm.wire.gateways.gateway import Gateway
+from fakellm.wire.gateways.presets import gateways_of
 
 if TYPE_CHECKING:
     from fakellm.cassette.tape import Tape
@@ -33,6 +36,7 @@ def every_fault(
     *,
     kinds: str | Iterable[str] | None = None,
     only: Only | None = None,
+    behind: str | Gateway | Sequence[str | Gateway] = (),
     unchecked: str = "",
     patience: float = PATIENCE,
 ) -> Callable[[Test], Test]:
@@ -51,11 +55,13 @@ def every_fault(
 
     `kinds` names groups of faults: `disconnect`, `provider_error`, `malformed`, `stall`, `connect`, `http_error`, and
     `oddities`, which come after the finish and are not swept by default. `only=(3, disconnect())` is one of them, as a
-    failure prints it. A test that passes on half of an answer that ends like a whole one accepts everything, and
-    raises `ContractUsageError`; `unchecked` is the reason why that is right for this test. Synchronous code is taken
-    to hang after `patience` real seconds. What fails raises `BrokenContractError`.
+    failure prints it. Told to the fake of a provider, each arrives as it does `behind` gateways, `"nginx"` or
+    `["litellm", "nginx"]`; those that a gateway makes a whole answer of, so that nobody can tell, are left out. A test
+    that passes on half of an answer that ends like a whole one accepts everything, and raises `ContractUsageError`;
+    `unchecked` is the reason why that is right for this test. Synchronous code is taken to hang after `patience` real
+    seconds. What fails raises `BrokenContractError`.
     """
-    plan = plan_of(source, kinds, only)
+    plan = plan_of(source, kinds, only, behind)
 
     def decorate(test: Test) -> Test:
         signature = without(test, ["faulty"], "every_fault")
@@ -85,16 +91,27 @@ Plan = tuple[Any, Any, list[Any]]
 """The complete answer, half of one if there is a half, and the variants."""
 
 
-def plan_of(source: Any, kinds: str | Iterable[str] | None, only: Only | None) -> Callable[[], Plan]:
+def plan_of(
+    source: Any,
+    kinds: str | Iterable[str] | None,
+    only: Only | None,
+    behind: str | Gateway | Sequence[str | Gateway] = (),
+) -> Callable[[], Plan]:
     """Return what makes the plan; of a script it is made at once, so that bad use is told where it is written."""
+    gateways = gateways_of(behind)
     kinds = kinds if kinds is None or isinstance(kinds, str) else list(kinds)
     tape = sys.modules.get("fakellm.cassette.tape")
     if tape is not None and isinstance(source, tape.Tape):
         from fakellm.contracts.faults import tapes as fault_tapes
 
-        return lambda: fault_tapes.plan(source, kinds, only)
-    faults = variants(source, kinds, only)
-    plan: Plan = (unbroken(source), half(source), faults)
+        return lambda: fault_tapes.plan(source, kinds, only, gateways)
+    faults = [through(faulty, gateways) for faulty in variants(source, kinds, only)]
+    shorter = half(source)
+    told = [faulty for faulty in faults if only is not None or not is_hidden(faulty, gateways)]
+    if not told:
+        msg = f"behind {named(gateways)} each of these faults arrives as a whole answer, so there is nothing to tell"
+        raise ContractUsageError(msg)
+    plan: Plan = (through(unbroken(source), gateways), shorter and through(shorter, gateways), told)
     return lambda: plan
 
 

@@ -19,6 +19,7 @@ from fakellm.errors import ContractUsageError
 from fakellm.http.interception import playing
 from fakellm.script.events import Event, Fault, Finish, Pause, Raw, disconnect, provider_error
 from fakellm.wire.codec import Codec, Ending
+from fakellm.wire.gateways.gateway import Gateway
 from fakellm.wire.objects import parse
 from fakellm.wire.providers import scripted_endpoint
 from fakellm.wire.service import codec_of
@@ -97,8 +98,13 @@ def _end(fault: Event, ending: bytes | None, following: bytes) -> Steps:
     return [fault] if isinstance(fault, Fault) else []
 
 
-def plan(tape: Tape, kinds: Iterable[str] | None, only: Only | None) -> tuple[FaultyTape, FaultyTape | None, list[Any]]:
-    """Return the tape as it is, half of it that ends like a whole one, and all its faults."""
+def plan(
+    tape: Tape, kinds: Iterable[str] | None, only: Only | None, gateways: tuple[Gateway, ...] = ()
+) -> tuple[FaultyTape, FaultyTape | None, list[Any]]:
+    """Return the tape as it is, half of it that ends like a whole one, and all its faults, behind gateways."""
+    if gateways:
+        tape = copy(tape)
+        tape.gateways = gateways
     codec, chunks, request = _first_stream(tape)
     end = _finish_of(codec, chunks)
     faults = [

@@ -29,6 +29,7 @@ from fakellm.script.events import (
     stall,
 )
 from fakellm.script.script import NOT_SHOWN, Script
+from fakellm.wire.gateways.gateway import Gateway
 
 Only = tuple[Any, ...]
 """One fault by itself: how many chunks come before it, then the events of its tail."""
@@ -84,13 +85,14 @@ class Faulty(Script):
 
     `after` is how many chunks come before the fault, `fault` what strikes (None where it is none, as in an oddity),
     `kind` the group of the fault, `label` both in words, `text` what was said before it, and `whole` the script
-    without it.
+    without it. Told to the fake of a provider it arrives as it does behind its `gateways`.
     """
 
-    __slots__ = ("after", "contract", "kind", "label", "tail", "whole")
+    __slots__ = ("after", "contract", "gateways", "kind", "label", "tail", "whole")
 
     after: int
     contract: str
+    gateways: tuple[Gateway, ...]
     kind: str
     label: str
     tail: tuple[Event, ...]
@@ -103,6 +105,7 @@ class Faulty(Script):
         faulty = cls(*events, allow_illegal=whole.allow_illegal or way.kind == "oddities")
         label = f"{way.name} {_place(faulty, after)}" if way.name else "no fault"
         given = {"after": after, "contract": way.contract, "kind": way.kind, "label": label, "tail": way.tail}
+        given["gateways"] = ()
         for name, value in {**given, "whole": whole}.items():
             object.__setattr__(faulty, name, value)
         return faulty

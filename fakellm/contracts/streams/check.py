@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from fakellm.concurrency import is_cancellation
-from fakellm.contracts.catalogue import Contract, chosen
+from fakellm.contracts.catalogue import Contract, Kind, chosen
 from fakellm.contracts.streams import on_answers, on_failure, on_flow, on_many  # noqa: F401 - they bind the checks
 from fakellm.contracts.streams.lab import Lab, no_error
 from fakellm.contracts.streams.projections import text_of
@@ -46,7 +46,7 @@ def check_stream(
     those to check, `skip` maps names to the reasons why not. `idle_timeout` says after how many seconds of silence it
     gives up. Raises `ContractUsageError` for a use that proves nothing.
     """
-    _check_loop()
+    check_loop("check_stream")
     lab = Lab(make, input, api, chat, text, idle_timeout, is_error)
     reasons = checked_reasons(skip)
     wanted = chosen(contracts, "stream")
@@ -63,25 +63,26 @@ def check_stream(
     return Report(_name_of(make), tuple(verdicts))
 
 
-def _check_loop() -> None:
+def check_loop(name: str) -> None:
+    """Raise `ContractUsageError` where an event loop runs, since checks run loops of their own."""
     import asyncio
 
     with suppress(RuntimeError):
         asyncio.get_running_loop()
         msg = (
-            "an event loop runs here, and the checks run loops of their own; call check_stream from synchronous code, "
-            "or write await asyncio.to_thread(check_stream, ...)"
+            f"an event loop runs here, and the checks run loops of their own; call {name} from synchronous code, "
+            f"or write await asyncio.to_thread({name}, ...)"
         )
         raise ContractUsageError(msg)
 
 
-def checked_reasons(skip: Mapping[str, str] | None) -> dict[str, str]:
+def checked_reasons(skip: Mapping[str, str] | None, on: Kind = "stream") -> dict[str, str]:
     """Return the reasons for skipping by contract. Raises `ContractUsageError` for a name or a reason that is none."""
     if skip is not None and not isinstance(skip, Mapping):
         msg = f"skip maps the name of a contract to the reason: skip={{'stall': 'the reason'}}, not {skip!r}"
         raise ContractUsageError(msg)
     reasons = dict(skip or {})
-    chosen(reasons, "stream")
+    chosen(reasons, on)
     for name, reason in reasons.items():
         if not isinstance(reason, str) or not reason:
             msg = f"say why {name!r} is skipped: skip={{{name!r}: 'the reason'}}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any, ClassVar
 
@@ -15,6 +15,8 @@ from fakellm.contracts.streams.sources import Api
 from fakellm.contracts.streams.subject import Flavour
 from fakellm.contracts.verdicts import verdict_of
 from fakellm.errors import ContractUsageError
+
+_NAMES = ("input", "api", "chat", "idle_timeout", "skip", "text", "is_error", "make_runnable")
 
 
 class StreamContract:
@@ -44,42 +46,44 @@ class StreamContract:
         """Take a maker for its fixture, give a class without either one that says so, refuse what is misspelt."""
         super().__init_subclass__(**kwargs)
         cls._flavours = None
-        _check_names(cls)
+        check_names(cls, _NAMES, "StreamContract")
         import pytest
 
         given = cls.__dict__.get("make_runnable")
         if given is None and not hasattr(cls, "make_runnable"):
             given = _missing
-        if given is not None and not _is_fixture(given):
-            cls.make_runnable = pytest.fixture(_as_fixture(given))  # type: ignore[attr-defined]
+        if given is not None and not is_fixture(given):
+            cls.make_runnable = pytest.fixture(as_fixture(given, "make_runnable"))  # type: ignore[attr-defined]
 
 
-def _check_names(cls: type) -> None:
-    known = {"input", "api", "chat", "idle_timeout", "skip", "text", "is_error", "make_runnable"}
+def check_names(cls: type, known: Iterable[str], form: str) -> None:
+    """Raise `ContractUsageError` for an attribute whose name is nearly one that a class of contracts knows."""
     for name in vars(cls):
         near = get_close_matches(name, known, n=1, cutoff=0.75)
         if near and name not in known:
-            msg = f"{cls.__name__} has {name!r}, which StreamContract does not know; did you mean {near[0]!r}?"
+            msg = f"{cls.__name__} has {name!r}, which {form} does not know; did you mean {near[0]!r}?"
             raise ContractUsageError(msg)
 
 
-def _is_fixture(thing: Any) -> bool:
+def is_fixture(thing: Any) -> bool:
+    """Tell whether something is a fixture of pytest's already."""
     return type(thing).__name__ == "FixtureFunctionDefinition" or hasattr(thing, "_pytestfixturefunction")
 
 
-def _as_fixture(given: Any) -> Callable[..., Any]:
+def as_fixture(given: Any, name: str) -> Callable[..., Any]:
     """Return a fixture function: the one that was not marked as such, or one that returns the maker that was given."""
     if inspect.isfunction(given) and next(iter(inspect.signature(given).parameters), None) == "self":
         return given
     maker = given.__func__ if isinstance(given, staticmethod) else given
 
-    def make_runnable(self: Any) -> Any:  # noqa: ARG001
+    def make(self: Any) -> Any:  # noqa: ARG001
         return maker
 
-    return make_runnable
+    make.__name__ = make.__qualname__ = name
+    return make
 
 
-def _reader(self: Any, name: str) -> Callable[[Any], Any]:
+def reader(self: Any, name: str) -> Callable[[Any], Any]:
     """Return `text` or `is_error` of a class: a method, or a plain function of a chunk."""
     given = inspect.getattr_static(type(self), name)
     if inspect.isfunction(given) and len(inspect.signature(given).parameters) == 1:
@@ -108,7 +112,7 @@ def _test_of(contract: Contract) -> Callable[..., None]:
         reasons = checked_reasons(self.skip)
         if contract.name in reasons:
             pytest.skip(reasons[contract.name])
-        readers = _reader(self, "text"), _reader(self, "is_error")
+        readers = reader(self, "text"), reader(self, "is_error")
         lab = Lab(make_runnable, self.input, self.api, self.chat, readers[0], self.idle_timeout, readers[1])
         kind = type(self)
         if kind._flavours is None:  # noqa: SLF001 - of this class's own subclass

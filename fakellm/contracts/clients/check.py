@@ -1,0 +1,79 @@
+"""`check_client`: every contract of a client, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from fakellm.contracts.catalogue import chosen
+from fakellm.contracts.clients import on_client  # noqa: F401 - it binds the checks
+from fakellm.contracts.clients.cases import cases
+from fakellm.contracts.clients.lab import Lab
+from fakellm.contracts.clients.report import ClientReport
+from fakellm.contracts.faults.checks import Raises
+from fakellm.contracts.streams.check import check_loop, checked_reasons
+from fakellm.contracts.streams.projections import text_of
+from fakellm.contracts.verdicts import Verdict, verdict_of
+from fakellm.errors import ContractUsageError
+from fakellm.wire.gateways.gateway import Gateway
+from fakellm.wire.gateways.presets import gateways_of
+
+
+def check_client(
+    make: Callable[[], Any],
+    *,
+    api: str,
+    input: Any = "?",
+    profile: Any = None,
+    contracts: Iterable[str] | None = None,
+    skip: Mapping[str, str] | None = None,
+    text: Callable[[Any], Any] = text_of,
+    raises: Raises | None = None,
+    incomplete: Callable[[Any], object] | None = None,
+    behind: str | Gateway | Sequence[str | Gateway] = (),
+    patience: float = 10.0,
+) -> ClientReport:
+    """Check the contracts of a client on what `make` makes, and return the report. Needs no pytest.
+
+    `make` returns a function that asks for a stream through its own client, of the `input` or of nothing, and returns
+    what the app sees: a text, a list of chunks, or a stream of either, synchronous or not. Of chunks all is compared,
+    of texts the text. It is called anew for each question, and the provider `api` answers, in the habits of `profile`.
+
+    Each legal form of the wire (`fakellm.wire.FORMS`) has to read as the plain answer; legal oddities have to say the
+    same text; a fault has to raise one of `raises`, by default any `Exception`, or to return what cannot be taken for
+    a whole answer, or that of which `incomplete(result)` is true, as `check_faults` has it. What is a form by itself
+    is told in its smallest form. `text` reads the text of a chunk of a kind that we do not know.
+
+    `contracts` are the names of those to check, `skip` maps their names, and those of rows of the table such as `bom`,
+    to the reasons why not. All arrives as it does `behind` gateways, `"nginx"` or a list of names; what one of them
+    makes a whole answer of, so that nobody can tell, is left out. `patience` are the real seconds after which one
+    answer is taken to hang. Raises `ContractUsageError` for a use that proves nothing.
+    """
+    check_loop("check_client")
+    reasons, rows = reasons_of(skip)
+    wanted = chosen(contracts, "client")
+    if not wanted:
+        msg = "no contract was named, so nothing would be checked; leave contracts= out for all of them"
+        raise ContractUsageError(msg)
+    lab = Lab(make, api, input, profile, text, raises, incomplete, rows, gateways_of(behind), patience)
+    verdicts = [
+        Verdict(contract, "skipped", reasons[contract.name])
+        if contract.name in reasons
+        else verdict_of(contract, partial(contract.checks["client"], lab))
+        for contract in wanted
+    ]
+    return ClientReport(lab.name, tuple(verdicts), endpoint=lab.endpoint, rows=tuple(lab.rows))
+
+
+def reasons_of(skip: Mapping[str, str] | None) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the reasons for skipping contracts, and those for skipping rows. Raises `ContractUsageError`."""
+    rows = {case.name for case in cases((None, True, False))}
+    given = dict(skip) if isinstance(skip, Mapping) else skip
+    contracts = {name: why for name, why in given.items() if name not in rows} if isinstance(given, dict) else given
+    own = {name: why for name, why in given.items() if name in rows} if isinstance(given, dict) else {}
+    for name, why in own.items():
+        if not isinstance(why, str) or not why:
+            msg = f"say why {name!r} is skipped: skip={{{name!r}: 'the reason'}}"
+            raise ContractUsageError(msg)
+    return checked_reasons(contracts, "client"), own
