@@ -37,6 +37,7 @@ class Serving:
     workers: int = 1
     json: bool = False
     keep: int = KEEP
+    strict_requests: bool = False
 
     def plain(self) -> dict[str, Any]:
         """Return it as JSON can say it."""
@@ -73,7 +74,10 @@ class Serving:
     def providers(self) -> list[FakeProvider]:
         """Return the providers that the file has, or such as answer by themselves. Raises `UsageError`."""
         if self.file is None:
-            return _speaking(_imitating(by_themselves(), self.profiles), self.form)
+            found = by_themselves()
+            for provider in found:
+                provider.strict_requests(on=self.strict_requests)
+            return _speaking(_imitating(found, self.profiles), self.form)
         try:
             return self.told(Path(self.file)).providers()
         except (ScriptError, OSError) as error:
@@ -81,19 +85,20 @@ class Serving:
 
     def told(self, path: Path) -> Told:
         """Return what a file says, in the habits that were asked for. Raises `ScenarioError` that names the place."""
-        return Told(path, self.profiles, self.form)
+        return Told(path, self.profiles, self.form, strict=self.strict_requests)
 
 
 class Told:
     """What a file says, in the habits that were asked for. Raises `ScenarioError` for a file that is wrong."""
 
-    def __init__(self, path: Path, profiles: Sequence[str], form: str | None = None) -> None:
+    def __init__(self, path: Path, profiles: Sequence[str], form: str | None = None, *, strict: bool = False) -> None:
         if not path.is_file():
             msg = f"there is no file {path}" if not path.exists() else f"{path} is no file"
             raise ScenarioError(msg)
         self._said: Telling = PythonFile(path) if path.suffix == ".py" else Scenario.load(path)
         self._profiles = profiles
         self._form = form
+        self._strict = strict
         self.files = self._said.files
         try:
             self.providers()
@@ -102,7 +107,15 @@ class Told:
 
     def providers(self, known: Iterable[FakeProvider] = ()) -> list[FakeProvider]:
         """Return the providers; those of `known` that are among them are told anew, and keep their logs."""
-        return _speaking(_imitating(self._said.providers(known), self._profiles), self._form)
+        names = self._said.names if isinstance(self._said, Scenario) else ()
+        there = {**{name: FakeProvider(name) for name in names}, **{provider.name: provider for provider in known}}
+        for provider in there.values():
+            provider.strict_requests(on=self._strict)  # what the file says of it comes after
+        found = self._said.providers(there.values())
+        for provider in found if self._strict and isinstance(self._said, PythonFile) else ():
+            if not provider.is_strict:
+                provider.strict_requests()
+        return _speaking(_imitating(found, self._profiles), self._form)
 
 
 class PythonFile:

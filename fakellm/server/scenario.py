@@ -56,6 +56,7 @@ class _Told(NamedTuple):
     limits: Mapping[str, int | None] | None
     gzip: bool | None
     form: WireForm | None
+    strict: bool | None = None
 
 
 class _Provider(NamedTuple):
@@ -148,6 +149,9 @@ class Scenario:
         provider.speak(own.told.form or self._all.form or provider.form)
         provider.recorded = recorded.Recorded.of(provider, self._tapes, self._factor) if self._tapes else None
         provider.zips = bool(self._all.gzip if own.told.gzip is None else own.told.gzip)
+        strict = self._all.strict if own.told.strict is None else own.told.strict
+        if strict is not None:
+            provider.strict_requests(on=strict)
         return provider
 
 
@@ -239,6 +243,7 @@ class _Reading:
             limits,
             form.gzip,
             self._wire(form, place),
+            form.strict_requests,
         )
 
     def _wire(self, form: ToldForm | SaysForm, place: Place) -> WireForm | None:

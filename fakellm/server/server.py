@@ -128,6 +128,7 @@ class Server:
             provider.speak(self._form)
         if type(provider.clock) is InstantClock:
             provider.counted_on = self.clock
+        provider.is_served = True
 
     # -- running --------------------------------------------------------------------------------------
 
