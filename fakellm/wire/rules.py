@@ -15,6 +15,7 @@ another type, since look-alikes add fields and words of their own.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -239,7 +240,8 @@ def listed(values: Iterable[str], last: str = "and") -> str:
 def number_of(found: Any, name: str) -> float | int | None:
     """Return a field that is a number, or None."""
     value = found.get(name) if isinstance(found, dict) else None
-    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return value if is_number else None
 
 
 def capped(asked: Asked, *names: str) -> int:

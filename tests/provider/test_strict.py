@@ -303,6 +303,40 @@ def test_a_body_that_is_nested_too_deep_is_not_looked_at():
         handled(fake, "gemini", body)
 
 
+ODD = (None, True, -1, float("inf"), "", "x", [], {}, [None], [1], [[]], [{}], {"type": []}, {"type": "tool_use"})
+
+
+def places(value, path=()):
+    """Yield the paths to all that is in a value."""
+    keys = value.keys() if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
+    for key in keys:
+        yield (*path, key)
+        yield from places(value[key], (*path, key))
+
+
+def put(value, path, odd):
+    """Return a value with another one at a path."""
+    if not path:
+        return odd
+    value = copy.copy(value)
+    value[path[0]] = put(value[path[0]], path[1:], odd)
+    return value
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("is_installed", [True, False])
+@pytest.mark.filterwarnings("ignore:requests to .* are not held to the types:RuntimeWarning")
+def test_nothing_odd_at_any_place_is_more_than_refused(monkeypatch, is_installed):
+    if not is_installed:
+        monkeypatch.setattr(fakellm.wire.rules, "is_installed", lambda place: False)
+    for api, (_, _, body) in TAKEN.items():
+        for path in places(body):
+            for odd in ODD:
+                fake = FakeProvider(TAKEN[api][0]).strict_requests(context_window=99).otherwise("ok")
+                exchange, _, _ = handled(fake, api, put(body, path, odd))
+                assert exchange.status in (200, 400, 422)
+
+
 def test_a_turn_may_be_in_several_messages():
     split = [user(), {"role": "assistant", "content": [use(), use("b")]}]
     for results in (
