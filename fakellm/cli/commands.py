@@ -66,6 +66,7 @@ def app() -> None:
 @click.option("--workers", type=click.IntRange(1, 256), default=1, show_default=True, help="Processes at the port.")
 @click.option("--grace", type=click.FloatRange(0), default=5.0, show_default=True, help="Seconds for streams to end.")
 @click.option("--keep", type=click.IntRange(1), default=1_000, show_default=True, help="Requests kept of each session.")
+@click.option("--strict-requests", is_flag=True, help="Refuse requests that the real API would refuse.")
 @click.option("--watch", is_flag=True, help="Play what FILE says when it changes.")
 @click.option("--check", is_flag=True, help="Only tell whether FILE is right: exit code 0, or 1.")
 @click.option("--json", is_flag=True, help="Say what happens in lines of JSON.")

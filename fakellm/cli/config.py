@@ -40,6 +40,7 @@ class Serving:
     workers: int = 1
     json: bool = False
     keep: int = KEEP
+    strict_requests: bool = False
 
     def plain(self) -> dict[str, Any]:
         """Return it as JSON can say it."""
@@ -76,7 +77,10 @@ class Serving:
     def providers(self) -> list[FakeProvider]:
         """Return the providers that the file has, or such as answer by themselves. Raises `UsageError`."""
         if self.file is None:
-            return speaking(_imitating(by_themselves(), self.profiles), self.form, self.behind)
+            found = by_themselves()
+            for provider in found:
+                provider.strict_requests(on=self.strict_requests)
+            return speaking(_imitating(found, self.profiles), self.form, self.behind)
         try:
             return self.told(Path(self.file)).providers()
         except (ScriptError, OSError) as error:
@@ -84,14 +88,20 @@ class Serving:
 
     def told(self, path: Path) -> Told:
         """Return what a file says, in the habits that were asked for. Raises `ScenarioError` that names the place."""
-        return Told(path, self.profiles, self.form, self.behind)
+        return Told(path, self.profiles, self.form, self.behind, strict=self.strict_requests)
 
 
 class Told:
     """What a file says, in the habits that were asked for. Raises `ScenarioError` for a file that is wrong."""
 
     def __init__(
-        self, path: Path, profiles: Sequence[str], form: str | None = None, behind: Sequence[str] = ()
+        self,
+        path: Path,
+        profiles: Sequence[str],
+        form: str | None = None,
+        behind: Sequence[str] = (),
+        *,
+        strict: bool = False,
     ) -> None:
         if not path.is_file():
             msg = f"there is no file {path}" if not path.exists() else f"{path} is no file"
@@ -100,6 +110,7 @@ class Told:
         self._profiles = profiles
         self._form = form
         self._behind = behind
+        self._strict = strict
         self.files = self._said.files
         try:
             self.providers()
@@ -108,7 +119,15 @@ class Told:
 
     def providers(self, known: Iterable[FakeProvider] = ()) -> list[FakeProvider]:
         """Return the providers; those of `known` that are among them are told anew, and keep their logs."""
-        return speaking(_imitating(self._said.providers(known), self._profiles), self._form, self._behind)
+        names = self._said.names if isinstance(self._said, Scenario) else ()
+        there = {**{name: FakeProvider(name) for name in names}, **{provider.name: provider for provider in known}}
+        for provider in there.values():
+            provider.strict_requests(on=self._strict)  # what the file says of it comes after
+        found = self._said.providers(there.values())
+        for provider in found if self._strict and isinstance(self._said, PythonFile) else ():
+            if not provider.is_strict:
+                provider.strict_requests()
+        return speaking(_imitating(found, self._profiles), self._form, self._behind)
 
 
 class PythonFile:

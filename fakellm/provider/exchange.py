@@ -22,6 +22,7 @@ from fakellm.script.events import Fault, Pause
 from fakellm.secrets.knowing import carried, discreet, discreet_url, knowing
 from fakellm.wire.codec import Ending, Request, Run
 from fakellm.wire.hops import Carried, Hop
+from fakellm.wire.rules import Refusal
 
 State = Literal["running", "complete", "closed", "cancelled", "failed"]
 
@@ -47,6 +48,7 @@ class ProviderCall:
     `status` is the HTTP status of the answer, `delivered` the bytes of its body that the client took. `state` says how
     far it is: `running`, or how it ended: `complete`, `closed` (by the client, before the end), `cancelled`, or
     `failed` with an `error`. What it is shown as has none of its `credentials`, nor anything else that is secret.
+    `refusal` is why a strict fake refused it.
     `watch` is called whenever pieces are handed out, with how many were taken before those. `room` is how many bytes
     of the answer may still be kept, None for any number of the first pieces; `place` its number in a log of several
     providers.
@@ -67,6 +69,7 @@ class ProviderCall:
         self.api = ""
         self._request: Request | None = None
         self.reply: Route | None = None
+        self.refusal: Refusal | None = None
         self.status: int | None = None
         self._run: list[bytes] = []
         self._cursor: Left = _NOTHING

@@ -34,6 +34,7 @@ from fakellm.provider.promises import Promising
 from fakellm.provider.reports import knowing_all, shown_calls
 from fakellm.provider.routes import Route
 from fakellm.provider.speaking import Speaking
+from fakellm.provider.strict import Strict
 from fakellm.runnable.functions import is_async_function
 from fakellm.runnable.shown import call, named, unusual
 from fakellm.script.events import http_error
@@ -50,7 +51,7 @@ from fakellm.wire.service import Endpoint, codec_of, document_of, found
 from fakellm.wire.wireform import WireForm, form_or_none
 
 
-class FakeProvider(Promising, Speaking, Alike, Claiming, Limited, Missing, Copyable):
+class FakeProvider(Promising, Speaking, Alike, Claiming, Limited, Strict, Missing, Copyable):
     """A provider that says what it was told to, in its own wire format, to whatever client asks.
 
     `FakeProvider("openai")` answers chat completions, legacy completions and Responses, and by itself embeddings and
@@ -108,6 +109,7 @@ class FakeProvider(Promising, Speaking, Alike, Claiming, Limited, Missing, Copya
         begun += call(".limits", named(self._meter.options())) if self._meter is not None else ""
         begun += call(".speak", [repr(self.form)]) if self.form is not None else ""
         begun += call(".behind", [repr(one.name) for one in self.gateways]) if self.gateways else ""
+        begun += self._strictly()
         return self._replies.as_calls(begun + "".join(own.as_call() for own in self._documents))
 
     def _begin(self) -> None:
@@ -347,6 +349,7 @@ class FakeProvider(Promising, Speaking, Alike, Claiming, Limited, Missing, Copya
         codec = codec_of(endpoint, self._profile_of(call))
         try:
             call.json, call.request = self._read(call, codec, path)
+            self._hold(call, endpoint, path)
         except WireError as error:
             return error_exchange(call, codec, http_error(error.status, str(error), code=error.code, body=error.body))
         request = call.request

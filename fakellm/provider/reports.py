@@ -48,6 +48,8 @@ def shown_call(call: ProviderCall, codec: Codec | None) -> str:
     request = call.request  # if nobody has read it yet, it is read now
     lines = [repr(call)[1:-1], *call.asked().split("\n")[1:]]
     with knowing(call.credentials):
+        if call.refusal is not None:
+            lines += str(call.refusal).split("\n")
         if call.reply is not None:
             lines.append(str(call.reply))
         if call.taken:

@@ -118,6 +118,7 @@ class ToldForm(_Form):
     gzip: bool | None = None
     form: str | dict[str, Any] | None = None
     behind: str | list[str] | None = None
+    strict_requests: bool | None = None
 
 
 class ProviderForm(ToldForm):
@@ -191,6 +192,7 @@ _MEANT = {
     "script": "the path of a script file, from the folder of this file on",
     "seed": "a whole number",
     "status": "an HTTP status from 400 to 599",
+    "strict_requests": "true or false: whether requests that the real API would refuse are refused",
     "system": "a text in the system message, or a mapping with pattern",
     "tapes": "a path, a pattern of paths, a list of these, or a mapping with files and timing",
     "text": "a text",

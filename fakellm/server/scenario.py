@@ -59,6 +59,7 @@ class _Told(NamedTuple):
     gzip: bool | None
     form: WireForm | None
     gateways: tuple[Gateway, ...]
+    strict: bool | None = None
 
 
 class _Provider(NamedTuple):
@@ -152,6 +153,9 @@ class Scenario:
         provider.behind(*(own.told.gateways or self._all.gateways or provider.gateways))
         provider.recorded = recorded.Recorded.of(provider, self._tapes, self._factor) if self._tapes else None
         provider.zips = bool(self._all.gzip if own.told.gzip is None else own.told.gzip)
+        strict = self._all.strict if own.told.strict is None else own.told.strict
+        if strict is not None:
+            provider.strict_requests(on=strict)
         return provider
 
 
@@ -244,6 +248,7 @@ class _Reading:
             form.gzip,
             self._wire(form, place),
             self._tried((*place, "behind"), lambda: gateways_of(form.behind or ())) or (),
+            form.strict_requests,
         )
 
     def _wire(self, form: ToldForm | SaysForm, place: Place) -> WireForm | None:

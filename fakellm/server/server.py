@@ -135,6 +135,7 @@ class Server:
             provider.behind(*self._gateways)
         if type(provider.clock) is InstantClock:
             provider.counted_on = self.clock
+        provider.is_served = True
 
     # -- running --------------------------------------------------------------------------------------
 

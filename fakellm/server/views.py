@@ -91,6 +91,7 @@ class Call(Brief):
     )
     error: str | None
     miss: str | None = Field(description="why it has no reply, the nearest, and what to do")
+    refusal: str | None = Field(description="which rule a strict fake refused it by, where, and what to do")
 
 
 class Miss(View):
@@ -199,6 +200,7 @@ def whole(logged: Logged) -> dict[str, Any]:
             "chunks": chunks(logged),
             "error": None if call.error is None else discreet(repr(call.error)),
             "miss": None if logged.miss is None else discreet(str(logged.miss)),
+            "refusal": None if call.refusal is None else discreet(str(call.refusal)),
         }
 
 

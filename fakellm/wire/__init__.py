@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     from fakellm.wire.providers import add_provider as add_provider
     from fakellm.wire.providers import provider_names as provider_names
     from fakellm.wire.reader import SSEReader as SSEReader
+    from fakellm.wire.rules import Asked as Asked
+    from fakellm.wire.rules import Broken as Broken
+    from fakellm.wire.rules import Refusal as Refusal
+    from fakellm.wire.rules import Rule as Rule
+    from fakellm.wire.rules import Rules as Rules
     from fakellm.wire.service import Endpoint as Endpoint
     from fakellm.wire.service import Service as Service
     from fakellm.wire.service import document as document
@@ -45,6 +50,7 @@ __getattr__, __dir__, __all__ = lazily(
         "gateways.presets": ("GATEWAYS",),
         "reader": ("SSEReader",),
         "providers": ("add_provider", "provider_names"),
+        "rules": ("Asked", "Broken", "Refusal", "Rule", "Rules"),
         "service": ("Endpoint", "Service", "document", "endpoint"),
         "wireform": ("FORMS", "WireForm", "form_of"),
         "sse": ("SSE", "NDJSONDecoder", "SSEDecoder", "encode_ndjson", "encode_sse"),

@@ -12,11 +12,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 from fakellm.wire.codec import Codec
 from fakellm.wire.quotas import Quotas
+
+if TYPE_CHECKING:
+    from fakellm.wire.rules import Rules
 
 _CONDITION = re.compile(r"^\^\(\?!.*?\)\.\*")
 """What a pattern of a path begins with that says where the path is not."""
@@ -32,6 +35,7 @@ class Endpoint:
     """One endpoint: the API's name, the method, a pattern of its path, and what answers; see `endpoint`, `document`.
 
     `grammar` is what `check_wire` holds streams of this API to, if the provider brings one: a class, or its name.
+    `rules` are what a strict fake holds requests to: `Rules`, or where they are.
     """
 
     api: str
@@ -40,6 +44,7 @@ class Endpoint:
     answers: str | type[Codec] | Document
     is_codec: bool = True
     grammar: str | type | None = None
+    rules: str | Rules | None = None
 
     @property
     def shown(self) -> str:
@@ -48,13 +53,19 @@ class Endpoint:
 
 
 def endpoint(
-    api: str, path: str, answers: str | type[Codec], *, method: str = "POST", grammar: str | type | None = None
+    api: str,
+    path: str,
+    answers: str | type[Codec],
+    *,
+    method: str = "POST",
+    grammar: str | type | None = None,
+    rules: str | Rules | None = None,
 ) -> Endpoint:
     """Return an endpoint that a script answers, through a `Codec` or the class that its name, `"module:Name"`, finds.
 
     `path` is a regular expression that is searched for in the path of a URL, without its query.
     """
-    return Endpoint(api, method, re.compile(path), answers, grammar=grammar)
+    return Endpoint(api, method, re.compile(path), answers, grammar=grammar, rules=rules)
 
 
 def document(api: str, path: str, answers: str | Document, *, method: str = "POST") -> Endpoint:

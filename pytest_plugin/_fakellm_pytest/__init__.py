@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from fakellm.server import FakeServer
 
 _OPTIONS = ("allow_unused", "allow_misses")
+_OTHERS = ("scenario", "strict_requests")
 
 
 @pytest.fixture
@@ -250,16 +251,34 @@ def _provider(request: pytest.FixtureRequest, network: Interception, name: str) 
 def strict(request: pytest.FixtureRequest, name: str, fake: Any) -> Iterator[Any]:
     """Yield a fake, and check after the test, if that passed, that everything went as scripted."""
     allowed = allowed_by(request.node)
-    if named := [marker.kwargs for marker in request.node.iter_markers("fake_llm") if "scenario" in marker.kwargs]:
+    if request.config.getini("llm_strict_requests"):
+        _hold(fake, is_on=True)
+    if named := said_by(request.node, "scenario"):
         from _fakellm_pytest.scenarios import tell
 
-        tell(request.node, named[0]["scenario"], fake)
+        tell(request.node, named[0], fake)
+    if held := said_by(request.node, "strict_requests"):
+        _hold(fake, is_on=held[0])
     from _fakellm_pytest.discretion import note
 
     note(request.node, name, fake)
     yield fake
     if request.node.stash.get(PASSED, False) and (problem := _problem(fake, allowed)):
         pytest.fail(problem, pytrace=False)
+
+
+def _hold(fake: Any, *, is_on: Any) -> None:
+    """Let a fake of a provider, or all of a server, hold requests to the rules of the real API, or to none."""
+    if not isinstance(is_on, bool):
+        pytest.fail(f"strict_requests is True or False, not {is_on!r}", pytrace=False)
+    for provider in getattr(fake, "providers", [fake]):
+        if hasattr(provider, "strict_requests"):  # models have no requests
+            provider.strict_requests(on=is_on)
+
+
+def said_by(node: pytest.Item, name: str) -> list[Any]:
+    """Return what the markers of a test say of one thing, the nearest first."""
+    return [marker.kwargs[name] for marker in node.iter_markers("fake_llm") if name in marker.kwargs]
 
 
 def _problem(fake: Any, allowed: dict[str, bool]) -> str | None:
@@ -274,7 +293,7 @@ def allowed_by(node: pytest.Item) -> dict[str, bool]:
     """Return what the markers of the test allow; the nearest marker wins."""
     allowed: dict[str, bool] = {}
     for marker in node.iter_markers("fake_llm"):
-        options = {key: value for key, value in marker.kwargs.items() if key != "scenario"}
+        options = {key: value for key, value in marker.kwargs.items() if key not in _OTHERS}
         unknown = [repr(arg) for arg in marker.args] + [key for key in options if key not in _OPTIONS]
         if unknown:
             takes = " and ".join(f"{option}=True" for option in _OPTIONS)

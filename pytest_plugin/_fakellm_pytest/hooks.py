@@ -25,6 +25,7 @@ MODES = ("none", "once", "new_episodes", "all", "rewrite", "verify")
 _MARKERS = (
     "fake_llm(allow_unused=False, allow_misses=False): let replies stay unused, or misses be caught by the app",
     "fake_llm(scenario=None): script the fakes of providers by a file, whose path begins in the folder of the test",
+    "fake_llm(strict_requests=True): refuse requests to fakes of providers that the real API would refuse",
     (
         "cassette(path=None, mode=None, match_on=..., ignore=(), timing='instant', form=None, behind=(), strict=False, "
         "keep_headers=(), record_on_exception=False): play the HTTP requests of the test from a tape, or record them; "
@@ -98,6 +99,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type="bool",
         default=False,
     )
+    parser.addini("llm_strict_requests", "fakes refuse what the real API would refuse", type="bool", default=False)
     group.addoption(
         "--llm-record",
         choices=MODES,

@@ -156,6 +156,25 @@ def test_scripts_that_a_scenario_names_are_watched_too_by_each_worker(tmp_path):
         assert server.ended()[1]["unused"] == []
 
 
+def test_requests_are_held_to_the_rules_of_the_real_api_where_a_file_does_not_say_otherwise(tmp_path):
+    assert all(provider.is_strict for provider in Serving(strict_requests=True).providers())
+    assert not any(provider.is_strict for provider in Serving().providers())
+    path = tmp_path / "a.yaml"
+    path.write_text("providers: [openai, {name: cohere, strict_requests: true}]\notherwise: {text: a}\n")
+    told = Serving(str(path)).told(path)
+    assert [provider.is_strict for provider in told.providers()] == [False, True]
+    path.write_text("providers: [openai, cohere]\notherwise: {text: a}\n")
+    again = Serving(str(path)).told(path).providers(told.providers())
+    assert [provider.is_strict for provider in again] == [False, False]  # of the file as it is now
+    path.write_text("providers: [openai, {name: cohere, strict_requests: false}]\notherwise: {text: a}\n")
+    option = Serving(str(path), strict_requests=True).told(path)
+    assert [provider.is_strict for provider in option.providers(option.providers())] == [True, False]
+    python = tmp_path / "a.py"
+    python.write_text(QUEUE)
+    option = Serving(str(python), strict_requests=True).told(python)
+    assert [provider.is_strict for provider in option.providers(option.providers())] == [True]
+
+
 def test_a_file_without_what_a_profile_is_for_is_wrong_where_it_changes(tmp_path):
     path, notes = tmp_path / "a.yaml", []
     path.write_text("providers: [openai]\notherwise: {text: a}")

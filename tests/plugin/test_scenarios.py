@@ -96,6 +96,49 @@ otherwise: {by_itself: true}
     result.assert_outcomes(passed=2)
 
 
+STRICT = """
+ORPHAN = {"model": "m", "messages": [{"role": "tool", "tool_call_id": "c", "content": "rain"}]}
+
+def status():
+    return httpx.post("https://api.openai.com/v1/chat/completions", json=ORPHAN).status_code
+
+@pytest.mark.fake_llm(allow_unused=True)
+def test_strict_by_the_configuration(fake_openai, fake_llm):
+    fake_openai.otherwise("ok")
+    assert status() == 400
+
+@pytest.mark.fake_llm(strict_requests=False)
+def test_not_so_by_the_nearest_marker(fake_openai):
+    fake_openai.reply("ok")
+    assert status() == 200
+
+@pytest.mark.fake_llm(scenario="weather.yaml", allow_unused=True)
+def test_not_so_by_a_scenario(fake_openai):
+    assert status() == 200
+
+def test_told_where_it_failed(fake_openai):
+    fake_openai.reply("ok")
+    assert status() == 200
+
+@pytest.mark.fake_llm(strict_requests="yes")
+def test_what_is_neither(fake_openai):
+    pass
+"""
+
+
+def test_requests_are_held_to_the_rules_of_the_real_api(run, pytester):
+    pytester.makeini("[pytest]\nllm_strict_requests = true")
+    scenario = "providers: [openai]\nstrict_requests: false\notherwise: {text: ok}\n"
+    result = run(STRICT, scenario)
+
+    result.assert_outcomes(passed=3, failed=1, errors=1)
+    result.stdout.fnmatch_lines_random([
+        "*refused by the rule result-without-call of openai.chat at messages[[]0].tool_call_id: Invalid parameter: *",
+        "*to do: *send the assistant's message with its tool_calls before the results, as it came",
+        "*strict_requests is True or False, not 'yes'",
+    ])  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("marker", "said"),
     [

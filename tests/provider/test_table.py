@@ -61,7 +61,7 @@ def installed(request):
 
 def faked(driver, script, **options):
     """Return what the SDK makes of a script, and the state of its call."""
-    fake = FakeProvider(driver.provider).reply(script)
+    fake = FakeProvider(driver.provider).strict_requests().reply(script)  # as it takes what the vendor's SDK sends
     with intercept(fake):
         found = streamed(driver, **options)
     (call,) = fake.calls

@@ -288,6 +288,15 @@ def test_a_server_plays_a_scenario(tmp_path):
     assert content(gzip.decompress(zipped)) == "hello"
 
 
+def test_a_scenario_says_who_is_strict():
+    scenario = Scenario.read(
+        "providers: [openai, {name: cohere, strict_requests: false}]\notherwise: {text: hello}\nstrict_requests: true\n"
+    )
+    assert [provider.is_strict for provider in scenario.providers()] == [True, False]
+    with pytest.raises(ScenarioError, match="strict_requests.*true or false"):
+        Scenario.read("strict_requests: 1\n")
+
+
 def test_a_provider_of_a_scenario_is_compressed_whoever_serves_it():
     scenario = Scenario.read("providers: [openai, {name: cohere, gzip: false}]\notherwise: {text: hello}\ngzip: true\n")
     providers = scenario.providers()

@@ -68,6 +68,44 @@ def body(file, index):
     return gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
 
 
+def requests():
+    """Yield (file, status, method, URL, headers, body) of each recorded request whose body is there, as JSON."""
+    for row in manifest():
+        if row["file"].endswith((".sse", ".chunks.txt")):
+            continue
+        document = cassette(row["file"])
+        if isinstance(document, list):  # nock
+            for one in document:
+                body = one["body"] if isinstance(one["body"], str) else json.dumps(one["body"])
+                yield row["file"], one["status"], one["method"], one["scope"] + one["path"], {}, body.encode()
+            continue
+        for one in document.get("http_interactions") or document.get("interactions") or [document]:
+            if (asked := one.get("request")) and (body := _asked(asked)):
+                headers = {
+                    name: value[0] if isinstance(value, list) else value for name, value in asked["headers"].items()
+                }
+                url = asked.get("uri") or asked.get("url") or ""
+                yield row["file"], _status(one["response"]), asked["method"].upper(), url, headers, body
+
+
+def _status(response):
+    found = response.get("status", response.get("status_code", response.get("code")))
+    return int(found["code"] if isinstance(found, dict) else str(found)[:3])
+
+
+def _asked(request):
+    """Return the body of a request, if it is JSON."""
+    if request.get("parsed_body") is not None:
+        return json.dumps(request["parsed_body"]).encode()
+    body = request.get("body")
+    body = (body.get("string") or body.get("body")) if isinstance(body, dict) else body
+    body = body.encode() if isinstance(body, str) else body
+    try:
+        return body if isinstance(json.loads(body), dict) else None
+    except (TypeError, ValueError):
+        return None
+
+
 @cache
 def expected():
     """Return what the official SDKs make of the streams: a row for each, with `chunks` and `final` to read."""

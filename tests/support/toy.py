@@ -12,7 +12,20 @@ from typing import Any
 from fakellm import Finish, Text, disconnect, provider_error
 from fakellm.errors import WireError
 from fakellm.script import Message
-from fakellm.wire import Codec, Decoder, Encoder, NDJSONDecoder, Request, Service, document, encode_ndjson, endpoint
+from fakellm.wire import (
+    Broken,
+    Codec,
+    Decoder,
+    Encoder,
+    NDJSONDecoder,
+    Request,
+    Rule,
+    Rules,
+    Service,
+    document,
+    encode_ndjson,
+    endpoint,
+)
 
 
 class SayEncoder(Encoder):
@@ -73,11 +86,21 @@ def voices(asked, path):
     return {"voices": ["soft", "loud"]}
 
 
+def too_loud(asked):
+    if asked.body["ask"].isupper():
+        yield Broken("ask", "no need to shout")
+
+
+class SayRules(Rules):
+    api = "toy.say"
+    rules = (Rule("shouting", "a question in capitals", "lower the voice", "https://toy.example/manners", too_loud),)
+
+
 TOY = Service(
     "toy",
     re.compile(r"^([\w-]+\.)*toy\.example$"),
     (
-        endpoint("toy.say", r"/toy/say$", SayCodec),
+        endpoint("toy.say", r"/toy/say$", SayCodec, rules=SayRules()),
         document("toy.voices", r"/toy/voices$", voices, method="GET"),
     ),
     keys=("TOY_API_KEY",),

@@ -52,6 +52,14 @@ def said(chunks):
 # -- faked --------------------------------------------------------------------------------------------
 
 
+def test_it_may_hold_requests_to_rules_of_its_own(toy):
+    toy.strict_requests().reply(SCRIPT)
+    loud, low = (toy.handle("POST", URL, {}, json.dumps({"ask": ask}).encode()) for ask in ("WHO?", "Who?"))
+
+    assert (loud.status, loud.as_whole(), low.status) == (400, b'{"oops":"no need to shout"}\n', 200)
+    assert str(toy.calls[0].refusal).startswith("refused by the rule shouting of toy.say at ask: no need to shout\n")
+
+
 def test_it_answers_without_any_client(toy):
     exchange = toy.reply(SCRIPT).handle("POST", URL, {}, json.dumps(ASKED).encode())
 

@@ -20,13 +20,23 @@ SERVICE = Service(
     "anthropic",
     re.compile(r"^([\w-]+\.)*anthropic\.com$|^claude\.googleapis\.com$|^aws-external-anthropic\.[\w-]+\.api\.aws$"),
     (
-        endpoint("anthropic.messages", r"/v1/messages$", f"{_HERE}.messages:MessagesCodec"),
+        endpoint(
+            "anthropic.messages", r"/v1/messages$", f"{_HERE}.messages:MessagesCodec", rules=f"{_HERE}.rules:RULES"
+        ),
         document("anthropic.tokens", r"/v1/messages/count_tokens$", f"{_HERE}.documents:tokens"),
         document("anthropic.tokens", rf"{_VERTEX}count-tokens:rawPredict$", f"{_HERE}.documents:tokens"),
         endpoint(
-            "anthropic.messages", rf"{_VERTEX}[^/:]+:(rawPredict|streamRawPredict)$", f"{_HERE}.vertex:VertexCodec"
+            "anthropic.messages",
+            rf"{_VERTEX}[^/:]+:(rawPredict|streamRawPredict)$",
+            f"{_HERE}.vertex:VertexCodec",
+            rules=f"{_HERE}.rules:CLOUDS",
         ),
-        endpoint("anthropic.messages", _BEDROCK, "fakellm.wire.bedrock.claude:ClaudeCodec"),
+        endpoint(
+            "anthropic.messages",
+            _BEDROCK,
+            "fakellm.wire.bedrock.claude:ClaudeCodec",
+            rules=f"{_HERE}.rules:CLOUDS",
+        ),
         document("anthropic.models", r"/v1/models$", f"{_HERE}.documents:models", method="GET"),
         document("anthropic.model", r"/v1/models/[^/]+$", f"{_HERE}.documents:model", method="GET"),
     ),

@@ -16,7 +16,12 @@ SERVICE = Service(
     "bedrock",
     re.compile(r"^([\w-]+\.)*bedrock(-runtime)?(-fips)?\.[\w-]+\.(vpce\.)?(amazonaws\.com(\.cn)?|api\.aws)$"),
     (
-        endpoint("bedrock.converse", r"/model/[^/]*/converse(-stream)?$", f"{_HERE}.converse:ConverseCodec"),
+        endpoint(
+            "bedrock.converse",
+            r"/model/[^/]*/converse(-stream)?$",
+            f"{_HERE}.converse:ConverseCodec",
+            rules=f"{_HERE}.rules:RULES",
+        ),
         endpoint("bedrock.invoke", r"/model/[^/]*/invoke(-with-response-stream)?$", f"{_HERE}.invoke:InvokeCodec"),
         document("bedrock.tokens", r"/model/[^/]+/count-tokens$", f"{_HERE}.documents:tokens"),
         document("bedrock.models", r"/foundation-models$", f"{_HERE}.documents:models", method="GET"),

@@ -13,7 +13,12 @@ SERVICE = Service(
     "gemini",
     re.compile(r"^(generativelanguage|([\w-]+-)?aiplatform(\.\w+\.rep)?)\.googleapis\.com$"),
     (
-        endpoint("gemini", r":(streamGenerateContent|generateContent)$", f"{_HERE}.generate:GeminiCodec"),
+        endpoint(
+            "gemini",
+            r":(streamGenerateContent|generateContent)$",
+            f"{_HERE}.generate:GeminiCodec",
+            rules=f"{_HERE}.rules:RULES",
+        ),
         endpoint("gemini.interactions", r"/interactions$", f"{_HERE}.interactions:InteractionsCodec"),
         document("gemini.embeddings", r":embedContent$", f"{_HERE}.documents:embedding"),
         document("gemini.embeddings", r":batchEmbedContents$", f"{_HERE}.documents:embeddings"),

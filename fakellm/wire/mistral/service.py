@@ -16,8 +16,10 @@ SERVICE = Service(
     re.compile(r"^([\w-]+\.)*mistral\.ai$"),
     (
         endpoint("mistral.fim", r"/v1/fim/completions$", f"{_HERE}.chat:FIMCodec"),
-        endpoint("mistral.agents", r"/v1/agents/completions$", f"{_HERE}.chat:AgentsCodec"),
-        endpoint("mistral.chat", r"/v1/chat/completions$", f"{_HERE}.chat:ChatCodec"),
+        endpoint(
+            "mistral.agents", r"/v1/agents/completions$", f"{_HERE}.chat:AgentsCodec", rules=f"{_HERE}.rules:AGENTS"
+        ),
+        endpoint("mistral.chat", r"/v1/chat/completions$", f"{_HERE}.chat:ChatCodec", rules=f"{_HERE}.rules:CHAT"),
         *(
             endpoint("mistral.conversations", rf"/v1/conversations{of}$", f"{_HERE}.conversations:ConversationsCodec")
             for of in ("", "/[^/]+", "/[^/]+/restart")

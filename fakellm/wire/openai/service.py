@@ -19,9 +19,19 @@ SERVICE = Service(
     "openai",
     re.compile(rf"^([\w-]+\.)*(openai\.com|{_AZURE})$"),
     (
-        endpoint("openai.chat", r"/chat/completions$", f"{_HERE}.chat:ChatCodec"),
-        endpoint("openai.completions", rf"{_NOT_MISTRALS}/completions$", f"{_HERE}.completions:CompletionsCodec"),
-        endpoint("openai.responses", r"/responses$", f"{_HERE}.responses:ResponsesCodec"),
+        endpoint("openai.chat", r"/chat/completions$", f"{_HERE}.chat:ChatCodec", rules=f"{_HERE}.chat_rules:RULES"),
+        endpoint(
+            "openai.completions",
+            rf"{_NOT_MISTRALS}/completions$",
+            f"{_HERE}.completions:CompletionsCodec",
+            rules=f"{_HERE}.completions_rules:RULES",
+        ),
+        endpoint(
+            "openai.responses",
+            r"/responses$",
+            f"{_HERE}.responses:ResponsesCodec",
+            rules=f"{_HERE}.responses_rules:RULES",
+        ),
         document("openai.embeddings", r"/embeddings$", f"{_HERE}.documents:embeddings"),
         document("openai.models", r"/models$", f"{_HERE}.documents:models", method="GET"),
         document("openai.info", r"^(/models|/openai/deployments/[^/]+)?/info$", f"{_HERE}.azure:info", method="GET"),

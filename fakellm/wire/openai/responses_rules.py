@@ -1,0 +1,252 @@
+"""What the Responses API refuses.
+
+Source: https://platform.openai.com/docs/api-reference/responses/create, and at each rule a public report of the answer.
+What the provider keeps, it knows by itself: a request that goes on from another one, or refers to an item, may hold a
+result whose call is not in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from fakellm.wire.openai import rules as openai
+from fakellm.wire.openai.rules import OpenAIRules, parameter
+from fakellm.wire.openai.schema_rules import problems
+from fakellm.wire.rules import Asked, Broken, Rule, inner, mappings, number_of, rules_of_types
+
+_LEAST_OUTPUT = 16
+_ELSEWHERE = ("previous_response_id", "conversation", "prompt")
+_REFERENCE = "https://platform.openai.com/docs/api-reference/responses/create"
+_CALLS = "https://github.com/continuedev/continue/issues/10092"
+
+
+def _items(asked: Asked) -> list[tuple[int, dict[str, Any]]]:
+    return mappings(asked.body.get("input"))
+
+
+def _refers(asked: Asked) -> bool:
+    """Tell whether items may be elsewhere."""
+    kinds = [one.get("type") for _, one in _items(asked)]
+    return any(asked.body.get(name) for name in _ELSEWHERE) or "item_reference" in kinds or "compaction" in kinds
+
+
+def _results_without_calls(asked: Asked) -> Iterator[Broken]:
+    if _refers(asked):
+        return
+    known: set[Any] = set()
+    for at, item in _items(asked):
+        if item.get("type") == "function_call":
+            known.add(item.get("call_id"))
+        elif item.get("type") == "function_call_output" and item.get("call_id") not in known:
+            text = f"No tool call found for function call output with call_id {item.get('call_id')}."
+            yield Broken(f"input[{at}].call_id", text, None, "input")
+
+
+def _calls_without_results(asked: Asked) -> Iterator[Broken]:
+    items = _items(asked)
+    results = {one.get("call_id") for _, one in items if one.get("type") == "function_call_output"}
+    if any(one.get("type") == "item_reference" for _, one in items):
+        return
+    for at, item in items:
+        if item.get("type") == "function_call" and item.get("call_id") not in results:
+            text = f"No tool output found for function call {item.get('call_id')}."
+            yield Broken(f"input[{at}].call_id", text, None, "input")
+
+
+def _reasoning_alone(asked: Asked) -> Iterator[Broken]:
+    items = _items(asked)
+    for number, (at, item) in enumerate(items):
+        if item.get("type") != "reasoning" or item.get("encrypted_content") or not item.get("id"):
+            continue
+        after = next((one for _, one in items[number + 1 :] if one.get("type") != "reasoning"), None)
+        is_said = after is not None and after.get("role", "assistant") == "assistant"
+        if not is_said or str((after or {}).get("type")).endswith("_output"):
+            text = f"Item '{item['id']}' of type 'reasoning' was provided without its required following item."
+            yield Broken(f"input[{at}]", text, None, "input")
+
+
+def _images(asked: Asked) -> Iterator[Broken]:
+    for at, item in _items(asked):
+        for part, one in mappings(item.get("content")):
+            yield from openai.image_of(f"input[{at}].content[{part}].image_url", one.get("image_url"))
+
+
+def _tools(asked: Asked) -> list[tuple[str, dict[str, Any]]]:
+    tools = mappings(asked.body.get("tools"))
+    return [(f"tools[{at}]", tool) for at, tool in tools if tool.get("type") == "function"]
+
+
+def _names(asked: Asked) -> Iterator[Broken]:
+    yield from openai.names((f"{place}.name", tool.get("name")) for place, tool in _tools(asked))
+    calls = ((at, item) for at, item in _items(asked) if item.get("type") == "function_call")
+    yield from openai.names((f"input[{at}].name", item.get("name")) for at, item in calls)
+
+
+def _unknown_choice(asked: Asked) -> Iterator[Broken]:
+    choice = inner(asked.body, "tool_choice")
+    if choice.get("type") == "function" and choice.get("name") not in [tool.get("name") for _, tool in _tools(asked)]:
+        yield parameter(
+            "tool_choice.name", "Tool choice 'function' not found in 'tools' parameter.", None, "tool_choice"
+        )
+
+
+def _function_schemas(asked: Asked) -> Iterator[Broken]:
+    for place, tool in _tools(asked):
+        for text in problems(tool.get("parameters"), is_strict=tool.get("strict") is True):
+            said = f"Invalid schema for function '{tool.get('name')}': {text}"
+            yield parameter(f"{place}.parameters", said, "invalid_function_parameters")
+
+
+def _answer_schema(asked: Asked) -> Iterator[Broken]:
+    form = inner(inner(asked.body, "text"), "format")
+    if form.get("type") == "json_schema" and form.get("strict") is True:
+        for text in problems(form.get("schema"), is_strict=True):
+            said = f"Invalid schema for response_format '{form.get('name')}': {text}"
+            yield parameter("text.format.schema", said, "invalid_json_schema")
+
+
+def _json_unnamed(asked: Asked) -> Iterator[Broken]:
+    if inner(inner(asked.body, "text"), "format").get("type") != "json_object" or _refers(asked):
+        return
+    said = [*openai.texts_of(asked.body.get("input")), *openai.texts_of(asked.body.get("instructions"))]
+    if not any("json" in text.lower() for text in said):
+        text = (
+            "Response input messages must contain the word 'json' in some form to use 'text.format' of type "
+            "'json_object'."
+        )
+        yield parameter("input", text)
+
+
+def _ranges(asked: Asked) -> Iterable[Broken]:
+    return openai.ranged(asked, {"temperature": (0.0, 2.0), "top_p": (0.0, 1.0)})
+
+
+def _least_output(asked: Asked) -> Iterator[Broken]:
+    value = number_of(asked.body, "max_output_tokens")
+    if value is not None and value < _LEAST_OUTPUT:
+        text = (
+            "Invalid 'max_output_tokens': integer below minimum value. Expected a value >= "
+            f"{_LEAST_OUTPUT}, but got {value:g} instead."
+        )
+        yield parameter("max_output_tokens", text, "integer_below_min_value")
+
+
+def _window(asked: Asked) -> Iterator[Broken]:
+    if asked.window is not None and asked.tokens > asked.window and asked.body.get("truncation") != "auto":
+        text = "Your input exceeds the context window of this model. Please adjust your input and try again."
+        yield Broken("input", text, "context_length_exceeded", "input")
+
+
+_RULES = (
+    Rule(
+        "result-without-call",
+        "a `function_call_output` whose `function_call` is not before it, in a request that goes on from no other",
+        "send the function_call item before its output, or previous_response_id",
+        _CALLS,
+        _results_without_calls,
+    ),
+    Rule(
+        "call-without-result",
+        "a `function_call` without its `function_call_output`",
+        "send an output with the call_id of each call",
+        "https://github.com/Azure/azure-sdk-for-python/issues/46092",
+        _calls_without_results,
+    ),
+    Rule(
+        "reasoning-alone",
+        "a reasoning item that no item of the assistant follows",
+        "send the item that followed it too, or leave both out",
+        "https://github.com/openai/openai-node/issues/1567",
+        _reasoning_alone,
+    ),
+    Rule(
+        "image-type",
+        "a data URL that is no PNG, JPEG, GIF or WebP",
+        "convert the image, and name its media type in the URL",
+        "https://github.com/STranslate/STranslate/issues/277",
+        _images,
+    ),
+    Rule(
+        "tool-name",
+        "a name of a function with other characters than letters, digits, `_` and `-`, or with more than 64",
+        "rename the function",
+        "https://github.com/home-assistant/core/issues/121325",
+        _names,
+    ),
+    Rule(
+        "unknown-tool-choice",
+        "a `tool_choice` that names a function which is not offered",
+        "name a function that is in tools",
+        _REFERENCE,
+        _unknown_choice,
+    ),
+    Rule(
+        "function-schema",
+        "parameters of a function that are no schema of an object, or an array in them without `items`; of a strict "
+        "function also an object without `additionalProperties: false`, or with a property that is not required",
+        "correct the schema; with strict every property is required, and an optional one may be null",
+        "https://github.com/kevinwatt/mysql-mcp/issues/5",
+        _function_schemas,
+    ),
+    Rule(
+        "answer-schema",
+        "a strict `text.format` with an object without `additionalProperties: false`, or with a property that is not "
+        "required",
+        "correct the schema: every property is required, and an optional one may be null",
+        "https://github.com/mavam/pi-web-providers/issues/14",
+        _answer_schema,
+    ),
+    Rule(
+        "json-unnamed",
+        "`text.format` of type json_object where nothing in the input says JSON",
+        "ask for JSON in the input",
+        "https://platform.openai.com/docs/guides/structured-outputs#json-mode",
+        _json_unnamed,
+    ),
+    Rule(
+        "number-range",
+        "`temperature` out of 0..2, `top_p` out of 0..1",
+        "send a number within the bounds",
+        _REFERENCE,
+        _ranges,
+    ),
+    Rule(
+        "least-output",
+        "`max_output_tokens` below 16",
+        "allow at least 16",
+        "https://github.com/vectorize-io/hindsight/issues/58",
+        _least_output,
+    ),
+    Rule(
+        "context-window",
+        "more tokens than `context_window=`, without truncation: auto",
+        "send less, or let the API truncate",
+        "https://github.com/VectorlyApp/bluebox/issues/66",
+        _window,
+    ),
+)
+
+
+class ResponsesRules(OpenAIRules):
+    """The rules of Responses."""
+
+    api = "openai.responses"
+    rules = (
+        *rules_of_types(
+            "openai",
+            "https://github.com/diegosouzapw/OmniRoute/issues/2692",
+            "https://github.com/pydantic/pydantic-ai/issues/3653",
+            _REFERENCE,
+            openai.VALUES,
+        ),
+        *_RULES,
+    )
+    beyond = frozenset({"tools[].strict", "tools[].parameters"})  # which the types want, and the API does not
+
+    def types(self, asked: Asked) -> str | None:  # noqa: ARG002 - there is one form
+        """Return the parameters of `responses.create`."""
+        return "openai.types.responses.response_create_params:ResponseCreateParams"
+
+
+RULES = ResponsesRules()
