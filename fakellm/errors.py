@@ -189,15 +189,20 @@ def explain(
     sent: Sequence[str] = (),
     expected: Sequence[str] = (),
     difference: Sequence[str] = (),
+    rows: Sequence[tuple[str, str]] = (),
     remedy: Sequence[str] = (),
 ) -> str:
-    """Word a mismatch: where it is, what was sent, what was expected, the difference, what to do; nothing secret."""
+    """Word a mismatch: where it is, what was sent, what was expected, the difference, what to do; nothing secret.
+
+    `rows` are columns of its own, each a label and a text.
+    """
     lines = [headline]
     columns = (
         ("raised at:", place),
         ("sent:", sent),
         ("scripted:", expected),
         ("nearest:", difference),
+        *((label, (text,)) for label, text in rows),
         ("to do:", remedy),
     )
     for label, texts in columns:

@@ -1,0 +1,25 @@
+"""Loops of agents: conversations that a fake plays, and what is asserted of the calls that were made.
+
+`conversation(user(...), calls(...), result(...), says(...))` scripts the model's side and checks the app's.
+"""
+
+from __future__ import annotations
+
+from fakellm.rooms import lazily
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fakellm.agents.scripted import Conversation as Conversation
+    from fakellm.agents.scripted import conversation as conversation
+    from fakellm.agents.steps import calls as calls
+    from fakellm.agents.steps import result as result
+    from fakellm.agents.steps import says as says
+    from fakellm.agents.steps import user as user
+
+__getattr__, __dir__, __all__ = lazily(
+    __name__,
+    {
+        "scripted": ("Conversation", "conversation"),
+        "steps": ("calls", "result", "says", "user"),
+    },
+)
