@@ -55,7 +55,7 @@ class Board:
             return call.input
         known = self._asked
         if known is None or known[0] is not call:
-            self._asked = known = call, _asked_of(call)
+            self._asked = known = call, asked_of(call)
         return known[1]
 
     def followed(self, request: Request, at: int | None = None) -> tuple[Past, int, Followed]:
@@ -104,7 +104,8 @@ def _tools_answered(past: Past, at: int) -> list[str]:
     return [named.get(one) or one for one in ids]
 
 
-def _asked_of(call: Any) -> Request:
+def asked_of(call: Any) -> Request:
+    """Return what a call of a model asks, in the words of requests."""
     tools = call.kwargs.get("tools") or ()
     body = {"tools": list(tools)} if isinstance(tools, Sequence) else None
     names = [_name(tool) for tool in tools] if isinstance(tools, Sequence) else []

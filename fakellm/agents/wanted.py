@@ -14,7 +14,8 @@ from fakellm.wire.schemas import same
 ANYTHING: Any = ...
 """What `user()` and `result()` want without an argument."""
 _LONG = 200
-_NOT_JSON = object()
+NOT_JSON = object()
+"""What a text is read as that is no JSON; nothing equals it."""
 
 
 def check_wanted(step: str, wanted: object) -> None:
@@ -65,7 +66,7 @@ def _fits(wanted: Any, text: str, read: Any) -> bool:
         return wanted.search(text) is not None
     if callable(wanted):
         return _judged(wanted, text)
-    return read is not _NOT_JSON and same(json.loads(json.dumps(wanted)), read)
+    return read is not NOT_JSON and same(json.loads(json.dumps(wanted)), read)
 
 
 def _judged(predicate: Callable[[str], object], text: str) -> bool:
@@ -81,7 +82,7 @@ def json_of(text: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
-        return _NOT_JSON
+        return NOT_JSON
 
 
 def name_of(predicate: Any) -> str:
