@@ -199,7 +199,7 @@ class Played(Route):
             followed = Followed(0, 0, stray)
         elif stray is None and problem:
             number = board.turns[followed.turn].asked[-1].number if board.turns[followed.turn].asked else 1
-            what = f"{request.api} would not take the results as they are sent"
+            what = f"the results are not sent as {request.api} wants them"
             stray = Stray(number, what, "results where the API looks for them", "what follows")
         elif stray is None:
             stray = _asked_again(board.turns[followed.turn], [one for one in others if one.at == followed.turn])

@@ -82,6 +82,13 @@ def _turns(steps: Sequence[Any], *, is_open: bool) -> Iterator[Turn]:
     if not steps:
         msg = "a conversation needs steps: conversation(user('Hello?'), says('Hello.'))"
         raise ScriptError(msg)
+    for number, step in enumerate(steps, 1):
+        if not isinstance(step, (User, Calls, Result, Says)):
+            hint = "; write *steps, one argument each" if isinstance(step, (list, tuple)) else ""
+            hint = "; call it" if callable(step) else hint
+            said = getattr(step, "__name__", None) or repr(step)
+            msg = f"step {number} is {said}; the steps of a conversation are user(), calls(), result(), says(){hint}"
+            raise TypeError(msg)
     ids = count(1)
     at, before = 0, None
     while at < len(steps):
@@ -92,9 +99,6 @@ def _turns(steps: Sequence[Any], *, is_open: bool) -> Iterator[Turn]:
         said = at
         while at < len(steps) and isinstance(steps[at], (Calls, Says)):
             at += 1
-        if at < len(steps) and not isinstance(steps[at], (User, Result)):
-            msg = f"step {at + 1} is {steps[at]!r}; the steps of a conversation are user(), calls(), result(), says()"
-            raise TypeError(msg)
         if said == at:
             msg = f"the conversation ends with {steps[-1]!r}; write what the model answers: says(...)"
             raise ScriptError(msg)

@@ -9,6 +9,7 @@ from typing import Any
 
 from fakellm.agents import wanted
 from fakellm.errors import ScriptError, clip
+from fakellm.runnable.shown import named
 from fakellm.script.events import Event, ToolCall
 from fakellm.script.script import Script
 
@@ -133,6 +134,4 @@ def shown_call(call: ToolCall) -> str:
 
 def _arguments(call: ToolCall) -> str:
     args = wanted.json_of(call.arguments) if call.arguments else {}
-    if isinstance(args, dict) and all(name.isidentifier() for name in args):
-        return clip(", ".join(f"{name}={value!r}" for name, value in args.items()), 200)
-    return clip(repr(args if isinstance(args, dict) else call.arguments), 200)
+    return clip(", ".join(named(args)) if isinstance(args, dict) else repr(call.arguments), 200)

@@ -24,13 +24,22 @@ def check_wanted(step: str, wanted: object) -> None:
         msg = f"{step} wants a text, a pattern, a predicate or JSON; decode the bytes first"
         raise TypeError(msg)
     if isinstance(wanted, re.Pattern) or callable(wanted):
-        check_matcher(wanted)
+        _check_matcher(step, wanted)
     elif wanted is not ANYTHING and not isinstance(wanted, str):
         try:
             json.dumps(wanted)
         except (TypeError, ValueError) as error:
             msg = f"{step}({clip(repr(wanted), 80)}) is no JSON: {error}; write a text, JSON, a pattern or a predicate"
             raise ScriptError(msg) from None
+
+
+def _check_matcher(step: str, wanted: object) -> None:
+    try:
+        check_matcher(wanted)
+    except TypeError as error:
+        _, _, hint = str(error).rpartition("; ")
+        msg = f"{step}() wants a text, JSON, a pattern or a predicate of the text, not {wanted!r}; {hint}"
+        raise TypeError(msg) from None
 
 
 def heard(wanted: Any, text: str) -> bool:

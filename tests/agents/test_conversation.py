@@ -593,6 +593,13 @@ MISTAKES = [
     (lambda: conversation(user(), says(http_error(500)), says("a"), times=2), "leave times out"),
     (lambda: conversation(user(), says("a"), times=0), "times is a number of conversations"),
     (lambda: conversation(user(), "a"), "step 2 is 'a'; the steps of a conversation are"),
+    (lambda: conversation([user(), says("a")]), "write *steps, one argument each"),
+    (
+        lambda: conversation(user, says("a")),
+        "step 1 is user; the steps of a conversation are user(), calls(), result(), says(); call it",
+    ),
+    (lambda: result(dict), "result() wants a text, JSON, a pattern or a predicate of the text"),
+    (lambda: FakeProvider("openai").reply(RAIN), "a conversation is more than one reply: fake.play(conversation(...))"),
     (lambda: conversation(user(), says("a"), turn=0), "turn is a number from 1 up"),
     (lambda: says(), "needs something to say"),
     (lambda: says(b"x"), "decode the bytes first"),
@@ -618,7 +625,9 @@ def test_what_is_written_wrongly_says_what_to_write(at):
 
 
 def test_a_conversation_is_shown_as_it_is_written():
-    text = "conversation(user('Rain?'), calls('f', x=1), result({'a': 1}, of='f'), says('a', 'b'), turn=2)"
+    text = (
+        "conversation(user('Rain?'), calls('f', x=1, **{'class': 2}), result({'a': 1}, of='f'), says('a', 'b'), turn=2)"
+    )
     names = {"conversation": conversation, "user": user, "calls": calls, "result": result, "says": says}
 
     assert repr(eval(text, names)) == text
