@@ -22,6 +22,8 @@ def rows_of(
     conversation: Plan, turns: Sequence[Turn], past: Past, start: int, followed: Followed, stray: Stray
 ) -> list[tuple[str, str]]:
     """Return labelled rows: the place of the conversation, it so far, what was expected and came, what was to come."""
+    if past.goes_on or conversation.trimmed:
+        start = len(past.answers) - followed.turn
     so_far = list(_so_far(turns, past, start, followed))
     later = list(enumerate(conversation.steps, 1))[stray.step : stray.step + _LATER]
     more = len(conversation.steps) - stray.step - len(later)
@@ -38,7 +40,8 @@ def rows_of(
 def _so_far(turns: Sequence[Turn], past: Past, start: int, followed: Followed) -> Iterator[str]:
     if past.goes_on:
         yield f"... what the provider keeps, up to {past.goes_on}"
-        start = len(past.answers) - followed.turn
+    elif start < 0:
+        yield "... what the app left out"
     elif start:
         yield f"... {start} answer{'' if start == 1 else 's'} of the model before"
     for at in range(max(-start, 0), followed.turn + 1):

@@ -8,7 +8,8 @@ happening. No counter is kept, so it does not matter how many conversations go o
 Results find their calls by ids where the API has some, whether those that were scripted or those that the app made up
 and sends with both; by the name of the tool where it has none, and, of calls of one tool, in their order.
 
-Where a provider keeps what came before (`previous_response_id`), the request holds the end alone, and that is compared.
+Where a provider keeps what came before (`previous_response_id`), or the app trims it, a request holds the end alone,
+and that is compared.
 """
 
 from __future__ import annotations
@@ -84,9 +85,35 @@ def follow(turns: Sequence[Turn], past: Past, *, start: int = 0, wraps: bool = F
 
 
 def follow_end(turns: Sequence[Turn], past: Past, at: int, *, wraps: bool = False) -> Followed:
-    """Lay a request that holds nothing but what is new beside what the app is to say before one answer."""
-    stray = _strays(turns[at].asked, turns[at - 1].calls if at else (), past.sent[-1], [], wraps=wraps)
-    return Followed(at, at, stray, is_exact=stray is None and _is_exact(turns[at].asked, past.sent[-1]))
+    """Lay a request that holds no more than the end of what came before beside the conversation up to a turn.
+
+    What is oldest in it may be cut off anywhere, so that is compared only where it is new, or the beginning.
+    """
+    if len(past.answers) > at:
+        return Followed(at, 0, _too_much(turns[: at + 1], past.sent[-1]))
+    is_exact = True
+    for back in range(len(past.answers), -1, -1):
+        turn, place = turns[at - back], len(past.answers) - back
+        seen = past.answers[place - 1].calls if place else []
+        calls = turns[at - back - 1].calls if at > back else ()
+        if not back or place or at == back:
+            stray = _strays(turn.asked, calls, past.sent[place], [call.id for call in seen], wraps=wraps)
+            if stray is not None:
+                return Followed(at, place, stray)
+            is_exact = is_exact and _is_exact(turn.asked, past.sent[place])
+        if back and (stray := _changes(turn, past.answers[place])) is not None:
+            return Followed(at, place, stray)
+    return Followed(at, len(past.answers), is_exact=is_exact)
+
+
+def follow_beyond(turns: Sequence[Turn], past: Past) -> Followed:
+    """Return how a request that holds the end alone goes on after the last answer."""
+    return Followed(len(turns), max(len(past.answers), 1), _too_much(turns, past.sent[-1]))
+
+
+def is_of(turn: Turn, answer: Answer) -> bool:
+    """Tell whether an answer that the app sends back is that of a turn."""
+    return _changes(turn, answer) is None
 
 
 # -- what the app sends ----------------------------------------------------------------------------

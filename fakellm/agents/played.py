@@ -8,12 +8,13 @@ refused, whatever else the fake would say: to answer it would hide where the app
 from __future__ import annotations
 
 import re
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 from fakellm.agents import dialogue, forms
-from fakellm.agents.following import Followed, Stray, follow, follow_end
+from fakellm.agents.following import Followed, Stray, follow, follow_beyond, follow_end, is_of
 from fakellm.agents.past import TOOL, Past, past_of
 from fakellm.agents.turns import Plan, Turn
 from fakellm.errors import ScriptError
@@ -23,6 +24,8 @@ from fakellm.provider.routes import Route
 from fakellm.script.messages import as_messages
 from fakellm.wire.codec import Request
 
+_MOST = 10_000
+"""Answers of a conversation that are known by what their ids are made of."""
 _NUMBER = re.compile(r"fakellm[-_]?0*(\d+)")
 _REMEDY = (
     "correct the app, or the conversation where it is to be otherwise",
@@ -37,17 +40,21 @@ def check_conditions(conditions: Mapping[str, Any]) -> None:
 
 
 class Board:
-    """A conversation as one fake says it, and how the request that came last follows it: it is asked by each turn."""
+    """A conversation as one fake says it, and how the request that came last follows it: it is asked by each turn.
+
+    `made_of` has, of a fake that makes ids of requests, the numbers in the ids of answers, with their turns.
+    """
 
     def __init__(self, conversation: Plan, provider: str) -> None:
         self.conversation = conversation
         self.turns = conversation.as_said_by(provider)
+        self.made_of: OrderedDict[int, int] = OrderedDict()
         self._asked: tuple[object, Request] | None = None
         self._last: tuple[Request, Past, int, Followed] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy or a pickle has of it: no request."""
-        return {**vars(self), "_asked": None, "_last": None}
+        return {**vars(self), "made_of": OrderedDict(), "_asked": None, "_last": None}
 
     def request_of(self, call: Any) -> Request:
         """Return what a call of a fake asks; of a model, what messages and tools say."""
@@ -69,7 +76,7 @@ class Board:
             start, followed = self._follow(request, past)
             self._last = known = request, past, start, followed
         _, past, start, followed = known
-        if past.goes_on and at is not None:
+        if (past.goes_on or self.conversation.trimmed) and at is not None:
             followed = follow_end(self.turns, past, at, wraps=forms.as_wrapped(request.api))
         return past, start, followed
 
@@ -176,9 +183,28 @@ class Played(Route):
     def _is_linked(self, past: Past, told: Sequence[Reply], at: int | None) -> bool:
         """Tell whether the request goes on with an answer of this conversation: that before `at`, or any."""
         found = _NUMBER.search(past.goes_on)
-        return found is not None and any(
-            int(found[1]) in one.calls and (at is None or one.at == at - 1) for one in self._others(told)
-        )
+        if found is None:
+            return False
+        number, made_of = int(found[1]), _board(self).made_of
+        if made_of:  # ids are made of the requests there, and not of how many came before
+            return number in made_of and at in (None, made_of[number] + 1)
+        return any(number in one.calls and at in (None, one.at + 1) for one in self._others(told))
+
+    def given(self, call: Any) -> None:
+        """Take that it answers a request: its answer may be named by the next."""
+        if (number := getattr(call, "made_of", None)) is not None:
+            made_of = _board(self).made_of
+            made_of[number] = self.at
+            while len(made_of) > _MOST:
+                made_of.popitem(last=False)
+
+    def _is_over(self, past: Past, told: Sequence[Reply]) -> bool:
+        """Tell whether a request that holds the end alone goes on after the last answer."""
+        board = _board(self)
+        if past.goes_on:
+            return self._is_linked(past, told, len(board.turns))
+        is_trimmed = board.conversation.trimmed and bool(past.answers)
+        return is_trimmed and len(past.answers) <= len(board.turns) and is_of(board.turns[-1], past.answers[-1])
 
     def _others(self, told: Sequence[Reply]) -> list[Played]:
         """Return all answers of this conversation on this fake."""
@@ -193,6 +219,8 @@ class Played(Route):
         others = self._others(told)
         at = next((one.at for one in others if not one.calls), others[-1].at)
         past, start, followed = board.followed(request, at)
+        if self._is_over(past, told):
+            followed = follow_beyond(board.turns, past)
         stray, problem = followed.stray, board.problem(request)
         if differences := Route.differences(self, request):
             stray = Stray(1, "the request is none of the conversation's", "its conditions", "; ".join(differences))

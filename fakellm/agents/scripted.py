@@ -42,6 +42,7 @@ def conversation(
     turn: int | None = None,
     after_tool: str | None = None,
     system: str | re.Pattern[str] | None = None,
+    trimmed: bool = False,
 ) -> Conversation:
     """Script a conversation: `conversation(user("Rain?"), calls("weather", city="Paris"), result("no"), says("No."))`.
 
@@ -49,7 +50,8 @@ def conversation(
     conversations can go on at once. What else the request holds is checked: the results, and what the model said.
     `times` is how often it can be had, None for any number. The conditions are those of `FakeProvider.when`, and each
     request of the conversation meets them; with `turn`, or `after_tool`, it begins with that answer of the model, or
-    after a result of that tool, and whatever came before is left alone.
+    after a result of that tool, and whatever came before is left alone. `trimmed` is for an app that sends no more than
+    the end of what came before.
 
     Raises `ScriptError` for steps that no API lets follow each other: a call without its result, a result without its
     call, an end without an answer.
@@ -63,10 +65,12 @@ def conversation(
     found = {"model": model, "tools": names, "json": json, "api": api, "system": system}
     found |= {"turn": turn, "after_tool": after_tool}
     conditions = {name: value for name, value in found.items() if value not in (None, ())}
-    return made(steps, times, conditions, place)
+    return made(steps, times, conditions, place, trimmed=trimmed)
 
 
-def made(steps: Sequence[Any], times: int | None, conditions: Mapping[str, Any], place: str) -> Conversation:
+def made(
+    steps: Sequence[Any], times: int | None, conditions: Mapping[str, Any], place: str, *, trimmed: bool = False
+) -> Conversation:
     """Return the conversation of some steps, which were written at a place. Raises `ScriptError` and `TypeError`."""
     check_conditions(conditions)
     is_open = bool(conditions.keys() & {"turn", "after_tool"})
@@ -74,7 +78,10 @@ def made(steps: Sequence[Any], times: int | None, conditions: Mapping[str, Any],
     if times != 1 and any(len(turn.attempts) > 1 for turn in turns):
         msg = "which attempt is next cannot be told of a conversation that is had several times; leave times out"
         raise ScriptError(msg)
-    return Conversation(tuple(steps), turns, times, conditions, place)
+    if trimmed and is_open:
+        msg = "trimmed is for a conversation from its beginning; take turn and after_tool away"
+        raise ScriptError(msg)
+    return Conversation(tuple(steps), turns, times, conditions, place, trimmed)
 
 
 def _turns(steps: Sequence[Any], *, is_open: bool) -> Iterator[Turn]:

@@ -58,7 +58,7 @@ class Turn:
 class Plan:
     """A conversation: its steps, and the turns that they come to; how often it can be had, under which conditions.
 
-    `place` is the line that scripted it.
+    `place` is the line that scripted it, `trimmed` whether the app sends no more than the end of it.
     """
 
     steps: tuple[Step, ...]
@@ -66,9 +66,11 @@ class Plan:
     times: int | None = 1
     conditions: Mapping[str, Any] = field(default_factory=dict)
     place: str = ""
+    trimmed: bool = False
 
     def __repr__(self) -> str:
         options = {**({} if self.times == 1 else {"times": self.times}), **self.conditions}
+        options |= {"trimmed": True} if self.trimmed else {}
         said = [*map(repr, self.steps), *(f"{name}={value!r}" for name, value in options.items())]
         return f"conversation({', '.join(said)})"
 

@@ -179,6 +179,9 @@ class Reply:
         """Return how well it fits a call that it fits; of several the least answers."""
         return ()
 
+    def given(self, call: Any) -> None:
+        """Take that it answers a call, as one of a group."""
+
     def astray(self, call: Any, told: Sequence[Reply]) -> Astray | None:  # noqa: ARG002 - it is no conversation
         """Return how a call leaves the conversation that begins with this, if one does."""
         return None
@@ -323,6 +326,8 @@ class Replies:
         call.reply = chosen = next((reply for reply in chain(fitting, others) if not reply.is_spent), None)
         if chosen is not None:
             chosen.calls.append(call.number)
+            if chosen.group is not None:
+                chosen.given(call)
             if chosen.is_spent:
                 self._live.remove(chosen)
 

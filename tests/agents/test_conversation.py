@@ -132,6 +132,32 @@ def test_what_the_provider_keeps_is_gone_on_with():
     fake.verify()
 
 
+def test_what_is_kept_is_told_apart_where_ids_are_made_of_requests():
+    talks = [conversation(user(f"Rain in {x}?"), calls("weather", city="Paris"), result(), says(x)) for x in "abc"]
+    fake = fake_with(*talks)
+    fake.answers_alike = True
+
+    def sent(**fields):
+        body = json.dumps({"model": "m", **fields}).encode()
+        return json.loads(fake.handle("POST", "https://api.openai.com/v1/responses", {}, body).as_whole())
+
+    ids = [sent(input=f"Rain in {x}?")["id"] for x in "abc"]
+    output = {"type": "function_call_output", "call_id": "call_1", "output": "no"}
+    answers = [sent(previous_response_id=id, input=[output])["output"][0]["content"][0]["text"] for id in reversed(ids)]
+
+    assert answers == ["c", "b", "a"]
+
+
+def test_what_is_kept_is_gone_on_with_after_the_end():
+    fake = fake_with(RAIN).otherwise("?")
+
+    with intercept(fake):
+        loop("openai.responses", kept=True)
+        body = {"model": "m", "input": "And now?", "previous_response_id": "resp_fakellm000002"}
+        with pytest.raises(UnexpectedRequestError, match="the app goes on after the end"):
+            fake.handle("POST", "https://api.openai.com/v1/responses", {}, json.dumps(body).encode())
+
+
 def test_what_is_kept_is_gone_on_with_wrongly():
     fake = fake_with(RAIN)
 
@@ -309,6 +335,29 @@ def test_each_other_api_has_results_of_its_own_shape(name, url, body, right, wro
     with pytest.raises(UnexpectedRequestError, match="leaves the conversation at step 3 of 4"):
         ask_with(wrong)
     assert b"umbrella" in ask_with(right)
+
+
+def test_an_app_that_trims_what_came_before():
+    steps = [step for n in range(3) for step in (user(f"q{n}"), calls("f", n=n), result(str(n)), says(f"a{n}"))]
+    fake = fake_with(conversation(*steps, trimmed=True)).otherwise("?")
+    messages, answers = [], []
+
+    for n in range(3):
+        messages.append(said(f"q{n}"))
+        messages.append(ask(fake, *messages[-2:]))
+        assert ask(fake, said("a title"))["content"] == "?"
+        text = missed(fake, *messages[-2:], of_tool("x", f"call_{n + 1}"))
+        assert f"step {4 * n + 3} of 12: another result came" in text
+        assert ("... what the app left out\n" in text) == (n > 0)
+        messages.append(of_tool(str(n), f"call_{n + 1}"))
+        messages.append(ask(fake, *messages[-3:]))
+        answers.append(messages[-1]["content"])
+
+    assert answers == ["a0", "a1", "a2"]
+    assert fake.unused == []
+    text = missed(fake, *messages[-2:], said("q3"))
+    assert "the app goes on after the end" in text
+    assert "messages[0]: a message of the role tool has to follow the message that calls" in text
 
 
 # -- which conversation ----------------------------------------------------------------------------------
