@@ -14,7 +14,7 @@ and that is compared.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -133,7 +133,7 @@ def _strays(
     first = asked[0].number if asked else 1
     brought: dict[int, str] = {}
     for message in results:
-        at = _call_of(message, calls, seen, brought)
+        at = call_of(message, calls, seen, brought)
         expected = _expected(asked, calls)
         if at is None:
             name = f" {message.tool_call_id}" if message.tool_call_id else ""
@@ -177,8 +177,8 @@ def _strays_saying(asked: Sequence[Asked], said: list[str], first: int) -> Stray
     return Stray(users[-1].number, "more messages of the user came", _user(users[-1]), f"{more} too") if more else None
 
 
-def _call_of(
-    message: Message, calls: Sequence[ToolCall], seen: Sequence[str | None], brought: dict[int, str]
+def call_of(
+    message: Message, calls: Sequence[ToolCall], seen: Sequence[str | None], brought: Collection[int]
 ) -> int | None:
     """Return which call a result is of: that of its id, else of its name, else the next."""
     of = message.tool_call_id

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fakellm.agents import wanted
+from fakellm.agents.following import call_of
 from fakellm.agents.past import TOOL, Past, past_of
 from fakellm.agents.reading import Step, steps_of
 from fakellm.script.events import ToolCall, Usage
@@ -78,15 +79,11 @@ class Loop:
         """Return the results that the next request brings, by the place of the call."""
         if at + 1 >= len(self.steps):
             return {}
-        found: dict[int, str] = {}
-        for message in past_of(self.steps[at + 1].request).sent[-1]:
-            if message.role in TOOL:
-                left = [place for place in range(len(calls)) if place not in found]
-                of = message.tool_call_id
-                fits = [place for place in left if of in (None, "", calls[place].id, calls[place].name)]
-                place = next((one for one in left if of and calls[one].id == of), fits[0] if fits else None)
-                if place is not None:
-                    found[place] = message.content
+        past, found = past_of(self.steps[at + 1].request), dict[int, str]()
+        seen = [call.id for call in past.answers[-1].calls] if past.answers else []
+        for message in past.sent[-1]:
+            if message.role in TOOL and (place := call_of(message, calls, seen, found)) is not None:
+                found.setdefault(place, message.content)
         return found
 
     @property

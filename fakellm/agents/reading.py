@@ -88,11 +88,13 @@ def _unlogged(call: Any) -> Any:
 
 
 def _of_request(call: ProviderCall) -> Step | None:
-    """Return the step of a request to a fake, or to a tape; None for one that asks no model, or was refused."""
+    """Return the step of a request to a fake, or to a tape; None for one that asks no model, or got no answer."""
     if (call.input is None and scripted_endpoint(call.method, call.url) is None) or (call.status or 0) >= _FAILED:
         return None
     content = call.reply.content if call.reply is not None else None
     if isinstance(content, Script):
+        if content.fault is not None:  # which the app asks again for
+            return None
         usage = Tally(call.request, content.usage).of(content).usage
         return Step(call.number, call.request, content.tool_calls, usage, body=_id(call))
     events = _said(call.method, call.url, call.request, call.taken)
@@ -105,7 +107,9 @@ def _id(call: ProviderCall) -> bytes:
     return f"fakellm{call.seed:06d}".encode()
 
 
-def _of_model(call: Call) -> Step:
+def _of_model(call: Call) -> Step | None:
+    if call.state == "failed":
+        return None
     request = asked_of(call)
     if call.is_scripted and call.reply is not None:
         content: Script = call.reply.content

@@ -25,6 +25,12 @@ class Missing:
     misses: Kept[UnexpectedRequestError]
     _replies: Replies
 
+    def _check_inside(self, call: ProviderCall) -> None:
+        """Raise for a request that nothing fits and that leaves a conversation which it is in."""
+        with knowing(call.credentials):
+            if (astray := self._replies.astray(cast("Any", call), inside=True)) is not None:
+                raise self._astray_of(call, astray)
+
     def _astray_of(self, call: ProviderCall, astray: Astray) -> UnexpectedRequestError:
         """Return the error of a request that leaves a conversation, and keep it."""
         others = [str(reply) for reply in self._replies.all if reply.group is None]
@@ -38,8 +44,9 @@ class Missing:
         return miss
 
     def _no_reply(self, call: ProviderCall) -> UnexpectedRequestError:
-        if (astray := self._replies.astray(cast("Any", call), inside=False)) is not None:
-            return self._astray_of(call, astray)
+        with knowing(call.credentials):
+            if (astray := self._replies.astray(cast("Any", call), inside=False)) is not None:
+                return self._astray_of(call, astray)
         request = call.request
         routes = cast("list[Route]", self._replies.all)
         spent = [

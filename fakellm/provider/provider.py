@@ -379,8 +379,8 @@ class FakeProvider(Promising, Speaking, Alike, Claiming, Limited, Missing, Playi
     def _claim(self, call: ProviderCall) -> Route:
         logged = cast("Any", call)
         fitting = self._replies.fitting(logged)  # runs the user's predicates, so not under the lock
-        if not fitting and (astray := self._replies.astray(logged, inside=True)) is not None:
-            raise self._astray_of(call, astray)
+        if not fitting:
+            self._check_inside(call)
         with self._lock:
             self._replies.claim(logged, fitting)
         if call.reply is None:

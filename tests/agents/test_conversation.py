@@ -569,6 +569,28 @@ def test_what_the_model_is_to_go_on_with_is_no_answer():
     assert ask(fake, said("As JSON"), said('{"sky":', "assistant"))["content"] == '"rain"}'
 
 
+def test_functions_are_the_older_form_of_tools():
+    fake = fake_with(RAIN)
+    functions = [{"name": "weather", "parameters": {"type": "object"}}]
+    messages = [said("Rain?"), ask(fake, said("Rain?"), functions=functions)]
+    assert messages[-1]["function_call"]["name"] == "weather"
+
+    came = {"role": "function", "name": "weather", "content": "snow"}
+    assert "another result came" in missed(fake, *messages, came, functions=functions)
+    came["content"] = "light rain"
+    assert ask(fake, *messages, came, functions=functions)["content"] == "Take an umbrella."
+
+
+def test_what_is_secret_is_not_shown():
+    fake, messages = begun(RAIN)
+    secret = "sk-" + "a1B2" * 12
+    body = {"model": "m", "messages": [*messages, of_tool(f"{secret} {'x' * 300} {secret}")]}
+    with pytest.raises(UnexpectedRequestError) as error:
+        fake.handle("POST", CHAT, {"authorization": f"Bearer {secret}"}, json.dumps(body).encode())
+
+    assert secret[:12] not in str(error.value)
+
+
 def test_results_of_one_tool_find_their_calls_without_ids():
     talk = conversation(user("?"), calls("f", x=1), calls("f", x=2), result("one"), result("two"), says("ok"))
     fake = FakeProvider("ollama").play(talk)

@@ -9,7 +9,7 @@ import pytest
 from loops import LOOPS, SCHEMAS, loop
 from places import ROOT
 
-from fakellm import FakeChatModel, FakeProvider, Script, ToolCall, Usage
+from fakellm import FakeChatModel, FakeProvider, Script, ToolCall, Usage, disconnect
 from fakellm.agents import calls, check_loop, conversation, loops_of, result, says, tools_called, user
 from fakellm.cassette import CassetteError, Tape, interaction_of, write
 from fakellm.http import intercept, playing
@@ -224,6 +224,34 @@ def test_interleaved_loops_are_told_apart():
     assert [one.args["city"] for one in tools_called(fake)] == ["Paris", "Rome"]
     check_loop(fake, max_steps=2)
     assert "loop 2, the model is asked 2 times" in problems(fake, max_steps=1)
+
+
+def test_an_answer_that_breaks_is_no_step():
+    fake = FakeProvider("openai").play(
+        conversation(
+            user("Rain?"), says("Hel", disconnect("end")), calls("weather", city="Paris"), result(), says("ok")
+        )
+    )
+    first = {"model": "m", "messages": [said("Rain?")], "tools": TOOLS, "stream": True}
+    fake.handle("POST", CHAT, {}, json.dumps(first).encode())
+    with intercept(fake):
+        loop("openai.chat")
+
+    assert [len(found) for found in loops_of(fake)] == [2]
+    fake.verify()
+
+
+def test_results_find_their_calls_by_the_ids_that_the_app_made_up():
+    url = "https://generativelanguage.googleapis.com/v1beta/models/m:generateContent"
+    fake = FakeProvider("gemini").reply(ToolCall("f"), ToolCall("f")).reply("ok")
+    called = [{"functionCall": {"name": "f", "args": {}, "id": id}} for id in "ab"]
+    results = [{"functionResponse": {"name": "f", "id": id, "response": {"result": id}}} for id in "ba"]
+    contents = [{"role": "user", "parts": [{"text": "?"}]}]
+    for more in ([{"role": "model", "parts": called}, {"role": "user", "parts": results}], []):
+        fake.handle("POST", url, {}, json.dumps({"contents": contents}).encode())
+        contents += more
+
+    assert [one.result for one in tools_called(fake)] == ['{"result": "a"}', '{"result": "b"}']
 
 
 def test_a_loop_whose_history_the_provider_keeps():
