@@ -48,6 +48,7 @@ class Board:
     def __init__(self, conversation: Plan, provider: str) -> None:
         self.conversation = conversation
         self.turns = conversation.as_said_by(provider)
+        self.what = "request" if provider else "call"
         self.made_of: OrderedDict[int, int] = OrderedDict()
         self._asked: tuple[object, Request] | None = None
         self._last: tuple[Request, Past, int, Followed] | None = None
@@ -246,7 +247,7 @@ class Played(Route):
 
         def used(at: int) -> str:
             last = [one for one in others if one.at == at][-1]
-            return last.last_use("request") if last.calls else ""
+            return last.last_use(_board(self).what) if last.calls else ""
 
         return dialogue.stopped(_board(self).conversation, _board(self).turns, self.at, used)
 
@@ -269,6 +270,6 @@ def _board(one: Played) -> Board:
 
 
 def _asked_again(turn: Turn, had: Sequence[Played]) -> Stray:
-    uses = ", ".join(one.last_use("request") for one in had if one.calls)
+    uses = ", ".join(one.last_use(_board(one).what) for one in had if one.calls)
     came = f"the same once more; the answer {uses}" if uses else "the same at the same time"
     return Stray(turn.number, "the app asks again for what it has", "nothing more here", came)
