@@ -28,11 +28,11 @@ def rows_of(
     later = list(enumerate(conversation.steps, 1))[stray.step : stray.step + _LATER]
     more = len(conversation.steps) - stray.step - len(later)
     to_come = [*(f"{number}  {one!r}" for number, one in later), *([f"and {more} more"] if more > 0 else [])]
-    step = f"step {stray.step}:"
+    step, came = f"step {stray.step}:", stray.came.replace("\n", "\n" + " " * 9)
     return [
         ("scripted:", f"a conversation at {conversation.place}" if conversation.place else "a conversation"),
         ("so far:", "\n".join(_clipped(so_far)) or "nothing"),
-        (step, f"expected {stray.expected}\ncame     {stray.came}"),
+        (step, f"expected {stray.expected}\ncame     {came}"),
         *([("to come:", "\n".join(to_come))] if to_come else []),
     ]
 

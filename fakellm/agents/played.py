@@ -229,7 +229,7 @@ class Played(Route):
         elif stray is None and problem:
             number = board.turns[followed.turn].asked[-1].number if board.turns[followed.turn].asked else 1
             what = f"the results are not sent as {request.api} wants them"
-            stray = Stray(number, what, "results where the API looks for them", "what follows")
+            stray, problem = Stray(number, what, "another form of the results", problem), ""
         elif stray is None:
             stray = _asked_again(board.turns[followed.turn], [one for one in others if one.at == followed.turn])
         is_inside = self._is_linked(past, told, None) if past.goes_on else followed.shared > 0
