@@ -189,27 +189,28 @@ def explain(
     sent: Sequence[str] = (),
     expected: Sequence[str] = (),
     difference: Sequence[str] = (),
-    rows: Sequence[tuple[str, str]] = (),
     remedy: Sequence[str] = (),
 ) -> str:
-    """Word a mismatch: where it is, what was sent, what was expected, the difference, what to do; nothing secret.
-
-    `rows` are columns of its own, each a label and a text.
-    """
-    lines = [headline]
+    """Word a mismatch: where it is, what was sent, what was expected, the difference, what to do; nothing secret."""
     columns = (
         ("raised at:", place),
         ("sent:", sent),
         ("scripted:", expected),
         ("nearest:", difference),
-        *((label, (text,)) for label, text in rows),
         ("to do:", remedy),
     )
-    for label, texts in columns:
-        for number, text in enumerate(texts):
-            first, *more = text.split("\n")
-            lines.append(f"  {'' if number else label:<11}{first}")
-            lines.extend(" " * 13 + line for line in more)
+    return in_rows(
+        headline, ((label if not at else "", text) for label, texts in columns for at, text in enumerate(texts))
+    )
+
+
+def in_rows(headline: str, rows: Iterable[tuple[str, str]]) -> str:
+    """Word something in rows, each of a label and a text of one or more lines; nothing secret."""
+    lines = [headline]
+    for label, text in rows:
+        first, *more = text.split("\n")
+        lines.append(f"  {label:<11}{first}")
+        lines.extend(" " * 13 + line for line in more)
     return discreet("\n".join(lines))
 
 

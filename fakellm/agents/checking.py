@@ -10,7 +10,7 @@ from fakellm.agents.loops import Loop, Prices, loops_of
 from fakellm.agents.past import TOOL, past_of
 from fakellm.agents.steps import shown_call
 from fakellm.agents.wanted import NOT_JSON, json_of
-from fakellm.errors import explain
+from fakellm.errors import in_rows
 from fakellm.script.events import ToolCall
 from fakellm.wire.codec import Request
 from fakellm.wire.wishes import tools_of
@@ -131,7 +131,7 @@ def check_loop(
         what = f"{len(problems)} thing{'' if len(problems) == 1 else 's'} wrong with the loop"
         shown = "\n".join(f"loop {number}: {_shown(loop)}" for number, loop in enumerate(loops[:5], 1))
         rows = [("wrong:" if not at else "", text) for at, text in enumerate(problems)]
-        raise AssertionError(explain(what, rows=[*rows, ("what ran:", shown)]))
+        raise AssertionError(in_rows(what, [*rows, ("what ran:", shown)]))
 
 
 def _beyond(loop: Loop, name: str, limit: int) -> Iterator[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
-from fakellm.errors import explain
+from fakellm.errors import in_rows
 
 R = TypeVar("R")
 
@@ -53,7 +53,8 @@ class Astray(NamedTuple):
 def leaves(headline: str, astray: Astray, others: Sequence[str] = ()) -> str:
     """Word that a call, which the headline names, leaves a conversation; `others` are other replies."""
     rows = [*astray.rows, *((("" if at else "replies:"), one) for at, one in enumerate(others))]
-    return explain(f"{headline} {astray.what}", rows=rows, remedy=astray.remedy)
+    rows += [("" if at else "to do:", remedy) for at, remedy in enumerate(astray.remedy)]
+    return in_rows(f"{headline} {astray.what}", rows)
 
 
 def first_of_each(replies: Iterable[R]) -> list[R]:
