@@ -138,7 +138,7 @@ def loops_of(source: Any) -> list[Loop]:
     loops: list[list[Step]] = []
     for step in steps_of(source):
         past = past_of(step.request)
-        before = [loop for loop in loops if _goes_on(loop[-1], step, past)]
+        before = [loop for loop in loops if _goes_on(loop, step, past)]
         if before:
             max(before, key=lambda loop: len(loop[-1].request.messages)).append(step)
         else:
@@ -146,10 +146,11 @@ def loops_of(source: Any) -> list[Loop]:
     return [Loop(tuple(loop)) for loop in loops]
 
 
-def _goes_on(last: Step, step: Step, past: Past) -> bool:
+def _goes_on(loop: Sequence[Step], step: Step, past: Past) -> bool:
     if past.goes_on:
-        return bool(last.body) and (past.goes_on.encode() in last.body or last.body in past.goes_on.encode())
-    before, now = messages_of(last.request.messages), messages_of(step.request.messages)
+        name, number = past.goes_on.encode(), past.number
+        return any(name in one.body or (one.seed is not None and one.seed == number) for one in loop)
+    before, now = messages_of(loop[-1].request.messages), messages_of(step.request.messages)
     return len(before) < len(now) and [_key(one) for one in before] == [_key(one) for one in now[: len(before)]]
 
 

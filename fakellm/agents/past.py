@@ -6,6 +6,7 @@ for each call. System messages are no part of it, wherever they stand: apps and 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,8 @@ _SYSTEM = ("system", "developer")
 TOOL = ("tool", "function")
 _GOES_ON = ("previous_response_id", "conversation", "previous_interaction_id", "conversation_id")
 """Fields of requests that hold no more than what is new: the rest is on the provider's side."""
+_NUMBER = re.compile(r"(?:fakellm|conv_)0*(\d+)$")
+"""The number in the id of a fake's answer, or of a conversation that it keeps."""
 
 
 @dataclass(slots=True)
@@ -45,9 +48,11 @@ class Past:
     answers: list[Answer]
     goes_on: str = ""
 
-    def without_last(self) -> Past:
-        """Return it without what the model said last, which it is to go on with."""
-        return Past(self.sent[:-1], self.answers[:-1], self.goes_on)
+    @property
+    def number(self) -> int | None:
+        """The number of the request that a fake made `goes_on` of; None where no fake has made it."""
+        found = _NUMBER.search(self.goes_on)
+        return None if found is None else int(found[1])
 
 
 def past_of(request: Request) -> Past:

@@ -7,7 +7,6 @@ refused, whatever else the fake would say: to answer it would hide where the app
 
 from __future__ import annotations
 
-import re
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +25,6 @@ from fakellm.wire.codec import Request
 
 _MOST = 10_000
 """Answers of a conversation that are known by what their ids are made of."""
-_NUMBER = re.compile(r"fakellm[-_]?0*(\d+)")
 _REMEDY = (
     "correct the app, or the conversation where it is to be otherwise",
     "if another request than the conversation's is meant, script that with .when(...)",
@@ -175,21 +173,22 @@ class Played(Route):
         problem = board.problem(request)
         return [problem] if problem else []
 
-    def rank(self, call: Any, told: Sequence[Reply]) -> tuple[bool, bool]:
+    def rank(self, call: Any, told: Sequence[Reply]) -> tuple[int, bool]:
         """Return how well a request fits that fits: first what goes on with the answer before, then the letter."""
         board = _board(self)
         past, _, followed = board.followed(board.request_of(call), self.at)
-        return not self._is_linked(past, told, self.at), not followed.is_exact
+        link = self._link(past, told)
+        far = len(board.turns) if link is None or link >= self.at else self.at - 1 - link
+        return far, not followed.is_exact
 
-    def _is_linked(self, past: Past, told: Sequence[Reply], at: int | None) -> bool:
-        """Tell whether the request goes on with an answer of this conversation: that before `at`, or any."""
-        found = _NUMBER.search(past.goes_on)
-        if found is None:
-            return False
-        number, made_of = int(found[1]), _board(self).made_of
+    def _link(self, past: Past, told: Sequence[Reply]) -> int | None:
+        """Return the turn whose answer the request goes on with by its id, or that its conversation began with."""
+        number, made_of = past.number, _board(self).made_of
+        if number is None:
+            return None
         if made_of:  # ids are made of the requests there, and not of how many came before
-            return number in made_of and at in (None, made_of[number] + 1)
-        return any(number in one.calls and at in (None, one.at + 1) for one in self._others(told))
+            return made_of.get(number)
+        return next((one.at for one in self._others(told) if number in one.calls), None)
 
     def given(self, call: Any) -> None:
         """Take that it answers a request: its answer may be named by the next."""
@@ -201,11 +200,12 @@ class Played(Route):
 
     def _is_over(self, past: Past, told: Sequence[Reply]) -> bool:
         """Tell whether a request that holds the end alone goes on after the last answer."""
-        board = _board(self)
+        turns = _board(self).turns
         if past.goes_on:
-            return self._is_linked(past, told, len(board.turns))
-        is_trimmed = board.conversation.trimmed and bool(past.answers)
-        return is_trimmed and len(past.answers) <= len(board.turns) and is_of(board.turns[-1], past.answers[-1])
+            link = self._link(past, told)
+            return link == len(turns) - 1 or (link is not None and all(one.calls for one in self._others(told)))
+        is_trimmed = _board(self).conversation.trimmed and bool(past.answers)
+        return is_trimmed and len(past.answers) <= len(turns) and is_of(turns[-1], past.answers[-1])
 
     def _others(self, told: Sequence[Reply]) -> list[Played]:
         """Return all answers of this conversation on this fake."""
@@ -232,7 +232,7 @@ class Played(Route):
             stray, problem = Stray(number, what, "another form of the results", problem), ""
         elif stray is None:
             stray = _asked_again(board.turns[followed.turn], [one for one in others if one.at == followed.turn])
-        is_inside = self._is_linked(past, told, None) if past.goes_on else followed.shared > 0
+        is_inside = self._link(past, told) is not None if past.goes_on else followed.shared > 0
         what = f"leaves the conversation at step {stray.step} of {len(board.conversation.steps)}: {stray.what}"
         if not is_inside and followed.turn == 0 and followed.stray is not None:
             what = f"has no reply, and does not begin the conversation: {stray.what}"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from fakellm.agents.played import asked_of
-from fakellm.errors import WireError, clip, explain
+from fakellm.errors import UnexpectedCallError, WireError, clip, explain
 from fakellm.models.calls import Call
 from fakellm.provider.exchange import ProviderCall
 from fakellm.script.events import Event, Fault, ToolCall, Usage
@@ -33,7 +33,7 @@ class Step:
     """A request and its answer: the `number` of the request in its log from 1, the calls that the answer makes.
 
     `usage` is what the answer reports; where it reports none, a count of words. `is_whole` tells whether all of the
-    answer is known. `body` is what a later request may name the answer by.
+    answer is known. A later request may name it by an id that is in its `body`, or is made of the number `seed`.
     """
 
     number: int
@@ -42,6 +42,7 @@ class Step:
     usage: Usage
     is_whole: bool = True
     body: bytes = b""
+    seed: int | None = None
 
 
 def steps_of(source: Any) -> list[Step]:
@@ -91,20 +92,17 @@ def _of_request(call: ProviderCall) -> Step | None:
     """Return the step of a request to a fake, or to a tape; None for one that asks no model, or got no answer."""
     if (call.input is None and scripted_endpoint(call.method, call.url) is None) or (call.status or 0) >= _FAILED:
         return None
+    if call.reply is None and isinstance(call.error, UnexpectedCallError):
+        return None
     content = call.reply.content if call.reply is not None else None
     if isinstance(content, Script):
         if content.fault is not None:  # which the app asks again for
             return None
         usage = Tally(call.request, content.usage).of(content).usage
-        return Step(call.number, call.request, content.tool_calls, usage, body=_id(call))
+        return Step(call.number, call.request, content.tool_calls, usage, seed=call.seed)
     events = _said(call.method, call.url, call.request, call.taken)
     is_whole = call.is_whole and len(call.taken) == call.pieces
-    return _step(call.number, call.request, events, is_whole=is_whole, body=_id(call))
-
-
-def _id(call: ProviderCall) -> bytes:
-    """Return what a fake's answers have in their ids."""
-    return f"fakellm{call.seed:06d}".encode()
+    return _step(call.number, call.request, events, is_whole=is_whole, seed=call.seed)
 
 
 def _of_model(call: Call) -> Step | None:
@@ -150,9 +148,9 @@ def _of_pairs(pairs: Iterable[tuple[Any, Any]]) -> Iterator[Step]:
         yield _step(number, request, _said(stored.method, stored.uri, request, pieces), body=b"".join(pieces))
 
 
-def _step(number: int, request: Request, events: Sequence[Event], *, body: bytes, is_whole: bool = True) -> Step:
+def _step(number: int, request: Request, events: Sequence[Event], **known: Any) -> Step:
     said = legal_or_not([event for event in events if not isinstance(event, Fault)])
-    return Step(number, request, said.tool_calls, Tally(request, said.usage).of(said).usage, is_whole, body)
+    return Step(number, request, said.tool_calls, Tally(request, said.usage).of(said).usage, **known)
 
 
 def _said(method: str, url: str, request: Request, pieces: Sequence[bytes]) -> list[Event]:

@@ -11,7 +11,7 @@ import pytest
 from loops import LOOPS, loop
 
 from fakellm import FakeChatModel, FakeProvider, ToolCall, http_error
-from fakellm.agents import calls, conversation, result, says, user
+from fakellm.agents import calls, conversation, loops_of, result, says, user
 from fakellm.errors import (
     BrokenReplyError,
     ScriptError,
@@ -23,6 +23,7 @@ from fakellm.errors import (
 from fakellm.http import intercept
 from fakellm.models import FakeLLM
 
+GOOGLE = "https://generativelanguage.googleapis.com/v1beta"
 CHAT = "https://api.openai.com/v1/chat/completions"
 RAIN = conversation(user("Rain?"), calls("weather", city="Paris"), result("light rain"), says("Take an umbrella."))
 PARALLEL = conversation(
@@ -146,6 +147,47 @@ def test_what_is_kept_is_told_apart_where_ids_are_made_of_requests():
     answers = [sent(previous_response_id=id, input=[output])["output"][0]["content"][0]["text"] for id in reversed(ids)]
 
     assert answers == ["c", "b", "a"]
+
+
+KEPT = [
+    (
+        "mistral",
+        lambda ask, text: ask("https://api.mistral.ai/v1/conversations", model="m", inputs=text),
+        lambda ask, before, first, items: ask(f"https://api.mistral.ai/v1/conversations/{first}", inputs=items),
+        lambda answer: (answer["conversation_id"], answer["outputs"]),
+        {"type": "function.result", "tool_call_id": "call00001", "result": "x"},
+    ),
+    (
+        "gemini",
+        lambda ask, text: ask(f"{GOOGLE}/interactions", model="m", input=text),
+        lambda ask, before, first, items: ask(
+            f"{GOOGLE}/interactions", model="m", previous_interaction_id=before, input=items
+        ),
+        lambda answer: (answer["id"], answer["steps"]),
+        {"type": "function_result", "call_id": "call_0", "name": "f", "result": "x"},
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "begin", "go_on", "read", "came"), KEPT, ids=[row[0] for row in KEPT])
+def test_other_providers_that_keep_what_came_before(name, begin, go_on, read, came):
+    talks = [conversation(user(x), calls("f"), result(), says(f"1{x}"), user("more"), says(f"2{x}")) for x in "ab"]
+    fake = FakeProvider(name).play(*talks).otherwise("?")
+
+    def ask_it(url, **body):
+        return json.loads(fake.handle("POST", url, {}, json.dumps(body).encode()).as_whole())
+
+    first = {x: read(begin(ask_it, x))[0] for x in "ab"}
+    for x in "ba":
+        before, said_first = read(go_on(ask_it, first[x], first[x], [came]))
+        before, said_then = read(go_on(ask_it, before, first[x], "more"))
+        assert f"1{x}" in json.dumps(said_first)
+        assert f"2{x}" in json.dumps(said_then)
+        if x == "a":
+            with pytest.raises(UnexpectedRequestError, match="the app goes on after the end"):
+                go_on(ask_it, before, first[x], "more")
+    assert fake.unused == []
+    assert [len(found) for found in loops_of(fake)] == [3, 3]
 
 
 def test_what_is_kept_is_gone_on_with_after_the_end():
