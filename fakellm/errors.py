@@ -192,7 +192,6 @@ def explain(
     remedy: Sequence[str] = (),
 ) -> str:
     """Word a mismatch: where it is, what was sent, what was expected, the difference, what to do; nothing secret."""
-    lines = [headline]
     columns = (
         ("raised at:", place),
         ("sent:", sent),
@@ -200,11 +199,18 @@ def explain(
         ("nearest:", difference),
         ("to do:", remedy),
     )
-    for label, texts in columns:
-        for number, text in enumerate(texts):
-            first, *more = text.split("\n")
-            lines.append(f"  {'' if number else label:<11}{first}")
-            lines.extend(" " * 13 + line for line in more)
+    return in_rows(
+        headline, ((label if not at else "", text) for label, texts in columns for at, text in enumerate(texts))
+    )
+
+
+def in_rows(headline: str, rows: Iterable[tuple[str, str]]) -> str:
+    """Word something in rows, each of a label and a text of one or more lines; nothing secret."""
+    lines = [headline]
+    for label, text in rows:
+        first, *more = text.split("\n")
+        lines.append(f"  {label:<11}{first}")
+        lines.extend(" " * 13 + line for line in more)
     return discreet("\n".join(lines))
 
 

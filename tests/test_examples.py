@@ -77,6 +77,22 @@ def test_each_runs_in_ci_once():
         assert [name for name in names.split() if name not in installed] == []
 
 
+def test_each_loop_of_an_agent_is_a_conversation_and_runs_in_ci():
+    folder = ROOT / "examples" / "agents"
+    groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
+
+    assert '/pytest" -q -p no:cacheprovider examples/agents' in CI
+    assert 'beside "loops of agents" agents\n' in CI
+    assert "(agents)" in README
+    names = sorted(path.stem.removeprefix("test_") for path in folder.glob("test_*.py"))
+    assert len(names) == 7
+    for name in names:
+        assert name.split("_")[0] in " ".join(groups["agents"])
+        text = (folder / f"test_{name}.py").read_text()
+        assert "conversation(" in text
+        assert "check_loop(" in text
+
+
 def test_links_of_the_index_lead_somewhere():
     for target in re.findall(r"\]\(([^)#]+)\)", README):
         assert (ROOT / "examples" / target).exists(), target

@@ -274,10 +274,14 @@ class Tape:
             return explain(f"{len(left)} of the tape {self.path} was never asked for", expected=left, remedy=remedy)
         return None
 
+    def pairs(self) -> list[tuple[Any, dict[str, Any]]]:
+        """Return the requests on the tape with their responses, as vcrpy has them; with what is recorded now."""
+        waiting = self._sent if self.is_open else ()
+        return list(self._saving.pairs(self._cassette, self._loaded, waiting))
+
     def script(self, at: int = 0, *, timed: bool = False) -> Script:
         """Return a recorded stream as a script; with its silences if `timed`. Raises `LookupError` for no such API."""
-        waiting = self._sent if self.is_open else ()
-        request, response = self._saving.pairs(self._cassette, self._loaded, waiting)[at]
+        request, response = self.pairs()[at]
         found = scripted_endpoint(request.method, request.uri)
         if found is None:
             msg = f"interaction {at}, {misses.address_of(request)}, is of no API that has a codec"

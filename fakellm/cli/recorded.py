@@ -24,7 +24,6 @@ from fakellm.cassette.files import Files
 from fakellm.cassette.matching import bytes_of
 from fakellm.cassette.redaction import Redactor
 from fakellm.cassette.replay import chunks_of
-from fakellm.cli.answers import said_in
 from fakellm.errors import WireError, explain
 from fakellm.provider.exchange import ProviderCall
 from fakellm.script.events import Event, Fault, Pause, Raw
@@ -34,6 +33,7 @@ from fakellm.script.written import without_secrets, written
 from fakellm.secrets.knowing import discreet
 from fakellm.wire.codec import Decoder, legal_or_not
 from fakellm.wire.providers import scripted_endpoint
+from fakellm.wire.said import said_in
 from fakellm.wire.service import codec_of
 
 OK = 200

@@ -11,6 +11,7 @@ from fakellm.clock.clock import Clock, checked, unless_instant
 from fakellm.concurrency import checkpoint, checkpointer, closing, task_stepper, thread_stepper
 from fakellm.errors import SwallowedCallError, UnexpectedCallError, UnusedRepliesError
 from fakellm.models.calls import Call, never_asked, shown_calls, swallowed
+from fakellm.models.conversing import Playing
 from fakellm.models.copies import Copyable
 from fakellm.models.kept import Kept
 from fakellm.models.playback import Playback, compiled
@@ -35,7 +36,7 @@ _HABITS = {
 }
 
 
-class FakeModel(Copyable, Runnable[Any, Chunk], Generic[Chunk]):
+class FakeModel(Playing, Copyable, Runnable[Any, Chunk], Generic[Chunk]):
     """What the fakes have in common; use `FakeLLM` or `FakeChatModel`.
 
     `calls` logs the calls in the order in which they asked for a reply (a batch asks in the order of its
@@ -125,6 +126,10 @@ class FakeModel(Copyable, Runnable[Any, Chunk], Generic[Chunk]):
         """Script the answer to every call that has no other. Returns the fake."""
         return self._script(Reply("otherwise", content_of(parts)))
 
+    def tell(self, reply: Reply) -> Self:
+        """Add a reply that was made elsewhere, such as by a conversation. Returns the fake."""
+        return self._script(reply)
+
     def _script(self, reply: Reply) -> Self:
         if isinstance(reply.content, Script):
             reply.steps = self._steps_of(reply.content)
@@ -140,7 +145,7 @@ class FakeModel(Copyable, Runnable[Any, Chunk], Generic[Chunk]):
     @property
     def unused(self) -> list[str]:
         """What was scripted for calls that never came, worded."""
-        return [str(reply) for reply in self._replies.unused()]
+        return self._replies.never_asked()
 
     def verify(self, *, allow_unused: bool = False, allow_misses: bool = False) -> None:
         """Raise `SwallowedCallError` if a call found no reply, else `UnusedRepliesError` if one is left."""
@@ -179,6 +184,7 @@ class FakeModel(Copyable, Runnable[Any, Chunk], Generic[Chunk]):
         call = Call(method, prompt, text, role, config, kwargs)
         try:
             fitting = self._replies.fitting(call)  # runs the user's predicates, so not under the lock
+            astray = None if fitting else self._replies.astray(call, inside=True)
         except BaseException as error:
             with self._lock:
                 self._log(call)
@@ -186,7 +192,8 @@ class FakeModel(Copyable, Runnable[Any, Chunk], Generic[Chunk]):
             raise
         with self._lock:
             self._log(call)
-            self._replies.claim(call, fitting)
+            if astray is None:
+                self._replies.claim(call, fitting)
         if call.reply is None:
             miss = self._replies.miss(call)
             call.fail(miss)

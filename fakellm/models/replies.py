@@ -17,6 +17,7 @@ from fakellm.errors import (
     explain,
 )
 from fakellm.models.calls import Call
+from fakellm.models.conversing import Astray, first_of_each, leaves
 from fakellm.models.kept import Kept
 from fakellm.runnable.functions import is_async_function, is_generator_function
 from fakellm.runnable.shown import LONG, call, named, shown, unusual
@@ -139,6 +140,11 @@ class Reply:
         check_matcher(self.matcher)
 
     @property
+    def group(self) -> object:
+        """What it is one of, if it says no more than its part: a conversation."""
+        return None
+
+    @property
     def is_spent(self) -> bool:
         """Whether it answered as many calls as it may."""
         return self.times is not None and self.calls.total >= self.times
@@ -168,6 +174,21 @@ class Reply:
             msg = f"a predicate returns whether the input matches, and not a coroutine, which would always fit: {self}"
             raise TypeError(msg)
         return fits
+
+    def rank(self, call: Any, told: Sequence[Reply]) -> tuple[int, ...]:  # noqa: ARG002 - of all, it is as good
+        """Return how well it fits a call that it fits; of several the least answers."""
+        return ()
+
+    def given(self, call: Any) -> None:
+        """Take that it answers a call, as one of a group."""
+
+    def astray(self, call: Any, told: Sequence[Reply]) -> Astray | None:  # noqa: ARG002 - it is no conversation
+        """Return how a call leaves the conversation that begins with this, if one does."""
+        return None
+
+    def never_asked(self, told: Sequence[Reply]) -> str:  # noqa: ARG002 - it is known by itself
+        """Word that no call came for it."""
+        return str(self)
 
     def conditions(self) -> list[str]:
         """Word which calls this is for."""
@@ -283,8 +304,21 @@ class Replies:
         return self.as_calls(call(name, [*first, *named(options)]), told[len(first) :])
 
     def fitting(self, call: Call) -> list[Reply]:
-        """Return each `when` that fits the call and may still answer."""
-        return [reply for reply in tuple(self._live) if reply.kind == "when" and reply.fits(call)]
+        """Return each `when` that fits the call and may still answer; of conversations the best first."""
+        found = [reply for reply in tuple(self._live) if reply.kind == "when" and reply.fits(call)]
+        places = [at for at, reply in enumerate(found) if reply.group is not None]
+        if len(places) > 1:
+            told = tuple(self.all)
+            ranked = sorted([found[at] for at in places], key=lambda reply: reply.rank(call, told))
+            for at, reply in zip(places, ranked, strict=True):
+                found[at] = reply
+        return found
+
+    def astray(self, call: Call, *, inside: bool) -> Astray | None:
+        """Return how a call that nothing fits leaves the conversation that it is nearest to; or is `inside`, only."""
+        told = tuple(self.all)
+        found = [one for reply in told if (one := reply.astray(call, told)) is not None]
+        return max((one for one in found if one.is_inside or not inside), key=lambda one: one.depth, default=None)
 
     def claim(self, call: Call, fitting: list[Reply]) -> None:
         """Give the call its reply, if there is one: the first left of those that fit, `reply`s, `otherwise`."""
@@ -292,12 +326,19 @@ class Replies:
         call.reply = chosen = next((reply for reply in chain(fitting, others) if not reply.is_spent), None)
         if chosen is not None:
             chosen.calls.append(call.number)
+            if chosen.group is not None:
+                chosen.given(call)
             if chosen.is_spent:
                 self._live.remove(chosen)
 
     def unused(self) -> list[Reply]:
         """Return what was scripted for calls that never came; `otherwise` may stay unused."""
-        return [reply for reply in self.all if reply.kind != "otherwise" and not reply.calls]
+        return first_of_each([reply for reply in self.all if reply.kind != "otherwise" and not reply.calls])
+
+    def never_asked(self) -> list[str]:
+        """Word what was scripted for calls that never came."""
+        told = tuple(self.all)
+        return [reply.never_asked(told) for reply in self.unused()]
 
     def miss(self, call: Call) -> UnexpectedCallError:
         """Word that the call has no reply. Predicates that can answer nothing more are not asked again."""
@@ -314,6 +355,8 @@ class Replies:
         remedy = ["script one more .reply(...), or an .otherwise(...) for any call that nothing else fits"]
         if spent:
             remedy.append(f"if the app should not ask again, this is its bug: look where call {call.number} comes from")
+        if (astray := self.astray(call, inside=False)) is not None:
+            return UnexpectedCallError(leaves(f"call {call.number} of the fake model", astray))
         text = explain(
             f"call {call.number} of the fake model has no reply: {why}",
             sent=[f"{call.method}({clip(repr(call.input))})"],

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from fakellm.errors import UnexpectedRequestError, explain
+from fakellm.models.conversing import Astray, leaves
 from fakellm.models.kept import Kept
 from fakellm.models.replies import Replies
 from fakellm.provider.exchange import ProviderCall
@@ -24,7 +25,28 @@ class Missing:
     misses: Kept[UnexpectedRequestError]
     _replies: Replies
 
+    def _check_inside(self, call: ProviderCall) -> None:
+        """Raise for a request that nothing fits and that leaves a conversation which it is in."""
+        with knowing(call.credentials):
+            if (astray := self._replies.astray(cast("Any", call), inside=True)) is not None:
+                raise self._astray_of(call, astray)
+
+    def _astray_of(self, call: ProviderCall, astray: Astray) -> UnexpectedRequestError:
+        """Return the error of a request that leaves a conversation, and keep it."""
+        others = [str(reply) for reply in self._replies.all if reply.group is None]
+        with knowing(call.credentials):
+            miss = UnexpectedRequestError(leaves(f"request {call.number} to the fake {self.name}", astray, others))
+        return self._kept(call, miss)
+
+    def _kept(self, call: ProviderCall, miss: UnexpectedRequestError) -> UnexpectedRequestError:
+        miss.credentials = call.credentials
+        self.misses.append(miss)
+        return miss
+
     def _no_reply(self, call: ProviderCall) -> UnexpectedRequestError:
+        with knowing(call.credentials):
+            if (astray := self._replies.astray(cast("Any", call), inside=False)) is not None:
+                return self._astray_of(call, astray)
         request = call.request
         routes = cast("list[Route]", self._replies.all)
         spent = [
@@ -61,10 +83,7 @@ class Missing:
                 difference=nearest,
                 remedy=remedy,
             )
-        miss = UnexpectedRequestError(text)
-        miss.credentials = call.credentials
-        self.misses.append(miss)
-        return miss
+        return self._kept(call, UnexpectedRequestError(text))
 
     def _unknown(self, call: ProviderCall) -> UnexpectedRequestError:
         parts = parts_of(call.url)

@@ -18,6 +18,7 @@ from fakellm.errors import (
     WireError,
 )
 from fakellm.models.calls import never_asked, swallowed
+from fakellm.models.conversing import Playing
 from fakellm.models.copies import Copyable
 from fakellm.models.kept import Kept
 from fakellm.models.replies import Matcher, Replies, content_of
@@ -51,7 +52,7 @@ from fakellm.wire.service import Endpoint, codec_of, document_of, found
 from fakellm.wire.wireform import WireForm, form_or_none
 
 
-class FakeProvider(Promising, Speaking, Alike, Claiming, Limited, Strict, Missing, Copyable):
+class FakeProvider(Promising, Speaking, Alike, Claiming, Limited, Strict, Missing, Playing, Copyable):
     """A provider that says what it was told to, in its own wire format, to whatever client asks.
 
     `FakeProvider("openai")` answers chat completions, legacy completions and Responses, and by itself embeddings and
@@ -86,7 +87,7 @@ class FakeProvider(Promising, Speaking, Alike, Claiming, Limited, Strict, Missin
         clock: Clock | None = None,
         latency: Latency | None = None,
     ) -> None:
-        self.name = name
+        self.name = self.provider = name
         self.service = service_of(name)
         self.profile: Profile | MessagesProfile | None = None
         if profile is not None:
@@ -234,10 +235,10 @@ class FakeProvider(Promising, Speaking, Alike, Claiming, Limited, Strict, Missin
         route.place = f"{caller.f_code.co_filename}:{caller.f_lineno}"
         return self.tell(route)
 
-    def tell(self, route: Route) -> Self:
+    def tell(self, reply: Route) -> Self:
         """Add a reply that was made elsewhere, such as by a scenario. Returns the provider."""
         with self._lock:
-            self._replies.add(route)
+            self._replies.add(reply)
         return self
 
     def forget(self) -> Self:
@@ -253,7 +254,7 @@ class FakeProvider(Promising, Speaking, Alike, Claiming, Limited, Strict, Missin
     @property
     def unused(self) -> list[str]:
         """What was scripted for requests that never came, worded."""
-        return [str(reply) for reply in self._replies.unused()]
+        return self._replies.never_asked()
 
     @property
     def replies(self) -> list[Route]:
@@ -382,6 +383,8 @@ class FakeProvider(Promising, Speaking, Alike, Claiming, Limited, Strict, Missin
     def _claim(self, call: ProviderCall) -> Route:
         logged = cast("Any", call)
         fitting = self._replies.fitting(logged)  # runs the user's predicates, so not under the lock
+        if not fitting:
+            self._check_inside(call)
         with self._lock:
             self._replies.claim(logged, fitting)
         if call.reply is None:

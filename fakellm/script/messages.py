@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -150,19 +151,34 @@ def _as_message(message: Any, place: int) -> Message:
         return Message("user", message)
     if isinstance(message, Mapping):
         role, content = message.get("role"), message.get("content", "")
-        call = message.get("tool_call_id")
+        call, calls = message.get("tool_call_id"), message.get("tool_calls")
     elif isinstance(message, tuple) and len(message) == 2:  # noqa: PLR2004 - a pair
-        (role, content), call = message, None
+        (role, content), call, calls = message, None, None
     else:
         role = getattr(message, "role", None) or getattr(message, "type", None)
         content, call = getattr(message, "content", None), getattr(message, "tool_call_id", None)
+        calls = getattr(message, "tool_calls", None)
     if not isinstance(role, str):
         msg = (
             f"message {place} is {clip(repr(message), 80)}; a message is a Message, a (role, content) pair, or has "
             "a role and a content"
         )
         raise ValueError(msg)  # noqa: TRY004 - LangChain's type for bad input
-    return Message(role_of(role), _content_text(content), tool_call_id=call)
+    return Message(role_of(role), _content_text(content), tool_calls=_calls_in(calls), tool_call_id=call)
+
+
+def _calls_in(calls: object) -> tuple[ToolCall, ...]:
+    """Return the calls of a message, as OpenAI's dictionaries have them or LangChain's; what is no call is left out."""
+    found: list[ToolCall] = []
+    for call in calls if isinstance(calls, (list, tuple)) else ():
+        inner = call.get("function", call) if isinstance(call, Mapping) else None
+        name = inner.get("name") if isinstance(inner, Mapping) else None
+        if isinstance(call, Mapping) and isinstance(inner, Mapping) and isinstance(name, str) and name:
+            given = inner.get("arguments", inner.get("args"))
+            arguments = given if isinstance(given, str) else json.dumps(given or {}, ensure_ascii=False, default=str)
+            id = call.get("id")  # noqa: A001 - as APIs name it
+            found.append(ToolCall(name, arguments, id=id if isinstance(id, str) else None, index=len(found)))
+    return tuple(found)
 
 
 def _content_text(content: object) -> str:

@@ -69,6 +69,8 @@ class EventReader:
             hint = "; an exception is a reply by itself; to fail after some chunks use a fault such as disconnect()"
         elif isinstance(part, type) and issubclass(part, Event):
             hint = f"; call it: {part.__name__}()"
+        elif hasattr(part, "as_said_by"):
+            hint = "; a conversation is more than one reply: fake.play(conversation(...))"
         msg = (
             f"part {self._place} is {clip(repr(part), 80)}, a {type(part).__name__}; "
             f"a script is made of str, events and scripts{hint}"

@@ -108,11 +108,39 @@ class ReplyForm(SaysForm):
     times: int | None = None
 
 
+class ResultForm(TextForm):
+    """The result of a tool: a text to the letter, a pattern that is found in it, or JSON; none of them for anything."""
+
+    value: Any = Field(None, alias="json")
+    of: str | None = None
+
+
+class StepForm(_Form):
+    """A step of a conversation: one of `user`, `calls`, `result`, or what the model says."""
+
+    user: Annotated[TextForm, _short("text", str)] | None = None
+    calls: dict[str, dict[str, Any] | str | None] | None = None
+    result: Annotated[ResultForm, _short("text", str)] | None = None
+    says: str | None = None
+    events: list[dict[str, Any]] | None = None
+    script: str | None = None
+    error: Annotated[ErrorForm, _short("status", int)] | None = None
+
+
+class ConversationForm(_Form):
+    """A conversation, and to which requests."""
+
+    steps: list[StepForm]
+    when: WhenForm | None = None
+    times: int | None = None
+
+
 class ToldForm(_Form):
     """What a provider is told."""
 
     replies: list[ReplyForm] = Field(default_factory=list)
     otherwise: SaysForm | None = None
+    conversations: list[Annotated[ConversationForm, _short("steps", list)]] = Field(default_factory=list)
     latency: LatencyForm | None = None
     limits: LimitsForm | None = None
     gzip: bool | None = None
@@ -153,6 +181,10 @@ _FORMS: dict[str, type[BaseModel]] = {
     "error": ErrorForm,
     "otherwise": SaysForm,
     "replies": ReplyForm,
+    "conversations": ConversationForm,
+    "steps": StepForm,
+    "user": TextForm,
+    "result": ResultForm,
     "providers": ProviderForm,
     "tapes": TapesForm,
 }
@@ -163,6 +195,8 @@ _MEANT = {
     "api": "the name of an API, such as openai.chat",
     "behind": "the name of a gateway, such as nginx, or a list of such, the first nearest to the server",
     "body": "the error document, as text",
+    "calls": "a mapping of tools to their arguments, each a mapping",
+    "conversations": "a list of conversations, each a list of steps or a mapping with steps",
     "by_itself": "true, for an echo, calls and JSON that the request's schemas describe; leave it out otherwise",
     "code": "the provider's code of the error, as text",
     "error": "an HTTP status, such as 429, or a mapping with status",
@@ -187,6 +221,11 @@ _MEANT = {
     "providers": "a list of names, or of mappings with name",
     "replies": "a list of mappings, each with text, events, script, error or by_itself, and if need be with when",
     "retry_after": "seconds",
+    "of": "the name of the tool that it is the result of",
+    "result": "a text, or a mapping with json, or pattern, or neither for anything",
+    "says": "what the model says, as text",
+    "steps": "a list of steps, each a mapping with user, calls, result or says",
+    "user": "a text in the message of the user, or a mapping with pattern, or an empty one for anything",
     "role": "the role of the last message, such as tool",
     "rpm": "how many requests a minute",
     "script": "the path of a script file, from the folder of this file on",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from fakellm.agents.scripted import Conversation
 from fakellm.models.models import FakeModel
 from fakellm.provider.itself import by_itself
 from fakellm.provider.routes import Route
@@ -33,6 +34,11 @@ def tell_model(model: FakeModel[Any], routes: Iterable[Route], latency: Latency 
         else:
             for _ in range(route.times or 1):
                 model.reply(said)
+
+
+def is_for_models(talk: Conversation) -> bool:
+    """Tell whether a conversation has no condition that only requests could meet."""
+    return not talk.conditions.keys() & set(_NOT_OF_CALLS)
 
 
 def _said(route: Route, latency: Latency | None) -> Any:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Self
 
 from pydantic import ValidationError
 
+from fakellm.agents.scripted import Conversation
 from fakellm.errors import ScenarioError, ScriptError, ScriptFileError
 from fakellm.models.models import FakeModel
 from fakellm.provider.hosts import checked_hosts
@@ -23,6 +24,7 @@ from fakellm.script.latency import Latency
 from fakellm.script.lines import Place
 from fakellm.script.script import Script
 from fakellm.server import recorded
+from fakellm.server.conversations import Conversing
 from fakellm.server.forms import (
     ErrorForm,
     LatencyForm,
@@ -38,7 +40,7 @@ from fakellm.server.forms import (
     worded,
     worded_event,
 )
-from fakellm.server.modelled import tell_model
+from fakellm.server.modelled import is_for_models, tell_model
 from fakellm.wire.gateways.gateway import Gateway
 from fakellm.wire.gateways.presets import gateways_of
 from fakellm.wire.providers import provider_names, service_of
@@ -52,6 +54,7 @@ _SAYS = ("text", "events", "script", "error", "by_itself")
 class _Told(NamedTuple):
     """What a provider is told, ready to be told."""
 
+    conversations: list[Conversation]
     routes: list[Callable[[], Route]]
     otherwise: Callable[[], Route] | None
     latency: Latency | None
@@ -128,6 +131,7 @@ class Scenario:
 
         Replies that want what only requests have, `model`, `tools`, `json`, `api`, are not for it.
         """
+        model.play(*(talk for talk in self._all.conversations if is_for_models(talk)))
         more = [] if self._all.otherwise is None else [self._all.otherwise]
         tell_model(model, [make() for make in (*self._all.routes, *more)], self._all.latency)
 
@@ -142,6 +146,7 @@ class Scenario:
         if own.profile is not None:
             provider.imitate(own.profile)
         provider.hosts = tuple(dict.fromkeys([*provider.hosts, *own.hosts]))
+        provider.play(*own.told.conversations, *self._all.conversations)
         for make in (*own.told.routes, *self._all.routes):
             provider.tell(make())
         if (otherwise := own.told.otherwise or self._all.otherwise) is not None:
@@ -159,7 +164,7 @@ class Scenario:
         return provider
 
 
-class _Reading:
+class _Reading(Conversing):
     """Reads a document, and keeps all that is wrong with it."""
 
     def __init__(self, document: Document, folder: Path) -> None:
@@ -214,7 +219,8 @@ class _Reading:
     def providers(self, forms: Sequence[ProviderForm] | None) -> dict[str, _Provider]:
         """Return the providers by their names; all that there are where none is named."""
         if forms is None:
-            return {name: _Provider(None, (), _Told([], None, None, None, None, None, ())) for name in provider_names()}
+            nothing = _Told([], [], None, None, None, None, None, ())
+            return {name: _Provider(None, (), nothing) for name in provider_names()}
         if not forms:
             self.problem(("providers",), "it is empty; name one, or take it away for all")
         found: dict[str, _Provider] = {}
@@ -240,7 +246,9 @@ class _Reading:
         if limits is not None:
             self._tried((*place, "limits"), lambda: FakeProvider("openai").limits(**limits))
         latency = self._latency(form.latency, (*place, "latency"))
+        talks = [self.conversation(one, (*place, "conversations", at)) for at, one in enumerate(form.conversations)]
         return _Told(
+            [talk for talk in talks if talk is not None],
             [route for route in routes if route is not None],
             otherwise,
             latency,

@@ -25,6 +25,7 @@ from urllib.parse import quote, unquote
 
 from fakellm.errors import UnexpectedRequestError, UnusedRepliesError
 from fakellm.models.calls import never_asked
+from fakellm.models.conversing import first_of_each
 from fakellm.models.copies import begin_again, let_go, tell_again, unasked
 from fakellm.models.kept import Kept
 from fakellm.provider.exchange import Exchange, ProviderCall
@@ -306,8 +307,11 @@ class Sessions:
         return [
             (provider, route)
             for provider in session.providers
-            for route in provider.replies
-            if route.kind != "otherwise" and not route.calls and route.key not in used
+            for route in first_of_each(
+                route
+                for route in provider.replies
+                if route.kind != "otherwise" and not route.calls and route.key not in used
+            )
         ]
 
     def verify(self, *, allow_unused: bool = False, allow_misses: bool = False) -> None:

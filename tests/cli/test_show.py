@@ -26,7 +26,6 @@ from fakellm import (
     provider_error,
 )
 from fakellm.cassette import CassetteError, interaction_of, write
-from fakellm.cli.answers import said_in
 from fakellm.cli.commands import app
 from fakellm.cli.pace import pace_of
 from fakellm.cli.progress import Progress
@@ -34,6 +33,7 @@ from fakellm.cli.recorded import plain, read
 from fakellm.cli.showing import Showing, show
 from fakellm.clock import InstantClock
 from fakellm.script import Native
+from fakellm.wire.said import said_in
 
 TAPES = ROOT / "cassettes"
 CHAT, MESSAGES, DROPPED = (str(TAPES / f"{name}.yaml") for name in ("chat", "messages", "dropped"))

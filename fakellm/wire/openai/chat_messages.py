@@ -38,6 +38,8 @@ def message_of(found: dict[str, Any], place: str = "message") -> Message:
         arguments = said[0] or said[1]
         name = text_field(function, "name") or None
         calls.append(ToolCall(name, arguments, id=text_field(call, "id") or None, index=index))
+    if not calls and (called := get(found, "function_call", dict)):  # of `functions`, the older form of tools
+        calls = [ToolCall(text_field(called, "name") or None, text_field(called, "arguments"), index=0)]
     role = text_field(found, "role")
     return Message(
         "system" if role == "developer" else role,
