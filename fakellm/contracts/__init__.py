@@ -2,7 +2,8 @@
 
 `check_stream` and `StreamContract` check a model, a chain or a stream; `any_chunking` and `check_consumer` what reads
 one; `every_fault` and `check_faults` what happens when it breaks; `every_interleaving` several at once;
-`check_wire` the bytes of a provider. `CATALOGUE` has every contract by its name. Names load when they are first used.
+`check_wire` the bytes of a provider; `sweep` runs a consumer over archives of recorded streams. `CATALOGUE` has every
+contract by its name. Names load when they are first used.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from fakellm.contracts.interleavings import every_interleaving as every_interleaving
     from fakellm.contracts.streams.check import check_stream as check_stream
     from fakellm.contracts.streams.classform import StreamContract as StreamContract
+    from fakellm.contracts.sweeps.report import SweepReport as SweepReport
+    from fakellm.contracts.sweeps.sweep import sweep as sweep
     from fakellm.contracts.verdicts import Report as Report
     from fakellm.contracts.verdicts import Verdict as Verdict
 
@@ -37,6 +40,8 @@ __getattr__, __dir__, __all__ = lazily(
         "faults.checks": ("check_faults",),
         "interleavings": ("every_interleaving",),
         "grammar.check": ("WireReport", "check_wire"),
+        "sweeps.sweep": ("sweep",),
+        "sweeps.report": ("SweepReport",),
         "verdicts": ("Report", "Verdict"),
         "catalogue": ("CATALOGUE", "Contract"),
     },
