@@ -5,7 +5,9 @@ from __future__ import annotations
 import codecs
 import json
 import os
+import signal
 import time
+from pathlib import Path
 
 from fakellm import Finish, Script
 from fakellm.cassette import interaction_of, write
@@ -154,3 +156,17 @@ def half(path, *words, end):
     response["stream"] = {"sizes": [len(kept)], "delays": [0], "end": end, "error": None}
     write(path, (request, response))
     return path
+
+
+def killed_once(chunks):
+    """End this process as the system would, the first time that somebody reads."""
+    flag = Path(os.environ["SWEEPING_FLAG"])
+    if not flag.exists():
+        flag.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return text(chunks)
+
+
+def noisy(chunks):
+    os.write(1, b"what it says goes nowhere")
+    return text(chunks)

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import re
 import sysconfig
+from collections.abc import Sequence
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from traceback import walk_tb
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from fakellm.contracts.consumers.cuts import Cuts
 from fakellm.contracts.consumers.sse_moves import SSEBody
 from fakellm.contracts.documents import Document, Moves
-from fakellm.contracts.structured.document import Structured
 
 _LINE = re.compile(rb"[^\r\n]*")
 _INSERTED = {"comment": "a comment", "retry": "a retry field", "blank": "a blank line", "bom": "a BOM"}
@@ -79,9 +79,7 @@ def place_of(document: Document, moves: Moves) -> str:
         return _of_events(document, moves)
     if isinstance(document, Cuts):
         return _of_cuts(document, moves)
-    if isinstance(document, Structured):
-        return " and ".join(dict.fromkeys(f"{move[1]} {move[3] if len(move) > 3 else ''}".strip() for move in moves))  # noqa: PLR2004
-    return ""
+    return " and ".join(dict.fromkeys(_of_chunk(move) for move in moves))
 
 
 def contract_of(document: Document, moves: Moves) -> str:
@@ -92,6 +90,29 @@ def contract_of(document: Document, moves: Moves) -> str:
     if isinstance(document, Cuts) and isinstance(document.whole, bytes) and contract != "utf8_split":
         return "empty_delta" if contract == "empty_delta" else "framing"
     return contract
+
+
+_KINDS = {
+    "none": "a chunk without choices",
+    "ping": "a ping",
+    "empty": "an empty text",
+    "again": "the end said again",
+    "late": "something behind the end",
+    "unfinished": "an end that is not said yet",
+    "count": "usage on every chunk",
+    "counted": "usage in another place",
+    "calls": "calls by turns",
+    "choices": "answers by turns",
+    "split": "a text in two chunks",
+    "join": "two chunks as one",
+    "blank": "a field that is null, empty or absent",
+}
+
+
+def _of_chunk(move: Sequence[Any]) -> str:
+    """Word a move on structured chunks."""
+    what = str(move[3]) if len(move) > 3 and move[3] and not str(move[3])[:1].isdigit() else ""  # noqa: PLR2004
+    return f"{_KINDS.get(move[1], move[1])}{f' ({what})' if what else ''}"
 
 
 def _of_events(document: SSEBody, moves: Moves) -> str:

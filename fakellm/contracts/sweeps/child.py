@@ -61,7 +61,9 @@ class Wire:
 
 def work(wire: Wire) -> None:
     """Find the consumers that are named first, then sweep part after part."""
-    consume, against, sweeping = wire.given.get()
+    consume, against, sweeping, folder = wire.given.get()
+    with suppress(OSError):  # where a worker of another machine has none
+        os.chdir(folder)
     spot: Spot | None = None
 
     def told(now: Spot) -> None:

@@ -11,7 +11,6 @@ from typing import Literal, get_args
 from fakellm.contracts.consumers.cuts import Cuts
 from fakellm.contracts.consumers.sse_moves import INSERTS, SSEBody
 from fakellm.contracts.documents import Document
-from fakellm.contracts.structured.document import document_of
 from fakellm.contracts.sweeps.streams import Recording, Unread
 from fakellm.errors import ContractUsageError, WireError
 from fakellm.wire.sse import SSEDecoder
@@ -39,6 +38,8 @@ def document_from(recording: Recording, reads: str) -> Document | Unread:
 
 
 def _of_chunks(recording: Recording) -> Document | Unread:
+    from fakellm.contracts.structured.document import document_of
+
     try:
         datas = [event.data for event in SSEDecoder(flush=True).feed(recording.body)]
         chunks = [json.loads(data) for data in datas if data != "[DONE]"]

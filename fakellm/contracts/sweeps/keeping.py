@@ -50,6 +50,7 @@ class Job(NamedTuple):
     against: Reference | None
     sweeping: Sweeping
     path: tuple[str, ...]
+    folder: str
 
 
 class GoneError(Exception):
@@ -79,7 +80,7 @@ class Child:
         )  # fmt: skip
         self.at: Spot | None = None
         try:
-            self._send((job.consume, job.against, job.sweeping))
+            self._send((job.consume, job.against, job.sweeping, job.folder))
             self.problem: str = self._received(max(self._patience, _START))
         except GoneError as gone:
             self.problem = f"{job.consume.shown} cannot be imported: the process that imports it {gone.fate}"

@@ -99,7 +99,7 @@ class Sweep:
         one, other = self.consumers
         moved = movable(one, self.consume)
         beside = movable(other, self.against) if other is not None and self.against is not None else None
-        return Job(moved, beside, self.sweeping, tuple(sys.path))
+        return Job(moved, beside, self.sweeping, tuple(sys.path), str(Path.cwd()))
 
     @property
     def fingerprint(self) -> str:

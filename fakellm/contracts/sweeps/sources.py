@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from fakellm.cassette.bodies import kind_of, kind_of_chunks
-from fakellm.contracts.sweeps import rows, tapes
+from fakellm.contracts.sweeps import rows
 from fakellm.contracts.sweeps.stores import File, Options, files_of, on_disk, opened
-from fakellm.contracts.sweeps.streams import Found, Place, Unread
+from fakellm.contracts.sweeps.streams import Found, Place, Recording, Unread
 from fakellm.errors import MissingExtraError, clip
 
 LARGE = 2**18
@@ -23,6 +23,8 @@ _FILES = 32
 """Files of a part at most."""
 _HEAD = 2**16
 _OTHER = "a file of another kind"
+TAPES = (".yaml", ".yml", ".json", ".yaml.gz", ".yml.gz", ".json.gz")
+BODIES = (".sse", ".ndjson")
 
 
 class Part(NamedTuple):
@@ -93,10 +95,10 @@ def _parts(file: File, options: Options, named: Mapping[str, str], large: int) -
             yield Part("lines", path, start, min(start + large, file.size), file.is_named)
     elif lower.endswith(".jsonl.gz"):
         yield Part("gzip", path, 0, file.size, file.is_named)
-    elif lower.endswith(tapes.TAPES):
+    elif lower.endswith(TAPES):
         yield Part("tape", path, 0, file.size, file.is_named)
     else:
-        yield Part("body" if lower.endswith(tapes.BODIES) else "other", path, 0, file.size, file.is_named)
+        yield Part("body" if lower.endswith(BODIES) else "other", path, 0, file.size, file.is_named)
 
 
 def _groups(file: File, options: Options, named: Mapping[str, str]) -> Iterator[Part]:
@@ -134,6 +136,8 @@ def streams_of(unit: Unit, part: Part) -> Iterator[Found | None]:
 
 def _read(part: Part, options: Options, named: Mapping[str, str]) -> Iterator[Found | None]:
     if part.kind == "tape":
+        from fakellm.contracts.sweeps import tapes  # and vcrpy with it, which imports every client that there is
+
         with on_disk(part.path, options) as file:
             yield from tapes.of_tape(file, part.path, is_named=part.is_named)
         return
@@ -142,16 +146,21 @@ def _read(part: Part, options: Options, named: Mapping[str, str]) -> Iterator[Fo
         return
     with opened(part.path, options) as source:
         if part.kind == "body":
-            yield tapes.of_body(source.read(), part.path)
+            yield _of_body(source.read(), part.path)
         elif part.kind == "other":
             data = source.read()
-            yield tapes.of_body(data, part.path) if kind_of(data) else Unread(Place(part.path), _OTHER)
+            yield _of_body(data, part.path) if kind_of(data) else Unread(Place(part.path), _OTHER)
         elif part.kind == "lines":
             yield from rows.of_lines(rows.lines_in(source, part.start, part.end), part.path, named)
         elif part.kind == "gzip":
             yield from rows.of_lines(rows.lines_of_gzip(source), part.path, named)
         else:
             yield from _of_parquet(source, part, named)
+
+
+def _of_body(data: bytes, name: str) -> Found:
+    """Return the body of one answer."""
+    return Recording(Place(name), (data,)) if data else Unread(Place(name), "an empty file")
 
 
 def _of_parquet(source: Any, part: Part, named: Mapping[str, str]) -> Iterator[Found]:

@@ -19,8 +19,6 @@ from fakellm.errors import clip
 from fakellm.wire.providers import scripted_endpoint
 
 OK = 200
-TAPES = (".yaml", ".yml", ".json", ".yaml.gz", ".yml.gz", ".json.gz")
-BODIES = (".sse", ".ndjson")
 _TAPE = re.compile(rb'(?m)^(?:http_)?interactions:[ \t]*(?:\[|#|\r?$)|"(?:http_)?interactions"\s*:\s*\[')
 _HEAD = 4096
 
@@ -77,8 +75,3 @@ def _is_asked(request: Any, response: dict[str, Any]) -> bool:
         return False
     wanted = asked.get("stream") if isinstance(asked, dict) else None
     return wanted is True or (wanted is None and "/api/" in request.uri and "stream" in response)  # Ollama's default
-
-
-def of_body(data: bytes, name: str) -> Found:
-    """Return the body of one answer."""
-    return Recording(Place(name), (data,)) if data else Unread(Place(name), "an empty file")

@@ -16,18 +16,21 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from random import Random
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
-from fakellm.contracts.consumers.cuts import spread
+from fakellm.contracts.consumers.cuts import Cuts, spread
 from fakellm.contracts.consumers.sse_moves import SSEBody
 from fakellm.contracts.documents import Document, Moves
-from fakellm.contracts.structured.document import Structured
+
+if TYPE_CHECKING:
+    from fakellm.contracts.structured.document import Structured
 
 Family = Literal["cut", "few", "many", "line ends", "insert", "mixture"]
 """One cut; two; as many as there were, or everywhere; the others are for event streams, and `mixture` is of all."""
 
 _MOST, _LEAST, _UNITS = 833, 20, 333_333
-_DENSE = 10_000
+_DENSE, _DENSE_ENDS = 4_000, 1_000
+"""Units of a document up to which it is cut everywhere; of a longer one so many, at its begin and its end."""
 _STEPS = (1, 2, 3, 5, 8, 13)
 _SIZES = (4, 16, 64, 256)
 _CUTS = 200
@@ -55,10 +58,10 @@ def variants(document: Document, borders: Sequence[int], *, limit: int | None, s
 
     `limit` is how many single cuts are tried at most, and scales the rest; with 0 it comes as it came.
     """
-    if isinstance(document, Structured):
-        yield from _of_chunks(document, limit, seed)
+    if not isinstance(document, (SSEBody, Cuts)):
+        yield from _of_chunks(cast("Structured", document), limit, seed)
         return
-    whole = document.body if isinstance(document, SSEBody) else document.whole  # type: ignore[attr-defined]
+    whole = document.body if isinstance(document, SSEBody) else document.whole
     yield from _Sliced(document, whole, limit_for(len(whole)) if limit is None else limit, seed).all(borders)
 
 
@@ -86,7 +89,7 @@ class _Sliced:
         if not self._limit:
             return
         for step in _STEPS:
-            yield self._cut("many", self._everywhere(step))
+            yield self._cut("many", self._everywhere(step, _DENSE))
         if isinstance(self._document, SSEBody):
             yield from self._transcoded(self._document)
             yield from self._inserted(self._document)
@@ -102,7 +105,7 @@ class _Sliced:
         return Variant(family, chunks, partial(self._moves, cuts))
 
     def _places(self) -> Sequence[int]:
-        """Return where single cuts are tried: everywhere, or a third each where rare and usual things are, and between."""
+        """Return where single cuts are tried: everywhere, or a third at what is rare, a third at what is not."""
         every = range(1, len(self._whole))
         if len(every) <= self._limit:
             return every
@@ -122,18 +125,19 @@ class _Sliced:
         for number, place in enumerate(places):
             yield self._cut("few", (place, min(place + number % 4, size)))
 
-    def _everywhere(self, step: int) -> Sequence[int]:
+    def _everywhere(self, step: int, dense: int) -> Sequence[int]:
         """Return a cut after every so many units; of a long document at its begin and its end alone."""
-        size, half = len(self._whole), _DENSE // 2
-        if size <= _DENSE:
+        size, half = len(self._whole), dense // 2
+        if size <= dense:
             return range(step, size, step)
         return [*range(step, half, step), *range(size - half, size, step)]
 
     def _transcoded(self, document: SSEBody) -> Iterator[Variant]:
         """Yield the stream with other line ends: undivided, byte for byte, and cut in and around some of them."""
         spans = spread(document.line_ends, max(self._limit // 16, 2))
-        every = self._everywhere(1)
         within = {start for start, _ in document.line_ends}
+        inside = {start + 1 for start, end in document.line_ends if end - start > 1}
+        every = [at for at in self._everywhere(1, _DENSE_ENDS) if at not in inside]
         for name in document.other_line_ends:
             ends: Moves = (("line_ends", name),)
             yield self._edited("line ends", ends)

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 from fakellm.contracts.consumers.attempt import Consume
 from fakellm.contracts.sweeps.causes import Cause
-from fakellm.contracts.sweeps.contracts import by_contracts
 from fakellm.contracts.sweeps.documents import document_from
 from fakellm.contracts.sweeps.sources import Unit, streams_of
 from fakellm.contracts.sweeps.streams import Place, Recording, Unread
@@ -81,5 +80,13 @@ def _try(recording: Recording, work: Work, watch: Watch, tally: Tally, fate: str
         tally.unread(document)
         return
     trial = Trial(recording, document, work.consume, work.against, watch)
-    failures = by_contracts(trial, work.sweeping) if work.sweeping.contracts else trial.failures(work.sweeping)
+    failures = _failures(trial, work.sweeping)
     tally.tried(failures, trial.runs)
+
+
+def _failures(trial: Trial, sweeping: Sweeping) -> list[Failure]:
+    if not sweeping.contracts:
+        return trial.failures(sweeping)
+    from fakellm.contracts.sweeps.contracts import by_contracts  # and the grammars of all APIs with it
+
+    return by_contracts(trial, sweeping)
