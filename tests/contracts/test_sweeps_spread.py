@@ -116,3 +116,18 @@ def test_a_consumer_that_no_process_can_import_is_told_at_once(archive, tmp_path
         (tmp_path / f"{name}.py").write_text(f"{said}\ndef answer(chunks): pass\n")
         with pytest.raises(ContractUsageError, match=f"{name}:answer cannot be imported: .*{why}"):
             sweep(archive, f"{name}:answer", workers=1)
+
+
+def test_a_wrong_consumer_is_found_among_ten_thousand_streams_with_its_smallest_chunking(tmp_path):
+    planted = 7_345
+    said = [f"{number}" if number != planted else "☃" for number in range(10_000)]
+    bodies = [f'data: {{"choices":[{{"index":0,"delta":{{"content":"{one}"}}}}]}}\n\n' for one in said]
+    for day in range(10):
+        lines(tmp_path / f"{day}.jsonl", *({"body": body} for body in bodies[day * 1000 : day * 1000 + 1000]))
+    report = sweep(tmp_path, sweeping.strict_about_snow, workers=2, limit=16)
+    (found,) = report.plain()["failures"]
+
+    assert (report.streams, report.failed) == (10_000, 1)
+    assert (found["contract"], found["place"]) == ("utf8_split", "cut inside a character")
+    assert found["smallest"]["stream"] == f"{tmp_path}/7.jsonl:346"
+    assert found["smallest"]["moves"] == (("cut", bodies[planted].encode().index(b"\xe2") + 1, 0),)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
+from importlib import import_module
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,9 +26,7 @@ GRAMMAR = "grammar"
 
 def check_names(names: Iterable[str]) -> tuple[str, ...]:
     """Return the names of contracts. Raises `ContractUsageError` for one that a sweep cannot check."""
-    from fakellm import contracts
-
-    contracts.load_all()
+    import_module("fakellm.contracts").load_all()
     wanted = [names] if isinstance(names, str) else list(names)
     able = [name for name, one in CATALOGUE.items() if "consumer" in one.checks or "wire" in one.checks]
     for name in wanted:

@@ -14,6 +14,7 @@ import io
 import json
 import zlib
 from collections.abc import Iterator, Mapping
+from importlib import import_module
 from typing import Any, BinaryIO
 
 from fakellm.contracts.sweeps.streams import UNSET, Found, Place, Recording, Unread
@@ -108,7 +109,7 @@ def of_lines(lines: Iterator[bytes], path: str, named: Mapping[str, str]) -> Ite
 
 def _parquet(file: BinaryIO) -> Any:
     try:
-        from pyarrow import parquet
+        parquet: Any = import_module("pyarrow.parquet")
     except ImportError as error:
         raise MissingExtraError("pyarrow", "sweep", "an archive in Parquet") from error
     return parquet.ParquetFile(file, pre_buffer=False)

@@ -142,14 +142,14 @@ class Sweep:
         if executor is None and workers == 0:
             return Here(partial(swept, work=self._work(), watch=stack.enter_context(Watch(self.sweeping.patience))))
 
+        stack.callback(keeper().close)
+
         def own() -> Executor:
-            stack.callback(keeper().close)
             return stack.enter_context(ThreadPoolExecutor(_number(workers)))
 
         if executor is None:
             _number(workers)
             if problem := keeper().check(self.job):
-                keeper().close()
                 raise ContractUsageError(problem)
         return Spread(executor or own(), self.job, ahead, own)
 

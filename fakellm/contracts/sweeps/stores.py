@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
 
@@ -38,7 +39,7 @@ def options_of(options: Mapping[str, Any] | None) -> Options:
 @lru_cache(maxsize=8)
 def _opened(scheme: str, options: Options) -> Any:
     try:
-        import fsspec
+        fsspec: Any = import_module("fsspec")
     except ImportError as error:
         raise MissingExtraError("fsspec", "sweep", f"an archive at {scheme}://") from error
     try:

@@ -72,6 +72,7 @@ class _Sliced:
         self._document = document
         self._whole = whole
         self._limit = limit
+        self._scale = min(limit, len(whole))
         self._is_sse = isinstance(document, SSEBody)
         self._random = Random(seed)  # noqa: S311 - examples, no secret
 
@@ -93,7 +94,7 @@ class _Sliced:
         if isinstance(self._document, SSEBody):
             yield from self._transcoded(self._document)
             yield from self._inserted(self._document)
-        for _ in range(max(4, self._limit // 12)):
+        for _ in range(max(4, self._scale // 12)):
             yield self._mixed()
 
     def _moves(self, cuts: Sequence[int]) -> Moves:
@@ -134,7 +135,7 @@ class _Sliced:
 
     def _transcoded(self, document: SSEBody) -> Iterator[Variant]:
         """Yield the stream with other line ends: undivided, byte for byte, and cut in and around some of them."""
-        spans = spread(document.line_ends, max(self._limit // 16, 2))
+        spans = spread(document.line_ends, max(self._scale // 16, 2))
         within = {start for start, _ in document.line_ends}
         inside = {start + 1 for start, end in document.line_ends if end - start > 1}
         every = [at for at in self._everywhere(1, _DENSE_ENDS) if at not in inside]
@@ -149,7 +150,7 @@ class _Sliced:
 
     def _inserted(self, document: SSEBody) -> Iterator[Variant]:
         """Yield the stream with what dispatches nothing at every border of events, and at some of them alone."""
-        some = spread(document.borders, max(self._limit // 50, 2))
+        some = spread(document.borders, max(self._scale // 50, 2))
         for what in document.inserts:
             places = [0] if what == "bom" else document.borders
             yield self._edited("insert", tuple(("insert", place, what) for place in places))
@@ -192,4 +193,4 @@ def sets_for(document: Document, contract: str) -> Iterator[Moves]:
     of: Callable[[str], Document | None] = getattr(document, "of", lambda _: None)
     focused = of(contract)
     if focused is not None:
-        yield from sorted(dict.fromkeys(moves for moves in focused.sweep() if moves), key=len)
+        yield from sorted({moves for moves in focused.sweep() if moves}, key=lambda moves: (len(moves), moves))
