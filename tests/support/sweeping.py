@@ -39,9 +39,13 @@ def by_read(chunks):
 
 
 def strict(chunks):
-    """Decode each read by itself."""
-    decoder = SSEDecoder()
-    events = [event for chunk in chunks for event in decoder.feed(chunk.decode().encode())]
+    """Decode each read by itself, once a BOM could have come."""
+    decoder, events, head, begun = SSEDecoder(), [], b"", False
+    for chunk in chunks:
+        head += chunk
+        if begun or len(head) > 2:
+            events += decoder.feed(head.decode().encode())
+            head, begun = b"", True
     return said([*events, *decoder.close()])
 
 

@@ -33,7 +33,7 @@ _PLACES = {
 }
 _LIBRARY = tuple(
     str(Path(path).resolve())
-    for path in {sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"), Path(__file__).parents[2]}
+    for path in {sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"), str(Path(__file__).parents[2])}
 )
 
 

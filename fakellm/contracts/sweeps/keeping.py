@@ -104,7 +104,8 @@ class Child:
 
     def _received(self, patience: float) -> Any:
         """Return what it tells. Raises `GoneError` if that takes longer than `patience` real seconds."""
-        return pickle.loads(self._read(*_LENGTH.unpack(self._read(_LENGTH.size, patience)), patience))  # noqa: S301
+        (size,) = _LENGTH.unpack(self._read(_LENGTH.size, patience))
+        return pickle.loads(self._read(size, patience))  # noqa: S301 - our own process wrote it
 
     def _read(self, size: int, patience: float) -> bytes:
         data, number = b"", self._process.stdout.fileno()  # type: ignore[union-attr]

@@ -82,7 +82,7 @@ def lines_in(file: BinaryIO, start: int, end: int) -> Iterator[bytes]:
 
 def lines_of_gzip(file: BinaryIO) -> Iterator[bytes]:
     """Yield the lines of a compressed file."""
-    yield from io.BufferedReader(gzip.GzipFile(fileobj=file))  # type: ignore[arg-type]
+    yield from io.BufferedReader(gzip.GzipFile(fileobj=file))
 
 
 def of_lines(lines: Iterator[bytes], path: str, named: Mapping[str, str]) -> Iterator[Found | None]:

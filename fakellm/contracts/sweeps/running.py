@@ -57,7 +57,7 @@ class Sweep:
     def paths(self) -> tuple[str, ...]:
         """Where the archive is."""
         given = [self.tapes] if isinstance(self.tapes, (str, os.PathLike)) else list(self.tapes)
-        found = tuple(map(os.fspath, given))
+        found = tuple(os.fspath(path) for path in given)
         if not found:
             msg = "there is nothing to sweep: give a folder, a file, a pattern or a URL"
             raise ContractUsageError(msg)

@@ -15,7 +15,7 @@ from fakellm.contracts.sweeps.running import Paths, Sweep
 
 
 def sweep(
-    tapes: Paths | Iterable[Paths],
+    tapes: Paths,
     consume: Consume | str,
     *,
     against: Consume | str | None = None,

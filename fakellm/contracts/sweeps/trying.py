@@ -17,6 +17,7 @@ from typing import Any
 from fakellm.contracts.consumers.attempt import Consume, Outcome, Stream, is_same, settle
 from fakellm.contracts.consumers.cuts import joined
 from fakellm.contracts.consumers.smallest import smallest
+from fakellm.contracts.consumers.sse_moves import SSEBody
 from fakellm.contracts.documents import Document, Moves
 from fakellm.contracts.sweeps import causes
 from fakellm.contracts.sweeps.causes import Cause, contract_of, place_of, raised_at
@@ -233,7 +234,11 @@ class Trial:
         return not got.equals(wanted)
 
     def _smallest(self, moves: Moves) -> Moves:
-        return smallest(self.document, self._fails, moves, thorough=len(moves) > _FEW)
+        found = smallest(self.document, self._fails, moves, thorough=len(moves) > _FEW)
+        if isinstance(self.document, SSEBody) and all(move[0] == "cut" for move in found):
+            last = len(self.document.body)  # nothing is inserted: a cut behind a place is one at another place
+            return tuple(("cut", min(move[1] + move[2], last), 0) for move in found)
+        return found
 
     def _cause(self, moves: Moves, wanted: Outcome, got: Outcome) -> Cause:
         if self._against is not None:

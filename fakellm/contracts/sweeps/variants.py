@@ -156,6 +156,7 @@ class _Sliced:
             yield self._edited("insert", tuple(("insert", place, what) for place in places))
             for place in some if what != "bom" else ():
                 yield self._edited("insert", (("insert", place, what),))
+            yield self._edited("insert", (("cut", places[0], 1), ("insert", places[0], what)))
 
     def _edited(self, family: Family, moves: Moves) -> Variant:
         return Variant(family, self._document.apply(moves), lambda: moves)
