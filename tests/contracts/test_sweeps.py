@@ -23,7 +23,7 @@ from fakellm.errors import BrokenContractError, ContractUsageError, MissingExtra
 
 SNOW = "snow \N{SNOWMAN}"
 here = {"workers": 0}
-brief = {"workers": 0, "limit": 30}
+brief = {"workers": 0, "limit": 12}
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def test_a_stream_that_broke_as_it_was_recorded_breaks_again(consume, what, tmp_
     folder = tmp_path_factory.mktemp("archive")
     for end in ("dropped", "timeout", "cancelled"):
         half(folder / f"{end}.yaml", "one ", "two ", "three", end=end)
-    report = sweep(folder, consume, limit=20, **here)
+    report = sweep(folder, consume, limit=2, **here)
 
     if what is None:
         assert (report.streams, report.failed) == (3, 0)
@@ -107,10 +107,10 @@ def test_a_stream_that_is_whole_is_read_and_one_that_reports_an_error_may_raise(
     error = b'data: {"error": {"message": "overloaded", "type": "server_error"}}\n\n'
     (tmp_path / "whole.sse").write_bytes(body_of("fine"))
     (tmp_path / "error.sse").write_bytes(error)
-    (cause,) = sweep(tmp_path, sweeping.joined, limit=9, **here).causes
+    (cause,) = sweep(tmp_path, sweeping.joined, limit=0, **here).causes
 
     assert cause.startswith("fails on a stream that is whole: TypeError at sweeping.py:")
-    report = sweep(tmp_path, sweeping.joined, limit=9, **here)
+    report = sweep(tmp_path, sweeping.joined, limit=0, **here)
     assert report.plain()["failures"][0]["first"] == [f"{tmp_path}/whole.sse"]
 
 
@@ -184,7 +184,7 @@ def test_what_cannot_be_read_is_named_and_counted_and_stops_nothing(archive):
     for name, data in BAD.items():
         (archive / name).write_bytes(data)
     (archive / "gone.sse").symlink_to(archive / "nothing")
-    report = sweep(archive, sweeping.text, limit=5, **here)
+    report = sweep(archive, sweeping.text, limit=0, **here)
     told = {place.partition(str(archive))[2]: why for why, place in _broken(report)}
 
     assert (report.streams, report.failed, report.unread) == (4, 0, 9)
@@ -283,7 +283,7 @@ def test_a_part_that_a_worker_lost_is_handed_out_again_and_counted_once(tmp_path
 def test_lines_are_numbered_through_the_parts_of_a_file(tmp_path, monkeypatch):
     monkeypatch.setattr("fakellm.contracts.sweeps.running.LARGE", 3000)
     lines(tmp_path / "a.jsonl", *(row("fine") for _ in range(9)), row(SNOW), "{", row("fine"))
-    report = sweep(tmp_path, sweeping.strict, limit=9, **here)
+    report = sweep(tmp_path, sweeping.hates_snow, limit=0, **here)
 
     assert report.streams == 11
     assert report.tally.files == 1
@@ -321,8 +321,11 @@ def interrupted(after):
 
 def test_a_sweep_goes_on_where_it_was_interrupted(tmp_path, monkeypatch):
     monkeypatch.setattr("fakellm.contracts.sweeps.running.LARGE", 3000)
-    archive, journal = lines(tmp_path / "a.jsonl", *(row(f"{n} ", SNOW) for n in range(12))), tmp_path / "journal"
-    asked = {"tapes": archive, "consume": sweeping.strict, "limit": 1, "journal": journal, **here}
+    archive, journal = (
+        lines(tmp_path / "a.jsonl", *(row(f"{n} ", SNOW if n % 2 else "dry") for n in range(12))),
+        tmp_path / "journal",
+    )
+    asked = {"tapes": archive, "consume": sweeping.hates_snow, "limit": 0, "journal": journal, **here}
     whole = sweep(**{**asked, "journal": None})
     with pytest.raises(KeyboardInterrupt):
         sweep(**asked, progress=interrupted(7))
@@ -367,7 +370,7 @@ def test_an_archive_in_parquet(tmp_path):
     parquet.write_table(table, tmp_path / "a.parquet", row_group_size=2)
     parquet.write_table(pyarrow.table({"answer": ["x"]}), tmp_path / "b.parquet")
     (tmp_path / "c.parquet").write_bytes(b"PAR1 is what it says")
-    report = sweep(tmp_path, sweeping.strict, limit=9, **here)
+    report = sweep(tmp_path, sweeping.hates_snow, limit=0, **here)
 
     assert (report.streams, report.failed, report.tally.files) == (3, 1, 3)
     assert report.plain()["failures"][0]["first"] == [f"{tmp_path}/a.parquet, row 2"]
@@ -377,7 +380,7 @@ def test_an_archive_in_parquet(tmp_path):
         ("a row without body, chunks or body_base64", f"{tmp_path}/a.parquet, row 1"),
     ]
     parquet.write_table(pyarrow.table({"pieces": [[body_of(SNOW)]]}), tmp_path / "d.parquet")
-    assert sweep(tmp_path / "d.parquet", sweeping.text, columns={"chunks": "pieces"}, limit=9, **here).streams == 1
+    assert sweep(tmp_path / "d.parquet", sweeping.text, columns={"chunks": "pieces"}, limit=0, **here).streams == 1
 
 
 def test_an_archive_in_an_object_store():
@@ -385,11 +388,11 @@ def test_an_archive_in_an_object_store():
     store = fsspec.filesystem("memory")
     said = "".join(f"{json.dumps(one)}\n" for one in (row("Hello"), row(SNOW)))
     store.pipe({"/bucket/day/a.jsonl": said.encode(), "/bucket/day/b.sse": body_of("x"), "/bucket/.x.sse": b"x"})
-    report = sweep("memory://bucket", sweeping.strict, limit=9, **here)
+    report = sweep("memory://bucket", sweeping.hates_snow, limit=0, **here)
 
     assert (report.streams, report.failed) == (3, 1)
     assert report.plain()["failures"][0]["first"] == ["memory:///bucket/day/a.jsonl:2"]
-    assert sweep("memory://bucket/*/*.sse", sweeping.text, limit=9, **here).streams == 1
+    assert sweep("memory://bucket/*/*.sse", sweeping.text, limit=0, **here).streams == 1
     with pytest.raises(ContractUsageError, match="nothing that matches memory://bucket/none"):
         sweep("memory://bucket/none", sweeping.text, **here)
     with pytest.raises(ContractUsageError, match="fsspec cannot open nosuch://"):

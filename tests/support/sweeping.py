@@ -55,6 +55,14 @@ def strict_about_snow(chunks):
     return strict(chunks) if "☃".encode() in b"".join(chunks) else text(chunks)
 
 
+def hates_snow(chunks):
+    body = b"".join(chunks)
+    if "☃".encode() in body:
+        msg = "snow"
+        raise ValueError(msg)
+    return len(body)
+
+
 def caught(chunks):
     """Take what came before an error for the answer."""
     came = []
