@@ -115,7 +115,8 @@ class _Sliced:
             patterns = (_RARE_TEXT, _HOT_TEXT)
         chosen: set[int] = set()
         for number, pattern in enumerate(patterns, 1):
-            places = {at for found in pattern.finditer(self._whole) for at in range(found.start(), found.end() + 1)}
+            found = pattern.finditer(cast("Any", self._whole))
+            places = {at for one in found for at in range(one.start(), one.end() + 1)}
             chosen |= {*spread(sorted(places.intersection(every)), self._limit * number // 3 - len(chosen))}
         return sorted({*chosen, *spread(every, self._limit - len(chosen))})
 
