@@ -19,7 +19,6 @@ import sys
 import tempfile
 import time
 from functools import partial
-from itertools import count
 from pathlib import Path
 
 from measure import SPEED_HEADS, Row, duration, rounds, speeds, table, times_as
@@ -27,8 +26,6 @@ from measure import SPEED_HEADS, Row, duration, rounds, speeds, table, times_as
 from fakellm import Finish, Script, ToolCall
 from fakellm.cassette import interaction_of
 from fakellm.contracts import check_wire, sweep
-from fakellm.contracts.progress import Progress
-from fakellm.contracts.sweeps import keeping
 from fakellm.wire.openai import ChatCodec
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -147,27 +144,25 @@ def beside(options: argparse.Namespace, folder: Path) -> None:
 
 
 class Seen:
-    """Looks at the processes of sweeps: their processor's seconds and their memory."""
+    """Looks at the processes of a sweep as it goes on: their seconds of the processor, and their memory."""
 
     def __init__(self) -> None:
-        self.children: list[keeping.Child] = []
-        self.used: list[float] = []
-        begin, end = keeping.Child.__init__, keeping.Child.close
+        self.used: dict[int, float] = {}
+        self.memory: list[float] = []
 
-        def begun(child: keeping.Child, job: keeping.Job) -> None:
-            begin(child, job)
-            self.children.append(child)
-
-        def ended(child: keeping.Child) -> None:
-            self.used.append(child._used()[1])  # noqa: SLF001 - nobody else asks
-            end(child)
-            self.children = [one for one in self.children if one is not child]
-
-        keeping.Child.__init__, keeping.Child.close = begun, ended
-
-    def memory(self) -> float:
-        """Return the most MB that this process and each of the others had until now, added up."""
-        return sum(map(peak, (os.getpid(), *(child.pid for child in self.children))))
+    def look(self, _done: int = 0) -> None:
+        """Look at this process and those that it has started."""
+        peaks = [peak(os.getpid())]
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                fields = stat.read_text().rpartition(")")[2].split()
+                if int(fields[1]) == os.getpid():
+                    pid = int(stat.parent.name)
+                    self.used[pid] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+                    peaks.append(peak(pid))
+            except (OSError, IndexError):
+                continue
+        self.memory.append(sum(peaks))
 
 
 def peak(pid: int) -> float:
@@ -176,21 +171,20 @@ def peak(pid: int) -> float:
     return int(said.partition("VmHWM:")[2].split()[0]) / 1e3
 
 
-def in_processes(workers: int, path: Path, seen: Seen, walls: dict[int, list[float]]) -> float:
+def in_processes(workers: int, path: Path, walls: dict[int, list[float]]) -> float:
     """Return the seconds of the processor of the busiest of so many processes; keep those of the wall."""
-    seen.used.clear()
-    start = time.perf_counter()
-    sweep(path, "bench_consumer:events", workers=workers)
+    seen, start = Seen(), time.perf_counter()
+    sweep(path, "bench_consumer:events", workers=workers, progress=seen.look)
     walls[workers].append(time.perf_counter() - start)
-    return max(seen.used)
+    return max(seen.used.values())
 
 
-def by_processes(options: argparse.Namespace, folder: Path, seen: Seen) -> None:
+def by_processes(options: argparse.Namespace, folder: Path) -> None:
     """Print what two processes bring."""
     sys.path.insert(0, str(folder))
     walls: dict[int, list[float]] = {1: [], 2: []}
     turns = {
-        f"{workers} process{'es' * (workers > 1)}": partial(in_processes, workers, folder / "corpus.jsonl", seen, walls)
+        f"{workers} process{'es' * (workers > 1)}": partial(in_processes, workers, folder / "corpus.jsonl", walls)
         for workers in (2, 1)
     }
     times = rounds(turns, seconds=options.seconds, least=options.rounds)
@@ -224,26 +218,22 @@ def generate(folder: Path, streams: int) -> tuple[int, float]:
     return max(streams // PART, 1) * PART, sum(map(len, rows)) / len(rows)
 
 
-def million(options: argparse.Namespace, folder: Path, seen: Seen) -> None:
+def million(options: argparse.Namespace, folder: Path) -> None:
     """Print how fast generated streams are read, decoded and checked, and whether memory grows."""
     streams, size = generate(folder, options.streams)
-    memory: list[float] = []
-    tenths = count(1)
-    due = [next(tenths)]
-    progress = Progress("streams")
+    seen, due = Seen(), [1]
 
-    def watch(now: Progress) -> None:
-        while now.done * 10 >= due[0] * streams:
-            memory.append(seen.memory())
-            due[0] = next(tenths)
+    def progress(done: int) -> None:
+        if done * 10 >= due[0] * streams:
+            due[0] = done * 10 // streams + 1
+            seen.look()
 
-    progress.watch = watch
-    seen.used.clear()
     start = time.perf_counter()
     report = sweep(folder, checked, limit=0, progress=progress)
     wall = time.perf_counter() - start
     if report.failed or report.streams != streams:
         raise SystemExit(f"that is not what was generated:\n{report}")
+    memory = seen.memory
     heads = (
         "streams",
         "bytes each",
@@ -255,7 +245,7 @@ def million(options: argparse.Namespace, folder: Path, seen: Seen) -> None:
     )
     grown = memory[-1] / memory[0]
     row = (
-        f"{streams:,}", f"{size:.0f}", f"{streams / wall:,.0f}", f"{streams / sum(seen.used):,.0f}",
+        f"{streams:,}", f"{size:.0f}", f"{streams / wall:,.0f}", f"{streams / sum(seen.used.values()):,.0f}",
         f"{memory[0]:.0f}", f"{memory[-1]:.0f} ({times_as(grown)})", "met" if grown <= 1.1 else "MISSED",
     )  # fmt: skip
     print(table(f"generated streams, read, decoded, checked: {duration(wall)}", heads, [row]))
@@ -270,17 +260,16 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=60.0, help="for each of the first two tables, at least")
     options = parser.parse_args()
-    seen = Seen()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         if os.environ.get("FAKELLM_CORPUS"):
             beside(options, folder)
-            by_processes(options, folder, seen)
+            by_processes(options, folder)
         else:
             print("FAKELLM_CORPUS names no folder of recorded streams: two tables are left out")
         if options.streams:
             (folder / "generated").mkdir()
-            million(options, folder / "generated", seen)
+            million(options, folder / "generated")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ import click
 from fakellm.cli.progress import Progress
 from fakellm.cli.worded import safe
 from fakellm.cli.wording import UsageError, reason_of
-from fakellm.contracts import progress as counting
 from fakellm.contracts.sweeps.report import SweepReport
 from fakellm.contracts.sweeps.sweep import sweep
 from fakellm.errors import ContractUsageError
@@ -71,8 +70,6 @@ def _swept(asked: Sweeping, consumer: str) -> SweepReport:
         msg = "--journal is of one sweep: name one --consumer with it"
         raise UsageError(msg)
     with Progress("streams", None) as bar:
-        progress = counting.Progress("streams")
-        progress.watch = lambda seen: bar.seen(count=seen.done)
         return sweep(
             asked.paths,
             consumer,
@@ -83,7 +80,7 @@ def _swept(asked: Sweeping, consumer: str) -> SweepReport:
             workers=asked.workers,
             patience=asked.patience,
             journal=asked.journal,
-            progress=progress,
+            progress=lambda done: bar.seen(count=done),
             columns=_columns(asked.column),
             at=asked.at,
             only=_moves(asked.only),

@@ -22,9 +22,9 @@ class Progress:
         """Begin a sweep of so many cases."""
         self.done, self.total = 0, total
 
-    def step(self, count: int = 1) -> None:
-        """Note that a case ran, or so many."""
-        self.done += count
+    def step(self) -> None:
+        """Note that a case ran."""
+        self.done += 1
         if self.watch is not None:
             self.watch(self)
 

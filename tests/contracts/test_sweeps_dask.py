@@ -13,7 +13,6 @@ import sweeping
 from sweeping import lines, row
 
 from fakellm.contracts import sweep
-from fakellm.contracts.progress import Progress
 
 distributed = pytest.importorskip("distributed", reason="Dask is not installed")
 pytestmark = [
@@ -84,20 +83,20 @@ def archive(tmp_path):
 def test_a_cluster_says_what_this_process_says_though_a_worker_is_killed(cluster, archive):
     client, workers = cluster
     here = sweep(archive, sweeping.strict, limit=9, workers=0)
-    progress, killed = Progress("streams"), []
+    killed, seen = [], []
 
-    def watch(_):
-        if progress.done and not killed:
+    def progress(done):
+        seen.append(done)
+        if done and not killed:
             killed.append(workers[0].pid)
             os.kill(workers[0].pid, signal.SIGKILL)
 
-    progress.watch = watch
     there = sweep(archive, sweeping.strict, limit=9, executor=client.get_executor(), progress=progress)
 
     assert killed
     assert len(client.scheduler_info()["workers"]) == 1
     assert (str(there), there.plain()) == (str(here), here.plain())
-    assert progress.done == here.streams == 36
+    assert seen[-1] == here.streams == 36
     assert (here.failed, here.unread) == (12, 12)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -16,7 +16,6 @@ from typing import Any
 from fakellm.contracts.consumers.attempt import Consume
 from fakellm.contracts.consumers.given import check_moves
 from fakellm.contracts.documents import Moves
-from fakellm.contracts.progress import Progress
 from fakellm.contracts.sweeps.contracts import check_names
 from fakellm.contracts.sweeps.documents import READS
 from fakellm.contracts.sweeps.journal import Journal
@@ -109,7 +108,9 @@ class Sweep:
         code = b"".join(Path(file).read_bytes() for file in files if Path(file).is_file())
         return sha256(said.encode() + code).hexdigest()
 
-    def run(self, executor: Executor | None, workers: int | None, ahead: int, progress: Progress | None) -> SweepReport:
+    def run(
+        self, executor: Executor | None, workers: int | None, ahead: int, progress: Callable[[int], object] | None
+    ) -> SweepReport:
         """Sweep, and return the report."""
         check_there(self.paths, self.options)
         if unknown := set(self.columns or {}).difference(COLUMNS):
@@ -121,14 +122,11 @@ class Sweep:
         units = journal.left(units_of(self.paths, self.options, self.columns, large=large))
         with ExitStack() as stack:
             spread = self._spread(stack, executor, workers, ahead)
-            if progress is not None:
-                progress.begin()
-                progress.step(journal.tally.streams)
             try:
                 for unit, tally in spread.tallies(units):
                     journal.add(unit, tally)
                     if progress is not None:
-                        progress.step(tally.streams)
+                        progress(journal.tally.streams)
             finally:
                 journal.write()
         journal.remove()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
 from fakellm.contracts.consumers.attempt import Consume
 from fakellm.contracts.documents import Moves
-from fakellm.contracts.progress import Progress
 from fakellm.contracts.sweeps.report import SweepReport
 from fakellm.contracts.sweeps.running import Paths, Sweep
 
@@ -28,7 +27,7 @@ def sweep(
     ahead: int = 64,
     patience: float = 60.0,
     journal: str | Path | None = None,
-    progress: Progress | None = None,
+    progress: Callable[[int], object] | None = None,
     columns: Mapping[str, str] | None = None,
     storage: Mapping[str, Any] | None = None,
     at: int | None = None,
@@ -53,7 +52,8 @@ def sweep(
     `executor` (of `concurrent.futures`; Dask's `client.get_executor()`), `ahead` parts of the archive are handed out at
     a time. The report is the same wherever it runs. A consumer that takes more than `patience` real seconds for one
     reading hangs: it is ended, and the stream is named. `journal` is a file that a sweep which was interrupted goes on
-    from. `at` and `only` replay a failure: one stream of the one file, and the moves.
+    from, `progress` is called with how many streams are done. `at` and `only` replay a failure: one stream of the one
+    file, and the moves.
 
     Raises `ContractUsageError` for what cannot be swept, and `MissingExtraError` for a library that is not installed.
     """
