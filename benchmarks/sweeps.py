@@ -60,7 +60,7 @@ print(time.process_time() - start, consume.runs, failed)
 """
 CONSUMER = r"""
 import json
-from fakellm.wire.sse import SSEDecoder
+from fakellm.wire import SSEDecoder
 
 
 def events(chunks):

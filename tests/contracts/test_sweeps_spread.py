@@ -84,6 +84,17 @@ def test_a_process_that_is_killed_from_outside_is_no_fault_of_the_consumer(archi
     assert there.plain() == sweep(archive, sweeping.killed_once, limit=3, workers=0).plain()
 
 
+def test_who_interrupts_a_sweep_need_not_wait_for_a_consumer_that_hangs(tmp_path):
+    for day, said in enumerate(("dry", SNOW)):
+        lines(tmp_path / f"{day}.jsonl", row(said), row("x" * 2**18))
+
+    def progress(done):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sweep(tmp_path, sweeping.spins_on_snow, limit=0, workers=2, patience=3600, progress=progress)
+
+
 SCRIPT = """
 from fakellm.contracts import sweep
 

@@ -151,8 +151,12 @@ class Child:
         found: Tally | None = told
         return found
 
+    def kill(self) -> None:
+        """End it; whoever waits for it is told."""
+        self._process.kill()
+
     def close(self) -> None:
-        """End it."""
+        """End it, and let go of it."""
         self._process.kill()
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout):
@@ -166,26 +170,36 @@ class Keeper:
     def __init__(self) -> None:
         self._job: Job | None = None
         self._idle: list[Child] = []
+        self._busy: list[Child] = []
+        self._is_broken_off = False
         self._lock = threading.Lock()
 
     def _taken(self, job: Job) -> Child:
         """Return a process for a job, one that waits or a new one."""
         with self._lock:
+            gone: list[Child] = []
             if self._job != job:
                 self._job, gone, self._idle = job, self._idle, []
-            else:
-                gone = []
+                self._is_broken_off = False
             alive = [child for child in self._idle if child.is_alive]
             gone += [child for child in self._idle if child not in alive]
             self._idle = alive
             child = alive.pop() if alive else None
         for other in gone:
             other.close()
-        return child or Child(job)
+        child = child or Child(job)
+        with self._lock:
+            self._busy.append(child)
+            if self._is_broken_off:
+                child.kill()
+        return child
 
     def _back(self, job: Job, child: Child) -> None:
         with self._lock:
-            if self._job == job and len(self._idle) < _IDLE:
+            self._busy.remove(child)
+            if child.problem:
+                pass
+            elif self._job == job and len(self._idle) < _IDLE:
                 self._idle.append(child)
                 return
         child.close()
@@ -196,6 +210,13 @@ class Keeper:
             self._job, gone, self._idle = None, self._idle, []
         for child in gone:
             child.close()
+
+    def break_off(self) -> None:
+        """End the processes that work: nobody waits for what they do."""
+        with self._lock:
+            self._is_broken_off = True
+            for child in self._busy:
+                child.kill()
 
     def check(self, job: Job) -> str:
         """Return why a consumer cannot be imported, or nothing."""
@@ -212,6 +233,10 @@ class Keeper:
             try:
                 tally = child.swept(unit, fates) if not child.problem else None
             except GoneError as gone:
+                with self._lock:
+                    self._busy.remove(child)
+                    if self._is_broken_off:
+                        raise
                 at = child.at
                 ends[at] += 1
                 if at is None:
@@ -220,7 +245,7 @@ class Keeper:
                 elif gone.code is None or ends[at] >= _BLAMED:
                     fates[at] = gone.fate
                 continue
-            self._back(job, child) if not child.problem else child.close()
+            self._back(job, child)
             return tally if tally is not None else _unlooked(unit, child.problem)
 
 

@@ -127,6 +127,9 @@ class Sweep:
                     journal.add(unit, tally)
                     if progress is not None:
                         progress(journal.tally.streams)
+            except BaseException:
+                keeper().break_off()
+                raise
             finally:
                 journal.write()
         journal.remove()

@@ -6,7 +6,6 @@ import glob
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
@@ -36,7 +35,6 @@ def options_of(options: Mapping[str, Any] | None) -> Options:
     return tuple(sorted((options or {}).items()))
 
 
-@lru_cache(maxsize=8)
 def _opened(scheme: str, options: Options) -> Any:
     try:
         fsspec: Any = import_module("fsspec")
