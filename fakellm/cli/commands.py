@@ -32,6 +32,12 @@ Examples:
   fakellm drift tests/cassettes/chat.yaml --upstream openai=http://127.0.0.1:8123/v1
   fakellm drift cassettes --junit drift.xml --update
 """
+_SWEEPS = """\b
+Examples:
+  fakellm sweep archive --consumer app.parse:answer
+  fakellm sweep 'day-*/*.jsonl' --consumer app.parse:answer --against old.parse:answer
+  fakellm sweep s3://bucket/streams --consumer app.parse:answer --contracts framing,utf8_split --journal sweep.json
+"""
 _CONVERTS = """\b
 Examples:
   fakellm convert cassettes/chat.yaml chat.sse
@@ -141,6 +147,33 @@ def check(paths: tuple[str, ...], **options: Any) -> int:
     from fakellm.cli.checking import Checking, run
 
     return run(Checking(paths, **options))
+
+
+@app.command(epilog=_SWEEPS, options_metavar="[OPTIONS]")
+@click.argument("paths", nargs=-1, required=True)
+@click.option("--consumer", multiple=True, required=True, metavar="MODULE:NAME", help="What reads a stream of chunks.")
+@click.option("--against", metavar="MODULE:NAME", help="Another version of it, to compare with.")
+@click.option("--contracts", multiple=True, metavar="NAME,...", help="Hold it to these alone; grammar: the streams.")
+@click.option("--reads", type=click.Choice(("bytes", "text", "chunks")), default="bytes", show_default=True,
+              help="What the consumer reads of a stream.")  # fmt: skip
+@click.option("--limit", type=click.IntRange(0), help="Single cuts of a stream at most; 0 reads it as it came.")
+@click.option("--workers", type=click.IntRange(0), help="Processes, 0 for this one; by default one for each core.")
+@click.option("--patience", type=click.FloatRange(0, min_open=True), default=60.0, show_default=True,
+              help="Seconds for one reading; one that takes longer hangs.")  # fmt: skip
+@click.option("--journal", metavar="FILE", help="Where it stands how far this is, to go on from.")
+@click.option("--column", multiple=True, metavar="OURS=YOURS", help="What a column is called: body=answer.")
+@click.option("--at", type=click.IntRange(0), metavar="N", help="Only this interaction, row or line.")
+@click.option("--only", metavar="MOVES", help="Only this chunking, as a failure showed it.")
+@click.option("--json", is_flag=True, help="Say it in JSON, a line for each consumer.")
+def sweep(paths: tuple[str, ...], **options: Any) -> int:
+    """Run code that reads streams over every recorded one, in chunkings that could tell readings apart.
+
+    PATHS are folders, files, patterns and URLs: tapes, .sse, and rows in .jsonl and .parquet. Exit code 1 if something
+    was found, 2 if nothing could be tried.
+    """
+    from fakellm.cli.sweeping import Sweeping, run
+
+    return run(Sweeping(paths, **options))
 
 
 @app.command(epilog=_RECORDS, options_metavar="[OPTIONS] -- CMD")

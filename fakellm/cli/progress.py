@@ -14,10 +14,13 @@ _WIDTH = 30
 
 
 class Progress:
-    """Counts steps, and shows them on standard error once two seconds have passed, if that is a terminal."""
+    """Counts steps, and shows them on standard error once two seconds have passed, if that is a terminal.
+
+    `total` is how many there are, None where nobody knows.
+    """
 
     def __init__(
-        self, what: str, total: int, *, stream: TextIO | None = None, now: Callable[[], float] = time.monotonic
+        self, what: str, total: int | None, *, stream: TextIO | None = None, now: Callable[[], float] = time.monotonic
     ) -> None:
         self._what = what
         self._total = total
@@ -34,15 +37,17 @@ class Progress:
             self._stream.write(f"\r{'':{self._drawn}}\r")
             self._stream.flush()
 
-    def seen(self, one: object = None) -> None:  # noqa: ARG002 - whatever it is
-        """Count one more."""
-        self._done += 1
+    def seen(self, one: object = None, *, count: int | None = None) -> None:  # noqa: ARG002 - whatever it is
+        """Count one more, or so many in all."""
+        self._done = self._done + 1 if count is None else count
         now = self._now()
         if now - self._begun < _AFTER or now - self._shown < _EVERY or not self._stream.isatty():
             return
         self._shown = now
-        filled = self._done * _WIDTH // max(self._total, 1)
-        line = f"[{'#' * filled}{'-' * (_WIDTH - filled)}] {self._done} of {self._total} {self._what}"
+        line = f"{self._done:,} {self._what}"
+        if self._total is not None:
+            filled = self._done * _WIDTH // max(self._total, 1)
+            line = f"[{'#' * filled}{'-' * (_WIDTH - filled)}] {self._done} of {self._total} {self._what}"
         self._stream.write(f"\r{line}")
         self._stream.flush()
         self._drawn = len(line)

@@ -2,8 +2,9 @@
 
 `check_stream` and `StreamContract` check a model, a chain or a stream; `any_chunking` and `check_consumer` what reads
 one; `every_fault` and `check_faults` what happens when it breaks; `every_interleaving` several at once; `check_retries`
-and `assert_resilient` an app whose provider refuses or falls silent; `check_wire` the bytes of a provider. `CATALOGUE`
-has every contract by its name. Names load when they are first used.
+and `assert_resilient` an app whose provider refuses or falls silent; `check_wire` the bytes of a provider; `sweep` runs a
+consumer over archives of recorded streams. `CATALOGUE` has every contract by its name. Names load when they are first
+used.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from fakellm.contracts.retries.check import check_retries as check_retries
     from fakellm.contracts.streams.check import check_stream as check_stream
     from fakellm.contracts.streams.classform import StreamContract as StreamContract
+    from fakellm.contracts.sweeps.report import SweepReport as SweepReport
+    from fakellm.contracts.sweeps.sweep import sweep as sweep
     from fakellm.contracts.verdicts import Report as Report
     from fakellm.contracts.verdicts import Verdict as Verdict
 
@@ -48,6 +51,8 @@ __getattr__, __dir__, __all__ = lazily(
         "interleavings": ("every_interleaving",),
         "retries.check": ("RetryReport", "assert_resilient", "check_retries"),
         "grammar.check": ("WireReport", "check_wire"),
+        "sweeps.sweep": ("sweep",),
+        "sweeps.report": ("SweepReport",),
         "verdicts": ("Report", "Verdict"),
         "catalogue": ("CATALOGUE", "Contract"),
     },

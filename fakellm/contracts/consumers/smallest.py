@@ -46,23 +46,24 @@ def search(document: Document, run: Run, selection: Selection = ALL) -> Finding 
         return None
     moves, tried = failing
     if selection.only is None:
-        moves = _smallest(document, attempts, moves)
+        moves = smallest(document, lambda moves: not attempts.with_moves(moves).equals(whole), moves)
     divided = attempts.with_moves(moves)
     return Finding(document, moves, whole, divided, tried, attempts.runs - tried)
 
 
-def _smallest(document: Document, attempts: Attempts, moves: Moves) -> Moves:
-    """Leave moves out; then look in the sweep for a set that is smaller still, and then for one that is plainer."""
+def smallest(document: Document, fails: Callable[[Moves], bool], moves: Moves, *, thorough: bool = True) -> Moves:
+    """Leave moves out for as long as it fails; return a smallest set.
 
-    def fails(moves: Moves) -> bool:
-        return not attempts.with_moves(moves).equals(attempts.whole)
-
-    smallest = ddmin(moves, fails)
+    If `thorough`, look in the sweep for a set that is smaller still, and then for one that is plainer.
+    """
+    found = ddmin(moves, fails)
+    if not thorough:
+        return found
     for size in (1, 2):  # a single cut, an isolation
-        if len(smallest) > size:
-            smallest = next((m for m in document.sweep() if len(m) == size and fails(m)), smallest)
+        if len(found) > size:
+            found = next((m for m in document.sweep() if len(m) == size and fails(m)), found)
     plainer: Callable[[Moves], list[Moves]] | None = getattr(document, "plainer", None)
-    return smallest if plainer is None else next((m for m in plainer(smallest) if fails(m)), smallest)
+    return found if plainer is None else next((m for m in plainer(found) if fails(m)), found)
 
 
 # Why ddmin, on the set of moves. A failure is found with many cuts at once, and what its reader wants is the one cut

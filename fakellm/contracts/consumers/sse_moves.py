@@ -79,28 +79,29 @@ class SSEBody:
         return {}
 
     @cached_property
-    def _line_ends(self) -> list[tuple[int, int]]:
+    def line_ends(self) -> list[tuple[int, int]]:
+        """Where its lines end: from where to where."""
         return [match.span() for match in _END.finditer(self.body)]
 
     @cached_property
     def _eol(self) -> bytes:
-        return self.body[slice(*self._line_ends[0])] if self._line_ends else b"\n"
+        return self.body[slice(*self.line_ends[0])] if self.line_ends else b"\n"
 
     @cached_property
-    def _others(self) -> list[str]:
+    def other_line_ends(self) -> list[str]:
         """The other ways in which its lines could end."""
         return [name for name, end in LINE_ENDS.items() if end != self._eol]
 
     @cached_property
-    def _borders(self) -> list[int]:
+    def borders(self) -> list[int]:
         """Where one event has ended and the next has not begun."""
         start = len(INSERTS["bom"]) if self.body.startswith(INSERTS["bom"]) else 0
         return [start, *(match.end() for match in _BORDER.finditer(self.body))]
 
     @cached_property
-    def _inserts(self) -> list[str]:
+    def inserts(self) -> list[str]:
         """What can be inserted: a second BOM would be text."""
-        return [what for what in INSERTS if what != "bom" or self._borders[0] == 0]
+        return [what for what in INSERTS if what != "bom" or self.borders[0] == 0]
 
     @cached_property
     def positions(self) -> list[int]:
@@ -149,7 +150,7 @@ class SSEBody:
             match move:
                 case ("cut", int(at), int(more)) if 0 <= at <= size and more >= 0:
                     continue
-                case ("insert", int(at), str(what)) if at in self._borders and what in self._inserts:
+                case ("insert", int(at), str(what)) if at in self.borders and what in self.inserts:
                     continue
                 case ("line_ends", str(name)) if name in LINE_ENDS:
                     continue
@@ -174,7 +175,7 @@ class SSEBody:
         written = LINE_ENDS[name] if name is not None else None
         edits = [(at, at, INSERTS[what].replace(b"\n", written or self._eol)) for at, what in inserts]
         if written is not None:
-            edits += [(start, end, written) for start, end in self._line_ends]
+            edits += [(start, end, written) for start, end in self.line_ends]
         edits.sort(key=lambda edit: (*edit[:2], edit[2] != INSERTS["bom"]))
         shifts = [0, *accumulate(len(new) - (end - start) for start, end, new in edits)]
         return _Edition(edits, [start for start, _, _ in edits], shifts, self._edited(edits))
@@ -202,8 +203,8 @@ class SSEBody:
         return cuts
 
     def _transcoded(self) -> Iterator[Moves]:
-        some = spread(self._line_ends, limit_for(len(self.body)) // 8)
-        for name in self._others:
+        some = spread(self.line_ends, limit_for(len(self.body)) // 8)
+        for name in self.other_line_ends:
             ends: Moves = (("line_ends", name),)
             yield ends
             yield (*(("cut", place, 0) for place in dense(range(1, len(self.body)))), *ends)
@@ -213,8 +214,8 @@ class SSEBody:
                     yield (("cut", end, 0), *ends)
 
     def _inserted(self) -> Iterator[Moves]:
-        some = spread(self._borders, limit_for(len(self.body)) // 12)
-        for what in self._inserts:
+        some = spread(self.borders, limit_for(len(self.body)) // 12)
+        for what in self.inserts:
             places = some if what != "bom" else [0]
             yield tuple(("insert", place, what) for place in places)
             yield from ((("insert", place, what),) for place in places)
@@ -227,10 +228,10 @@ class SSEBody:
         cuts = self._byte_cuts().strategy()
         more = st.integers(0, 2)
         moved = st.tuples(cuts, more).map(lambda of: tuple(("cut", cut, of[1]) for cut in of[0]))
-        ends = st.sampled_from(self._others).map(lambda name: (("line_ends", name),))
+        ends = st.sampled_from(self.other_line_ends).map(lambda name: (("line_ends", name),))
         what = st.sampled_from([name for name in INSERTS if name != "bom"])
-        insert = st.tuples(st.just("insert"), st.sampled_from(self._borders), what)
-        if "bom" in self._inserts:
+        insert = st.tuples(st.just("insert"), st.sampled_from(self.borders), what)
+        if "bom" in self.inserts:
             insert = insert | st.just(("insert", 0, "bom"))
         inserts = st.lists(insert, min_size=1, max_size=3, unique=True).map(tuple)
         nothing: SearchStrategy[Moves] = st.just(())

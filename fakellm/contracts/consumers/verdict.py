@@ -116,7 +116,7 @@ def _broken(
     chunks = found.document.shown(found.moves)
     whole, divided = passes or found.whole.text, found.divided.text
     if found.divided.error is None:
-        whole, divided = _around_first_difference(whole, divided)
+        whole, divided = around_first_difference(whole, divided)
     return broken(
         contract,
         what,
@@ -128,7 +128,7 @@ def _broken(
     )
 
 
-def _around_first_difference(one: str, other: str) -> tuple[str, str]:
+def around_first_difference(one: str, other: str) -> tuple[str, str]:
     """Return of two texts, where one is long, the same part: what is around the place where they begin to differ."""
     if max(len(one), len(other)) <= _SHORT:
         return one, other

@@ -1,0 +1,177 @@
+"""An archive as parts of work: which files, and of large ones which part; and the streams of such a part.
+
+How it is divided depends on the archive alone, never on who does the work: so what comes of a part is the same
+wherever it is done, and once more. Whoever divides it opens a file at most to see of which kind it is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from fakellm.cassette.bodies import kind_of, kind_of_chunks
+from fakellm.contracts.sweeps import rows
+from fakellm.contracts.sweeps.stores import File, Options, files_of, on_disk, opened
+from fakellm.contracts.sweeps.streams import Found, Place, Recording, Unread
+from fakellm.errors import MissingExtraError, clip
+
+LARGE = 2**18
+"""Bytes of a part, about; a tape, and a group of rows in Parquet, are not divided."""
+_FILES = 32
+"""Files of a part at most."""
+_HEAD = 2**16
+_OTHER = "a file of another kind"
+TAPES = (".yaml", ".yml", ".json", ".yaml.gz", ".yml.gz", ".json.gz")
+BODIES = (".sse", ".ndjson")
+
+
+class Part(NamedTuple):
+    """A file, or a part of it: from `start` to `end`, in bytes or, of Parquet, a group and the rows before it."""
+
+    kind: str
+    path: str
+    start: int = 0
+    end: int = 0
+    is_named: bool = False
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What a worker is given at a time: small files, or a part of a large one."""
+
+    parts: tuple[Part, ...]
+    options: Options = ()
+    columns: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def files(self) -> int:
+        """How many files begin in it."""
+        return sum(not part.start for part in self.parts)
+
+    @property
+    def key(self) -> str:
+        """What it is known by."""
+        return json.dumps(self.parts)
+
+
+def units_of(
+    paths: Iterable[str], options: Options = (), columns: Mapping[str, str] | None = None, *, large: int = LARGE
+) -> Iterator[Unit]:
+    """Yield an archive part by part, in its order; lines are divided into parts of so many bytes.
+
+    Raises `ContractUsageError` for a path where nothing is.
+    """
+    named = tuple(sorted((columns or {}).items()))
+    small: list[Part] = []
+    size = 0
+    for file in files_of(paths, options):
+        parts = list(_parts(file, options, dict(named), large))
+        if len(parts) == 1 and file.size < LARGE:
+            small += parts
+            size += file.size
+            if size < LARGE and len(small) < _FILES:
+                continue
+            parts = []
+        if small:
+            yield Unit(tuple(small), options, named)
+            small, size = [], 0
+        yield from (Unit((part,), options, named) for part in parts)
+    if small:
+        yield Unit(tuple(small), options, named)
+
+
+def _parts(file: File, options: Options, named: Mapping[str, str], large: int) -> Iterator[Part]:
+    """Yield a file part by part; one that cannot be opened is a part, too, and whoever reads it tells why."""
+    path, lower = file.path, file.path.lower()
+    if lower.endswith(".parquet"):
+        yield from _groups(file, options, named)
+    elif lower.endswith(".jsonl"):
+        if _is_one_answer(path, options, named):
+            yield Part("body", path, 0, file.size, file.is_named)
+            return
+        for start in range(0, max(file.size, 1), large):
+            yield Part("lines", path, start, min(start + large, file.size), file.is_named)
+    elif lower.endswith(".jsonl.gz"):
+        yield Part("gzip", path, 0, file.size, file.is_named)
+    elif lower.endswith(TAPES):
+        yield Part("tape", path, 0, file.size, file.is_named)
+    else:
+        yield Part("body" if lower.endswith(BODIES) else "other", path, 0, file.size, file.is_named)
+
+
+def _groups(file: File, options: Options, named: Mapping[str, str]) -> Iterator[Part]:
+    before = 0
+    try:
+        with opened(file.path, options) as source:
+            counts = rows.groups_of(source, named)
+    except MissingExtraError:
+        raise
+    except Exception:  # noqa: BLE001 - whoever reads it says what is wrong with it
+        counts = [0]
+    for group, count in enumerate(counts):
+        yield Part("rows", file.path, group, before, file.is_named)
+        before += count
+
+
+def _is_one_answer(path: str, options: Options, named: Mapping[str, str]) -> bool:
+    """Tell whether lines of JSON are the chunks of one answer: none of our columns, and chunks of an API."""
+    try:
+        with opened(path, options) as source:
+            first = json.loads(source.readline(_HEAD))
+    except (OSError, ValueError, RecursionError):
+        return False
+    columns = {named.get(column, column) for column in rows.BODIES}
+    return isinstance(first, dict) and not columns & first.keys() and bool(kind_of_chunks([first]))
+
+
+def streams_of(unit: Unit, part: Part) -> Iterator[Found | None]:
+    """Yield the streams of a part, and what in it is none; None for an empty line. Nothing that is read raises."""
+    try:
+        yield from _read(part, unit.options, dict(unit.columns))
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with a file, the next one is read
+        yield Unread(Place(part.path), f"a file that cannot be read\n{_reason(error)}")
+
+
+def _read(part: Part, options: Options, named: Mapping[str, str]) -> Iterator[Found | None]:
+    if part.kind == "tape":
+        from fakellm.contracts.sweeps import tapes  # and vcrpy with it, which imports every client that there is
+
+        with on_disk(part.path, options) as file:
+            yield from tapes.of_tape(file, part.path, is_named=part.is_named)
+        return
+    if part.kind == "other" and not part.is_named:
+        yield Unread(Place(part.path), _OTHER, is_wrong=False)
+        return
+    with opened(part.path, options) as source:
+        if part.kind == "body":
+            yield _of_body(source.read(), part.path)
+        elif part.kind == "other":
+            data = source.read()
+            yield _of_body(data, part.path) if kind_of(data) else Unread(Place(part.path), _OTHER)
+        elif part.kind == "lines":
+            yield from rows.of_lines(rows.lines_in(source, part.start, part.end), part.path, named)
+        elif part.kind == "gzip":
+            yield from rows.of_lines(rows.lines_of_gzip(source), part.path, named)
+        else:
+            yield from _of_parquet(source, part, named)
+
+
+def _of_body(data: bytes, name: str) -> Found:
+    """Return the body of one answer."""
+    return Recording(Place(name), (data,)) if data else Unread(Place(name), "an empty file")
+
+
+def _of_parquet(source: Any, part: Part, named: Mapping[str, str]) -> Iterator[Found]:
+    try:
+        if part.start or rows.groups_of(source, named):
+            yield from rows.of_group(source, part.start, part.end, part.path, named)
+    except ValueError as error:  # pyarrow's own are of this kind, too
+        why = str(error) if str(error).startswith("a Parquet file without") else f"a file that is no Parquet\n{error}"
+        yield Unread(Place(part.path), why)
+
+
+def _reason(error: Exception) -> str:
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return clip(text.partition("\n")[0] or type(error).__name__, 200)
