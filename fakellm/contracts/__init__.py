@@ -1,10 +1,10 @@
 """Streaming contracts: sentences that a machine can break, on models, consumers, providers' bytes.
 
 `check_stream` and `StreamContract` check a model, a chain or a stream; `any_chunking` and `check_consumer` what reads
-one; `every_fault` and `check_faults` what happens when it breaks; `every_interleaving` several at once; `check_retries`
-and `assert_resilient` an app whose provider refuses or falls silent; `check_client` a client; `check_wire` the bytes of a
-provider; `sweep` runs a consumer over archives of recorded streams. `CATALOGUE` has every contract by its name. Names
-load when they are first used.
+one; `every_fault` and `check_faults` what happens when it breaks; `every_interleaving` several at once;
+`check_client` a client; `check_retries` and `assert_resilient` an app whose provider refuses or falls silent;
+`check_wire` the bytes of a provider; `sweep` runs a consumer over archives of recorded streams. `CATALOGUE` has every
+contract by its name. Names load when they are first used.
 """
 
 from __future__ import annotations
