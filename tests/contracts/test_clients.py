@@ -222,6 +222,16 @@ def test_objects_show_a_missing_end_that_texts_do_not():
     assert texts.row("clean_end").outcome == "as if whole"
 
 
+def test_a_client_may_ask_this_machine():
+    def make():
+        return lambda: HTTP.post("http://127.0.0.1:9/v1/chat/completions", json=ASKED).text.count("content")
+
+    report = check_client(make, api="openai", hosts=["127.0.0.1:9"], contracts=["framing"])
+    assert report["framing"].status == "passed"
+    with pytest.raises(ContractUsageError, match=r"the client fails on the plain answer"):
+        check_client(make, api="openai")
+
+
 def test_what_differs_by_itself_is_not_compared():
     numbers = count()
 

@@ -108,13 +108,14 @@ _WAYS = {
     "cut": Break("disconnect", "cut inside the next event", (disconnect("cut"),)),
     "close": Break("disconnect", "close", (disconnect("close"),)),
     "reset": Break("disconnect", "reset", (disconnect("reset"),)),
-    "broken_json": Break("malformed", "broken JSON", (Raw('data: {"broken\n\n'), disconnect("end"))),
 }
 _PLACES = (2, len(TEXTS))
 
 
-def _faults(error_events: tuple[bool | None, ...]) -> list[Case]:
+def _faults(error_events: tuple[bool | None, ...], piece: bytes) -> list[Case]:
     named = {None: "error", True: "error_named", False: "error_unnamed"}
+    half = Raw(wires.half_of(piece) or 'data: {"broken\n\n')
+    broken = {"broken_json": Break("malformed", "broken JSON", (half, disconnect("end")))}
     errors = {
         named[one]: Break("provider_error", "error in the stream", (provider_error(named=one),), "in_band_error")
         for one in error_events
@@ -124,10 +125,10 @@ def _faults(error_events: tuple[bool | None, ...]) -> list[Case]:
             name, way.contract, "fault", way.name if name != "error_named" else "error as a named event",
             faults=tuple(Faulty.of_break(PLAIN, at, way) for at in _PLACES),
         )
-        for name, way in {**_WAYS, **errors}.items()
+        for name, way in {**_WAYS, **broken, **errors}.items()
     ]  # fmt: skip
 
 
-def cases(error_events: tuple[bool | None, ...]) -> list[Case]:
-    """Return all cases, for a provider whose errors inside streams come in these forms."""
-    return [*_forms(), *_oddities(), *_faults(error_events)]
+def cases(error_events: tuple[bool | None, ...], piece: bytes = b"") -> list[Case]:
+    """Return all cases, for a provider whose errors inside streams come in these forms; `piece` is an event of it."""
+    return [*_forms(), *_oddities(), *_faults(error_events, piece)]

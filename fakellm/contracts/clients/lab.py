@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -54,6 +54,7 @@ class Lab:
     api: str
     input: Any = "?"
     profile: str | Profile | Any = None
+    hosts: Sequence[str] = ()
     text: Callable[[Any], Any] = text_of
     raises: Raises | None = None
     incomplete: Callable[[Any], object] | None = None
@@ -98,7 +99,8 @@ class Lab:
         self, script: Script, *, form: WireForm | None = None, odd: Hop | None = None, profile: Any = None
     ) -> Attempt:
         """Make a client, let it ask, and return what came of that; `value` is what the app saw."""
-        fake = _Asked(self.api, profile=profile or self.profile).behind(*self.gateways).otherwise(script).speak(form)
+        fake = _Asked(self.api, profile=profile or self.profile, hosts=self.hosts)
+        fake.behind(*self.gateways).otherwise(script).speak(form)
         fake.odd = odd
         return self._asked(fake)
 
@@ -156,7 +158,8 @@ class Lab:
         if not watching.piece or not call.input or not call.input.stream:
             msg = f"the client asked {call.address} for no stream, and these contracts are about streams"
             raise ContractUsageError(msg)
-        self.cases = cases(FakeProvider(self.api).service.error_events)
+        own = FakeProvider(self.api).service.error_events
+        self.cases = cases((True, False) if self.framing == "events" else own, watching.piece)
         self._try_oracle()
         self._look_terse()
 
@@ -234,7 +237,7 @@ class Lab:
     def sent(self, form: WireForm) -> bytes:
         """Return how the plain answer is sent in a form, but for how it is compressed and cut."""
         call = self._first
-        fake = FakeProvider(self.api, profile=self.profile).behind(*self.gateways).otherwise(PLAIN)
+        fake = FakeProvider(self.api, profile=self.profile, hosts=self.hosts).behind(*self.gateways).otherwise(PLAIN)
         exchange = fake.speak(replace(form, encoding=None, pieces=None)).handle(
             call.method, call.url, call.headers, call.body
         )

@@ -19,6 +19,8 @@ from fakellm.contracts.verdicts import Skip, broken
 from fakellm.errors import BrokenContractError, clip
 from fakellm.wire.wireform import WireForm
 
+_SHOWN = 300
+
 
 def rows_of(lab: Lab, contract: str) -> list[tuple[Row, BrokenContractError | None]]:
     """Try all cases of a contract; return a row for each, with what breaks it."""
@@ -117,7 +119,7 @@ def _says(lab: Lab, found: Attempt, texts: tuple[str, ...]) -> bool:
 
 
 def _shown(seen: Seen) -> str:
-    return clip(repr(seen.text if isinstance(seen.text, str) else seen.value), 300)
+    return clip(repr(seen.text[:_SHOWN] if isinstance(seen.text, str) else seen.value), _SHOWN)
 
 
 # -- faults -----------------------------------------------------------------------------------------------

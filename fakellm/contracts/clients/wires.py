@@ -29,6 +29,14 @@ def document_in(piece: bytes) -> dict[str, Any] | None:
     return None if found is None else _object(found[2])
 
 
+def half_of(piece: bytes) -> str:
+    """Return a piece that is one event or one line with half of its JSON, but whole in all else; nothing for others."""
+    found = _LINE.search(piece)
+    if found is None or _object(found[2]) is None:
+        return ""
+    return (piece[: (found.start(2) + found.end(2)) // 2] + piece[found.end(2) :]).decode()
+
+
 def _object(text: bytes) -> dict[str, Any] | None:
     try:
         found = json.loads(text)
