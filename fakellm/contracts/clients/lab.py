@@ -210,6 +210,8 @@ class Lab:
             return f"the client does not ask for {encoding}"
         if case.change is not None and (self._document is None or case.change(self._document) is None):
             return f"{self.endpoint} has no such event"
+        if case.name == "broken_json" and self.framing == "events" and self._document is None:
+            return f"{self.endpoint} streams no JSON"
         if case.name == "unknown_finish" and self.endpoint == "openai.responses":
             return f"{self.endpoint} has no finish reason"
         if case.faults and all(self.is_hidden(faulty) for faulty in case.faults):

@@ -9,7 +9,7 @@ from typing import Any
 
 from fakellm.contracts.attempts import Attempt
 from fakellm.contracts.catalogue import checks
-from fakellm.contracts.clients.cases import BIG, CONTRACTS, TEXTS, Case
+from fakellm.contracts.clients.cases import CONTRACTS, TEXTS, Case
 from fakellm.contracts.clients.lab import Lab
 from fakellm.contracts.clients.report import Row
 from fakellm.contracts.clients.seen import Seen, says
@@ -100,11 +100,10 @@ def _told(form: WireForm) -> Iterator[tuple[tuple[str, Any], ...]]:
 
 def _oddity(lab: Lab, case: Case) -> tuple[BrokenContractError | None, str]:
     found = lab.ask(case.script, odd=case.hop)
-    texts = TEXTS if case.name != "long_event" else (*TEXTS[:2], BIG, *TEXTS[2:])
-    if found.error is None and _says(lab, found, texts):
+    if found.error is None and _says(lab, found, case.texts):
         return None, _outcome(None)
     got = str(found) if found.error is not None else _shown(found.value)
-    rows = (("expected", clip(repr("".join(texts)), 120)), ("got", got))
+    rows = (("expected", clip(repr("".join(case.texts)[:_SHOWN]), 120)), ("got", got))
     return broken(case.contract, f"the answer has {case.what}", *rows), _outcome(found)
 
 
