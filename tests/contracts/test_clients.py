@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 
 import httpx
@@ -16,8 +16,10 @@ from fakellm.contracts.catalogue import chosen
 from fakellm.contracts.clients import classform
 from fakellm.contracts.clients.cases import cases
 from fakellm.contracts.clients.check import reasons_of
+from fakellm.contracts.clients.lab import Lab
 from fakellm.contracts.clients.seen import difference, seen_of
 from fakellm.contracts.streams.projections import text_of
+from fakellm.contracts.verdicts import Skip
 from fakellm.errors import BrokenContractError, ContractUsageError
 from fakellm.wire import FORMS, SSEDecoder
 
@@ -221,6 +223,28 @@ def test_objects_show_a_missing_end_that_texts_do_not():
     assert (shown["truncation"].status, shown.row("clean_end").outcome) == ("passed", "is seen")
     texts = check_client(by_openai(True), api="openai", contracts=["truncation"])
     assert texts.row("clean_end").outcome == "as if whole"
+
+
+def test_an_app_may_ask_for_something_else_before():
+    def make():
+        def ask():
+            HTTP.get("https://api.openai.com/v1/models")
+            yield from Reader()()
+
+        return ask
+
+    assert check_client(make, api="openai", contracts=["finish"]).endpoint == "openai.chat"
+
+
+def test_what_an_api_cannot_say_is_no_fault_of_the_client():
+    def broken(request):
+        raise ValueError(request)
+
+    lab = Lab(lambda: Reader(), "openai")
+    case = next(case for case in lab.cases if case.name == "unknown_finish")
+    lab.cases = [replace(case, script=broken)]
+    with pytest.raises(Skip, match="openai.chat cannot say that"):
+        CATALOGUE["unknown_fields"].checks["client"](lab)
 
 
 def test_a_client_may_ask_this_machine():

@@ -150,7 +150,8 @@ class Lab:
         if not self._calls:
             msg = f"the client asked no {self.api}; say which provider it asks with api="
             raise ContractUsageError(msg)
-        call = self._first = self._calls[0]
+        streams = (call for call in self._calls if call.input is not None and call.input.stream)
+        call = self._first = next(streams, self._calls[-1])  # an app may ask for a list of models before
         self.endpoint, self.framing, self._document = call.api, framing_of(watching.kind), document_in(watching.piece)
         self.accepts = next((value for name, value in call.headers.items() if name.lower() == "accept-encoding"), "")
         self.seen = self._comparison(found.value, again.value)
@@ -210,14 +211,14 @@ class Lab:
             return f"the client does not ask for {encoding}"
         if case.change is not None and (self._document is None or case.change(self._document) is None):
             return f"{self.endpoint} has no such event"
-        if case.name == "broken_json" and self.framing == "events" and self._document is None:
-            return f"{self.endpoint} streams no JSON"
-        if case.name == "unknown_finish" and self.endpoint == "openai.responses":
-            return f"{self.endpoint} has no finish reason"
         if case.faults and all(self.is_hidden(faulty) for faulty in case.faults):
             return f"behind {named(self.gateways)} it arrives as a whole answer, which nobody can tell"
-        has_end = case.name != "late" or self.api not in _ENDLESS
-        return "" if has_end else f"{self.endpoint} has no end marker"
+        lacks = {
+            "broken_json": "JSON in it" if self.framing == "events" and self._document is None else "",
+            "unknown_finish": "finish reason" if self.endpoint == "openai.responses" else "",
+            "late": "end marker" if self.api in _ENDLESS else "",
+        }.get(case.name)
+        return f"{self.endpoint} has no {lacks}" if lacks else ""
 
     def is_hidden(self, faulty: Faulty) -> bool:
         """Tell whether a fault arrives as a whole answer behind the gateways."""

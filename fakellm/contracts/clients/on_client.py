@@ -16,7 +16,7 @@ from fakellm.contracts.clients.seen import Seen, says
 from fakellm.contracts.consumers.smallest import ddmin
 from fakellm.contracts.streams.projections import UNKNOWN
 from fakellm.contracts.verdicts import Skip, broken
-from fakellm.errors import BrokenContractError, clip
+from fakellm.errors import BrokenContractError, BrokenReplyError, clip
 from fakellm.wire.wireform import WireForm
 
 _SHOWN = 300
@@ -31,7 +31,10 @@ def _row(lab: Lab, case: Case) -> tuple[Row, BrokenContractError | None]:
     row = Row(case.name, case.kind, case.contract, case.what, "skipped", lab.refused(case))
     if row.outcome:
         return row, None
-    error, outcome = {"form": _form, "oddity": _oddity, "fault": _fault}[case.kind](lab, case)
+    try:
+        error, outcome = {"form": _form, "oddity": _oddity, "fault": _fault}[case.kind](lab, case)
+    except Skip as skip:
+        return replace(row, outcome=str(skip)), None
     if error is None:
         return replace(row, status="passed", outcome=outcome), None
     return replace(row, status="failed", outcome=outcome, contract=error.contract or case.contract), error
@@ -100,6 +103,9 @@ def _told(form: WireForm) -> Iterator[tuple[tuple[str, Any], ...]]:
 
 def _oddity(lab: Lab, case: Case) -> tuple[BrokenContractError | None, str]:
     found = lab.ask(case.script, odd=case.hop)
+    if isinstance(found.error, BrokenReplyError):
+        msg = f"{lab.endpoint} cannot say that"
+        raise Skip(msg)
     if found.error is None and _says(lab, found, case.texts):
         return None, _outcome(None)
     got = str(found) if found.error is not None else _shown(found.value)
