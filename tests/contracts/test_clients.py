@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 
 import httpx
@@ -16,8 +16,10 @@ from fakellm.contracts.catalogue import chosen
 from fakellm.contracts.clients import classform
 from fakellm.contracts.clients.cases import cases
 from fakellm.contracts.clients.check import reasons_of
+from fakellm.contracts.clients.lab import Lab
 from fakellm.contracts.clients.seen import difference, seen_of
 from fakellm.contracts.streams.projections import text_of
+from fakellm.contracts.verdicts import Skip
 from fakellm.errors import BrokenContractError, ContractUsageError
 from fakellm.wire import FORMS, SSEDecoder
 
@@ -160,12 +162,13 @@ def test_all_at_once_is_told_by_the_one_field_that_fails():
 def test_the_report_is_a_table():
     lines = str(check("cr", contracts=["line_ends", "finish"], skip={"lf": "not asked"})).splitlines()
     assert lines[0].endswith("1 failed, 1 passed, 0 skipped")
-    table = [line.split() for line in lines[1:7]]
+    table = [line.split() for line in lines[1:8]]
     assert table[0] == ["openai.chat", "contract", "outcome"]
     assert table[1] == ["form", "lf", "line_ends", "-", "not", "asked"]
     assert table[3][:4] == ["form", "cr", "line_ends", "BROKEN"]
     assert table[5] == ["oddity", "late", "finish", "reads"]
-    assert lines[7].startswith("BROKEN   line_ends: ")
+    assert table[6][:2] == ["oddity", "separators"]
+    assert lines[8].startswith("BROKEN   line_ends: ")
 
 
 def test_the_same_client_gets_the_same_verdicts():
@@ -222,6 +225,38 @@ def test_objects_show_a_missing_end_that_texts_do_not():
     assert texts.row("clean_end").outcome == "as if whole"
 
 
+def test_an_app_may_ask_for_something_else_before():
+    def make():
+        def ask():
+            HTTP.get("https://api.openai.com/v1/models")
+            yield from Reader()()
+
+        return ask
+
+    assert check_client(make, api="openai", contracts=["finish"]).endpoint == "openai.chat"
+
+
+def test_what_an_api_cannot_say_is_no_fault_of_the_client():
+    def broken(request):
+        raise ValueError(request)
+
+    lab = Lab(lambda: Reader(), "openai")
+    case = next(case for case in lab.cases if case.name == "unknown_finish")
+    lab.cases = [replace(case, script=broken)]
+    with pytest.raises(Skip, match="openai.chat cannot say that"):
+        CATALOGUE["unknown_fields"].checks["client"](lab)
+
+
+def test_a_client_may_ask_this_machine():
+    def make():
+        return lambda: HTTP.post("http://127.0.0.1:9/v1/chat/completions", json=ASKED).text.count("content")
+
+    report = check_client(make, api="openai", hosts=["127.0.0.1:9"], contracts=["framing"])
+    assert report["framing"].status == "passed"
+    with pytest.raises(ContractUsageError, match=r"the client fails on the plain answer"):
+        check_client(make, api="openai")
+
+
 def test_what_differs_by_itself_is_not_compared():
     numbers = count()
 
@@ -262,6 +297,7 @@ def test_what_an_api_does_not_have_is_left_out_with_the_reason():
 
     report = check_client(make, api="ollama", contracts=["line_ends", "control_blocks", "content_coding", "no_choices"])
     assert report.row("crlf").outcome == "reads"
+    assert report.row("separators").outcome == "raises JSONDecodeError"  # httpx splits at U+2028 too
     assert report.row("cr").outcome == "ollama.chat sends lines of JSON, which have no such form"
     assert [verdict.contract.name for verdict in report.skipped] == ["control_blocks", "no_choices"]
     assert report.row("no_choices").outcome == "ollama.chat has no such event"

@@ -9,7 +9,7 @@ import urllib.request
 import pytest
 
 from fakellm import FakeProvider
-from fakellm.cli.config import Serving, form_of_option
+from fakellm.cli.config import Serving
 from fakellm.cli.wording import UsageError
 from fakellm.clock import InstantClock
 from fakellm.errors import ScenarioError
@@ -89,7 +89,7 @@ def test_an_option_tells_it():
     serving = Serving(form="crlf")
     assert {provider.form for provider in serving.providers()} == {FORMS["crlf"]}
     with pytest.raises(UsageError, match="--form crfl: there is no form 'crfl'; did you mean crlf"):
-        form_of_option("crfl")
+        Serving(form="crfl").providers()
 
 
 def test_a_file_is_served_in_the_form_of_the_option(tmp_path):

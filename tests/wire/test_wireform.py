@@ -8,6 +8,7 @@ from dataclasses import FrozenInstanceError, fields
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from places import ROOT
 
 from fakellm import (
     FakeProvider,
@@ -349,6 +350,8 @@ def test_every_field_has_a_preset():
     told = {name for form in FORMS.values() for name in form.fields()}
     assert told == {field.name for field in fields(WireForm)}
     assert len(FORMS) > 20
+    page = (ROOT / "docs" / "forms.md").read_text()
+    assert [name for name in FORMS if f"`{name}`" not in page] == []
 
 
 def test_errors_in_streams_are_written_in_the_form():

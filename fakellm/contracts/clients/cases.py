@@ -16,6 +16,8 @@ TEXTS = ("One ", "two ", "three ", "four.")
 PLAIN = Script(*TEXTS)
 BIG = "x" * 2**20
 """A text of 1 MB."""
+SEPARATED = "a\u2028b\u2029c\x85d "
+"""A text with what ends a line to Python, and to no protocol."""
 
 Kind = Literal["form", "oddity", "fault"]
 
@@ -34,6 +36,7 @@ class Case:
     what: str
     form: WireForm | None = None
     script: Script = PLAIN
+    texts: tuple[str, ...] = TEXTS
     hop: Hop | None = None
     faults: tuple[Faulty, ...] = ()
     change: wires.Change | None = None
@@ -74,6 +77,10 @@ def _inserting(name: str, contract: str, what: str, change: wires.Change) -> Cas
     )  # fmt: skip
 
 
+def _with(text: str) -> tuple[str, ...]:
+    return (*TEXTS[:2], text, *TEXTS[2:])
+
+
 _ALIVE = (Pause(1), Raw(": keep-alive\n\n"), Pause(1))
 
 
@@ -95,7 +102,11 @@ def _oddities() -> list[Case]:
             script=Script(*TEXTS, Finish("fakellm_unknown")),
         ),
         Case(
-            "long_event", "long_event", "oddity", "an event of 1 MB", script=Script(*TEXTS[:2], BIG, *TEXTS[2:]),
+            "long_event", "long_event", "oddity", "an event of 1 MB", script=Script(*_with(BIG)), texts=_with(BIG),
+        ),
+        Case(
+            "separators", "line_ends", "oddity", "U+2028, U+2029 and U+0085 in a text",
+            script=Script(*_with(SEPARATED)), texts=_with(SEPARATED), hop=wires.Unescaped(),
         ),
         Case(
             "late", "finish", "oddity", "a text behind the end marker", hop=wires.Late(TEXTS[1]),
@@ -108,13 +119,14 @@ _WAYS = {
     "cut": Break("disconnect", "cut inside the next event", (disconnect("cut"),)),
     "close": Break("disconnect", "close", (disconnect("close"),)),
     "reset": Break("disconnect", "reset", (disconnect("reset"),)),
-    "broken_json": Break("malformed", "broken JSON", (Raw('data: {"broken\n\n'), disconnect("end"))),
 }
 _PLACES = (2, len(TEXTS))
 
 
-def _faults(error_events: tuple[bool | None, ...]) -> list[Case]:
+def _faults(error_events: tuple[bool | None, ...], piece: bytes) -> list[Case]:
     named = {None: "error", True: "error_named", False: "error_unnamed"}
+    half = Raw(wires.half_of(piece) or 'data: {"broken\n\n')
+    broken = {"broken_json": Break("malformed", "broken JSON", (half, disconnect("end")))}
     errors = {
         named[one]: Break("provider_error", "error in the stream", (provider_error(named=one),), "in_band_error")
         for one in error_events
@@ -124,10 +136,10 @@ def _faults(error_events: tuple[bool | None, ...]) -> list[Case]:
             name, way.contract, "fault", way.name if name != "error_named" else "error as a named event",
             faults=tuple(Faulty.of_break(PLAIN, at, way) for at in _PLACES),
         )
-        for name, way in {**_WAYS, **errors}.items()
+        for name, way in {**_WAYS, **broken, **errors}.items()
     ]  # fmt: skip
 
 
-def cases(error_events: tuple[bool | None, ...]) -> list[Case]:
-    """Return all cases, for a provider whose errors inside streams come in these forms."""
-    return [*_forms(), *_oddities(), *_faults(error_events)]
+def cases(error_events: tuple[bool | None, ...], piece: bytes = b"") -> list[Case]:
+    """Return all cases, for a provider whose errors inside streams come in these forms; `piece` is an event of it."""
+    return [*_forms(), *_oddities(), *_faults(error_events, piece)]

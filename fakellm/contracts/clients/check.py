@@ -26,6 +26,7 @@ def check_client(
     api: str,
     input: Any = "?",
     profile: Any = None,
+    hosts: Sequence[str] = (),
     contracts: Iterable[str] | None = None,
     skip: Mapping[str, str] | None = None,
     text: Callable[[Any], Any] = text_of,
@@ -38,12 +39,13 @@ def check_client(
 
     `make` returns a function that asks for a stream through its own client, of the `input` or of nothing, and returns
     what the app sees: a text, a list of chunks, or a stream of either, synchronous or not. Of chunks all is compared,
-    of texts the text. It is called anew for each question, and the provider `api` answers, in the habits of `profile`.
+    of texts the text. It is called anew for each question, and the provider `api` answers, in the habits of `profile`,
+    at any host but this machine, or at these `hosts`, such as `localhost:8000`.
 
     Each legal form of the wire (`fakellm.wire.FORMS`) has to read as the plain answer; legal oddities have to say the
     same text; a fault has to raise one of `raises`, by default any `Exception`, or to return what cannot be taken for
-    a whole answer, or that of which `incomplete(result)` is true, as `check_faults` has it. What is a form by itself
-    is told in its smallest form. `text` reads the text of a chunk of a kind that we do not know.
+    a whole answer, or that of which `incomplete(result)` is true, as `check_faults` has it. Of a form that fails, the
+    smallest part that fails is told. `text` reads the text of a chunk of a kind that we do not know.
 
     `contracts` are the names of those to check, `skip` maps their names, and those of rows of the table such as `bom`,
     to the reasons why not. All arrives as it does `behind` gateways, `"nginx"` or a list of names; what one of them
@@ -56,7 +58,7 @@ def check_client(
     if not wanted:
         msg = "no contract was named, so nothing would be checked; leave contracts= out for all of them"
         raise ContractUsageError(msg)
-    lab = Lab(make, api, input, profile, text, raises, incomplete, rows, gateways_of(behind), patience)
+    lab = Lab(make, api, input, profile, hosts, text, raises, incomplete, rows, gateways_of(behind), patience)
     verdicts = [
         Verdict(contract, "skipped", reasons[contract.name])
         if contract.name in reasons

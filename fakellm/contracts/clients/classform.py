@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
@@ -17,7 +17,9 @@ from fakellm.contracts.verdicts import verdict_of
 from fakellm.errors import ContractUsageError
 from fakellm.wire.gateways.presets import gateways_of
 
-_NAMES = ("api", "input", "profile", "skip", "raises", "incomplete", "behind", "patience", "text", "make_client")
+_NAMES = (
+    "api", "input", "profile", "hosts", "skip", "raises", "incomplete", "behind", "patience", "text", "make_client",
+)  # fmt: skip
 
 
 class ClientContract:
@@ -31,13 +33,14 @@ class ClientContract:
                 return make
 
     The fixture returns a maker, as `check_client` takes one; `make_client = make` alone will do. The attributes
-    `input`, `profile`, `skip`, `raises`, `behind` and `patience`, and the functions `text` and `incomplete`, say what
-    `check_client` takes under these names. A contract that cannot be checked is skipped with the reason.
+    `input`, `profile`, `hosts`, `skip`, `raises`, `behind` and `patience`, and the functions `text` and `incomplete`,
+    say what `check_client` takes under these names. A contract that cannot be checked is skipped with the reason.
     """
 
     api: ClassVar[str] = ""
     input: ClassVar[Any] = "?"
     profile: ClassVar[Any] = None
+    hosts: ClassVar[Sequence[str]] = ()
     skip: ClassVar[Mapping[str, str]] = {}
     raises: ClassVar[Raises | None] = None
     incomplete: ClassVar[Any] = None
@@ -83,6 +86,7 @@ def _lab_of(self: ClientContract, make: Callable[[], Any], rows: Mapping[str, st
             self.api,
             self.input,
             self.profile,
+            self.hosts,
             text,
             self.raises,
             incomplete,

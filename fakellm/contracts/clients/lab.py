@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -54,6 +54,7 @@ class Lab:
     api: str
     input: Any = "?"
     profile: str | Profile | Any = None
+    hosts: Sequence[str] = ()
     text: Callable[[Any], Any] = text_of
     raises: Raises | None = None
     incomplete: Callable[[Any], object] | None = None
@@ -98,7 +99,8 @@ class Lab:
         self, script: Script, *, form: WireForm | None = None, odd: Hop | None = None, profile: Any = None
     ) -> Attempt:
         """Make a client, let it ask, and return what came of that; `value` is what the app saw."""
-        fake = _Asked(self.api, profile=profile or self.profile).behind(*self.gateways).otherwise(script).speak(form)
+        fake = _Asked(self.api, profile=profile or self.profile, hosts=self.hosts)
+        fake.behind(*self.gateways).otherwise(script).speak(form)
         fake.odd = odd
         return self._asked(fake)
 
@@ -148,7 +150,8 @@ class Lab:
         if not self._calls:
             msg = f"the client asked no {self.api}; say which provider it asks with api="
             raise ContractUsageError(msg)
-        call = self._first = self._calls[0]
+        streams = (call for call in self._calls if call.input is not None and call.input.stream)
+        call = self._first = next(streams, self._calls[-1])  # an app may ask for a list of models before
         self.endpoint, self.framing, self._document = call.api, framing_of(watching.kind), document_in(watching.piece)
         self.accepts = next((value for name, value in call.headers.items() if name.lower() == "accept-encoding"), "")
         self.seen = self._comparison(found.value, again.value)
@@ -156,7 +159,8 @@ class Lab:
         if not watching.piece or not call.input or not call.input.stream:
             msg = f"the client asked {call.address} for no stream, and these contracts are about streams"
             raise ContractUsageError(msg)
-        self.cases = cases(FakeProvider(self.api).service.error_events)
+        own = FakeProvider(self.api).service.error_events
+        self.cases = cases((True, False) if self.framing == "events" else own, watching.piece)
         self._try_oracle()
         self._look_terse()
 
@@ -207,12 +211,14 @@ class Lab:
             return f"the client does not ask for {encoding}"
         if case.change is not None and (self._document is None or case.change(self._document) is None):
             return f"{self.endpoint} has no such event"
-        if case.name == "unknown_finish" and self.endpoint == "openai.responses":
-            return f"{self.endpoint} has no finish reason"
         if case.faults and all(self.is_hidden(faulty) for faulty in case.faults):
             return f"behind {named(self.gateways)} it arrives as a whole answer, which nobody can tell"
-        has_end = case.name != "late" or self.api not in _ENDLESS
-        return "" if has_end else f"{self.endpoint} has no end marker"
+        lacks = {
+            "broken_json": "JSON in it" if self.framing == "events" and self._document is None else "",
+            "unknown_finish": "finish reason" if self.endpoint == "openai.responses" else "",
+            "late": "end marker" if self.api in _ENDLESS else "",
+        }.get(case.name)
+        return f"{self.endpoint} has no {lacks}" if lacks else ""
 
     def is_hidden(self, faulty: Faulty) -> bool:
         """Tell whether a fault arrives as a whole answer behind the gateways."""
@@ -234,7 +240,7 @@ class Lab:
     def sent(self, form: WireForm) -> bytes:
         """Return how the plain answer is sent in a form, but for how it is compressed and cut."""
         call = self._first
-        fake = FakeProvider(self.api, profile=self.profile).behind(*self.gateways).otherwise(PLAIN)
+        fake = FakeProvider(self.api, profile=self.profile, hosts=self.hosts).behind(*self.gateways).otherwise(PLAIN)
         exchange = fake.speak(replace(form, encoding=None, pieces=None)).handle(
             call.method, call.url, call.headers, call.body
         )

@@ -20,6 +20,7 @@ Change = Callable[[dict[str, Any]], dict[str, Any] | None]
 """Returns the document of an event that is made of another's; None where it has none such."""
 
 _LINE = re.compile(rb"(?m)^(data: ?|)(\{.*\})(\r?)$")
+_SEPARATOR = re.compile(rb"(?<!\\)\\u(2028|2029|0085)")
 _NAME = re.compile(rb"(?m)^event: ?[^\r\n]*")
 
 
@@ -27,6 +28,14 @@ def document_in(piece: bytes) -> dict[str, Any] | None:
     """Return the JSON of a piece that is one event or one line."""
     found = _LINE.search(piece)
     return None if found is None else _object(found[2])
+
+
+def half_of(piece: bytes) -> str:
+    """Return a piece that is one event or one line with half of its JSON, but whole in all else; nothing for others."""
+    found = _LINE.search(piece)
+    if found is None or _object(found[2]) is None:
+        return ""
+    return (piece[: (found.start(2) + found.end(2)) // 2] + piece[found.end(2) :]).decode()
 
 
 def _object(text: bytes) -> dict[str, Any] | None:
@@ -112,6 +121,23 @@ class Late:
             if isinstance(step, list) and not again:
                 again = [piece for piece in step if self.text.encode() in piece][:1]
             yield Ending([*step, *again]) if isinstance(step, Ending) else step
+
+
+class Unescaped:
+    """Writes what ends a line to Python, and to no protocol, as it is: JSON may hold it, and need not escape it."""
+
+    def carry(self, answer: Carried) -> Carried:
+        """Return the answer with these characters as they are, if it is a stream."""
+        is_stream = framing_of(answer.header("content-type")) != "other"
+        return replace(answer, steps=self._plain(answer)) if is_stream else answer
+
+    def _plain(self, answer: Carried) -> Iterator[Any]:
+        for step in answer.steps:
+            known = isinstance(step, list)
+            yield type(step)(_SEPARATOR.sub(self._as_it_is, piece) for piece in step) if known else step
+
+    def _as_it_is(self, found: re.Match[bytes]) -> bytes:
+        return chr(int(found[1], 16)).encode()
 
 
 class Unknown:
