@@ -31,13 +31,14 @@ class Sleeps(Protocol):
 
 
 @contextmanager
-def patched(clock: Sleeps) -> Iterator[None]:
+def patched(clock: Sleeps, *, began: int | None = None) -> Iterator[None]:
     """Let this thread's `time.sleep`, `monotonic`, `perf_counter` and `time` be the clock's, inside the block.
 
+    `time` goes on from where the machine's is, or from `began`: the second, since 1970, in which the clock was made.
     Other threads keep the machine's time, and so does an event loop that runs in real time. Blocks may overlap: the
     first puts the functions in place, the last one out puts the originals back, and the newest that is ours counts.
     """
-    block = _Block(clock)
+    block = _Block(clock, began)
     with _lock:
         if not _blocks:
             _replace()
@@ -55,10 +56,10 @@ def patched(clock: Sleeps) -> Iterator[None]:
 class _Block:
     """One clock in place of the machine's time, for the thread that made it."""
 
-    def __init__(self, clock: Sleeps) -> None:
+    def __init__(self, clock: Sleeps, began: int | None) -> None:
         self.clock = clock
         self._owner = get_ident()
-        self._starts: dict[str, Any] = {}
+        self._starts: dict[str, Any] = {} if began is None else {"time": began, "time_ns": began * 10**9}
 
     def is_ours(self) -> bool:
         asyncio = sys.modules.get("asyncio")
@@ -77,6 +78,11 @@ _lock = Lock()
 _blocks: list[_Block] = []
 _originals: dict[str, Callable[..., Any]] = {}
 """The functions of the module `time` while they are replaced, which is a state of the process as that module is."""
+
+
+def originals() -> dict[str, Callable[..., Any]]:
+    """Return the machine's own functions of the module `time` that are replaced, by their names."""
+    return dict(_originals)
 
 
 def _replace() -> None:

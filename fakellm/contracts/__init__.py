@@ -1,8 +1,9 @@
 """Streaming contracts: sentences that a machine can break, on models, consumers, providers' bytes.
 
 `check_stream` and `StreamContract` check a model, a chain or a stream; `any_chunking` and `check_consumer` what reads
-one; `every_fault` and `check_faults` what happens when it breaks; `every_interleaving` several at once;
-`check_wire` the bytes of a provider. `CATALOGUE` has every contract by its name. Names load when they are first used.
+one; `every_fault` and `check_faults` what happens when it breaks; `every_interleaving` several at once; `check_retries`
+and `assert_resilient` an app whose provider refuses or falls silent; `check_wire` the bytes of a provider. `CATALOGUE`
+has every contract by its name. Names load when they are first used.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from fakellm.contracts.grammar.check import WireReport as WireReport
     from fakellm.contracts.grammar.check import check_wire as check_wire
     from fakellm.contracts.interleavings import every_interleaving as every_interleaving
+    from fakellm.contracts.retries.check import RetryReport as RetryReport
+    from fakellm.contracts.retries.check import assert_resilient as assert_resilient
+    from fakellm.contracts.retries.check import check_retries as check_retries
     from fakellm.contracts.streams.check import check_stream as check_stream
     from fakellm.contracts.streams.classform import StreamContract as StreamContract
     from fakellm.contracts.verdicts import Report as Report
@@ -42,6 +46,7 @@ __getattr__, __dir__, __all__ = lazily(
         "faults.sweep": ("every_fault",),
         "faults.checks": ("check_faults",),
         "interleavings": ("every_interleaving",),
+        "retries.check": ("RetryReport", "assert_resilient", "check_retries"),
         "grammar.check": ("WireReport", "check_wire"),
         "verdicts": ("Report", "Verdict"),
         "catalogue": ("CATALOGUE", "Contract"),

@@ -3,8 +3,8 @@
 Each row is a class of real, repeated bugs, drawn from public issues and pull requests about code that consumes or
 relays LLM streams; `seen` names some of them as `owner/repo#number`. This file holds the sentences alone. The checks
 live in the rooms below and are bound to their row by `checks`: a contract may be checked on several kinds of thing,
-on a stream (a model, a chain, a stream factory), on a consumer of chunks, on a provider's bytes, or on a client that
-reads those.
+on a stream (a model, a chain, a stream factory), on a consumer of chunks, on a provider's bytes, on a client that reads
+those, or on an app that asks again.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeVar
 
 from fakellm.errors import ContractUsageError
 
-Kind = Literal["stream", "consumer", "wire", "client"]
+Kind = Literal["stream", "consumer", "wire", "client", "app"]
 """What a contract can be checked on."""
 
 Check = TypeVar("Check", bound=Callable[..., Any])
@@ -27,14 +27,16 @@ Check = TypeVar("Check", bound=Callable[..., Any])
 class Contract:
     """A sentence that a machine can break.
 
-    `broken_by` says how it is broken deterministically, `seen` where it was broken in public. `checks` holds the
-    check for each kind of thing; the docstring of a check says why the contract exists.
+    `broken_by` says how it is broken deterministically, `seen` where it was broken in public, `source` where it is said
+    in a standard or a documentation. `checks` holds the check for each kind of thing; the docstring of a check says why
+    the contract exists.
     """
 
     name: str
     sentence: str
     broken_by: str
     seen: tuple[str, ...] = ()
+    source: str = ""
     checks: dict[str, Callable[..., Any]] = field(default_factory=dict, repr=False)
 
     @property
@@ -44,11 +46,11 @@ class Contract:
         return "\n\n".join(dict.fromkeys(docs))
 
     def __str__(self) -> str:
-        return f"{self.name}: {self.sentence}"
+        return f"{self.name}: {self.sentence}" + (f" ({self.source})" if self.source else "")
 
 
-def _row(name: str, sentence: str, broken_by: str, seen: str = "") -> tuple[str, Contract]:
-    return name, Contract(name, sentence, broken_by, tuple(seen.split()))
+def _row(name: str, sentence: str, broken_by: str, seen: str = "", *, source: str = "") -> tuple[str, Contract]:
+    return name, Contract(name, sentence, broken_by, tuple(seen.split()), source)
 
 
 CATALOGUE: dict[str, Contract] = dict((
@@ -133,6 +135,29 @@ CATALOGUE: dict[str, Contract] = dict((
          "insert one at each position", "pydantic-ai#797 autogen#7711"),
     _row("no_choices", "a chunk without choices is legal",
          "insert one at each position", "spoon-core#179 llmeter#34 Portkey/gateway#1629"),
+    _row("retry_after", "a retry waits at least as long as the provider said",
+         "429 and 503 with Retry-After, in seconds, of three minutes, as a date",
+         "MemOS#1620 earendil-works/pi#9595 aider#5165", source="RFC 9110, 10.2.3"),
+    _row("retry_after_ms", "a retry waits at least the milliseconds that the provider said",
+         "429 with retry-after-ms alone", source="Azure OpenAI, quotas; the SDKs of OpenAI and Anthropic"),
+    _row("backoff", "of a row of retries each waits longer than the one before it",
+         "refuse for ever, by status and by connection; dice that fall low, dice that fall high",
+         "job-ops#555", source="OpenAI, rate limits; Google Cloud, retry strategy"),
+    _row("backoff_bound", "the wait before a retry has a bound",
+         "refuse for ever; the longest wait", source="Google Cloud, retry strategy: truncated exponential backoff"),
+    _row("no_retry", "what asking again cannot repair is not asked again",
+         "400 and 401", "litellm#19216 sseclient#65 tutormoments#52", source="RFC 9110, 15.5.1 and 15.5.2"),
+    _row("gives_up", "who is refused again and again gives up in the end",
+         "refuse for ever, in every way", "sseclient#65 earendil-works/pi#4991", source="RFC 9110, 9.2.2"),
+    _row("says_why", "who gives up says why",
+         "look for the status, or for what befell the connection, in the chain of exceptions",
+         source="RFC 9110, 15.5 and 15.6"),
+    _row("storm", "clients that failed together do not ask again together",
+         "many clients from the same moment, whose dice differ", "aider#5165 vercel/ai#5474 vllm#44245",
+         source="Amazon Builders' Library, timeouts, retries and backoff with jitter"),
+    _row("read_deadline", "silence is not waited for without end",
+         "silence before the headers, and after the first chunk", "agent-zero#1882 connectonion#1116",
+         source="RFC 9112, 9.5"),
     _row("openai_chat_grammar", "a chat completions stream is what OpenAI's clients expect",
          "each rule, broken by itself"),
     _row("openai_completions_grammar", "a legacy completions stream is what OpenAI's clients expect",

@@ -24,7 +24,7 @@ def found():
 def table():
     contracts.load_all()
     libraries = found()
-    yield "| contract | the sentence | how it is broken | checked on | found in | seen in public |"
+    yield "| contract | the sentence | how it is broken | checked on | found in | seen in public; source |"
     yield "|---|---|---|---|---|---|"
     for contract in CATALOGUE.values():
         cells = (
@@ -33,7 +33,7 @@ def table():
             contract.broken_by,
             ", ".join(sorted(contract.checks)),
             ", ".join(libraries.get(contract.name, ())),
-            ", ".join(contract.seen),
+            ", ".join([*contract.seen, *filter(None, [contract.source])]),
         )
         yield f"| {' | '.join(cells)} |"
 

@@ -1,0 +1,1 @@
+"""Retries and patience: what an app does when its provider refuses, breaks off or falls silent."""

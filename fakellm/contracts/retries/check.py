@@ -1,0 +1,212 @@
+"""`check_retries` and `assert_resilient`: what an app does when its provider refuses, breaks off or falls silent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Literal
+
+from fakellm.clock.clock import VirtualClock
+from fakellm.clock.machine_time import patched
+from fakellm.clock.taken import NamesReached
+from fakellm.contracts.attempts import PATIENCE
+from fakellm.contracts.catalogue import chosen
+from fakellm.contracts.retries import dice, on_asking, on_ending  # noqa: F401 - they bind the checks
+from fakellm.contracts.retries.lab import Lab, Promises
+from fakellm.contracts.retries.trial import LONGEST, MOST_ASKS, Bench, Run, Troubled
+from fakellm.contracts.retries.troubles import Trouble
+from fakellm.contracts.retries.troubles import chosen as chosen_troubles
+from fakellm.contracts.streams.projections import text_of
+from fakellm.contracts.verdicts import Report, Verdict, verdict_of
+from fakellm.errors import ContractUsageError, clip
+from fakellm.script.script import Script
+from fakellm.wire.providers import provider_names
+
+WHOLE = Script("One ", "two ", "three ", "four.")
+
+
+@dataclass(frozen=True)
+class RetryReport(Report):
+    """The verdicts on an app, and its runs: when it asked in each trouble, and how it ended."""
+
+    runs: tuple[Run, ...] = ()
+
+    @property
+    def time_line(self) -> str:
+        """When it asked, in seconds since it began, and how it ended: a line for each trouble."""
+        named = [(run.trouble.name, run) for run in self.runs if run.trouble is not None]
+        width = max((len(name) for name, _ in named), default=0)
+        return "\n".join(f"  {name:<{width}}  asked at {run.asked}, {run.end}" for name, run in named)
+
+    def __str__(self) -> str:
+        line = self.time_line
+        return super().__str__() + (f"\nwhat it did:\n{line}" if line else "")
+
+
+def check_retries(
+    app: Callable[[], Any],
+    *,
+    api: str | None = None,
+    hosts: Sequence[str] = (),
+    script: Script = WHOLE,
+    contracts: Iterable[str] | None = None,
+    skip: Mapping[str, str] | None = None,
+    attempts: int | None = None,
+    gives_up: float | None = None,
+    deadline: float | None = None,
+    longest_wait: float = 120.0,
+    incomplete: Callable[[Any], object] | None = None,
+    delivered: Callable[[], Any] | None = None,
+    text: Callable[[Any], Any] = text_of,
+    clients: int = 8,
+    backend: Literal["asyncio", "trio"] = "asyncio",
+    only: str | None = None,
+    patience: float = PATIENCE,
+) -> RetryReport:
+    """Run an app on a provider that refuses, breaks off or falls silent, in virtual time; return the verdicts.
+
+    `app()` asks its provider through its own client, whatever that is, and returns what it made of the answer: a
+    function, an `async def`, or a generator of either kind, whose items are what it shows its user. It meets 429 and
+    503 with `Retry-After`, in seconds and as a date, and `retry-after-ms`; 429, 500, 503, 529 and 408 for ever; 400 and
+    401; a refused connection, drops before and after the first chunk, silence. No wait takes real time: `time.sleep`,
+    `asyncio.sleep`, timeouts, and the dates that it reads, are on a clock of the run's own; with `backend="trio"`
+    asynchronous code runs on trio. The numbers of the module `random` are the same in each check.
+
+    `api` is the provider, such as `"openai"`; without it all that can be faked are, and the one that the app asks makes
+    the trouble. `hosts` are hosts beside the provider's own (`"localhost:8000"`), `script` is the answer, where the app
+    needs one of a certain form. What the app says of itself: it asks `attempts` times at most, gives up by `gives_up`
+    seconds, waits `deadline` seconds in silence, and `longest_wait` before it asks again where nobody tells it how
+    long. `incomplete(result)` is true of a result by which its callers see that there was no whole answer; by default
+    it has to raise, since to whoever gets it a text is an answer. `delivered()` returns what it has shown so far, where
+    it does not yield it; `text` reads the text of what it yields or returns.
+
+    `contracts` are the names of those to check, `skip` maps names to the reasons why not. `clients` is how many fail at
+    once. `only` is the one trouble that a failure names. Synchronous code is taken to hang after `patience` real
+    seconds. What could not be seen, since the app does not ask again, is skipped with the reason. Raises
+    `ContractUsageError` if the app fails where nothing is wrong, or asks no provider.
+    """
+    _check_use(app, api, clients)
+    reasons = _checked_reasons(skip)
+    promises = Promises(attempts, gives_up, deadline, longest_wait, incomplete, clients)
+    wanted = chosen(contracts, "app")
+    names = chosen_troubles(only)
+    with _bench(app, api, hosts, script, text, delivered, backend, patience, promises) as bench:
+        whole = _smoke(bench, api)
+        asked = next(provider for provider in bench.providers if provider.calls)
+        name = _name_of(app)
+        lab = Lab(replace(bench, asked=asked), promises, whole, names, asked.name, partial(_replay, name, asked.name))
+        verdicts = [
+            Verdict(contract, "skipped", reasons[contract.name])
+            if contract.name in reasons
+            else verdict_of(contract, partial(contract.checks["app"], lab))
+            for contract in wanted
+        ]
+        return RetryReport(name, tuple(verdicts), tuple(lab.made))
+
+
+def assert_resilient(app: Callable[[], Any], **options: Any) -> None:
+    """Raise `BrokenContractError` unless an app keeps the contracts of `check_retries`, whose options it takes.
+
+    The error has the whole report, with when the app asked in each trouble. Raises `ContractUsageError` as well.
+    """
+    __tracebackhide__ = True
+    check_retries(app, **options).verify()
+
+
+@contextmanager
+def _bench(
+    app: Callable[[], Any],
+    api: str | None,
+    hosts: Sequence[str],
+    script: Script,
+    text: Callable[[Any], Any],
+    delivered: Callable[[], Any] | None,
+    backend: str,
+    patience: float,
+    promises: Promises,
+) -> Iterator[Bench]:
+    """Put the providers in place of the network, and clocks in place of the machine's time."""
+    from fakellm.http.interception import intercept
+
+    providers = [Troubled(name, hosts=hosts) for name in ([api] if api else provider_names())]
+    for provider in providers:
+        provider.most = max(promises.attempts or 0, MOST_ASKS)
+        provider.longest = max(promises.gives_up or 0, LONGEST)
+    with ExitStack() as stack:
+        stack.enter_context(dice.put_back())
+        stack.enter_context(intercept(*providers))
+        stack.enter_context(patched(VirtualClock()))
+        names = stack.enter_context(NamesReached())
+        yield Bench(app, providers, script, text, delivered, backend, patience, names.look)
+
+
+def _smoke(bench: Bench, api: str | None) -> Run:
+    """Run the app where nothing is wrong: what fails here is no contract, but how the check was asked for."""
+    whole = bench.run(None, dice.HIGH)
+    error = whole.found.error
+    if error is not None and not any(provider.calls for provider in bench.providers):
+        msg = f"the app fails before it asks a provider\n  raised:    {clip(repr(error), 400)}"
+        raise ContractUsageError(msg) from error
+    if error is not None:
+        usual = "give the answer that it needs, such as script=Script('{}')"
+        msg = (
+            "the app fails where nothing is wrong, so nothing can be told from how it fails otherwise\n"
+            f"  raised:    {clip(repr(error), 400)}\n  to do:     {usual}"
+        )
+        raise ContractUsageError(msg) from error
+    if not whole.asks:
+        who = f"of {api}" if api else "that can be faked"
+        msg = (
+            f"the app asked no model {who}\n"
+            "  to do:     say which provider it asks, api='anthropic'; where its client has a base_url of its own, "
+            "its host too: hosts=['localhost:8000']; it is a function that asks, so give ask, not ask()"
+        )
+        raise ContractUsageError(msg)
+    return whole
+
+
+def _check_use(app: object, api: str | None, clients: int) -> None:
+    import asyncio
+
+    if not callable(app):
+        msg = f"an app is a function that asks its provider, such as lambda: ask('Hi'), not {clip(repr(app), 80)}"
+        raise ContractUsageError(msg)
+    if api is not None and api not in provider_names():
+        msg = f"there is no api {api!r}; there are {', '.join(map(repr, provider_names()))}"
+        raise ContractUsageError(msg)
+    if clients < 2:  # noqa: PLR2004 - one does not storm
+        msg = f"clients is how many fail at once, from 2 up, not {clients!r}"
+        raise ContractUsageError(msg)
+    with suppress(RuntimeError):
+        asyncio.get_running_loop()
+        msg = (
+            "an event loop runs here, and the runs have loops of their own; call check_retries from a plain test, or "
+            "write await asyncio.to_thread(check_retries, app)"
+        )
+        raise ContractUsageError(msg)
+
+
+def _checked_reasons(skip: Mapping[str, str] | None) -> dict[str, str]:
+    """Return the reasons for skipping by contract. Raises `ContractUsageError` for a name or a reason that is none."""
+    if skip is not None and not isinstance(skip, Mapping):
+        msg = f"skip maps the name of a contract to the reason: skip={{'storm': 'one client'}}, not {skip!r}"
+        raise ContractUsageError(msg)
+    reasons = dict(skip or {})
+    chosen(reasons, "app")
+    for name, reason in reasons.items():
+        if not isinstance(reason, str) or not reason:
+            msg = f"say why {name!r} is skipped: skip={{{name!r}: 'the reason'}}"
+            raise ContractUsageError(msg)
+    return reasons
+
+
+def _name_of(app: Any) -> str:
+    named = app if hasattr(app, "__qualname__") else getattr(app, "func", app)
+    name: str = getattr(named, "__qualname__", type(app).__name__)
+    return name.replace("<locals>.", "")
+
+
+def _replay(name: str, api: str, trouble: Trouble) -> str:
+    return f"check_retries({name.rpartition('.')[2]}, api={api!r}, only={trouble.name!r})"
