@@ -77,9 +77,9 @@ class NamesReached:
         module = ModuleType("datetime")
         vars(module).update(vars(dt), datetime=_Datetime)
         taken = originals()
-        self._stand_ins = {id(original): getattr(time, name) for name, original in taken.items()}
+        self._stand_ins: dict[int, Any] = {id(original): getattr(time, name) for name, original in taken.items()}
         self._stand_ins |= {id(_datetime): _Datetime, id(dt): module}
-        self._originals = {id(getattr(time, name)): original for name, original in taken.items()}
+        self._originals: dict[int, Any] = {id(getattr(time, name)): original for name, original in taken.items()}
         self._originals |= {id(_Datetime): _datetime, id(module): dt}
         self._looked: set[str] = set()
 

@@ -17,6 +17,7 @@ import openai
 import pytest
 import retrying
 import trio
+from places import ROOT
 from retrying import BODY, CLIENT, CONTEXT, URL, WRONG, Asking, IncompleteAnswer, right, texts
 
 from fakellm import Script
@@ -576,6 +577,17 @@ def test_assert_resilient_raises_what_is_broken():
         assert_resilient(WRONG["has no dice"][1], api="openai", contracts=["storm"])
 
     assert caught.value.contract == "storm"
+
+
+def test_the_report_on_the_page_is_what_the_block_before_it_prints(capsys):
+    page = (ROOT / "docs" / "retries.md").read_text()
+    block, shown = re.search(r"## The report.*?```python\n(.*?)```.*?```text\n(.*?)```", page, re.DOTALL).groups()
+
+    exec(compile(block, "block", "exec"), {"__name__": "block"})
+
+    printed = capsys.readouterr().out
+    for part in shown.split("...\n"):
+        assert part in printed
 
 
 # -- how it is asked for wrongly ------------------------------------------------------------------------------------

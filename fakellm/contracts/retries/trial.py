@@ -17,7 +17,7 @@ from itertools import pairwise
 from typing import Any
 
 from fakellm.clock.blocked import VirtualDeadlockError, WatchdogError
-from fakellm.clock.clock import VirtualClock
+from fakellm.clock.clock import Clock, VirtualClock
 from fakellm.clock.machine_time import patched
 from fakellm.clock.taken import loops_made_in
 from fakellm.clock.virtual_trio import run_trio
@@ -175,17 +175,17 @@ class Troubled(FakeProvider):
             self.reply(*answer.events, headers=more)
 
 
-def _note_end(exchange: Exchange, ask: Ask, clock: VirtualClock) -> None:
+def _note_end(exchange: Any, ask: Ask, clock: Clock) -> None:
     """Note when the answer to an ask is over; that is all that is read of its log, which costs more than the rest."""
     call, original = exchange.call, exchange.call.end
-    exchange.timed = lambda _: None  # type: ignore[method-assign]
+    exchange.timed = lambda _: None
 
     def end(*args: Any) -> None:
         if ask.over is None:
             ask.over = clock.now
         original(*args)
 
-    call.end = end  # type: ignore[method-assign]
+    call.end = end
 
 
 @dataclass(frozen=True)

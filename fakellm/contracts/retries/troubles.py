@@ -81,7 +81,12 @@ def _for_ever(name: str, kind: str, *events: Event | str) -> Trouble:
     return Trouble(f"{name}, for ever", kind, (Answer(events),))
 
 
-_WAYS = {"reset": "reset", "close": "closed", "end": "ended in good order", "cut": "ended inside an event"}
+_WAYS = (
+    ("reset", disconnect("reset")),
+    ("closed", disconnect("close")),
+    ("ended in good order", disconnect("end")),
+    ("ended inside an event", disconnect("cut")),
+)
 TROUBLES = (
     Trouble("429, Retry-After: 7, then 14", "told", _told(429, 7, 14), ends=True),
     Trouble("503, Retry-After: 7", "told", _told(503, 7), ends=True),
@@ -95,10 +100,10 @@ TROUBLES = (
     _for_ever("reset before the first chunk", "refused", disconnect("reset")),
     *(_for_ever(str(status), "final", http_error(status)) for status in (400, 401)),
     *(
-        Trouble(f"{words} after the first chunk, once", "once", (Answer((FIRST, disconnect(how))),), ends=True)
-        for how, words in _WAYS.items()
+        Trouble(f"{words} after the first chunk, once", "once", (Answer((FIRST, way)),), ends=True)
+        for words, way in _WAYS
     ),
-    *(_for_ever(f"{words} after the first chunk", "cut", FIRST, disconnect(how)) for how, words in _WAYS.items()),
+    *(_for_ever(f"{words} after the first chunk", "cut", FIRST, way) for words, way in _WAYS),
     _for_ever("silence before the headers", "silent", stall("headers")),
     _for_ever("silence after the first chunk", "silent", FIRST, stall()),
 )
