@@ -6,7 +6,7 @@ modules that are loaded are looked through, and those that hold one of these get
 by. The class `datetime` is replaced only where there is something to wait with, as in what computes the seconds until a
 date: elsewhere it says what type a field has.
 
-An event loop that the thread makes by itself, as `asyncio.run` does, is one in the clock's time.
+An event loop that code makes by itself, as `asyncio.run` does, is one in the clock's time.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import asyncio
 import datetime as dt
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from threading import get_ident
 from types import ModuleType
@@ -125,12 +125,12 @@ def _waits(names: dict[str, Any]) -> bool:
 
 
 @contextmanager
-def loops_made_in(clock: VirtualClock) -> Iterator[None]:
-    """Let the event loops that this thread makes, with `asyncio.run` and the like, run in the clock's time."""
-    owner, original = get_ident(), asyncio.events.new_event_loop
+def loops_made_in(clock: VirtualClock, others: Collection[int]) -> Iterator[None]:
+    """Let the event loops that are made, by `asyncio.run` and the like, run in the clock's time; not in `others`."""
+    original = asyncio.events.new_event_loop
 
     def new_event_loop() -> asyncio.AbstractEventLoop:
-        return VirtualLoop(clock) if get_ident() == owner else original()
+        return original() if get_ident() in others else VirtualLoop(clock)
 
     asyncio.events.new_event_loop = asyncio.new_event_loop = new_event_loop
     try:

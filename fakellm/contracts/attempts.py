@@ -29,6 +29,10 @@ class HangError(AssertionError):
     """The code under test waits for something that never comes. The message says where."""
 
 
+class DeadlockError(HangError):
+    """The same of an event loop, in which every task waits."""
+
+
 class _Bark(BaseException):
     """Interrupts synchronous code that hangs; not an `Exception`, so that the code does not take it for its own."""
 
@@ -101,7 +105,7 @@ def _finished(value: Any, shown: list[Any], clock: VirtualClock | None) -> Any:
 
 
 def _run_async(value: Any, shown: list[Any], clock: VirtualClock | None) -> Any:
-    """Await a value, or read an asynchronous stream, in virtual time. Raises `HangError` for a deadlock."""
+    """Await a value, or read an asynchronous stream, in virtual time. Raises `HangError` if it waits for ever."""
     import asyncio
 
     from fakellm.clock.blocked import VirtualDeadlockError, WatchdogError
@@ -121,7 +125,9 @@ def _run_async(value: Any, shown: list[Any], clock: VirtualClock | None) -> Any:
     coroutine.__qualname__ = "the code under test"  # type: ignore[attr-defined]
     try:
         return run(coroutine, clock=clock)
-    except (VirtualDeadlockError, WatchdogError) as error:
+    except VirtualDeadlockError as error:
+        raise DeadlockError(str(error)) from None
+    except WatchdogError as error:
         raise HangError(str(error)) from None
 
 

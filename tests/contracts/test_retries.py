@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import re
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from time import monotonic, sleep
@@ -213,6 +216,20 @@ def test_dice_that_are_not_ours_are_noticed():
 
     assert report["backoff"].status in ("skipped", "passed")  # as the dice fall
     assert report["storm"].status == "passed"
+
+
+def test_results_that_tell_nothing():
+    def quiet():
+        right()
+
+    def swallows():
+        with contextlib.suppress(Exception):
+            right()
+
+    assert check(quiet, "says_why", "truncation")["says_why"].status == "passed"
+    for verdict in check(swallows, "says_why", "truncation", "no_retry").skipped:
+        assert verdict.detail.startswith("its results tell nothing: it comes to None for the first chunk of the answer")
+    assert names(check(swallows, "says_why", "truncation", "no_retry").skipped) == ["truncation", "says_why"]
 
 
 def test_reasons_for_skipping():
@@ -434,6 +451,34 @@ def test_a_loop_that_the_app_makes_itself():
 
     assert not report.failed
     assert line(report, TOLD).startswith("asked at 0, 7.0, 21.0 s")
+
+
+def test_threads_that_the_app_starts_are_on_the_clock_too():
+    def app():
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(right).result()
+
+    async def awaited():
+        return await asyncio.to_thread(right)
+
+    for one in (app, awaited):
+        report = check(one, "retry_after")
+        assert not report.failed
+        assert line(report, TOLD).startswith("asked at 0, 7.0, 21.0 s")
+
+
+def test_what_waits_in_real_time_is_no_verdict():
+    def app():
+        response = CLIENT.post(URL, json=BODY)
+        if response.status_code == 429:
+            threading.Event().wait(7)
+            response = CLIENT.post(URL, json=BODY)
+        return texts_of(response)
+
+    with pytest.raises(
+        ContractUsageError, match=r"the app waits in real time(?s:.*)Event\(\)\.wait\(7\)(?s:.*)to do: "
+    ):
+        check(app, "retry_after", patience=0.3)
 
 
 def test_it_may_be_asked_for_in_a_test_in_virtual_time(virtual_clock):

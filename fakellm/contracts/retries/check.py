@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -139,7 +140,8 @@ def _bench(
         stack.enter_context(intercept(*providers))
         stack.enter_context(patched(VirtualClock()))
         names = stack.enter_context(NamesReached())
-        yield Bench(app, providers, script, text, delivered, backend, patience, names.look)
+        there = frozenset(thread.ident or 0 for thread in threading.enumerate()) - {threading.get_ident()}
+        yield Bench(app, providers, script, text, delivered, backend, patience, names.look, there)
 
 
 def _smoke(bench: Bench, api: str | None) -> Run:
@@ -209,4 +211,5 @@ def _name_of(app: Any) -> str:
 
 
 def _replay(name: str, api: str, trouble: Trouble) -> str:
-    return f"check_retries({name.rpartition('.')[2]}, api={api!r}, only={trouble.name!r})"
+    app = name.rpartition(".")[2]
+    return f"check_retries({app if app.isidentifier() else 'app'}, api={api!r}, only={trouble.name!r})"

@@ -63,9 +63,18 @@ def _silent(lab: Lab, run: Run) -> str:
     if error is not None:
         is_why = reasons.says_why(error, trouble)
         return "" if is_why else f"it raised {clip(repr(error), 160)}, which does not say what was wrong"
-    if run.text == lab.whole.text:
-        return ""
-    return _returned(lab, run, trouble)
+    _need_results(lab)
+    return "" if run.text == lab.whole.text else _returned(lab, run, trouble)
+
+
+def _need_results(lab: Lab) -> None:
+    """Raise `Skip` where an app returns the same of a part of the answer as of all of it: nobody tells them apart."""
+    if lab.promises.incomplete is None and lab.whole.text == lab.ends_early.text:
+        msg = (
+            f"its results tell nothing: it comes to {clip(repr(lab.whole.text), 60)} for the first chunk of the answer "
+            "as for all of it; let it return what it made of the answer, or give delivered="
+        )
+        raise Skip(msg)
 
 
 def _returned(lab: Lab, run: Run, trouble: Trouble) -> str:
@@ -148,7 +157,10 @@ def _begins_with_first(lab: Lab, run: Run) -> bool:
 
 def _taken(lab: Lab, run: Run) -> str:
     """Say what is wrong with what came of an answer that broke."""
-    if run.found.error is not None or run.text == lab.whole.text:
+    if run.found.error is not None:
+        return ""
+    _need_results(lab)
+    if run.text == lab.whole.text:
         return ""
     if lab.promises.incomplete is not None:
         is_told = lab.promises.incomplete(run.found.value)

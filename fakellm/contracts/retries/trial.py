@@ -22,11 +22,11 @@ from fakellm.clock.machine_time import patched
 from fakellm.clock.taken import loops_made_in
 from fakellm.clock.virtual_trio import run_trio
 from fakellm.concurrency import closing
-from fakellm.contracts.attempts import Attempt, HangError, attempt
+from fakellm.contracts.attempts import Attempt, DeadlockError, HangError, attempt
 from fakellm.contracts.retries import dice
 from fakellm.contracts.retries.reasons import chain
 from fakellm.contracts.retries.troubles import Answer, Trouble
-from fakellm.errors import WireError, clip
+from fakellm.errors import ContractUsageError, WireError, clip
 from fakellm.provider.exchange import Exchange
 from fakellm.provider.hosts import parts_of
 from fakellm.provider.provider import FakeProvider
@@ -107,6 +107,12 @@ def moments(times: list[float]) -> str:
     most = 8
     shown = words if len(words) <= most else [*words[:5], "...", *words[-2:]]
     return f"{', '.join(shown)} s" + (f" ({len(words)} asks)" if len(words) > most else "")
+
+
+_REALLY = """the app waits in real time, so nothing can be told from when it asks
+  waits:     {}
+  to do:     let it wait with time.sleep, or in an event loop of its own; what waits for another thread that was there \
+before, or on threading.Event, is beyond the clock"""
 
 
 class TrialClock(VirtualClock):
@@ -193,7 +199,8 @@ class Bench:
     """An app and how it is run.
 
     `asked` is the provider that makes trouble, None for any. `text` reads what the app delivers, `delivered` returns
-    that; `patience` is in real seconds, and `before` is called before each run.
+    that; `patience` is in real seconds, `before` is called before each run, and `others` are threads that are not the
+    app's.
     """
 
     app: Callable[[], Any]
@@ -204,6 +211,7 @@ class Bench:
     backend: str
     patience: float
     before: Callable[[], None]
+    others: frozenset[int]
     asked: Troubled | None = None
 
     def run(self, trouble: Trouble | None, die: float, whole: Any = None) -> Run:
@@ -215,10 +223,12 @@ class Bench:
             is_asked = self.asked is None or provider is self.asked
             provider.begin(run if is_asked else Run(None), clock, self.whole if whole is None else whole)
         shown: list[Any] = []
-        with patched(clock, began=int(time.time())), loops_made_in(clock):
+        with patched(clock, began=int(time.time()), others=self.others), loops_made_in(clock, self.others):
             dice.load(die)
             call = partial(_on_trio, self.app, shown, clock) if self.backend == "trio" else self.app
             run.found = attempt(call, patience=self.patience, clock=clock)
+        if isinstance(run.found.error, HangError) and not isinstance(run.found.error, DeadlockError):
+            raise ContractUsageError(_REALLY.format(run.found.error)) from None
         run.found.shown = shown or run.found.shown
         run.ended, run.waits_for_ever = clock.now, clock.waits_for_ever
         run.text = self._text(run.found)
