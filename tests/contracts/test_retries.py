@@ -12,6 +12,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cache
 from time import monotonic, sleep
 from types import ModuleType
 
@@ -333,6 +334,42 @@ def test_a_new_key_is_no_retry():
         return texts_of(response)
 
     assert names(check(app, "no_retry").passed) == ["no_retry"]
+
+
+def test_what_is_asked_beside_is_no_retry():
+    async def app():
+        async with httpx.AsyncClient(timeout=30, trust_env=False, verify=CONTEXT) as client:
+            bodies = [{**BODY, "messages": [{"role": "user", "content": part}]} for part in ("one", "two", "three")]
+            answers = await asyncio.gather(*(client.post(URL, json=body) for body in bodies))
+        return "".join(map(texts_of, answers))
+
+    report = check(app, "no_retry", "gives_up", only="400, for ever")
+
+    assert not report.failed
+    assert line(report, "400, for ever") == "asked at 0 s, raised HTTPStatusError at 0 s"
+
+
+def test_a_breaker_closes_between_two_runs():
+    opened = -1e9
+
+    def app():
+        nonlocal opened
+        if time.monotonic() - opened < 60:
+            raise Gone("the breaker is open")
+        try:
+            return once()()
+        except httpx.HTTPStatusError:
+            opened = time.monotonic()
+            raise
+
+    assert not check(app, "no_retry", "says_why").failed
+
+
+def test_an_app_that_keeps_its_answers_is_refused():
+    keeps = cache(right)
+
+    with pytest.raises(ContractUsageError, match=r"asked nothing when it was run again(?s:.*)to do: .*cache"):
+        check(lambda: keeps(), "no_retry")
 
 
 # -- why --------------------------------------------------------------------------------------------------------------

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
-from fakellm.clock.clock import VirtualClock
 from fakellm.clock.machine_time import patched
-from fakellm.clock.taken import NamesReached
+from fakellm.clock.taken import NamesReached, loops_made_in
 from fakellm.contracts.attempts import PATIENCE
 from fakellm.contracts.catalogue import chosen
 from fakellm.contracts.retries import dice, on_asking, on_ending  # noqa: F401 - they bind the checks
 from fakellm.contracts.retries.lab import Lab, Promises
-from fakellm.contracts.retries.trial import LONGEST, MOST_ASKS, Bench, Run, Troubled
+from fakellm.contracts.retries.runs import Run
+from fakellm.contracts.retries.trial import Bench, TrialClock
+from fakellm.contracts.retries.troubled import LONGEST, MOST_ASKS, Troubled
 from fakellm.contracts.retries.troubles import Trouble
 from fakellm.contracts.retries.troubles import chosen as chosen_troubles
 from fakellm.contracts.streams.projections import text_of
@@ -135,13 +137,15 @@ def _bench(
     for provider in providers:
         provider.most = max(promises.attempts or 0, MOST_ASKS)
         provider.longest = max(promises.gives_up or 0, LONGEST)
+    clock = TrialClock()
+    there = frozenset(thread.ident or 0 for thread in threading.enumerate()) - {threading.get_ident()}
     with ExitStack() as stack:
         stack.enter_context(dice.put_back())
         stack.enter_context(intercept(*providers))
-        stack.enter_context(patched(VirtualClock()))
+        stack.enter_context(patched(clock, began=int(time.time()), others=there))
+        stack.enter_context(loops_made_in(clock, there))
         names = stack.enter_context(NamesReached())
-        there = frozenset(thread.ident or 0 for thread in threading.enumerate()) - {threading.get_ident()}
-        yield Bench(app, providers, script, text, delivered, backend, patience, names.look, there)
+        yield Bench(app, providers, script, text, delivered, backend, patience, clock, names.look)
 
 
 def _smoke(bench: Bench, api: str | None) -> Run:

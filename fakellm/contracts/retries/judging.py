@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from fakellm.contracts.retries.lab import Lab
-from fakellm.contracts.retries.trial import Run
+from fakellm.contracts.retries.runs import Run
 from fakellm.contracts.verdicts import Skip, broken
 from fakellm.errors import BrokenContractError
 

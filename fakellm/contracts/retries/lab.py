@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fakellm.contracts.retries import dice
-from fakellm.contracts.retries.trial import Bench, Run
+from fakellm.contracts.retries.runs import Run
+from fakellm.contracts.retries.trial import Bench
 from fakellm.contracts.retries.troubles import TROUBLES, Trouble, of
 
 

@@ -13,7 +13,7 @@ from fakellm.contracts.catalogue import checks
 from fakellm.contracts.retries import dice
 from fakellm.contracts.retries.judging import EXACT, broken_by, judge, need
 from fakellm.contracts.retries.lab import Lab
-from fakellm.contracts.retries.trial import Run, moments, seconds
+from fakellm.contracts.retries.runs import Run, moments, seconds
 from fakellm.contracts.verdicts import Skip
 
 _SPREAD = 0.05

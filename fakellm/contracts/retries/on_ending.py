@@ -9,7 +9,7 @@ from fakellm.contracts.faults.checks import begins_again
 from fakellm.contracts.retries import reasons
 from fakellm.contracts.retries.judging import EXACT, judge, need
 from fakellm.contracts.retries.lab import Lab
-from fakellm.contracts.retries.trial import Run, seconds
+from fakellm.contracts.retries.runs import Run, seconds
 from fakellm.contracts.retries.troubles import Trouble
 from fakellm.contracts.verdicts import Skip
 from fakellm.errors import clip
