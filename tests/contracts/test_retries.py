@@ -182,6 +182,16 @@ def test_a_mark_behind_what_came_is_to_keep():
     assert names(check(app, "truncation").passed) == ["truncation"]
 
 
+def test_a_result_that_holds_the_error_tells_of_it():
+    def app():
+        try:
+            return {"text": right(), "error": None}
+        except Exception as error:
+            return {"text": None, "error": error}
+
+    assert not check(app, "says_why", "truncation").failed
+
+
 def test_an_app_says_how_its_callers_are_told():
     def app():
         try:
@@ -391,11 +401,13 @@ def fails(make):
     [
         (lambda error: Gone("it did not work"), False),
         (lambda error: Gone("HTTP 4290"), False),
+        (lambda error: Gone("rate limit reached, come back later"), True),
+        (lambda error: SystemExit("error: 429"), True),
         (lambda error: Gone(error), True),
         (lambda error: ExceptionGroup("all of them", [error]), True),
         (lambda error: Gone(f"{type(error).__name__}: {error}"), True),
     ],
-    ids=["nothing", "another number", "an argument", "a group", "words"],
+    ids=["nothing", "another number", "in words", "as a command", "an argument", "a group", "what it was"],
 )
 def test_an_error_says_why_if_its_reason_is_found_in_it(make, is_said):
     assert (check(fails(make), "says_why", only="429, for ever")["says_why"].status == "passed") is is_said
@@ -619,6 +631,12 @@ def test_one_trouble_leaves_the_rest_unjudged():
 
     assert names(report.passed) == ["no_retry", "gives_up", "says_why"]
     assert not report.failed
+
+
+def test_clients_whose_connection_is_refused_storm_by_themselves():
+    _, app = WRONG["reconnects without dice"]
+
+    assert "trouble:   connection refused, for ever" in check(app, "storm")["storm"].detail
 
 
 def test_a_storm_shows_its_clients():

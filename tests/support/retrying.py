@@ -83,7 +83,7 @@ class Asking:
     partial: tuple[type[Exception], ...] = ()
     fails: Any = None
     also: tuple[type[Exception], ...] = (httpx.TransportError, IncompleteAnswer)
-    at_once: tuple[type[Exception], ...] = ()
+    reconnect: Any = None
 
     def __call__(self):
         collected: list[str] = []
@@ -116,8 +116,8 @@ class Asking:
         status = getattr(getattr(error, "response", None), "status_code", None)
         if tried == self.attempts - 1 or (status is not None and status not in self.again):
             return None
-        if isinstance(error, self.at_once):
-            return 0
+        if self.reconnect is not None and isinstance(error, httpx.ConnectError):
+            return self.reconnect(tried)
         pause = None if status is None else self.told(error.response.headers)
         return self.wait(tried) if pause is None else pause
 
@@ -234,7 +234,8 @@ WRONG = {
     "misreads milliseconds": ("retry_after_ms", Asking(told=ms_as_micros)),
     "asks at an even pace": ("backoff", Asking(wait=lambda tried: random.uniform(1, 2))),
     "waits less each time": ("backoff", Asking(wait=lambda tried: (9 - 2 * tried) * random.uniform(0.5, 1))),
-    "reconnects at once": ("backoff", Asking(at_once=(httpx.ConnectError,))),
+    "reconnects at an even pace": ("backoff", Asking(reconnect=lambda tried: random.uniform(1, 2))),
+    "reconnects without dice": ("storm", Asking(reconnect=lambda tried: 2.0**tried)),
     "doubles without a bound": ("backoff_bound", Asking(wait=lambda tried: 2.0**tried + random.random(), attempts=10)),
     "asks again after 400": ("no_retry", Asking(again=AGAIN | {400})),
     "asks again after 401": ("no_retry", Asking(again=AGAIN | {401})),

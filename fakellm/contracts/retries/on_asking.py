@@ -22,9 +22,8 @@ _SPREAD = 0.05
 
 def _too_early(run: Run) -> str:
     for ask, later in pairwise(run.asks):
-        if ask.told is not None and later.at - ask.at < ask.told - EXACT:
-            told = seconds(max(ask.told, 0))
-            return f"it was told to wait {told} s, and asked again after {seconds(later.at - ask.at)} s"
+        if ask.told is not None and later.at - ask.at < ask.told - ask.slack - EXACT:
+            return f"it was told to wait {seconds(ask.told)} s, and asked again after {seconds(later.at - ask.at)} s"
     return ""
 
 
@@ -143,10 +142,18 @@ def storm(lab: Lab) -> None:
     """
     retried = [run for run in _left_alone(lab, dice.HIGH) if len(run.asks) > 1]
     need(retried, "it does not ask again, so many of it do not either")
-    trouble: Any = retried[0].trouble
+    for is_refused in (True, False):  # by the provider, or its connection
+        for run in [run for run in retried if (run.trouble and run.trouble.status is not None) is is_refused][:1]:
+            _judge_storm(lab, run)
+
+
+def _judge_storm(lab: Lab, run: Run) -> None:
+    """Let many clients fail together in the trouble of a run; raise what breaks the contract."""
+    __tracebackhide__ = True
+    trouble: Any = run.trouble
     clients = [lab.run(trouble, die) for die in dice.evenly(lab.promises.clients)]
     back = sorted(run.asks[1].at for run in clients if len(run.asks) > 1)
     if back and back[-1] - back[0] < max(_SPREAD * back[-1], EXACT):
         together = "in the same moment" if back[-1] - back[0] < EXACT else f"within {seconds(back[-1] - back[0])} s"
         what = f"{len(back)} clients that failed together asked again {together}"
-        raise broken_by("storm", lab, retried[0], what, ("clients", f"asked again at {moments(back)}"))
+        raise broken_by("storm", lab, run, what, ("clients", f"asked again at {moments(back)}"))

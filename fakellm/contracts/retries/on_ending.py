@@ -83,7 +83,7 @@ def _returned(lab: Lab, run: Run, trouble: Trouble) -> str:
     if lab.promises.incomplete is not None:
         return "" if lab.promises.incomplete(value) else f"it {run.found}, of which incomplete(result) is not true"
     is_answer = value is None or isinstance(value, (str, bytes, list))
-    is_why = isinstance(value, BaseException) or reasons.mentions(repr(value), trouble.status)
+    is_why = trouble.kind in _BEGUN or isinstance(value, BaseException) or reasons.mentions(repr(value), trouble.status)
     return "" if is_why and not is_answer else f"it {run.found}, as if that were an answer"
 
 

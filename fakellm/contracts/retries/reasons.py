@@ -17,6 +17,15 @@ _CONNECTION = re.compile(
     r"|silen|stall|deadline|unreachable|broke",
     re.IGNORECASE,
 )
+_WORDS = {
+    400: r"bad.?request|invalid|malformed",
+    401: r"unauthori[sz]ed|authenticat|api.?key|credential|permission",
+    408: r"time.?out|timed out",
+    429: r"rate.?limit|too.?many|quota|throttl",
+    500: r"internal|server.?error",
+    503: r"unavailable|overload|server.?error",
+    529: r"overload|unavailable|server.?error",
+}
 _STATUSES = ("status_code", "status", "code", "http_status")
 
 
@@ -61,4 +70,5 @@ def mentions(text: str, status: int | None) -> bool:
     """Tell whether a text says what the trouble was."""
     if status is None:
         return bool(_CONNECTION.search(text))
-    return _TOLD in text or bool(re.search(rf"(?<!\d){status}(?!\d)", text))
+    says = rf"(?<!\d){status}(?!\d)|{_WORDS[status]}"
+    return _TOLD in text or bool(re.search(says, text, re.IGNORECASE))

@@ -15,11 +15,15 @@ from fakellm.errors import clip
 
 @dataclass
 class Ask:
-    """One request: when it was made, when its answer was over, and how many seconds that told the app to wait."""
+    """One request: when it was made and when its answer was over.
+
+    `told` are the seconds that the answer tells the app to wait; as many as `slack` fewer count as enough.
+    """
 
     at: float
     credentials: tuple[str | None, ...]
     told: float | None = None
+    slack: float = 0.0
     over: float | None = None
 
     @property

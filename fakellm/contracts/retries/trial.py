@@ -94,7 +94,10 @@ class Bench:
         dice.load(die)
         shown: list[Any] = []
         call = partial(_on_trio, self.app, shown, clock) if self.backend == "trio" else self.app
-        run.found = attempt(call, patience=self.patience, clock=clock)
+        try:
+            run.found = attempt(call, patience=self.patience, clock=clock)
+        except SystemExit as error:  # as commands end
+            run.found = Attempt(error=error)
         run.found.shown = shown or run.found.shown
         run.ended, run.waits_for_ever = round(clock.now - begun, 6), clock.waits_for_ever
         run.text = self._text(run.found)

@@ -79,8 +79,8 @@ class Troubled(FakeProvider):
         answer: Answer | None = run.trouble.answer(len(run.asks))
         run.asks.append(ask)
         if answer is not None:
-            more, ask.told = answer.order()
-            self.reply(*answer.events, headers=more)
+            ask.told, ask.slack = answer.told, answer.slack
+            self.reply(*answer.events, headers=answer.headers())
 
 
 def _note_end(exchange: Any, ask: Ask, passed: Callable[[], float]) -> None:

@@ -28,19 +28,18 @@ class Answer:
     told: float | None = None
     coarse: bool = False
 
-    def order(self) -> tuple[Mapping[str, str], float | None]:
-        """Return the headers that tell the app when to ask again, where the event does not, and after how long that is.
+    @property
+    def slack(self) -> float:
+        """How many seconds too early are in time: a date is a whole second (RFC 9110, 5.6.7), and clocks differ."""
+        return _COARSE if self.coarse else 0
 
-        A date is a whole second (RFC 9110, 5.6.7), and clocks differ by as much: who comes less than two seconds before
-        it counts as in time.
-        """
+    def headers(self) -> Mapping[str, str]:
+        """Return the headers that tell the app when to ask again, where the event does not."""
         if self.told is None or getattr(self.events[0], "retry_after", None) is not None:
-            return {}, self.told
-        if not self.coarse:
-            return {"retry-after-ms": f"{1000 * self.told:g}"}, self.told
-        now = time.time()
-        second = math.ceil(now + self.told)
-        return {"retry-after": formatdate(second, usegmt=True)}, second - now - _COARSE
+            return {}
+        if self.coarse:
+            return {"retry-after": formatdate(math.ceil(time.time() + self.told), usegmt=True)}
+        return {"retry-after-ms": f"{1000 * self.told:g}"}
 
 
 @dataclass(frozen=True)
