@@ -281,6 +281,8 @@ def test_copies_are_as_strict_and_it_is_shown():
     assert repr(fake) == "FakeProvider('openai').strict_requests(context_window=40, allow=['tool-name'])"
     for other in (copy.copy(fake), copy.deepcopy(fake), pickle.loads(pickle.dumps(fake))):
         assert repr(other) == repr(fake)
+    call = handled(fake, "openai.chat", {"model": "m", "messages": [tool()]})[2]
+    assert pickle.loads(pickle.dumps(call.refusal)) == call.refusal
     assert not fake.strict_requests(on=False).is_strict
 
 
