@@ -113,7 +113,7 @@ class Strict(ABC):
         )
         call.refusal = rules.refusal(asked, strictness.allow)
         if call.refusal is not None:
-            raise call.refusal.error
+            raise call.refusal.error()
 
     def _is_alike(self, call: ProviderCall, rules: Rules, profile: Any) -> bool:
         """Tell whether the request is to a service that only speaks the API of this provider."""

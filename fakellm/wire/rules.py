@@ -89,13 +89,23 @@ class Rule:
 
 
 class Refusal(NamedTuple):
-    """Why a request is refused: the rule of which API, where, and what the API says; `error` is how it does so."""
+    """Why a request is refused: the rule of which API, where, and what the API says.
+
+    `code` is the API's own, where it has one, and `body` its whole document, where message and code are not all of it.
+    """
 
     api: str
     rule: Rule
     place: str
     message: str
-    error: WireError
+    code: str | None = None
+    body: str | None = None
+
+    def error(self) -> WireError:
+        """Return an error that refuses it so: a new one each time, since one that was raised keeps its frames."""
+        error = WireError(self.message)
+        error.code, error.body = self.code, self.body
+        return error
 
     def __str__(self) -> str:
         where = f" at {self.place}" if self.place else ""
@@ -151,12 +161,6 @@ class Rules:
         """Say a problem with types as the API would."""
         return Broken(place_of(problem.path), f"{place_of(problem.path)}: {problem.kind}")
 
-    def error(self, broken: Broken) -> WireError:
-        """Return the answer that refuses a request, with the API's document where message and code are not all."""
-        error = WireError(broken.message)
-        error.code, error.body = broken.code, self.body(broken)
-        return error
-
     def body(self, broken: Broken) -> str | None:  # noqa: ARG002 - most codecs word it
         """Return the whole document of the answer, or None where the codec words it."""
         return None
@@ -172,7 +176,7 @@ class Rules:
         return next((self._refusal(rule, one) for rule, one in self._all(asked, found) if rule.name not in allow), None)
 
     def _refusal(self, rule: Rule, broken: Broken) -> Refusal:
-        return Refusal(self.api, rule, broken.place, broken.message, self.error(broken))
+        return Refusal(self.api, rule, broken.place, broken.message, broken.code, self.body(broken))
 
     def _all(self, asked: Asked, first: Iterable[tuple[Rule, Broken]]) -> Iterator[tuple[Rule, Broken]]:
         yield from first

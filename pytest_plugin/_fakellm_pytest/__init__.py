@@ -252,13 +252,13 @@ def strict(request: pytest.FixtureRequest, name: str, fake: Any) -> Iterator[Any
     """Yield a fake, and check after the test, if that passed, that everything went as scripted."""
     allowed = allowed_by(request.node)
     if request.config.getini("llm_strict_requests"):
-        _hold(fake, is_on=True)
+        hold(fake, is_on=True)
     if named := said_by(request.node, "scenario"):
         from _fakellm_pytest.scenarios import tell
 
         tell(request.node, named[0], fake)
     if held := said_by(request.node, "strict_requests"):
-        _hold(fake, is_on=held[0])
+        hold(fake, is_on=held[0])
     from _fakellm_pytest.discretion import note
 
     note(request.node, name, fake)
@@ -267,7 +267,7 @@ def strict(request: pytest.FixtureRequest, name: str, fake: Any) -> Iterator[Any
         pytest.fail(problem, pytrace=False)
 
 
-def _hold(fake: Any, *, is_on: Any) -> None:
+def hold(fake: Any, *, is_on: Any) -> None:
     """Let a fake of a provider, or all of a server, hold requests to the rules of the real API, or to none."""
     if not isinstance(is_on, bool):
         pytest.fail(f"strict_requests is True or False, not {is_on!r}", pytrace=False)

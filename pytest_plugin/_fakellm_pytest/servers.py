@@ -49,8 +49,12 @@ def serving(request: pytest.FixtureRequest) -> Iterator[FakeServer]:
 
 def serving_all(request: pytest.FixtureRequest) -> Iterator[FakeServer]:
     """Yield the server of all tests of this process."""
+    from _fakellm_pytest import hold
+
     failed = request.session.testsfailed
     with made() as server:
+        if request.config.getini("llm_strict_requests"):
+            hold(server, is_on=True)
         watch = _Watch(server)
         request.config.pluginmanager.register(watch, "_fakellm_pytest_server")
         yield server

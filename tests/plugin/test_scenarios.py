@@ -120,6 +120,9 @@ def test_told_where_it_failed(fake_openai):
     fake_openai.reply("ok")
     assert status() == 200
 
+def test_servers(fake_server, fake_server_session):
+    assert all(provider.is_strict for server in (fake_server, fake_server_session) for provider in server.providers)
+
 @pytest.mark.fake_llm(strict_requests="yes")
 def test_what_is_neither(fake_openai):
     pass
@@ -131,7 +134,7 @@ def test_requests_are_held_to_the_rules_of_the_real_api(run, pytester):
     scenario = "providers: [openai]\nstrict_requests: false\notherwise: {text: ok}\n"
     result = run(STRICT, scenario)
 
-    result.assert_outcomes(passed=3, failed=1, errors=1)
+    result.assert_outcomes(passed=4, failed=1, errors=1)
     result.stdout.fnmatch_lines_random([
         "*refused by the rule result-without-call of openai.chat at messages[[]0].tool_call_id: Invalid parameter: *",
         "*to do: *send the assistant's message with its tool_calls before the results, as it came",

@@ -35,6 +35,9 @@ def handled(fake, api, body, headers=None, url=None):
     return exchange, exchange.as_whole(), fake.calls[-1]
 
 
+RESULT = {"type": "tool_result", "tool_use_id": "a", "content": "x"}
+
+
 def refused(api, fields, **options):
     """Return why a request is refused, if it is."""
     fake = FakeProvider(TAKEN[api][0]).strict_requests(**options).reply("ok")
@@ -252,7 +255,7 @@ def test_claude_is_as_strict_on_clouds(url):
     fields = {**TAKEN["anthropic.messages"][2], **own}
     taken = {name: value for name, value in fields.items() if name != "model" or "azure" in url}
     assert handled(fake, "anthropic.messages", taken, url=url)[2].refusal is None
-    asked = {**taken, "messages": [user([{"type": "tool_result", "tool_use_id": "a", "content": "x"}])]}
+    asked = {**taken, "messages": [user([RESULT])]}
     assert handled(fake, "anthropic.messages", asked, url=url)[2].refusal.rule.name == "result-without-call"
 
 
@@ -278,6 +281,8 @@ def test_copies_are_as_strict_and_it_is_shown():
     assert repr(fake) == "FakeProvider('openai').strict_requests(context_window=40, allow=['tool-name'])"
     for other in (copy.copy(fake), copy.deepcopy(fake), pickle.loads(pickle.dumps(fake))):
         assert repr(other) == repr(fake)
+    call = handled(fake, "openai.chat", {"model": "m", "messages": [tool()]})[2]
+    assert pickle.loads(pickle.dumps(call.refusal)) == call.refusal
     assert not fake.strict_requests(on=False).is_strict
 
 
@@ -335,6 +340,15 @@ def test_nothing_odd_at_any_place_is_more_than_refused(monkeypatch, is_installed
                 fake = FakeProvider(TAKEN[api][0]).strict_requests(context_window=99).otherwise("ok")
                 exchange, _, _ = handled(fake, api, put(body, path, odd))
                 assert exchange.status in (200, 400, 422)
+
+
+def test_of_a_thread_the_turn_before_is_kept_by_the_provider():
+    first, later = (
+        {"messages": [*before, user([RESULT])]} for before in ([], [user(), {"role": "assistant", "content": "a"}])
+    )
+    thread = {"thread": {"type": "continue", "previous_message_id": "msg_1"}}
+    assert refused("anthropic.messages", first | thread, allow=["unknown-field"]) is None
+    assert refused("anthropic.messages", later | thread, allow=["unknown-field"]).rule.name == "result-without-call"
 
 
 def test_a_turn_may_be_in_several_messages():

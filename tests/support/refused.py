@@ -229,9 +229,15 @@ REFUSED = (
     ),
     chat(
         "field-value",
+        {"messages": [user([{"type": "image"}])]},
+        "messages[0].content[0].type",
+        "Invalid value: 'image'. Supported values are: 'text', 'image_url', 'input_audio', and 'file'.",
+    ),
+    chat(
+        "role",
         {"messages": [{"role": "robot", "content": "Hi"}]},
         "messages[0].role",
-        "Invalid value: 'robot'. Supported values are: 'developer', 'system', 'user', 'assistant', 'tool', and 'function'.",
+        "Invalid value: 'robot'. Supported values are: 'system', 'assistant', 'user', 'function', 'tool', and 'developer'.",
     ),
     chat(
         "result-without-call",
@@ -440,6 +446,18 @@ REFUSED = (
         "reasoning-alone", {"input": [{"type": "reasoning", "id": "rs_1", "summary": []}, user()]}, "input[0]", "rs_1"
     ),
     responses(
+        "item-id",
+        {
+            "input": [
+                user(),
+                {"type": "function_call", "id": "item_1", "call_id": "c", "name": "weather", "arguments": "{}"},
+                {"type": "function_call_output", "call_id": "c", "output": "1"},
+            ]
+        },
+        "input[1].id",
+        "Invalid 'input[1].id': 'item_1'. Expected an ID that begins with 'fc'.",
+    ),
+    responses(
         "image-type",
         {"input": [user([{"type": "input_image", "detail": "auto", "image_url": "data:text/plain,x"}])]},
         "input[0].content[0].image_url",
@@ -511,10 +529,10 @@ REFUSED = (
         "messages.0.content.0: Input tag 'image_url' found using 'type' does not match any of the expected tags: ",
     ),
     claude(
-        "field-value",
+        "role",
         {"messages": [{"role": "tool", "content": "x"}]},
         "messages[0].role",
-        "messages.0.role: Input should be 'user'",
+        "messages.0.role: Input should be 'user' or 'assistant'",
     ),
     claude(
         "call-without-result",

@@ -21,6 +21,7 @@ _KINDS = {
 }  # fmt: skip
 _IMAGES = ("image/jpeg", "image/png", "image/gif", "image/webp")
 _BEGINS = ((b"\xff\xd8\xff", "image/jpeg"), (b"\x89PNG", "image/png"), (b"GIF8", "image/gif"), (b"RIFF", "image/webp"))
+_ROLES = ("user", "assistant", "system")  # the last in newer models only
 _LEAST_THINKING = 1024
 _CACHES = 4
 _THINKING = "https://docs.anthropic.com/en/docs/build-with-claude/extended-thinking"
@@ -28,6 +29,12 @@ _REFERENCE = "https://docs.anthropic.com/en/api/messages"
 
 
 # -- content ------------------------------------------------------------------------------------------
+
+
+def _roles(asked: Asked) -> Iterator[Broken]:
+    for at, message in messages_of(asked):
+        if "role" in message and message["role"] not in _ROLES:
+            yield Broken(f"messages[{at}].role", f"messages.{at}.role: Input should be 'user' or 'assistant'")
 
 
 def _empty(asked: Asked) -> Iterator[Broken]:
@@ -170,6 +177,13 @@ def _window(asked: Asked) -> Iterator[Broken]:
 
 
 _RULES = (
+    Rule(
+        "role",
+        "a role other than user and assistant",
+        "send results of tools as blocks of the user",
+        _REFERENCE,
+        _roles,
+    ),
     *CALLS,
     Rule(
         "empty-content",
@@ -262,8 +276,9 @@ class MessagesRules(Rules):
         return f"anthropic.types.{'beta.' if is_beta else ''}message_create_params:MessageCreateParams"
 
     def takes(self, problem: Problem, asked: Asked) -> bool:
-        """Tell whether it is taken, or said by another rule, as a wrong image is."""
-        return problem.keys[-1:] == ("media_type",) or super().takes(problem, asked)
+        """Tell whether it is taken, or said by another rule, as a wrong image and a wrong role are."""
+        is_role = problem.keys[2:] == ("role",) and problem.kind != "missing" and problem.found not in _ROLES
+        return is_role or problem.keys[-1:] == ("media_type",) or super().takes(problem, asked)
 
     def word(self, problem: Problem, asked: Asked) -> Broken:  # noqa: ARG002 - the same for all
         """Say a problem with types as pydantic does."""

@@ -92,7 +92,8 @@ def _late(turn: _Turn) -> set[Any]:
 
 def _results_without_calls(asked: Asked) -> Iterator[Broken]:
     turns = _turns(asked)
-    for before, turn in zip([_Turn("", []), *turns], turns, strict=False):
+    pairs = list(zip([_Turn("", []), *turns], turns, strict=False))
+    for before, turn in pairs[asked.body.get("thread") is not None :]:  # of a thread the turn before is kept elsewhere
         known = {one.block.get("id") for one in before.of("tool_use")}
         for one in turn.of("tool_result"):
             if one.block.get("tool_use_id") not in known:

@@ -10,12 +10,14 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from fakellm.errors import clip
 from fakellm.wire.openai import rules as openai
 from fakellm.wire.openai.rules import OpenAIRules, parameter
 from fakellm.wire.openai.schema_rules import problems
-from fakellm.wire.rules import Asked, Broken, Rule, capped, inner, mappings, rules_of_types
+from fakellm.wire.rules import Asked, Broken, Rule, capped, inner, listed, mappings, rules_of_types
 from fakellm.wire.typed import Problem
 
+_ROLES = ("system", "assistant", "user", "function", "tool", "developer")
 _MOST_STOPS = 4
 _REASONING = re.compile(r"(o\d|gpt-[5-9])(?!.*chat)")
 _PLAIN = re.compile(r"gpt-(3\.5|4|4o|4\.1)(-|$)")
@@ -70,6 +72,14 @@ def _calls_without_results(asked: Asked) -> Iterator[Broken]:
 
 
 # -- messages -----------------------------------------------------------------------------------------
+
+
+def _roles(asked: Asked) -> Iterator[Broken]:
+    for at, message in mappings(asked.body.get("messages")):
+        role = message.get("role")
+        if isinstance(role, str) and role not in _ROLES:
+            text = f"Invalid value: '{clip(role, 200)}'. Supported values are: {listed(_ROLES)}."
+            yield parameter(f"messages[{at}].role", text, "invalid_value")
 
 
 def _empty_lists(asked: Asked) -> Iterator[Broken]:
@@ -205,6 +215,7 @@ def _window(asked: Asked) -> Iterable[Broken]:
 
 
 _RULES = (
+    Rule("role", f"a role other than {', '.join(_ROLES)}", "send one of these", openai.VALUES, _roles),
     Rule(
         "result-without-call",
         "a message with the role tool whose call is not in the assistant's message before it",
@@ -365,9 +376,10 @@ class ChatRules(OpenAIRules):
         return "openai.types.chat.completion_create_params:CompletionCreateParams"
 
     def takes(self, problem: Problem, asked: Asked) -> bool:
-        """Tell whether it is taken, or said by another rule: null content is."""
+        """Tell whether it is taken, or said by another rule: null content is, and a wrong role."""
         is_null = problem.found is None and problem.keys[2:] == ("content",)
-        return is_null or super().takes(problem, asked)
+        is_role = problem.kind == "value" and problem.keys[2:] == ("role",)
+        return is_null or is_role or super().takes(problem, asked)
 
     def unknown(self, place: str, problem: Problem) -> Broken:
         """Say that there is no such field: at the top without a parameter."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from fakellm.errors import clip
 from fakellm.wire.openai import rules as openai
 from fakellm.wire.openai.rules import OpenAIRules, parameter
 from fakellm.wire.openai.schema_rules import problems
@@ -64,6 +65,20 @@ def _reasoning_alone(asked: Asked) -> Iterator[Broken]:
         if not is_said or str((after or {}).get("type")).endswith("_output"):
             text = f"Item '{item['id']}' of type 'reasoning' was provided without its required following item."
             yield Broken(f"input[{at}]", text, None, "input")
+
+
+_PREFIXES = {"function_call": "fc", "custom_tool_call": "ctc", "message": "msg"}
+"""The type of an item of the API's own -> what its id begins with."""
+
+
+def _ids(asked: Asked) -> Iterator[Broken]:
+    for at, item in _items(asked):
+        kind, name = item.get("type", "message"), item.get("id")
+        prefix = _PREFIXES.get(kind) if isinstance(kind, str) else None
+        is_own = kind != "message" or item.get("role") == "assistant"
+        if prefix and is_own and isinstance(name, str) and not name.startswith(prefix):
+            text = f"Invalid 'input[{at}].id': '{clip(name, 200)}'. Expected an ID that begins with '{prefix}'."
+            yield parameter(f"input[{at}].id", text, "invalid_value")
 
 
 def _images(asked: Asked) -> Iterator[Broken]:
@@ -159,6 +174,14 @@ _RULES = (
         "send the item that followed it too, or leave both out",
         "https://github.com/openai/openai-node/issues/1567",
         _reasoning_alone,
+    ),
+    Rule(
+        "item-id",
+        "an id of a `function_call` that does not begin with fc, of a `custom_tool_call` with ctc, of a message of the "
+        "assistant with msg",
+        "leave the id out; a call is known by its call_id",
+        "https://github.com/Wei-Shaw/sub2api/issues/3785",
+        _ids,
     ),
     Rule(
         "image-type",
