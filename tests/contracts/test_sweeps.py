@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections import deque
 from concurrent.futures import BrokenExecutor, Future
@@ -179,14 +180,18 @@ BAD = {
 }
 
 
-def test_what_cannot_be_read_is_named_and_counted_and_stops_nothing(archive):
+def test_what_cannot_be_read_is_named_and_counted_and_stops_nothing(archive, monkeypatch):
     for name, data in BAD.items():
         (archive / name).write_bytes(data)
     (archive / "gone.sse").symlink_to(archive / "nothing")
+    (archive / "locked").mkdir()
+    scandir = os.scandir
+    monkeypatch.setattr("os.scandir", lambda path: scandir(path if "locked" not in str(path) else f"{path}/nothing"))
     report = sweep(archive, sweeping.text, limit=0, **here)
     told = {place.partition(str(archive))[2]: why for why, place in _broken(report)}
 
-    assert (report.streams, report.failed, report.unread) == (4, 0, 9)
+    assert (report.streams, report.failed, report.unread) == (4, 0, 11)
+    assert told["/gone.sse"] == told["/locked"] == "a file that cannot be read"
     assert told["/tape.yaml"] == "a tape that cannot be read"
     assert told["/rows.jsonl:2"] == "a row without body, chunks or body_base64"
     assert told["/rows.jsonl:4"] == "a line that is no JSON"
