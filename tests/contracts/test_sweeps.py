@@ -171,6 +171,17 @@ def test_a_row_says_what_came_in_which_pieces_how_it_ended_and_what_it_comes_to(
     assert seen == [[whole[:100].encode(), whole[100:].encode()]]  # once, as it came
 
 
+@pytest.mark.exhaustive  # for it takes a second until a consumer is taken to hang
+def test_a_consumer_that_hangs_is_interrupted_in_this_process_and_its_chunking_is_told(tmp_path):
+    (tmp_path / "a.sse").write_bytes(body_of("fine"))
+    for asked in ({}, {"contracts": "framing"}):
+        (found,) = sweep(tmp_path, sweeping.waits_for_more, limit=2, patience=1, **asked, **here).plain()["failures"]
+
+        assert (found["what"], found["place"]) == ("hangs", "an empty chunk")
+        assert found["raised"].startswith("at sweeping.py:")
+        assert len(found["smallest"]["moves"]) in (1, 2)
+
+
 BAD = {
     "tape.yaml": b"interactions: [\n",
     "empty.yaml": b"",
