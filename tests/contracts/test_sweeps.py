@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections import deque
 from concurrent.futures import BrokenExecutor, Future
@@ -170,6 +171,17 @@ def test_a_row_says_what_came_in_which_pieces_how_it_ended_and_what_it_comes_to(
     assert seen == [[whole[:100].encode(), whole[100:].encode()]]  # once, as it came
 
 
+@pytest.mark.exhaustive  # for it takes a second until a consumer is taken to hang
+def test_a_consumer_that_hangs_is_interrupted_in_this_process_and_its_chunking_is_told(tmp_path):
+    (tmp_path / "a.sse").write_bytes(body_of("fine"))
+    for asked in ({}, {"contracts": "framing"}):
+        (found,) = sweep(tmp_path, sweeping.waits_for_more, limit=2, patience=1, **asked, **here).plain()["failures"]
+
+        assert (found["what"], found["place"]) == ("hangs", "an empty chunk")
+        assert found["raised"].startswith("at sweeping.py:")
+        assert len(found["smallest"]["moves"]) in (1, 2)
+
+
 BAD = {
     "tape.yaml": b"interactions: [\n",
     "empty.yaml": b"",
@@ -179,14 +191,18 @@ BAD = {
 }
 
 
-def test_what_cannot_be_read_is_named_and_counted_and_stops_nothing(archive):
+def test_what_cannot_be_read_is_named_and_counted_and_stops_nothing(archive, monkeypatch):
     for name, data in BAD.items():
         (archive / name).write_bytes(data)
     (archive / "gone.sse").symlink_to(archive / "nothing")
+    (archive / "locked").mkdir()
+    scandir = os.scandir
+    monkeypatch.setattr("os.scandir", lambda path: scandir(path if "locked" not in str(path) else f"{path}/nothing"))
     report = sweep(archive, sweeping.text, limit=0, **here)
     told = {place.partition(str(archive))[2]: why for why, place in _broken(report)}
 
-    assert (report.streams, report.failed, report.unread) == (4, 0, 9)
+    assert (report.streams, report.failed, report.unread) == (4, 0, 11)
+    assert told["/gone.sse"] == told["/locked"] == "a file that cannot be read"
     assert told["/tape.yaml"] == "a tape that cannot be read"
     assert told["/rows.jsonl:2"] == "a row without body, chunks or body_base64"
     assert told["/rows.jsonl:4"] == "a line that is no JSON"

@@ -109,6 +109,16 @@ def spins_on_snow(chunks):
     return body
 
 
+def waits_for_more(chunks):
+    """Wait for ever where a chunk is empty."""
+    body = b""
+    for chunk in chunks:
+        if not chunk:
+            time.sleep(3600)
+        body += chunk
+    return body
+
+
 def waits_on_snow(chunks):
     body = b"".join(chunks)
     if "☃".encode() in body:

@@ -41,13 +41,16 @@ def by_contracts(trial: Trial, sweeping: Sweeping) -> list[Failure]:
     failures: list[Failure] = []
     is_fed: bool | None = None
     for name in sweeping.contracts:
+        if trial.is_over:
+            break
         if name == GRAMMAR or name.endswith("_grammar"):
             failures += _of_wire(trial, name)
         elif focused(trial.document, name) is not None:
             is_fed = trial.begin() if is_fed is None else is_fed
             for moves in sets_for(trial.document, name) if is_fed else ():
                 family: Family = "few" if len(moves) > 1 else "cut"
-                trial.attempt(Variant(family, trial.document.apply(moves), partial(tuple, moves)), name)
+                if not trial.attempt(Variant(family, trial.document.apply(moves), partial(tuple, moves)), name):
+                    break
         else:
             failures += trial.checked(partial(_checked, trial, name))
     return [*trial.found, *failures]

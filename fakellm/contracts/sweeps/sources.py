@@ -7,6 +7,7 @@ wherever it is done, and once more. Whoever divides it opens a file at most to s
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -85,7 +86,9 @@ def units_of(
 def _parts(file: File, options: Options, named: Mapping[str, str], large: int) -> Iterator[Part]:
     """Yield a file part by part; one that cannot be opened is a part, too, and whoever reads it tells why."""
     path, lower = file.path, file.path.lower()
-    if lower.endswith(".parquet"):
+    if file.size < 0:
+        yield Part("folder", path)
+    elif lower.endswith(".parquet"):
         yield from _groups(file, options, named)
     elif lower.endswith(".jsonl"):
         if _is_one_answer(path, options, named):
@@ -135,15 +138,20 @@ def streams_of(unit: Unit, part: Part) -> Iterator[Found | None]:
 
 
 def _read(part: Part, options: Options, named: Mapping[str, str]) -> Iterator[Found | None]:
-    if part.kind == "tape":
+    if part.kind == "folder":
+        os.scandir(part.path).close()
+    elif part.kind == "tape":
         from fakellm.contracts.sweeps import tapes  # and vcrpy with it, which imports every client that there is
 
         with on_disk(part.path, options) as file:
             yield from tapes.of_tape(file, part.path, is_named=part.is_named)
-        return
-    if part.kind == "other" and not part.is_named:
+    elif part.kind == "other" and not part.is_named:
         yield Unread(Place(part.path), _OTHER, is_wrong=False)
-        return
+    else:
+        yield from _of_file(part, options, named)
+
+
+def _of_file(part: Part, options: Options, named: Mapping[str, str]) -> Iterator[Found | None]:
     with opened(part.path, options) as source:
         if part.kind == "body":
             yield _of_body(source.read(), part.path)

@@ -18,7 +18,10 @@ Options = tuple[tuple[str, Any], ...]
 
 
 class File(NamedTuple):
-    """A file of an archive. `is_named` tells whether it was asked for itself, not a folder or a pattern."""
+    """A file of an archive. `is_named` tells whether it was asked for itself, not a folder or a pattern.
+
+    What has the size -1 is a folder that cannot be read.
+    """
 
     path: str
     size: int
@@ -83,15 +86,22 @@ def _at_path(path: str) -> Iterator[File]:
 
 
 def _inside(folder: str) -> Iterator[File]:
-    """Yield the files of a folder, and of those in it, without what is hidden."""
-    with os.scandir(folder) as found:
-        entries = sorted((entry for entry in found if not entry.name.startswith(".")), key=lambda entry: entry.name)
+    """Yield the files of a folder, and of those in it, without what is hidden; a folder that cannot be read is one."""
+    try:
+        with os.scandir(folder) as found:
+            entries = sorted((entry for entry in found if not entry.name.startswith(".")), key=lambda entry: entry.name)
+    except OSError:
+        yield File(folder, -1)
+        return
     for entry in entries:
         if entry.is_dir():
             if not entry.is_symlink():
                 yield from _inside(entry.path)
-        elif entry.is_file():
+            continue
+        try:
             yield File(entry.path, entry.stat().st_size)
+        except OSError:  # a link that leads nowhere, a file that is gone: whoever reads it says so
+            yield File(entry.path, 0)
 
 
 def _at_url(url: str, options: Options) -> Iterator[File]:

@@ -75,7 +75,9 @@ class Trial:
         self._against = against
         self._watch = watch
         self._gather: Callable[[list[Any]], Any] = getattr(document, "gather", joined)
+        self.is_over = False
         self._is_sure = False
+        self._trying: Variant | None = None
         self._found: dict[Cause, Failure] = {}
 
     def _outcome(self, consume: Consume, chunks: list[Any], *, broken: bool = True) -> Outcome:
@@ -114,8 +116,11 @@ class Trial:
         try:
             return action()
         except Bark as bark:
-            self._note(Cause(causes.HANGS, raised=str(bark)), (), "", "")
+            self.is_over = True
+            moves = self._trying.moves() if self._trying and self._trying.family in ("cut", "few") else ()
+            self._note(self._named(causes.HANGS, moves, str(bark)), moves, "", "")
         except ContractUsageError as error:
+            self.is_over = True
             self._note(Cause(causes.INCOMPARABLE), (), "", str(error))
         finally:
             self._watch.running = False
@@ -131,12 +136,13 @@ class Trial:
         self._whole = self._outcome(self._consume, self.document.apply(()))
         return self._undivided(self.document.apply(()), ())
 
-    def attempt(self, variant: Variant, contract: str) -> None:
-        """Try a variant for one contract."""
-        self._guarded(lambda: self._try(variant, contract=contract))
+    def attempt(self, variant: Variant, contract: str) -> bool:
+        """Try a variant for one contract; tell whether others are to be tried."""
+        return bool(self._guarded(lambda: self._try(variant, contract=contract)))
 
     def checked(self, check: Callable[[], list[Failure]]) -> list[Failure]:
         """Return what another check finds, within the same deadline."""
+        self._trying = None
         return self._guarded(check) or []
 
     def counted(self, chunks: Any) -> Any:
@@ -206,6 +212,7 @@ class Trial:
 
     def _try(self, variant: Variant, *, shrink: bool = True, contract: str = "") -> bool:
         """Try a variant, and note how it fails if it does; tell whether others are to be tried."""
+        self._trying = variant
         wanted, got = self._pair(variant.chunks)
         if got.equals(wanted):
             return True
@@ -249,7 +256,10 @@ class Trial:
             what = causes.DIFFERS if wanted.error is None else causes.HEALS
         else:
             what = causes.RAISES
-        return Cause(what, contract_of(self.document, moves), place_of(self.document, moves), raised_at(got.error))
+        return self._named(what, moves, raised_at(got.error))
+
+    def _named(self, what: str, moves: Moves, raised: str) -> Cause:
+        return Cause(what, contract_of(self.document, moves), place_of(self.document, moves), raised)
 
     def _note(self, cause: Cause, moves: Moves, expected: str, got: str) -> None:
         failure = Failure(cause, self.recording, self.document, moves, expected, got)
