@@ -11,6 +11,7 @@ in order when the server did not.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from http import HTTPStatus
@@ -25,6 +26,7 @@ from fakellm.wire.gateways.litellm import LiteLLM
 from fakellm.wire.gateways.pacing import Watch, batched, busy, delayed, held, is_unreadable
 from fakellm.wire.gateways.rewriters import AnyLLM, LlamaStack, LmProxy, Mlflow, Rewriter
 from fakellm.wire.hops import Carried
+from fakellm.wire.wireform import framing_of
 
 CHAT = "openai.chat"
 REWRITERS: dict[str, type[Rewriter]] = {
@@ -35,6 +37,7 @@ REWRITERS: dict[str, type[Rewriter]] = {
     "any-llm": AnyLLM,
 }
 _OK = 200
+_BLANK = re.compile(rb"(\r\n\r\n|\n\n|\r\r)")
 _KINDS = {"RemoteProtocolError": "close", "ReadError": "reset", "WriteError": "reset"}
 """What httpx raises where a recorded connection breaks -> how it broke."""
 
@@ -173,7 +176,8 @@ class _Way:
 
     def _as_sent(self, steps: Iterable[Any]) -> Iterator[Any]:
         """Yield the steps; what breaks looks as it does behind the gateway."""
-        whole = Events() if self._gateway.whole_events and not self._is_sized else None
+        is_cut = self._gateway.whole_events and framing_of(self._answer.header("content-type")) == "events"
+        whole = Events() if is_cut and not self._is_sized else None
         for step in steps:
             if isinstance(step, list) and not is_unreadable(step):
                 if whole is None:
@@ -259,8 +263,8 @@ class Events:
 
     def feed(self, run: Iterable[bytes]) -> list[bytes]:
         """Return the events that are complete."""
-        *events, self._held = (self._held + b"".join(run)).split(b"\n\n")
-        return [event + b"\n\n" for event in events]
+        *parts, self._held = _BLANK.split(self._held + b"".join(run))
+        return [event + end for event, end in zip(parts[::2], parts[1::2], strict=True)]
 
     def rest(self) -> list[bytes]:
         """Return what is not complete."""
