@@ -280,11 +280,13 @@ def translated(steps: Iterable[Any], rewriter: Rewriter) -> Iterator[Any]:
         if isinstance(step, Pause):
             yield step
             continue
-        is_run = isinstance(step, list) and not is_unreadable(step)
-        if not is_run and (how := how_broken(step)) not in ("close", "reset", "end"):
+        if isinstance(step, list) and not is_unreadable(step):
+            found = _said(step, rewriter)
+        elif (how := how_broken(step)) in ("close", "reset", "end"):
+            found = rewriter.end() if how == "end" else rewriter.broken(how)
+        else:
             yield step
             return
-        found = _said(step, rewriter) if is_run else rewriter.end() if how == "end" else rewriter.broken(how)
         if found:
             yield found
         if rewriter.over is not None:
