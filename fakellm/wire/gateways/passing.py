@@ -38,6 +38,8 @@ REWRITERS: dict[str, type[Rewriter]] = {
 }
 _OK = 200
 _BLANK = re.compile(rb"(\r\n\r\n|\n\n|\r\r)")
+_OF_STREAMS = ("content-type", "cache-control", "x-accel-buffering")
+"""Headers that a gateway adds to streams alone."""
 _KINDS = {"RemoteProtocolError": "close", "ReadError": "reset", "WriteError": "reset"}
 """What httpx raises where a recorded connection breaks -> how it broke."""
 
@@ -103,7 +105,8 @@ class Passing:
         first = rewriter.begin()
         first += rewriter.http_error(status, body) if status else rewriter.refused()
         if rewriter.page is not None:
-            return self._paged(answer, before, rewriter.page)
+            page = rewriter.page
+            return self._paged(answer, before, page._replace(headers=(*page.headers, *_as_the_providers(answer))))
         if rewriter.over is None:
             return _Way(self.gateway, answer, before, is_sized=True).kept([Ending([body])], self._headers(answer))
         stream = replace(answer, status=_OK, headers=(("transfer-encoding", "chunked"),))
@@ -145,7 +148,7 @@ class Passing:
             headers = [(name, value) for name, value in headers if name.lower() == "transfer-encoding"]
             headers.insert(0, ("content-type", "text/event-stream; charset=utf-8"))
             if gateway.rewrites == "litellm":
-                headers += [(f"llm_provider-{name.lower()}", value) for name, value in answer.headers]
+                headers += _as_the_providers(answer)
         added = self._added(is_stream=is_stream)
         gone = {name for name, _ in added} | set(gateway.drops if gateway.drops != "all" else ())
         headers = [(name, value) for name, value in headers if name.lower() not in gone]
@@ -156,7 +159,7 @@ class Passing:
     def _added(self, *, is_stream: bool) -> list[tuple[str, str]]:
         said = {"number": self.asked.number, "model": self.asked.model}
         usual = [(name, value.format(**said)) for name, value in self.gateway.adds]
-        return usual if is_stream else [(name, value) for name, value in usual if name != "content-type"]
+        return usual if is_stream else [(name, value) for name, value in usual if name not in _OF_STREAMS]
 
 
 class _Way:
@@ -321,6 +324,11 @@ def how_broken(step: Any) -> str:
         return "stall" if isinstance(step, stall) else "end"
     kind = str(getattr(step, "kind", ""))
     return _KINDS.get(kind, kind)
+
+
+def _as_the_providers(answer: Carried) -> list[tuple[str, str]]:
+    """Return the headers of an answer as litellm tells them: under names that no client heeds."""
+    return [(f"llm_provider-{name.lower()}", value) for name, value in answer.headers]
 
 
 def _bytes_of(steps: Iterable[Any]) -> Iterator[bytes]:

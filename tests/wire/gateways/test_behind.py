@@ -185,6 +185,8 @@ def test_http_errors_of_streams_become_what_the_gateway_makes_of_them():
 
     assert told("litellm")[0] == 429
     assert "litellm.RateLimitError: RateLimitError: OpenAIException - too many" in told("litellm")[1]
+    retry = asked(fake(http_error(429, retry_after=7), behind=["litellm"]))[1]
+    assert ("retry-after" in retry, retry["llm_provider-retry-after"]) == (False, "7")
     assert told("litellm", 418) == (418, told("nginx", 418)[1], "")
     fixed = 'data: {"error": {"message": "An error occurred during streaming", "type": "server_error"}}\n\n'
     assert told("any-llm") == (200, f"{fixed}data: [DONE]\n\n", "")
