@@ -141,7 +141,9 @@ class Answering:
     @property
     def _key(self) -> Hashable:
         """What a stream that depends on the request alone is known by."""
-        return id(self._route), self._call.seed, self._call.api, self._latency
+        is_as_asked = self._request is self._call.input  # a gateway may ask for more, or for less
+        asked = None if is_as_asked else str(self._request.options.get("stream_options"))
+        return id(self._route), self._call.seed, self._call.api, self._latency, asked
 
     def _stream(self, events: Iterable[Event]) -> Exchange:
         content = self._route.content

@@ -313,7 +313,8 @@ class Exchange:
             self.status = self.call.status = carried.status
             self.headers, self._before, self._steps = list(carried.headers), carried.before, iter(carried.steps)
             self.written = self.uncoded = None
-            self.size = self.size if carried.header("content-length") else None
+            is_as_long = carried.header("content-length") == came.header("content-length") != ""
+            self.size = self.size if is_as_long else None
         return self
 
     def timed(self, clock: Clock) -> TimedStream | None:

@@ -305,8 +305,8 @@ def test_the_command_that_a_miss_tells_records_what_is_missing(run, pytester, se
             "speed=2",
             (),
             (
-                "the marker cassette takes path, mode, match_on, ignore, timing, strict, keep_headers, record_on_exception, "
-                "not speed"
+                "the marker cassette takes path, mode, match_on, ignore, timing, form, behind, strict, keep_headers, "
+                "record_on_exception, not speed"
             ),
         ),
         ("'a.yaml', 'once'", (), "the marker cassette takes path, *, not 'once'"),

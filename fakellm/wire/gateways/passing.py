@@ -11,6 +11,7 @@ in order when the server did not.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from http import HTTPStatus
@@ -25,6 +26,7 @@ from fakellm.wire.gateways.litellm import LiteLLM
 from fakellm.wire.gateways.pacing import Watch, batched, busy, delayed, held, is_unreadable
 from fakellm.wire.gateways.rewriters import AnyLLM, LlamaStack, LmProxy, Mlflow, Rewriter
 from fakellm.wire.hops import Carried
+from fakellm.wire.wireform import framing_of
 
 CHAT = "openai.chat"
 REWRITERS: dict[str, type[Rewriter]] = {
@@ -35,6 +37,9 @@ REWRITERS: dict[str, type[Rewriter]] = {
     "any-llm": AnyLLM,
 }
 _OK = 200
+_BLANK = re.compile(rb"(\r\n\r\n|\n\n|\r\r)")
+_OF_STREAMS = ("content-type", "cache-control", "x-accel-buffering")
+"""Headers that a gateway adds to streams alone."""
 _KINDS = {"RemoteProtocolError": "close", "ReadError": "reset", "WriteError": "reset"}
 """What httpx raises where a recorded connection breaks -> how it broke."""
 
@@ -100,7 +105,8 @@ class Passing:
         first = rewriter.begin()
         first += rewriter.http_error(status, body) if status else rewriter.refused()
         if rewriter.page is not None:
-            return self._paged(answer, before, rewriter.page)
+            page = rewriter.page
+            return self._paged(answer, before, page._replace(headers=(*page.headers, *_as_the_providers(answer))))
         if rewriter.over is None:
             return _Way(self.gateway, answer, before, is_sized=True).kept([Ending([body])], self._headers(answer))
         stream = replace(answer, status=_OK, headers=(("transfer-encoding", "chunked"),))
@@ -142,7 +148,7 @@ class Passing:
             headers = [(name, value) for name, value in headers if name.lower() == "transfer-encoding"]
             headers.insert(0, ("content-type", "text/event-stream; charset=utf-8"))
             if gateway.rewrites == "litellm":
-                headers += [(f"llm_provider-{name.lower()}", value) for name, value in answer.headers]
+                headers += _as_the_providers(answer)
         added = self._added(is_stream=is_stream)
         gone = {name for name, _ in added} | set(gateway.drops if gateway.drops != "all" else ())
         headers = [(name, value) for name, value in headers if name.lower() not in gone]
@@ -153,7 +159,7 @@ class Passing:
     def _added(self, *, is_stream: bool) -> list[tuple[str, str]]:
         said = {"number": self.asked.number, "model": self.asked.model}
         usual = [(name, value.format(**said)) for name, value in self.gateway.adds]
-        return usual if is_stream else [(name, value) for name, value in usual if name != "content-type"]
+        return usual if is_stream else [(name, value) for name, value in usual if name not in _OF_STREAMS]
 
 
 class _Way:
@@ -173,7 +179,8 @@ class _Way:
 
     def _as_sent(self, steps: Iterable[Any]) -> Iterator[Any]:
         """Yield the steps; what breaks looks as it does behind the gateway."""
-        whole = Events() if self._gateway.whole_events and not self._is_sized else None
+        is_cut = self._gateway.whole_events and framing_of(self._answer.header("content-type")) == "events"
+        whole = Events() if is_cut and not self._is_sized else None
         for step in steps:
             if isinstance(step, list) and not is_unreadable(step):
                 if whole is None:
@@ -259,8 +266,8 @@ class Events:
 
     def feed(self, run: Iterable[bytes]) -> list[bytes]:
         """Return the events that are complete."""
-        *events, self._held = (self._held + b"".join(run)).split(b"\n\n")
-        return [event + b"\n\n" for event in events]
+        *parts, self._held = _BLANK.split(self._held + b"".join(run))
+        return [event + end for event, end in zip(parts[::2], parts[1::2], strict=True)]
 
     def rest(self) -> list[bytes]:
         """Return what is not complete."""
@@ -276,11 +283,13 @@ def translated(steps: Iterable[Any], rewriter: Rewriter) -> Iterator[Any]:
         if isinstance(step, Pause):
             yield step
             continue
-        is_run = isinstance(step, list) and not is_unreadable(step)
-        if not is_run and (how := how_broken(step)) not in ("close", "reset", "end"):
+        if isinstance(step, list) and not is_unreadable(step):
+            found = _said(step, rewriter)
+        elif (how := how_broken(step)) in ("close", "reset", "end"):
+            found = rewriter.end() if how == "end" else rewriter.broken(how)
+        else:
             yield step
             return
-        found = _said(step, rewriter) if is_run else rewriter.end() if how == "end" else rewriter.broken(how)
         if found:
             yield found
         if rewriter.over is not None:
@@ -315,6 +324,11 @@ def how_broken(step: Any) -> str:
         return "stall" if isinstance(step, stall) else "end"
     kind = str(getattr(step, "kind", ""))
     return _KINDS.get(kind, kind)
+
+
+def _as_the_providers(answer: Carried) -> list[tuple[str, str]]:
+    """Return the headers of an answer as litellm tells them: under names that no client heeds."""
+    return [(f"llm_provider-{name.lower()}", value) for name, value in answer.headers]
 
 
 def _bytes_of(steps: Iterable[Any]) -> Iterator[bytes]:

@@ -185,6 +185,8 @@ def test_http_errors_of_streams_become_what_the_gateway_makes_of_them():
 
     assert told("litellm")[0] == 429
     assert "litellm.RateLimitError: RateLimitError: OpenAIException - too many" in told("litellm")[1]
+    retry = asked(fake(http_error(429, retry_after=7), behind=["litellm"]))[1]
+    assert ("retry-after" in retry, retry["llm_provider-retry-after"]) == (False, "7")
     assert told("litellm", 418) == (418, told("nginx", 418)[1], "")
     fixed = 'data: {"error": {"message": "An error occurred during streaming", "type": "server_error"}}\n\n'
     assert told("any-llm") == (200, f"{fixed}data: [DONE]\n\n", "")
@@ -420,3 +422,24 @@ def test_headers_of_gateways():
     assert "openai-version" not in headers
     assert asked(fake("a", behind=["envoy"]))[1]["server"] == "envoy"
     assert dict(arrived("vllm-router", [Ending()], CHUNKED).headers)["access-control-allow-origin"] == "*"
+
+
+def test_events_are_whole_whatever_ends_their_lines():
+    for sent in (b"data: 1\r\n\r\ndata: 2\r\n\r\n", b"data: 1\r\rdata: 2\r\r", b"data: 1\n\ndata: 2\n\n"):
+        first, second = sent[: len(sent) // 2], sent[len(sent) // 2 :]
+        seen = arrived("portkey", [[first[:3]], Pause(1), [first[3:]], Pause(1), [second], Ending()])
+        assert seen.pieces == [(1.025, first), (2.0, second)], sent
+    lines = [b'{"a": 1}\n', b'{"b": 2}\n']
+    ndjson = (("content-type", "application/x-ndjson"), ("transfer-encoding", "chunked"))
+    seen = arrived("portkey", [lines[:1], Pause(1), lines[1:], Ending()], ndjson)
+    assert seen.pieces == [(0.025, lines[0]), (1.0, lines[1])]
+
+
+def test_a_provider_that_remembers_its_answers_may_change_its_gateways():
+    provider = FakeProvider("openai", clock=VirtualClock()).otherwise("a")
+    provider.answers_alike = True
+    counts = [
+        b"".join(piece for _, piece in asked(provider.behind(*names))[2]).count(b"total_tokens")
+        for names in ([], ["mlflow"], ["any-llm"], ["nginx"])
+    ]
+    assert counts == [0, 1, 0, 0]

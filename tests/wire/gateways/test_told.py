@@ -5,6 +5,7 @@ from __future__ import annotations
 import httpx
 import openai
 import pytest
+import requests
 from click.testing import CliRunner
 from gateways import TAPES
 from raw_client import Client, asking
@@ -67,6 +68,14 @@ def test_a_tape_plays_behind_gateways():
     assert response.headers["x-litellm-version"] == "1.108.7"
     with pytest.raises(ValueError, match="no gateway 'nginks'"):
         Tape("a.yaml", behind="nginks")
+
+
+def test_a_page_of_a_gateway_has_its_own_length():
+    tape = Tape(TAPES / "vllm-error-schema.yaml", mode="none", behind="litellm")
+    with playing(tape):
+        asked = tape._cassette.data[0][0]
+        answer = requests.request(asked.method, asked.uri, data=asked.body, headers=dict(asked.headers))
+    assert (answer.status_code, answer.json()["error"]["code"]) == (500, "500")
 
 
 @pytest.mark.exhaustive
