@@ -122,8 +122,8 @@ def _cost(step: Step, prices: Prices) -> float:
 def tools_called(source: Any) -> list[Called]:
     """Return the names of the tools that were called, in the order of the answers: `tools_called(fake) == ["weather"]`.
 
-    The source is a fake, a server, a session of one, a tape or its path, or calls; each name has the call's arguments
-    and its result. Raises `TypeError` for anything else.
+    The source is a fake, a server, a session of one, a tape or its path, a conversation as it is written, or calls;
+    each name has the call's arguments and its result. Raises `TypeError` for anything else.
     """
     loops = loops_of(source)
     found = [(step.number, at, loop) for loop in loops for at, step in enumerate(loop.steps)]

@@ -14,6 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from fakellm.agents.played import asked_of
+from fakellm.agents.steps import Result
+from fakellm.agents.turns import Plan
+from fakellm.agents.wanted import as_text
 from fakellm.errors import UnexpectedCallError, WireError, clip, explain
 from fakellm.models.calls import Call
 from fakellm.provider.exchange import ProviderCall
@@ -46,7 +49,7 @@ class Step:
 
 
 def steps_of(source: Any) -> list[Step]:
-    """Return the steps that a fake, a server, a session, a tape, the path of a tape or calls hold.
+    """Return the steps that a fake, a server, a session, a tape, the path of a tape, a conversation or calls hold.
 
     Raises `TypeError` for anything else, `CassetteError` for what is no tape.
     """
@@ -56,6 +59,8 @@ def steps_of(source: Any) -> list[Step]:
 def _steps(source: Any) -> Iterator[Step]:
     if isinstance(source, (str, Path)):
         yield from _of_pairs(_loaded(Path(source)))
+    elif isinstance(source, Plan):
+        yield from _of_conversation(source)
     elif (pairs := getattr(source, "pairs", None)) is not None:  # a tape, which is not imported for fakes
         yield from _of_pairs(pairs())
     elif (inner := getattr(source, "fake", None)) is not None:  # LangChain's adapter
@@ -67,6 +72,21 @@ def _steps(source: Any) -> Iterator[Step]:
     else:
         msg = f"{clip(repr(source), 80)} has no calls: give a fake, a server, a tape or its path, or a list of calls"
         raise TypeError(msg)
+
+
+def _of_conversation(plan: Plan) -> Iterator[Step]:
+    """Yield the steps of a conversation as it is written: its tools are those that it calls."""
+    tools = tuple(dict.fromkeys(call.name or "" for turn in plan.turns for call in turn.calls))
+    messages: list[Message] = []
+    calls: Sequence[ToolCall] = ()
+    for number, turn in enumerate(plan.turns, 1):
+        for one in turn.asked:
+            is_result = isinstance(one.step, Result)
+            id = calls[one.call].id if is_result and one.call < len(calls) else None  # noqa: A001 - as APIs name it
+            messages.append(Message("tool" if is_result else "user", as_text(one.step.wanted), tool_call_id=id))
+        request, calls = Request("", "", tuple(messages), tools), turn.calls
+        yield Step(number, request, calls, Tally(request, turn.answer.usage).of(turn.answer).usage)
+        messages.append(Message.of(turn.answer.choice(0)))
 
 
 def _of_calls(calls: Iterable[Any]) -> Iterator[Step]:

@@ -172,7 +172,7 @@ def _attempts(steps: Sequence[Says | Calls], ids: Iterator[int]) -> Iterator[Scr
             yield script
             parts = []
     if parts:
-        yield script
+        yield Script(*parts)
 
 
 def _with_id(part: Any, ids: Iterator[int]) -> Any:

@@ -94,6 +94,14 @@ def json_of(text: str) -> Any:
         return NOT_JSON
 
 
+def as_text(wanted: Any) -> str:
+    """Return the text that is wanted, as far as it is known by itself."""
+    if isinstance(wanted, str):
+        return wanted
+    is_open = wanted is ANYTHING or isinstance(wanted, re.Pattern) or callable(wanted)
+    return "" if is_open else json.dumps(wanted, ensure_ascii=False)
+
+
 def name_of(predicate: Any) -> str:
     """Return what a predicate is called."""
     return str(getattr(predicate, "__name__", None) or repr(predicate))

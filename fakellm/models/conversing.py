@@ -18,6 +18,7 @@ class Playable(Protocol):
 
     def replies(self, provider: str) -> Sequence[Any]:
         """Return what the fake of a provider is told; a model is of none, and its name empty."""
+        ...
 
 
 class Playing:

@@ -158,6 +158,17 @@ def recorded(path):
     return first, second
 
 
+def test_of_a_conversation_as_it_is_written():
+    talk = conversation(*STEPS)
+    fake = FakeProvider("openai").play(talk)
+    run(fake)
+
+    assert tools_called(talk) == tools_called(fake) == ["weather", "clock", "weather"]
+    assert [one.args for one in tools_called(talk)] == [one.args for one in tools_called(fake)]
+    check_loop(talk, max_steps=3)
+    assert "the model is asked 3 times" in problems(talk, max_steps=2)
+
+
 def test_of_a_tape(tmp_path):
     path = tmp_path / "tape.yaml"
     recorded(path)
