@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import shutil
 from contextlib import ExitStack
@@ -80,6 +81,12 @@ def test_every_client_has_its_driver_its_package_and_its_version():
         else:
             assert CLIENTS[row.client].api == row.api
             assert recorded[row.name]["version"] == pinned[row.environment][CLIENTS[row.client].package]
+
+
+def test_drivers_are_short():
+    for made in CLIENTS.values():
+        lines, _ = inspect.getsourcelines(made.ask)
+        assert len(lines) <= 15, made.name
 
 
 @pytest.fixture

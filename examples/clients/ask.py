@@ -17,7 +17,7 @@ import chat_clients
 import own_clients
 from asking import CLIENTS, Client
 
-PATIENCE = 15.0
+PATIENCE, LOADING = 15.0, 300.0
 """Seconds until a case hangs; the first has more, since the client is imported in it."""
 MARK = "overloaded_by_fakellm"
 """What errors in streams say, so that one that is handed on as a chunk is found in it."""
@@ -92,7 +92,7 @@ def main(name: str, url: str, *cases: str) -> None:
         seen = Seen(case)
         thread = threading.Thread(target=ask, args=(made, url, case, seen), daemon=True)
         thread.start()
-        thread.join(PATIENCE if number else 8 * PATIENCE)
+        thread.join(PATIENCE if number else LOADING)
         print(seen.line(hangs=thread.is_alive()), flush=True)
 
 

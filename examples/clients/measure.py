@@ -43,13 +43,13 @@ LIMIT = 1200
 # -- the environments ----------------------------------------------------------------------------------------
 
 
-def python_of(folder: Path, name: str) -> Path:
+def python_of(folder: Path, name: str, version: str) -> Path:
     """Return the interpreter of an environment, which is made if its packages are not there in these versions."""
     packages = ENVIRONMENTS[name]
     at, noted = folder / name, folder / name / "packages.txt"
     python = at / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     if not noted.exists() or noted.read_text().split() != list(packages):
-        subprocess.run(["uv", "venv", "--quiet", "--clear", "--python", sys.executable, at], check=True)  # noqa: S607
+        subprocess.run(["uv", "venv", "--quiet", "--clear", "--python", version, at], check=True)  # noqa: S607
         install = ["uv", "pip", "install", "--quiet", "--compile-bytecode", "--python", python]
         subprocess.run([*install, *packages], check=True)
         noted.write_text("\n".join(packages))
@@ -111,6 +111,10 @@ def body(family: Family, url: str, name: str) -> bytes:
 # -- measuring -----------------------------------------------------------------------------------------------
 
 
+class NotMeasuredError(Exception):
+    """A client could not be measured; its text says which, and what it did."""
+
+
 def measured(row: Row, command: list[str], url: str, cells: list[str]) -> dict[str, Any]:
     """Return the results of a client: its version, and for each cell what it saw and the verdict."""
     with tempfile.TemporaryFile("w+") as told, tempfile.TemporaryDirectory() as nothing:
@@ -122,10 +126,10 @@ def measured(row: Row, command: list[str], url: str, cells: list[str]) -> dict[s
         told.seek(0)
         lines = [json.loads(line) for line in process.stdout.split("\n") if line.startswith("{")]
         if len(lines) != len(cells) + 2:
-            raise SystemExit(f"{row.name} ended after {len(lines)} lines: {told.read()[-2000:]}")
+            raise NotMeasuredError(f"{row.name} ended after {len(lines)} lines: {told.read()[-2000:]}")
     about, usual, *seen = lines
-    if usual["error"] or usual["text"] != "Grüße, Welt.":
-        raise SystemExit(f"{row.name} does not read the plain answer: {usual}")
+    if not reads_plain(row, usual):
+        raise NotMeasuredError(f"{row.name} does not read the plain answer: {usual}")
     verdicts = {one["case"]: verdict(CELLS[one["case"]], usual, one) for one in seen}
     return {
         "client": row.name,
@@ -133,6 +137,13 @@ def measured(row: Row, command: list[str], url: str, cells: list[str]) -> dict[s
         "plain": {name: usual[name] for name in ("text", "calls", "finish", "usage", "chunks")},
         "cells": {one["case"]: {"verdict": verdicts[one["case"]], **detail(one)} for one in seen},
     }
+
+
+def reads_plain(row: Row, seen: dict[str, Any]) -> bool:
+    """Tell whether a client read the plain answer rightly; a prediction of Replicate's has no calls and no usage."""
+    calls = [(name, json.loads(arguments)) for name, arguments in seen["calls"]]
+    has_both = (calls, seen["usage"]) == ([("get_weather", {"city": "Paris"})], [7, 3])
+    return seen["error"] is None and seen["text"] == "Grüße, Welt." and (has_both or row.api == "replicate")
 
 
 def detail(seen: dict[str, Any]) -> dict[str, str]:
@@ -155,6 +166,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("clients", nargs="*", help="names of clients, as the page has them; all without")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "fakellm-clients")
+    parser.add_argument("--python", default=sys.executable, help="for the clients of Python; this one without")
     parser.add_argument("--results", type=Path, default=RESULTS, help="where the results are written")
     parser.add_argument("--page-only", action="store_true", help="write the page from the results that are there")
     options = parser.parse_args()
@@ -174,7 +186,8 @@ def run(options: argparse.Namespace) -> None:
         server = stack.enter_context(Server(by_api.values()))
         urls = {api: f"{server.url}/{fake.name}" for api, fake in by_api.items()}
         cells = {api: cells_of(family, urls[api]) for api, family in FAMILIES.items()}
-        commands = {row.environment: command_of(options.folder, row.environment) for row in wanted}
+        made = {row.environment for row in wanted}
+        commands = {name: command_of(options.folder, name, options.python) for name in sorted(made)}
 
         def one(row: Row) -> None:
             found = measured(row, commands[row.environment], urls[row.api], cells[row.api])
@@ -182,14 +195,15 @@ def run(options: argparse.Namespace) -> None:
             print(row.name, found["version"], flush=True)
 
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            for done in [pool.submit(one, row) for row in wanted]:
-                done.result()
+            failed = [error for done in [pool.submit(one, row) for row in wanted] if (error := done.exception())]
+    if failed:
+        raise SystemExit("\n".join(map(str, failed)))
 
 
-def command_of(folder: Path, environment: str) -> list[str]:
+def command_of(folder: Path, environment: str, version: str) -> list[str]:
     if environment == "node":
         return ["node", str(script_of(folder))]
-    return [str(python_of(folder, environment)), str(HERE / "ask.py")]
+    return [str(python_of(folder, environment, version)), str(HERE / "ask.py")]
 
 
 if __name__ == "__main__":
