@@ -112,7 +112,7 @@ def counted(verdicts: dict[str, dict[str, list[str]]]) -> Iterator[str]:
     ran, twice, otherwise, never = (
         having("llama-tools-n2", word) for word in ("ok", "runs twice", "wrong arguments", "no run")
     )
-    yield f"- Of two answers with the same two calls (7), {ran} run those of one, {twice} those of both, {otherwise} run"
+    yield f"- Of two answers with the same calls (7), {ran} run those of one, {twice} those of both, {otherwise} run"
     yield f"  them with other arguments, and {never} run none."
     yield f"- {len(adding)} add up the tokens so far (2): {', '.join(adding)}."
     yield f"- {cut} do not tell the app that `max_tokens` cut its answer (10)."
