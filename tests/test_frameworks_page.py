@@ -21,15 +21,16 @@ HERE = ROOT / "examples" / "frameworks_measured"
 
 def loaded(*names):
     """Return modules of the example, which find each other by their names, and leave no trace of those."""
-    before = set(sys.modules)
+    own = [path.stem for path in HERE.glob("*.py")]
+    others = {name: sys.modules.pop(name) for name in own if name in sys.modules}
     sys.path.insert(0, str(HERE))
     try:
         return SimpleNamespace(**{name: importlib.import_module(name) for name in names})
     finally:
         sys.path.remove(str(HERE))
-        for name in set(sys.modules) - before:
-            if str(HERE) in str(getattr(sys.modules[name], "__file__", "")):
-                del sys.modules[name]
+        for name in own:
+            sys.modules.pop(name, None)
+        sys.modules.update(others)
 
 
 example = loaded("judging", "lines", "measure", "page", "serving")

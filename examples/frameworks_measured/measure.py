@@ -27,7 +27,7 @@ import serving
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.json"
 PATIENCE = 60.0  # seconds for one answer, which has no silences
-FIRST = 600.0  # seconds until a framework is loaded
+FIRST = 300.0  # seconds until a framework is loaded
 FRAMEWORKS = {  # in the order of the page: where each is installed
     "pydantic-ai": "newest",
     "langchain-openai": "newest",
@@ -120,8 +120,10 @@ def measure(name: str, command: list[str]) -> dict[str, Any]:
             if (first := driver.line(FIRST)) is None:
                 raise TimeoutError(f"{name} is not loaded after {FIRST} s")
             found["versions"] = first["versions"]
+            patience = FIRST  # some load what they need when they are first asked
             while left:
-                if (cell := driver.line(PATIENCE)) is not None:
+                cell, patience = driver.line(patience), PATIENCE
+                if cell is not None:
                     found["cells"][left.pop(0)] = {"hangs": False} | cell
                     continue
                 late[left[0]] += 1
@@ -177,14 +179,17 @@ def main() -> None:
     parser.add_argument("frameworks", nargs="*", help=", ".join(FRAMEWORKS))
     parser.add_argument("--folder", type=Path, help="where environments are kept, and made if they are not there")
     parser.add_argument("--twice", action="store_true", help="measure again, and fail where the verdicts differ")
-    parser.add_argument(
-        "--check", action="store_true", help="no FOLDER, but frameworks that this Python has; see `check`"
-    )
+    parser.add_argument("--check", action="store_true", help="hold frameworks that this Python has to the results")
     options = parser.parse_args()
+    names = options.frameworks or list(FRAMEWORKS)
+    if unknown := set(names) - set(FRAMEWORKS):
+        parser.error(f"there is no {', '.join(unknown)}; there are {', '.join(FRAMEWORKS)}")
     if options.check:
-        check([str(options.folder), *options.frameworks])
+        check(names)
         return
-    folder, names = options.folder.absolute(), options.frameworks or list(FRAMEWORKS)
+    if options.folder is None:
+        parser.error("--folder says where the environments are kept")
+    folder = options.folder.absolute()
     commands = {group: environment(folder, group) for group in sorted({FRAMEWORKS[name] for name in names})}
     writing, results = threading.Lock(), kept()
 

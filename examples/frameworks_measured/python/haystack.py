@@ -19,11 +19,12 @@ def ask(seen, url, model, tools):
 
     options = {"generation_kwargs": {"stream_options": {"include_usage": True}}, "max_retries": 0}
     chat = OpenAIChatGenerator(Secret.from_token("none"), model, api_base_url=url, streaming_callback=show, **options)
+    asked = [ChatMessage.from_user("Go on.")]
     if not tools:
-        replies = chat.run([ChatMessage.from_user("Go on.")])["replies"]
+        replies = chat.run(asked)["replies"]
     else:
         own = [Tool(tool.__name__, tool.__name__, TOOLS[tool.__name__], tool) for tool in seen.tools]
-        replies = Agent(chat_generator=chat, tools=own, streaming_callback=show).run([ChatMessage.from_user("Go on.")])[
+        replies = Agent(chat_generator=chat, tools=own, streaming_callback=show, max_agent_steps=10).run(asked)[
             "messages"
         ]
     for one in (reply.meta.get("usage") for reply in replies):
