@@ -40,6 +40,7 @@ def sampled(rand, count):
                 yield kind, secret, place, name
 
 
+@pytest.mark.exhaustive
 def test_no_kind_is_stored_from_any_place_in_any_surrounding():
     stayed = [
         (kind, place, name)

@@ -49,6 +49,7 @@ def redactor(*secrets, **options):
     return Redactor(secrets, {}, **options)
 
 
+@pytest.mark.exhaustive
 def test_what_is_secret_by_its_form_is_found_in_all_places_and_check_finds_nothing_afterwards(tmp_path):
     kept = {}
     for number, (_, secret) in enumerate(secrets(random.Random(7))[::5]):

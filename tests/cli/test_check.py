@@ -216,6 +216,7 @@ def test_wrong_use_is_told(arguments, why):
     assert (code, why in text) == (2, True)
 
 
+@pytest.mark.exhaustive
 def test_as_a_process_it_has_the_exit_code(tmp_path):
     (tmp_path / "bad.yaml").write_text("interactions: [\n")
     result = ran("check", str(tmp_path))

@@ -199,6 +199,7 @@ def test_files_of_other_tools_are_read(folder, capsys):
     assert main(["convert", "queue.json", "queue.jsonl", "--api", "anthropic.messages"]) == 0
 
 
+@pytest.mark.exhaustive
 def test_a_full_disk_leaves_no_half_of_a_file(folder):
     write("large.yaml", interaction_of(Script("x" * 4000), URL, asked("Hi")))
     command = ["sh", "-c", 'ulimit -f 1; exec "$@"', "sh", *COMMAND, "convert", "large.yaml", "large.sse"]

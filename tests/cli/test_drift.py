@@ -311,6 +311,7 @@ def test_wrong_use_is_told(arguments, told, capsys, tmp_path):
     assert told in err
 
 
+@pytest.mark.exhaustive
 def test_it_is_a_process_with_an_exit_code(tmp_path):
     with Upstream(answer(*OTHER)) as upstream:
         write("tapes/a.yaml", recorded(f"{upstream.url}/v1/chat/completions", *LONG))

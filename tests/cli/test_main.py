@@ -21,6 +21,7 @@ from fakellm.clock import InstantClock
 CHAT, FULL = "cassettes/chat.yaml", Path("/dev/full")
 
 
+@pytest.mark.exhaustive
 @pytest.mark.skipif(not FULL.exists(), reason="a device of Linux")
 def test_an_output_on_a_full_disk_is_wrong_use_and_no_traceback():
     command = [*COMMAND, "scrub", CHAT, "--dry-run"]
@@ -39,6 +40,7 @@ def test_a_pipe_that_was_closed_is_not_something_found():
     assert (result.returncode, result.stderr) == (141, b"")
 
 
+@pytest.mark.exhaustive
 def test_without_an_output_a_command_does_what_it_does():
     closed = ["sh", "-c", 'exec "$@" >&-', "sh", *COMMAND, "show", CHAT]
     result = subprocess.run(closed, stderr=subprocess.PIPE, cwd=ROOT, check=False)

@@ -111,6 +111,7 @@ def ends(path):
 # -- apps --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.exhaustive
 def test_an_app_in_python_is_recorded_and_replayed_with_a_drop_and_a_cancel(real, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "app.py").write_text(PYTHON)
@@ -135,6 +136,7 @@ def test_an_app_in_python_is_recorded_and_replayed_with_a_drop_and_a_cancel(real
     assert capfd.readouterr() == (recorded.out, "")
 
 
+@pytest.mark.exhaustive
 @pytest.mark.skipif(NODE is None, reason="node is not installed")
 def test_an_app_in_node_is_recorded_and_replayed_with_a_drop_and_a_cancel(real, tmp_path):
     (tmp_path / "app.mjs").write_text(NODE_APP)
@@ -223,6 +225,7 @@ def test_a_signal_reaches_the_command_and_what_came_whole_is_written(real, tmp_p
     assert [path.name for path in (tmp_path / "cassettes").iterdir()] == ["app.yaml"]
 
 
+@pytest.mark.exhaustive
 def test_an_app_that_cancels_at_a_signal_and_goes_on_has_that_on_its_tape(real, tmp_path):
     code, told = interrupted(
         real,
@@ -235,6 +238,7 @@ def test_an_app_that_cancels_at_a_signal_and_goes_on_has_that_on_its_tape(real, 
     assert ends(tmp_path / "cassettes" / "app.yaml") == ["complete", "cancelled"]
 
 
+@pytest.mark.exhaustive
 def test_a_full_disk_is_told_and_leaves_the_tape_as_it_was(real, tmp_path):
     into = tmp_path / "cassettes"
     into.mkdir()
@@ -281,6 +285,7 @@ def test_an_upstream_that_is_not_there_is_an_error_for_the_app_and_a_line_at_the
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.exhaustive
 def test_a_certificate_that_nobody_trusts_is_an_error_for_the_app_and_a_line_at_the_end(tmp_path):
     trustme = pytest.importorskip("trustme")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

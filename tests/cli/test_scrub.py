@@ -91,6 +91,7 @@ def test_wrong_use_is_told(arguments, told, tapes, capsys):
     assert (tapes / ".hidden" / "b.yaml").read_text() == TAPE
 
 
+@pytest.mark.exhaustive
 def test_a_full_disk_is_told_and_leaves_the_tape_as_it_was(tapes):
     large = TAPE.replace("'{}'", json.dumps("x" * 4000))
     (tapes / "inner" / "a.yaml").write_text(large)

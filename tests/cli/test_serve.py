@@ -61,6 +61,7 @@ def asking(*texts):
 # -- serving -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("number", first_of([signal.SIGTERM, signal.SIGINT]))
 def test_it_serves_until_a_signal_and_lets_streams_end(fakes, number):
     with serving(fakes) as server:
@@ -91,6 +92,7 @@ def test_a_stream_that_does_not_end_is_broken_off_after_the_grace_or_at_a_second
         assert patient.process.wait(20) == 0
 
 
+@pytest.mark.exhaustive
 def test_without_a_file_each_provider_says_what_it_hears():
     with serving() as server:
         assert said(server.asked("Who is there?")) == "Who is there?"
@@ -124,6 +126,7 @@ def replaced(path, text):
     new.replace(path)
 
 
+@pytest.mark.exhaustive
 def test_a_file_that_changes_is_played_and_one_that_is_wrong_is_not(fakes):
     with serving(fakes, "--watch") as server:
         replaced(fakes, FAKES.replace("Hello", "Goodbye"))
@@ -237,6 +240,7 @@ for path in ("/v1/nothing", "/../nothing", "/.."):
     assert "3 of 3 requests found no reply:\n- no provider of this server knows POST /v1/nothing\n" in result.stderr
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("command", "code", "told"),
     first_of(
@@ -305,6 +309,7 @@ def test_what_is_used_wrongly_is_told(arguments, code, told, capsys, monkeypatch
     assert "Traceback" not in captured.err
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("workers", first_of([[], ["--workers", "2"]]))
 def test_a_port_in_use_is_told(workers):
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -321,6 +321,7 @@ def test_what_is_no_tape_is_told(tmp_path):
 # -- as a process ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.exhaustive
 def test_as_a_process_it_shows_what_its_output_can_hold():
     result = ran("show", "cassettes/chat.yaml", cwd=ROOT, env={"PYTHONIOENCODING": "ascii", "PATH": ""})
 

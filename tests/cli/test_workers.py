@@ -34,6 +34,7 @@ def fakes(tmp_path):
     return path
 
 
+@pytest.mark.exhaustive
 def test_workers_answer_alike_and_one_that_dies_is_replaced(fakes):
     with serving(fakes, "--workers", "2") as server:
         with ThreadPoolExecutor(8) as pool:
@@ -87,6 +88,7 @@ def is_there(pid):
         return False
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("texts", "code"), first_of([(["never", "slow", "who"], 0), (["slow", "who"], 3)]))
 def test_the_exit_code_judges_what_all_workers_saw(fakes, texts, code):
     fakes.write_text(FAKES.replace('.otherwise("Hello")', ""))

@@ -63,6 +63,7 @@ def test_the_right_consumer_keeps_its_contract(contract):
     assert report[contract].status == "passed", report
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("consume", sorted(set(RIGHT.values()), key=lambda c: c.__name__), ids=lambda c: c.__name__)
 def test_no_right_consumer_breaks_any_contract(consume):
     stop = "END" if consume is consumers.stop_right else ()
@@ -1107,6 +1108,7 @@ class Keeping:
         return until_end(self.chunks)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("consume", "document", "status"),
     [

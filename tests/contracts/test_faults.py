@@ -312,7 +312,7 @@ def test_a_deadlock_names_the_tasks():
     error = failure(swept(hanging))
 
     assert error.contract == "producer_dies"
-    assert "HangError: deadlock" in str(error)
+    assert "DeadlockError: deadlock" in str(error)
     assert "in queueing" in str(error)
 
 

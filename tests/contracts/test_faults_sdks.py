@@ -207,6 +207,7 @@ def test_a_tape_dies_at_every_chunk(tape):
     )  # at most 4 chunks come before the one with the finish reason: 5 places, 8 ways
 
 
+@pytest.mark.exhaustive
 def test_a_test_on_a_tape(tape):
     @every_fault(tape, kinds="disconnect")
     def test_app(faulty):

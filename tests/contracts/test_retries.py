@@ -108,6 +108,7 @@ def test_one_that_shows_all_of_it_again():
     assert "it delivered 'One One two three four.', which says the beginning again" in str(report)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_awaited_apps_wait_on_the_loop(backend):
     async def app():
@@ -192,6 +193,7 @@ def test_a_result_that_holds_the_error_tells_of_it():
     assert not check(app, "says_why", "truncation").failed
 
 
+@pytest.mark.exhaustive
 def test_an_app_says_how_its_callers_are_told():
     def app():
         try:
@@ -229,6 +231,7 @@ def test_dice_that_are_not_ours_are_noticed():
     assert report["storm"].status == "passed"
 
 
+@pytest.mark.exhaustive
 def test_results_that_tell_nothing():
     def quiet():
         right()
@@ -254,6 +257,7 @@ def test_reasons_for_skipping():
 # -- what an app says of itself ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     "promise, contract, what",
     [
@@ -396,6 +400,7 @@ def fails(make):
     return Asking(attempts=1, fails=failing)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     "make, is_said",
     [
@@ -505,6 +510,7 @@ def test_a_loop_that_the_app_makes_itself():
     assert line(report, TOLD).startswith("asked at 0, 7.0, 21.0 s")
 
 
+@pytest.mark.exhaustive
 def test_threads_that_the_app_starts_are_on_the_clock_too():
     def app():
         with ThreadPoolExecutor(1) as pool:
@@ -563,6 +569,7 @@ def test_dice_are_put_back():
     assert random.getstate() == state
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     "wait, grows",
     [
@@ -592,6 +599,7 @@ def test_what_is_left_of_the_time_may_be_less_than_the_wait_before():
     )
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("spread, is_storm", [(0, True), (0.01, True), (0.1, False), (1, False)])
 def test_a_storm_is_told_by_how_far_clients_lie_apart(spread, is_storm):
     report = check(
@@ -709,6 +717,7 @@ def refuses(match, app=right, **options):
         check_retries(app, **{"api": "openai", **options})
 
 
+@pytest.mark.exhaustive
 def test_what_proves_nothing_is_refused():
     refuses("an app is a function that asks its provider, such as", app="ask")
     refuses("there is no api 'opanai'; there are 'openai'", api="opanai")
@@ -732,6 +741,7 @@ def test_inside_of_a_loop_it_says_so():
 # -- SDKs -------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("stream", [False, True])
 def test_openais_client(stream):
     client = openai.OpenAI(api_key="none")

@@ -53,6 +53,7 @@ def test_a_response_that_is_dropped_unread_is_closed(library, own):
         del kept
 
 
+@pytest.mark.exhaustive
 @libraries
 @pytest.mark.filterwarnings("ignore:Unclosed:ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_an_asynchronous_one_is_closed_too(library):

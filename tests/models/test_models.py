@@ -984,6 +984,7 @@ def test_an_exception_class_is_raised_afresh_and_an_instance_without_its_past():
     assert error.__context__ is None
 
 
+@pytest.mark.exhaustive
 def test_many_replies_cost_no_more_each():
     llm = FakeLLM.replies(*map(str, range(3000)))
 

@@ -108,6 +108,7 @@ def test_a_test_records_once_and_replays_for_ever(run, pytester, server, head):
     assert server.asked == 1
 
 
+@pytest.mark.exhaustive
 def test_the_file_has_the_name_of_module_class_test_and_parameters(run, pytester, server):
     run(
         """
@@ -183,6 +184,7 @@ def test_a_marker_on_one_set_of_parameters_leaves_the_others_alone(run, pytester
     assert tapes(pytester) == {"test_app/test_it-a.yaml": 1}
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("arguments", ["warm", "warm, cassette"])
 def test_the_requests_of_other_fixtures_are_on_the_tape_too(run, pytester, server, arguments):
     test = f"""
@@ -271,6 +273,7 @@ def test_nothing_is_recorded_where_ci_is_set_unless_a_mode_is_named(run, pyteste
     assert server.asked == 1
 
 
+@pytest.mark.exhaustive
 def test_the_command_that_a_miss_tells_records_what_is_missing(run, pytester, server):
     run(ONE)
     other = ONE.replace('ask("a")', 'ask("b")')
@@ -361,6 +364,7 @@ def test_a_test_whose_requests_got_no_answer_is_not_said_to_have_sent_none(run, 
     result.stdout.fnmatch_lines(["*nothing was recorded on the tape *: no request got an answer", "*ConnectError*"])
 
 
+@pytest.mark.exhaustive
 def test_what_is_left_unplayed_fails_a_strict_test_only(run, pytester, server):
     both = "@pytest.mark.cassette\ndef test_it():\n    ask('a')\n    ask('b')"
     one = "@pytest.mark.cassette\ndef test_it():\n    ask('a')"
@@ -534,6 +538,7 @@ NAMED = """
     """
 
 
+@pytest.mark.exhaustive
 def test_providers_are_reached_while_recording_and_at_no_other_time(run, pytester, server):
     named = NAMED.replace("PORT", server.url.rpartition(":")[2].partition("/")[0])
 

@@ -72,6 +72,7 @@ TESTS = """
 """
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("options", "outcomes"),
     first_of(

@@ -70,6 +70,7 @@ def test_a_fixture_answers_the_app_without_a_key(run):
     result.assert_outcomes(passed=2)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.filterwarnings("ignore:Inheritance class AiohttpClientSession:DeprecationWarning")  # of google-genai's own
 @pytest.mark.skipif(
     not importlib.util.find_spec("fakellm.wire.gemini.generate"), reason="there is no codec of Gemini yet"
@@ -111,6 +112,7 @@ def test_two_fixtures_answer_in_one_test(run):
     result.assert_outcomes(passed=1)
 
 
+@pytest.mark.exhaustive
 def test_a_fixture_is_used_by_a_fixture_of_the_user(run):
     result = run(
         """
@@ -185,6 +187,7 @@ def test_classes_parameters_and_unittest_are_served(run):
     result.assert_outcomes(passed=4)
 
 
+@pytest.mark.exhaustive
 def test_a_wider_fixture_may_not_use_it(run):
     result = run(
         """
@@ -201,6 +204,7 @@ def test_a_wider_fixture_may_not_use_it(run):
     result.stdout.fnmatch_lines(["*ScopeMismatch*"])
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("backend", first_of(["asyncio", "trio"]))
 def test_asynchronous_tests_of_anyio_are_answered(run, backend):
     result = run(
@@ -289,6 +293,7 @@ def test_a_swallowed_miss_fails_the_test_at_teardown(run, catch):
     )
 
 
+@pytest.mark.exhaustive
 def test_a_miss_passes_through_retries_and_except_exception(run):
     result = run(
         """
@@ -313,6 +318,7 @@ def test_a_miss_passes_through_retries_and_except_exception(run):
     result.stdout.no_fnmatch_line("*request 2 to*")
 
 
+@pytest.mark.exhaustive
 def test_a_mistake_in_a_reply_fails_the_test_whatever_the_app_catches(run):
     result = run(
         """
@@ -336,6 +342,7 @@ def test_a_mistake_in_a_reply_fails_the_test_whatever_the_app_catches(run):
     result.stdout.fnmatch_lines(["*raised at: *test_app.py:* in misspelt: return request.jsn"] * 2)
 
 
+@pytest.mark.exhaustive
 def test_a_marker_allows_both(run):
     result = run(
         """
@@ -367,6 +374,7 @@ def test_a_marker_allows_both(run):
     result.assert_outcomes(passed=4, errors=1)
 
 
+@pytest.mark.exhaustive
 def test_a_failure_shows_the_calls(run):
     result = run(
         """
@@ -397,6 +405,7 @@ def test_a_failure_shows_the_calls(run):
     result.stdout.no_fnmatch_line("*was never asked for*")
 
 
+@pytest.mark.exhaustive
 def test_a_failure_hides_no_second_one(run):
     result = run(
         """
@@ -409,6 +418,7 @@ def test_a_failure_hides_no_second_one(run):
     result.assert_outcomes(failed=1)
 
 
+@pytest.mark.exhaustive
 def test_a_skipped_and_an_expected_failure_are_not_checked(run):
     result = run(
         """
@@ -431,6 +441,7 @@ def test_a_skipped_and_an_expected_failure_are_not_checked(run):
 # -- the environment ----------------------------------------------------------------------------------
 
 
+@pytest.mark.exhaustive
 def test_a_key_is_set_only_where_none_is_and_taken_back(run, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "mine")
     monkeypatch.setenv("ANTHROPIC_API_KEY", "")
@@ -474,6 +485,7 @@ EARLY = """
 """
 
 
+@pytest.mark.exhaustive
 def test_an_ini_option_gives_keys_to_clients_that_are_made_before_a_test(run, pytester):
     import os
 
@@ -510,12 +522,14 @@ def test_without_it_the_failure_names_it(run, make, where):
     result.stdout.fnmatch_lines(["*fakellm: keys*", "*to do: *llm_dummy_keys = true*"])
 
 
+@pytest.mark.exhaustive
 def test_a_failure_of_another_kind_does_not(run):
     result = run("def test_app(): api_key = 'a'; assert api_key == 'b', 'wrong'")
 
     result.stdout.no_fnmatch_line("*llm_dummy_keys*")
 
 
+@pytest.mark.exhaustive
 def test_a_test_may_set_its_own_key(run):
     result = run(
         """
@@ -535,6 +549,7 @@ def test_a_test_may_set_its_own_key(run):
     result.assert_outcomes(passed=2)
 
 
+@pytest.mark.exhaustive
 def test_a_base_url_in_the_environment_is_answered_also_on_this_machine(run, monkeypatch):
     monkeypatch.setenv("OPENAI_BASE_URL", "http://localhost:4000/v1")
     monkeypatch.setenv("ANTHROPIC_BASE_URL", "http://127.0.0.1:4001")
@@ -556,6 +571,7 @@ def test_a_base_url_in_the_environment_is_answered_also_on_this_machine(run, mon
 REFUSED = "*would have left this machine: * is a provider of models*"
 
 
+@pytest.mark.exhaustive
 def test_another_provider_is_not_reached_by_accident(run, monkeypatch):
     monkeypatch.setenv("ANTHROPIC_API_KEY", "k")
 
@@ -571,6 +587,7 @@ def test_another_provider_is_not_reached_by_accident(run, monkeypatch):
     )
 
 
+@pytest.mark.exhaustive
 def test_a_refusal_that_the_app_catches_fails_the_test_at_teardown(run, monkeypatch):
     monkeypatch.setenv("ANTHROPIC_API_KEY", "k")
 
@@ -620,10 +637,12 @@ def test_blocking_the_network_holds_for_every_test(run, pytester, how):
     )
 
 
+@pytest.mark.exhaustive
 def test_without_the_option_other_hosts_are_left_alone(run):
     run(SOCKET).assert_outcomes(passed=2)
 
 
+@pytest.mark.exhaustive
 def test_a_refusal_is_caught_in_a_test_without_fixtures_and_fails_it(run):
     result = run(
         """
@@ -641,12 +660,14 @@ def test_a_refusal_is_caught_in_a_test_without_fixtures_and_fails_it(run):
     result.assert_outcomes(passed=1, errors=1)
 
 
+@pytest.mark.exhaustive
 def test_a_blocked_run_answers_the_fixtures_too(run):
     run(
         "def test_app(fake_openai): assert fake_openai.reply('a') and ask() == 'a'", "--llm-block-network"
     ).assert_outcomes(passed=1)
 
 
+@pytest.mark.exhaustive
 def test_a_second_fake_of_the_users_own_answers_beside_the_fixture(run):
     result = run(
         """

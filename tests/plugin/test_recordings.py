@@ -145,6 +145,7 @@ def test_what_a_failed_test_adds_to_a_tape_is_not_kept(project, server):
     assert project.said("t.yaml") == [("a", "OLD")]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("mode", "how"),
     first_of([("all", "raise KeyboardInterrupt"), ("once", "raise KeyboardInterrupt"), ("all", "pytest.exit('x')")]),
@@ -451,6 +452,7 @@ def test_a_tape_that_cannot_be_written_fails_its_test_and_not_the_run(project, s
     assert project.tapes["one.yaml"] == b"interactions: ["
 
 
+@pytest.mark.exhaustive
 def test_a_run_says_which_tapes_no_test_uses(project, server):
     project.write(
         """

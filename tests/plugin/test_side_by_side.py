@@ -381,6 +381,7 @@ def test_snapshots_of_syrupy_hold_answers_and_requests(run, pytester):
     run(test).assert_outcomes(passed=1)
 
 
+@pytest.mark.exhaustive
 def test_hypothesis_says_that_a_fixture_is_shared_by_all_examples(run):
     result = run(
         """
@@ -403,6 +404,7 @@ def test_hypothesis_says_that_a_fixture_is_shared_by_all_examples(run):
     result.stdout.fnmatch_lines(["*'test_app.py::test_unaware' uses a function-scoped fixture 'fake_openai'*"])
 
 
+@pytest.mark.exhaustive
 def test_a_block_of_ones_own_gives_hypothesis_a_fake_for_each_example(run):
     result = run(
         """

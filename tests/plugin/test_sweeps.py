@@ -43,6 +43,7 @@ SWEEPS = """
 """
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_verbose_run_says_how_many_cases_a_sweep_ran(pytester, workers):
     if workers and not importlib.util.find_spec("xdist"):

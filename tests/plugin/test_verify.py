@@ -135,6 +135,7 @@ def test_what_is_not_on_the_tape_is_a_miss(project):
     assert upstream.requests == []
 
 
+@pytest.mark.exhaustive
 def test_workers_tell_it_too(project):
     pytest.importorskip("xdist", reason="pytest-xdist is not installed")
     with Upstream(answer(document("x", more=1))) as upstream:

@@ -80,6 +80,7 @@ def test_a_plain_test_has_virtual_time(run):
     assert result.took < 20
 
 
+@pytest.mark.exhaustive
 def test_a_tape_has_the_time_that_was_recorded(run, pytester):
     result = run(
         """
@@ -111,6 +112,7 @@ def test_a_tape_has_the_time_that_was_recorded(run, pytester):
     result.assert_outcomes(passed=3)
 
 
+@pytest.mark.exhaustive
 def test_the_marker_takes_no_other_options(run):
     result = run(
         """
@@ -166,6 +168,7 @@ def test_a_test_of_anyio_has_virtual_time_on_the_backend_of_the_project(run, bac
     result.assert_outcomes(passed=3)
 
 
+@pytest.mark.exhaustive
 def test_the_backends_of_anyio_are_those_that_it_would_have(run):
     result = run(
         """
@@ -223,6 +226,7 @@ def test_other_tests_keep_their_event_loops(run):
     result.assert_outcomes(passed=6)
 
 
+@pytest.mark.exhaustive
 def test_an_asynchronous_test_that_nobody_runs_in_virtual_time_is_told_what_to_do(run):
     result = run(
         """
@@ -241,6 +245,7 @@ def test_an_asynchronous_test_that_nobody_runs_in_virtual_time_is_told_what_to_d
     )
 
 
+@pytest.mark.exhaustive
 def test_a_backend_that_other_tests_of_the_module_share_is_virtual_for_those_that_ask(run):
     result = run(
         """
@@ -265,6 +270,7 @@ def test_a_backend_that_other_tests_of_the_module_share_is_virtual_for_those_tha
     result.assert_outcomes(passed=4)
 
 
+@pytest.mark.exhaustive
 def test_a_loop_that_a_wider_fixture_has_made_is_told(run):
     result = run(
         """
@@ -377,6 +383,7 @@ def test_a_failing_test_prints_the_timeline(run):
     )
 
 
+@pytest.mark.exhaustive
 def test_a_seed_decides_the_order_of_equals(run):
     result = run(
         """
@@ -465,6 +472,7 @@ def test_each_virtual_test_runs_twice_if_wanted_and_a_difference_fails_it(run):
     )
 
 
+@pytest.mark.exhaustive
 def test_without_the_option_each_runs_once(run):
     counts = dict.fromkeys(("test_same", "test_other", "test_plain", "test_fails", "test_once"), 1)
 

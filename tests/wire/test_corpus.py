@@ -35,6 +35,7 @@ def cases(*, readable):
     ]
 
 
+@pytest.mark.exhaustive
 @corpus.needs_corpus
 @each(("row", "stream"), cases(readable=True))
 def test_a_recorded_stream_is_read_into_a_script(row, stream):
