@@ -43,14 +43,22 @@ LIMIT = 1200
 # -- the environments ----------------------------------------------------------------------------------------
 
 
+def tool(name: str) -> str:
+    """Return where a program is that installs clients."""
+    if (found := shutil.which(name)) is None:
+        raise SystemExit(f"{name} is not installed: it makes the environments of the clients")
+    return found
+
+
 def python_of(folder: Path, name: str, version: str) -> Path:
     """Return the interpreter of an environment, which is made if its packages are not there in these versions."""
     packages = ENVIRONMENTS[name]
     at, noted = folder / name, folder / name / "packages.txt"
     python = at / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     if not noted.exists() or noted.read_text().split() != list(packages):
-        subprocess.run(["uv", "venv", "--quiet", "--clear", "--python", version, at], check=True)  # noqa: S607
-        install = ["uv", "pip", "install", "--quiet", "--compile-bytecode", "--python", python]
+        uv = tool("uv")
+        subprocess.run([uv, "venv", "--quiet", "--clear", "--python", version, at], check=True)
+        install = [uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", python]
         subprocess.run([*install, *packages], check=True)
         noted.write_text("\n".join(packages))
     return python
@@ -63,7 +71,7 @@ def script_of(folder: Path) -> Path:
     wanted = json.dumps({"private": True, "type": "module", "dependencies": NODE}, indent=2)
     if not (at / "node_modules").exists() or (at / "package.json").read_text() != wanted:
         (at / "package.json").write_text(wanted)
-        subprocess.run(["npm", "install", "--no-audit", "--no-fund"], cwd=at, check=True)  # noqa: S607
+        subprocess.run([tool("npm"), "install", "--silent", "--ignore-scripts"], cwd=at, check=True)
     return Path(shutil.copy(HERE / "ask.mjs", at))
 
 
@@ -170,6 +178,9 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS, help="where the results are written")
     parser.add_argument("--page-only", action="store_true", help="write the page from the results that are there")
     options = parser.parse_args()
+    known = [row.name for row in rows()]
+    if unknown := [name for name in options.clients if name not in known]:
+        parser.error(f"there is no client {unknown[0]!r}; there are {', '.join(known)}")
     if not options.page_only:
         run(options)
     if options.results == RESULTS:
@@ -202,7 +213,7 @@ def run(options: argparse.Namespace) -> None:
 
 def command_of(folder: Path, environment: str, version: str) -> list[str]:
     if environment == "node":
-        return ["node", str(script_of(folder))]
+        return [tool("node"), str(script_of(folder))]
     return [str(python_of(folder, environment, version)), str(HERE / "ask.py")]
 
 

@@ -14,6 +14,13 @@ from roster import rows
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 PAGE = HERE.parents[1] / "docs" / "clients.md"
+APIS = {
+    "chat": "chat completions", "openrouter": "chat completions, as OpenRouter streams them", "responses": "Responses",
+    "messages": "Messages", "gemini": "streamGenerateContent, as events", "cohere": "Chat, version 2",
+    "mistral": "Mistral's chat completions", "ollama": "Ollama's chat, lines of JSON",
+    "dashscope": "DashScope's text generation", "replicate": "a prediction's stream",
+    "llama": "Llama's chat completions",
+}  # fmt: skip
 AT_ONCE = 10
 """Columns of a table."""
 KINDS = {
@@ -95,7 +102,7 @@ def explained(results: Mapping[str, Any]) -> list[tuple[dict[str, Any], dict[str
 
 def page(results: Mapping[str, Any]) -> str:
     """Return the page."""
-    parts = [(HERE / "page.md").read_text().rstrip()]
+    parts = [(HERE / "page.md").read_text().rstrip(), _clients(results)]
     for kind, (title, about) in KINDS.items():
         names = [cell.name for cell in CELLS.values() if cell.kind == kind]
         parts.append(f"## {title}\n\n{about}")
@@ -110,6 +117,13 @@ def page(results: Mapping[str, Any]) -> str:
         where = "; ".join(f"{name}: {', '.join(f'`{cell}`' for cell in found)}" for name, found in cells.items())
         parts.append(f"**{cause['title']}** {' '.join(cause['why'].split())}\n\n{where}.")
     return "\n\n".join(parts) + "\n"
+
+
+def _clients(results: Mapping[str, Any]) -> str:
+    head = "## The clients\n\n| client | version | asks for | made with |\n|---|---|---|---|\n"
+    return head + "\n".join(
+        f"| {row.name} | {results[row.name]['version']} | {APIS[row.api]} | {row.maker} |" for row in rows()
+    )
 
 
 def _table(names: list[str], results: Mapping[str, Any]) -> str:

@@ -51,9 +51,9 @@ class Row:
 
 
 _PYTHON = """
-openai                  chat       shared   Stainless
-openai responses        responses  shared   Stainless
-anthropic               messages   shared   Stainless
+openai                  chat       shared   Castiron, after Stainless
+openai responses        responses  shared   Castiron, after Stainless
+anthropic               messages   shared   after Stainless
 groq                    chat       shared   Stainless
 together                chat       shared   Stainless
 cerebras-cloud-sdk      chat       shared   Stainless
@@ -63,19 +63,19 @@ perplexityai            chat       shared   Stainless
 sambanova               chat       shared   Stainless
 writer-sdk              chat       shared   Stainless
 llama-api-client        llama      shared   Stainless
-zai-sdk                 chat       shared   after Stainless
-portkey-ai              chat       portkey  openai inside
-litellm                 chat       litellm  openai inside
-any-llm-sdk             chat       any-llm  openai inside
+zai-sdk                 chat       shared   by hand, after Stainless
+portkey-ai              chat       portkey  on a copy of openai
+litellm                 chat       litellm  on openai
+any-llm-sdk             chat       any-llm  on openai
 mistralai               mistral    shared   Speakeasy
 openrouter              openrouter  shared  Speakeasy
 cohere                  cohere     shared   Fern
 google-genai            gemini     shared   by hand
 google-genai async      gemini     httpx    by hand
 google-genai aiohttp    gemini     shared   by hand
-langchain-mistralai     mistral    shared   httpx-sse
+langchain-mistralai     mistral    shared   by hand, on httpx-sse
 huggingface-hub         chat       shared   by hand
-azure-ai-inference      chat       shared   TypeSpec
+azure-ai-inference      chat       shared   a generator, streams by hand
 ai21                    chat       shared   by hand
 dashscope               dashscope  shared   by hand
 dashscope async         dashscope  shared   by hand
@@ -83,16 +83,16 @@ ollama                  ollama     shared   by hand
 replicate               replicate  shared   by hand
 """
 _OF_NODE = """
-openai                  chat       node     Stainless
-openai responses        responses  node     Stainless
-@anthropic-ai/sdk       messages   node     Stainless
+openai                  chat       node     Castiron, after Stainless
+openai responses        responses  node     Castiron, after Stainless
+@anthropic-ai/sdk       messages   node     after Stainless
 groq-sdk                chat       node     Stainless
 @mistralai/mistralai    mistral    node     Speakeasy
 @openrouter/sdk         openrouter  node    Speakeasy
 cohere-ai               cohere     node     Fern
 @google/genai           gemini     node     by hand
 @huggingface/inference  chat       node     by hand
-ai                      chat       node     eventsource-parser
+ai                      chat       node     by hand, on eventsource-parser
 ollama                  ollama     node     by hand
 """
 
