@@ -1,8 +1,8 @@
 """Runs nginx, haproxy and Caddy in front of `fakellm serve`, and compares what arrives with what their presets say.
 
 `python examples/gateways/compare.py` runs those of the three that are on the PATH, in about a minute. Compared are the
-status, all bytes of the body, which of them come together and when, when the headers come, how the body ends, and what
-the gateway calls itself. The exit code is 1 where something differs.
+status, headers, all bytes of the body, which of them come together and when, when the headers come, and how the body
+ends. The exit code is 1 where something differs.
 """
 
 import json
@@ -45,14 +45,18 @@ PORTS = {
 }
 
 
+FRAMING = ("date", "connection", "transfer-encoding", "content-length")
+"""Headers that are not compared: the date, and what says where the body ends, which is compared by itself."""
+
+
 class Seen(NamedTuple):
-    """What arrived: a status, when the headers came, what came together when, and how it ended."""
+    """What arrived: a status, when the headers came, what came together when, how it ended, and the headers."""
 
     status: int
     head: float
     groups: list[tuple[float, bytes]]
     end: str
-    server: str
+    headers: dict
 
 
 def body_of(name):
@@ -80,11 +84,11 @@ def expected(gateway, name):
     clock = VirtualClock()
     provider = fakes.provider().behind(PRESETS[gateway])
     provider.clock, provider.answers_alike = clock, True  # ids are those of a server
-    head, pieces, status, server, end = 0.0, [], 0, "", "whole"
+    head, pieces, status, headers, end = 0.0, [], 0, {}, "whole"
     with httpx.Client(transport=transport(provider, httpx), timeout=PATIENCE) as client:
         try:
             with client.stream("POST", "https://api.openai.com/v1/chat/completions", content=body_of(name)) as answer:
-                head, status, server = clock.now, answer.status_code, answer.headers.get("server", "")
+                head, status, headers = clock.now, answer.status_code, dict(answer.headers)
                 pieces = []
                 for piece in answer.iter_raw():
                     pieces.append((clock.now, piece))
@@ -92,7 +96,12 @@ def expected(gateway, name):
             end = "no end"
         except httpx.HTTPError:
             end = "cut"
-    return Seen(status, head, gathered(pieces), end, server)
+    return Seen(status, head, gathered(pieces), end, told(headers))
+
+
+def told(headers):
+    """Return the headers that are compared."""
+    return {name: value for name, value in headers.items() if name not in FRAMING}
 
 
 # -- what arrives -----------------------------------------------------------------------------------------
@@ -119,7 +128,7 @@ def arrived(port, name):
 def _parsed(reads, end):
     head, _, rest = b"".join(data for _, data in reads).partition(b"\r\n\r\n")
     if not head:
-        return Seen(0, 0.0, [], end, "")
+        return Seen(0, 0.0, [], end, {})
     first, *lines = head.decode().split("\r\n")
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
     position, times = 0, []
@@ -133,7 +142,7 @@ def _parsed(reads, end):
         is_whole = "content-length" not in headers or len(rest) == int(headers["content-length"])
         before = [0, *(max(reached, 0) for reached, _ in times)]
         pieces = [(at, rest[was:reached]) for was, (reached, at) in zip(before, times, strict=False) if reached > was]
-    return Seen(int(first.split()[1]), came, gathered(pieces), "whole" if is_whole else end, headers.get("server", ""))
+    return Seen(int(first.split()[1]), came, gathered(pieces), "whole" if is_whole else end, told(headers))
 
 
 def _chunks(rest, times):
@@ -154,7 +163,7 @@ def _chunks(rest, times):
 
 def differences(said, came):
     """Yield what differs, in words."""
-    for field in ("status", "end", "server"):
+    for field in ("status", "end", "headers"):
         if getattr(said, field) != getattr(came, field):
             yield f"{field}: the preset says {getattr(said, field)!r}, and it is {getattr(came, field)!r}"
     if b"".join(piece for _, piece in said.groups) != b"".join(piece for _, piece in came.groups):

@@ -31,10 +31,9 @@ STREAMS = {
     "HTTP 429": Script(http_error(429, "too many", retry_after=7)),
     "a document": Script("Hello"),
     "a document, closed": Script("A text of which half is lost", disconnect("close")),
-    "a document, reset": Script("A text of which half is lost", disconnect("reset")),
 }
 HEADERS = {"whole, x-accel-buffering: no": {"x-accel-buffering": "no"}}
-DOCUMENTS = ("a document", "a document, closed", "a document, reset")
+DOCUMENTS = ("a document", "a document, closed")
 
 
 def provider():

@@ -35,6 +35,7 @@ def _nginx(name: str, **fields: object) -> Gateway:
         "silence": _PATIENCE,
         "drop": "whole",
         "loses": True,
+        "drops": ("x-accel-buffering",),
         "adds": (("server", "nginx/1.22.1"),),
         "refused": bad,
         "unanswered": bad,

@@ -421,6 +421,7 @@ def test_headers_of_gateways():
     assert headers["x-litellm-model-group"] == "m"
     assert "openai-version" not in headers
     assert asked(fake("a", behind=["envoy"]))[1]["server"] == "envoy"
+    assert "x-accel-buffering" not in made("nginx", "PX").headers
     assert dict(arrived("vllm-router", [Ending()], CHUNKED).headers)["access-control-allow-origin"] == "*"
 
 
