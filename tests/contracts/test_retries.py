@@ -300,6 +300,10 @@ def test_an_app_that_needs_an_answer_of_its_own():
     report = check(app, "gives_up", script=Script('{"a": ', "1}"))
 
     assert names(report.passed) == ["gives_up"]
+    cut = check(Asking(checks=False), "truncation", script=Script('{"a": ', "1}"))
+    assert """it returned '{"a": ', as if that were the whole answer""" in cut["truncation"].detail
+    cut = check(Asking(checks=False), "truncation", script=Script("an only chunk"))
+    assert "it returned 'an onl', as if that were the whole answer" in cut["truncation"].detail
     with pytest.raises(ContractUsageError, match=r"fails where nothing is wrong(?s:.*)script=Script"):
         check(app)
 
@@ -728,6 +732,11 @@ def test_what_proves_nothing_is_refused():
     refuses("say why 'storm' is skipped", skip={"storm": ""})
     refuses("skip maps the name of a contract to the reason", skip=["storm"])
     refuses("clients is how many fail at once", clients=1)
+    refuses("attempts is a number above 0, of asks, not 0", attempts=0)
+    refuses("deadline is a number above 0, of seconds, not '5'", deadline="5")
+    refuses("backend='asyncio' or 'trio', not 'curio'", backend="curio")
+    refuses("script is the whole answer, such as", script="an answer")
+    refuses("has no part that could come before the rest", script=Script("a"))
 
 
 def test_inside_of_a_loop_it_says_so():

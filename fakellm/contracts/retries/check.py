@@ -14,6 +14,7 @@ from fakellm.clock.machine_time import patched
 from fakellm.clock.taken import NamesReached, loops_made_in
 from fakellm.contracts.attempts import PATIENCE
 from fakellm.contracts.catalogue import chosen
+from fakellm.contracts.faults.ways import ended, half, positions
 from fakellm.contracts.retries import dice, on_asking, on_ending  # noqa: F401 - they bind the checks
 from fakellm.contracts.retries.lab import Lab, Promises
 from fakellm.contracts.retries.runs import Run
@@ -90,14 +91,17 @@ def check_retries(
     seconds. What could not be seen, since the app does not ask again, is skipped with the reason. Raises
     `ContractUsageError` if the app fails where nothing is wrong, or asks no provider.
     """
-    _check_use(app, api, clients)
+    _check_use(app, api, script, backend, clients)
+    _check_promises(
+        attempts=attempts, gives_up=gives_up, deadline=deadline, longest_wait=longest_wait, patience=patience
+    )
     reasons = _checked_reasons(skip)
     promises = Promises(attempts, gives_up, deadline, longest_wait, incomplete, clients)
     wanted = chosen(contracts, "app")
     names = chosen_troubles(only)
     with _bench(app, api, hosts, script, text, delivered, backend, patience, promises) as bench:
         whole = _smoke(bench, api)
-        asked = next(provider for provider in bench.providers if provider.calls)
+        asked = next(provider for provider in bench.providers if provider.was_asked)
         name = _name_of(app)
         lab = Lab(replace(bench, asked=asked), promises, whole, names, asked.name, partial(_replay, name, asked.name))
         verdicts = [
@@ -145,7 +149,25 @@ def _bench(
         stack.enter_context(patched(clock, began=int(time.time()), others=there))
         stack.enter_context(loops_made_in(clock, there))
         names = stack.enter_context(NamesReached())
-        yield Bench(app, providers, script, text, delivered, backend, patience, clock, names.look)
+        yield Bench(app, providers, script, _early_of(script), text, delivered, backend, patience, clock, names.look)
+
+
+def _early_of(script: Script) -> Script:
+    """Return the first chunk of an answer as if it were all of it; of an only chunk, half."""
+    early = ended(script, 1) if len(positions(script)) > 2 else half(script)  # noqa: PLR2004 - two chunks, and their end
+    if early is None:
+        msg = f"{script!r} has no part that could come before the rest; give an answer with a text of some words"
+        raise ContractUsageError(msg)
+    return early
+
+
+def _check_promises(**promises: float | None) -> None:
+    """Raise `ContractUsageError` for what is no number of asks or seconds."""
+    for name, value in promises.items():
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if value is not None and not (is_number and value > 0):
+            msg = f"{name} is a number above 0, of {'asks' if name == 'attempts' else 'seconds'}, not {value!r}"
+            raise ContractUsageError(msg)
 
 
 def _smoke(bench: Bench, api: str | None) -> Run:
@@ -173,7 +195,7 @@ def _smoke(bench: Bench, api: str | None) -> Run:
     return whole
 
 
-def _check_use(app: object, api: str | None, clients: int) -> None:
+def _check_use(app: object, api: str | None, script: object, backend: str, clients: int) -> None:
     import asyncio
 
     if not callable(app):
@@ -181,6 +203,12 @@ def _check_use(app: object, api: str | None, clients: int) -> None:
         raise ContractUsageError(msg)
     if api is not None and api not in provider_names():
         msg = f"there is no api {api!r}; there are {', '.join(map(repr, provider_names()))}"
+        raise ContractUsageError(msg)
+    if backend not in ("asyncio", "trio"):
+        msg = f"asynchronous code runs on backend='asyncio' or 'trio', not {backend!r}"
+        raise ContractUsageError(msg)
+    if not isinstance(script, Script):
+        msg = f"script is the whole answer, such as Script('{{\"a\": ', '1}}'), not {clip(repr(script), 80)}"
         raise ContractUsageError(msg)
     if clients < 2:  # noqa: PLR2004 - one does not storm
         msg = f"clients is how many fail at once, from 2 up, not {clients!r}"

@@ -64,16 +64,8 @@ class Lab:
     def ends_early(self) -> Run:
         """What it does where the first chunk is all of the answer."""
         if self._ends_early is None:
-            self._ends_early = self.bench.run(None, dice.HIGH, whole=self.first)
+            self._ends_early = self.bench.run(None, dice.HIGH, whole=self.bench.early)
         return self._ends_early
-
-    @property
-    def first(self) -> Any:
-        """The first chunk, as if it were all of the answer."""
-        from fakellm.contracts.retries.troubles import FIRST
-        from fakellm.script.script import Script
-
-        return Script(FIRST)
 
     @property
     def made(self) -> list[Run]:

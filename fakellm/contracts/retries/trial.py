@@ -24,6 +24,8 @@ from fakellm.contracts.retries.runs import Run
 from fakellm.contracts.retries.troubled import Troubled
 from fakellm.contracts.retries.troubles import Trouble
 from fakellm.errors import ContractUsageError
+from fakellm.script.events import Finish
+from fakellm.script.script import Script
 
 _REST = 3600
 _REALLY = """the app waits in real time, so nothing can be told from when it asks
@@ -66,13 +68,15 @@ def _check_run(run: Run) -> None:
 class Bench:
     """An app and how it is run.
 
-    `asked` is the provider that makes trouble, None for any. `text` reads what the app delivers, `delivered` returns
+    `whole` is the answer, `early` one that ends after its first chunk. `asked` is the provider that makes trouble, None
+    for any. `text` reads what the app delivers, `delivered` returns
     that; `patience` is in real seconds, and `before` is called before each run.
     """
 
     app: Callable[[], Any]
     providers: list[Troubled]
-    whole: Any
+    whole: Script
+    early: Script
     text: Callable[[Any], Any]
     delivered: Callable[[], Any] | None
     backend: str
@@ -81,14 +85,14 @@ class Bench:
     before: Callable[[], None]
     asked: Troubled | None = None
 
-    def run(self, trouble: Trouble | None, die: float, whole: Any = None) -> Run:
+    def run(self, trouble: Trouble | None, die: float, whole: Script | None = None) -> Run:
         """Run the app once in a trouble, with dice that fall so. Raises `ContractUsageError` where it asks nothing."""
         self.before()
         run, clock = Run(trouble), self.clock
         clock.rest()
         begun = clock.now
         for provider in self.providers:
-            provider.die = die
+            provider.die, provider.beginning = die, [event for event in self.early if not isinstance(event, Finish)]
             is_asked = self.asked is None or provider is self.asked
             provider.begin(run if is_asked else Run(None), clock, self.whole if whole is None else whole)
         dice.load(die)

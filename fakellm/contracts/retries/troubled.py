@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from fakellm.clock.clock import VirtualClock
 from fakellm.contracts.retries import dice
 from fakellm.contracts.retries.runs import Ask, Run
-from fakellm.contracts.retries.troubles import Answer
+from fakellm.contracts.retries.troubles import FIRST, Answer
 from fakellm.errors import WireError
 from fakellm.provider.exchange import Exchange
 from fakellm.provider.hosts import parts_of
@@ -29,6 +30,7 @@ class Troubled(FakeProvider):
     most = MOST_ASKS
     longest = LONGEST
     die = dice.HIGH
+    beginning: Sequence[Any] = ()
     _start = 0.0
     _first: tuple[Ask, str, str, bytes] | None = None
 
@@ -37,6 +39,11 @@ class Troubled(FakeProvider):
         hosts = self.hosts
         self.forget().otherwise(whole).hosts = hosts
         self.run, self.clock, self._start, self._first = run, clock, clock.now, None
+
+    @property
+    def was_asked(self) -> bool:
+        """Whether a model was asked in this run."""
+        return self._first is not None
 
     def seconds(self) -> float:
         """Return the seconds since the run began."""
@@ -80,7 +87,8 @@ class Troubled(FakeProvider):
         run.asks.append(ask)
         if answer is not None:
             ask.told, ask.slack = answer.told, answer.slack
-            self.reply(*answer.events, headers=answer.headers())
+            parts = (self.beginning if event is FIRST else (event,) for event in answer.events)
+            self.reply(*chain.from_iterable(parts), headers=answer.headers())
 
 
 def _note_end(exchange: Any, ask: Ask, passed: Callable[[], float]) -> None:

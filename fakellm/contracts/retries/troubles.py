@@ -15,8 +15,8 @@ from email.utils import formatdate
 from fakellm.errors import ContractUsageError
 from fakellm.script.events import Event, disconnect, http_error, stall
 
-FIRST = "One "
-"""What an answer says before it breaks."""
+FIRST = "the first chunk"
+"""Stands for what an answer says before it breaks: the beginning of what it would have said."""
 _DATE, _COARSE = 30, 2
 
 
