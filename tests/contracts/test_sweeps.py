@@ -271,7 +271,7 @@ class Late:
 
 def test_parts_are_handed_out_so_many_at_a_time_and_added_in_their_order(tmp_path):
     for number in range(20):
-        (tmp_path / f"{number:02}.jsonl").write_text(json.dumps(row("x" * 2**18)))
+        (tmp_path / f"{number:02}.jsonl").write_text(json.dumps(row("x" * 2**16)))
     units, taken = units_of([str(tmp_path)]), []
     executor = Late(lambda unit: Tally(streams=1))
     spread = spreading.Spread(executor, None, 4, lambda: executor)

@@ -74,7 +74,7 @@ def archive(tmp_path):
     """Return an archive of so many parts that a worker can die among them."""
     folder = tmp_path / "archive"
     folder.mkdir()
-    padding = "x" * 2**18
+    padding = "x" * 2**16
     for day in range(12):
         lines(folder / f"{day:02}.jsonl", row(f"{day} ", SNOW), row("fine"), "{", row(padding))
     return folder

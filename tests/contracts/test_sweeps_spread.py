@@ -29,7 +29,7 @@ def archive(tmp_path):
             row(f"Day {day} ", "it is ", "dry"),
             row(f"Day {day} ", SNOW),
             "{",
-            row("x" * 2**18),
+            row("x" * 2**16),
         )
     tape(folder / "tape.yaml", "On ", SNOW)
     return folder
@@ -86,7 +86,7 @@ def test_a_process_that_is_killed_from_outside_is_no_fault_of_the_consumer(archi
 
 def test_who_interrupts_a_sweep_need_not_wait_for_a_consumer_that_hangs(tmp_path):
     for day, said in enumerate(("dry", SNOW)):
-        lines(tmp_path / f"{day}.jsonl", row(said), row("x" * 2**18))
+        lines(tmp_path / f"{day}.jsonl", row(said), row("x" * 2**16))
 
     def progress(done):
         raise KeyboardInterrupt

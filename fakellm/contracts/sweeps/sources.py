@@ -18,7 +18,7 @@ from fakellm.contracts.sweeps.stores import File, Options, files_of, on_disk, op
 from fakellm.contracts.sweeps.streams import Found, Place, Recording, Unread
 from fakellm.errors import MissingExtraError, clip
 
-LARGE = 2**18
+LARGE = 2**16
 """Bytes of a part, about; a tape, and a group of rows in Parquet, are not divided."""
 _FILES = 32
 """Files of a part at most."""
