@@ -54,6 +54,8 @@ FRAMEWORKS = {  # in the order of the page: where each is installed
 
 def run(*command: str | Path, cwd: Path | None = None) -> None:
     """Run a command that has to succeed."""
+    if shutil.which(command[0]) is None:
+        raise SystemExit(f"{command[0]} is not on the PATH: install it, environments are made with it")
     subprocess.run(["nice", "-n", "5", *command], cwd=cwd, check=True)  # noqa: S607
 
 

@@ -57,7 +57,8 @@ def lines() -> dict[str, str]:
 
 
 def generated() -> Iterator[str]:
-    found, verdicts = results(), table(results())
+    found, why = results(), reasons()
+    verdicts = table(found)
     yield from ("| | recording | what is special about it | the line that makes a fake do so |", "|---|---|---|---|")
     for at, (name, line) in enumerate(lines().items(), 1):
         yield f"| {at} | `{name}` | {SHORT[name]} | `{line}` |"
@@ -75,13 +76,13 @@ def generated() -> Iterator[str]:
     yield "This is all of `lines.py`; numbers and names are those of the recordings."
     yield ""
     yield from ("```python", (HERE / "lines.py").read_text().rstrip(), "```", "")
-    yield from differences(verdicts)
+    yield from differences(verdicts, table(found, OF_LINES, ".line"))
     yield from ("## Why", "")
     for name in verdicts:
         versions = ", ".join(f"{one} {version}" for one, version in found[name]["versions"].items())
         yield from (f"### {NAMES.get(name, name)}", "", f"{versions}.", "")
         numbers = {recording: str(at) for at, recording in enumerate(SAID, 1)}
-        for reason in reasons()[name]:
+        for reason in why[name]:
             where = ", ".join(f"{numbers[one]} `{one}`" for one in reason["in"])
             yield f"- {where}: {reason['why']}"
         yield ""
@@ -119,9 +120,8 @@ def counted(verdicts: dict[str, dict[str, list[str]]]) -> Iterator[str]:
     yield ""
 
 
-def differences(verdicts: dict[str, dict[str, list[str]]]) -> Iterator[str]:
+def differences(verdicts: dict[str, dict[str, list[str]]], lines: dict[str, dict[str, list[str]]]) -> Iterator[str]:
     """Yield where a line makes another verdict than its recording."""
-    lines = table(results(), OF_LINES, ".line")
     differ = {
         (name, recording): (cell, lines[name][recording])
         for name, cells in verdicts.items()

@@ -11,6 +11,7 @@ import inspect
 import json
 import logging
 import os
+import re
 import sys
 import warnings
 from importlib.metadata import version
@@ -111,7 +112,7 @@ def words(error: BaseException) -> str:
     """Return an error in a line, with those that it came from."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    said = f"{type(error).__name__}: {error}".strip()
+    said = re.sub(" at 0x[0-9a-f]+", "", f"{type(error).__name__}: {error}").strip()
     cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     return " ".join(said.split())[:400] + (f" <- {words(cause)}" if cause is not None else "")
 
