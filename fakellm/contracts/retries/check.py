@@ -13,7 +13,7 @@ from typing import Any, Literal
 from fakellm.clock.machine_time import patched
 from fakellm.clock.taken import NamesReached, loops_made_in
 from fakellm.contracts.attempts import PATIENCE
-from fakellm.contracts.catalogue import chosen
+from fakellm.contracts.catalogue import Contract, chosen
 from fakellm.contracts.faults.ways import ended, half, positions
 from fakellm.contracts.retries import dice, on_asking, on_ending  # noqa: F401 - they bind the checks
 from fakellm.contracts.retries.lab import Lab, Promises
@@ -100,17 +100,7 @@ def check_retries(
     wanted = chosen(contracts, "app")
     names = chosen_troubles(only)
     with _bench(app, api, hosts, script, text, delivered, backend, patience, promises) as bench:
-        whole = _smoke(bench, api)
-        asked = next(provider for provider in bench.providers if provider.was_asked)
-        name = _name_of(app)
-        lab = Lab(replace(bench, asked=asked), promises, whole, names, asked.name, partial(_replay, name, asked.name))
-        verdicts = [
-            Verdict(contract, "skipped", reasons[contract.name])
-            if contract.name in reasons
-            else verdict_of(contract, partial(contract.checks["app"], lab))
-            for contract in wanted
-        ]
-        return RetryReport(name, tuple(verdicts), tuple(lab.made))
+        return _report(_name_of(app), bench, api, promises, names, wanted, reasons)
 
 
 def assert_resilient(app: Callable[[], Any], **options: Any) -> None:
@@ -120,6 +110,28 @@ def assert_resilient(app: Callable[[], Any], **options: Any) -> None:
     """
     __tracebackhide__ = True
     check_retries(app, **options).verify()
+
+
+def _report(
+    name: str,
+    bench: Bench,
+    api: str | None,
+    promises: Promises,
+    names: frozenset[str],
+    wanted: Iterable[Contract],
+    reasons: Mapping[str, str],
+) -> RetryReport:
+    """Judge the contracts, each on the runs that it needs."""
+    whole = _smoke(bench, api)
+    asked = next(provider for provider in bench.providers if provider.was_asked)
+    lab = Lab(replace(bench, asked=asked), promises, whole, names, asked.name, partial(_replay, name, asked.name))
+    verdicts = [
+        Verdict(contract, "skipped", reasons[contract.name])
+        if contract.name in reasons
+        else verdict_of(contract, partial(contract.checks["app"], lab))
+        for contract in wanted
+    ]
+    return RetryReport(name, tuple(verdicts), tuple(lab.made))
 
 
 @contextmanager
