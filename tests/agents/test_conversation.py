@@ -95,6 +95,7 @@ def without_one(messages):
     return messages[:-1]
 
 
+@pytest.mark.exhaustive
 @each_api
 def test_one_of_two_parallel_results_is_missing(api):
     fake = FakeProvider(LOOPS[api][0]).play(PARALLEL)

@@ -103,6 +103,7 @@ ENDS = st.sampled_from(
 )
 
 
+@pytest.mark.exhaustive
 @given(parts=st.lists(PARTS, max_size=8), end=ENDS)
 def test_whatever_a_script_says_a_tape_of_it_says_too(parts, end):
     script = Script("", *parts, *end)
@@ -139,6 +140,7 @@ def test_a_stream_becomes_lines_and_a_stream_again(texts, api):
         assert as_body(of_lines, wanted, lines=False).data.count(b"[DONE]") == body.data.count(b"[DONE]")
 
 
+@pytest.mark.exhaustive
 def test_a_cassette_of_vcrpy_is_one_that_vcrpy_reads_and_says_what_the_tape_says(tmp_path):
     for tape in sorted((ROOT / "cassettes").rglob("*.yaml")):
         found = read(tape.read_bytes(), str(tape), "tape", NONE)

@@ -79,6 +79,7 @@ def test_a_tape_of_the_corpus_comes_back_from_our_own_form(row, serializer, name
     assert [request._to_dict() for request in again.requests] == [request._to_dict() for request in tape.requests]
 
 
+@pytest.mark.exhaustive
 @corpus.needs_corpus
 @each("row", tapes())
 def test_a_tape_of_the_corpus_is_read_alike_as_json(row):

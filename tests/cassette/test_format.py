@@ -439,6 +439,7 @@ def test_a_problem_in_json_is_named_with_its_line_too(old, new, message):
     assert refusal(text.replace(old, new), "t.json") == message
 
 
+@pytest.mark.exhaustive
 def test_a_tape_that_was_cut_off_anywhere_is_refused():
     whole = GOOD.rstrip("\n")
     for length in range(len(HEADING), len(whole)):
@@ -448,6 +449,7 @@ def test_a_tape_that_was_cut_off_anywhere_is_refused():
     assert body_of(whole) == SSE.encode()
 
 
+@pytest.mark.exhaustive
 def test_a_tape_of_vcrpy_that_was_cut_off_in_a_body_is_refused():
     data = tape(SSE.encode())["interactions"][0]
     text = vcr_serialize({"requests": [Request(**data["request"])], "responses": [data["response"]]}, yamlserializer)
@@ -493,6 +495,7 @@ def test_a_stream_without_chunks_is_one_too():
 # -- speed --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.exhaustive
 def test_a_large_tape_is_read_and_written_in_about_the_time_vcrpy_takes():
     body = (SSE * 40_000).encode()
     data = tape(body)

@@ -85,6 +85,7 @@ def test_a_key_is_found_behind_what_is_glued_to_it():
     assert word_stayed == []
 
 
+@pytest.mark.exhaustive
 def test_most_of_a_key_is_a_key_where_a_text_ends():
     def text_of(kind, secret, cut):
         pieces = ["it says ", *(secret[:-cut][at : at + 5] for at in range(0, len(secret) - cut, 5))]
@@ -100,6 +101,7 @@ def test_most_of_a_key_is_a_key_where_a_text_ends():
     assert stayed == []
 
 
+@pytest.mark.exhaustive
 def test_check_finds_what_would_not_have_been_stored(tmp_path):
     missed, left = [], []
     for number, (kind, secret, place, name) in enumerate(sampled(random.Random(13), 1)):
@@ -143,6 +145,7 @@ def test_a_key_of_an_exact_length_ends_where_no_letter_of_it_could_follow():
 # ---- What stays -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.exhaustive
 def test_what_only_looks_secret_stays_in_every_form_of_an_answer():
     environ = {"POSTGRES_PASSWORD": "swordfish", "DB_PASSWORD": "assistant", "SECRET_BACKEND": "kubernetes"}
     changed = [
@@ -255,6 +258,7 @@ def test_what_was_replaced_is_counted_by_kind_and_place():
 # ---- What could take for ever ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     "unit",
     [b'name="key"\r\n', b"-----BEGIN PRIVATE " + b"KEY-----\n", b"eyJhbGciOi", b"sk-", b"xoxb-", b'"password": "', b"Bearer ",

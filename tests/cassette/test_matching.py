@@ -346,6 +346,7 @@ def test_an_app_that_stops_where_a_body_of_known_length_ends_has_read_it_whole(t
         assert fetch("httpx2", False, url) == (lines, None)
 
 
+@pytest.mark.exhaustive
 @libraries
 @pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("GET", 204), ("GET", 304)])
 def test_a_response_without_a_body_is_whole_read_or_not_and_keeps_its_headers(tmp_path, library, method, status):
@@ -582,6 +583,7 @@ def test_of_two_tapes_the_inner_one_answers_and_both_record(tmp_path):
     assert (len(stored(outer)), len(stored(inner))) == (3, 1)
 
 
+@pytest.mark.exhaustive
 def test_fifty_megabytes_are_recorded_without_being_held_twice(tmp_path):
     size, piece = 50 * 2**20, b"\0" * 2**20
     headers = [("content-type", "application/octet-stream"), ("content-length", str(size))]

@@ -90,6 +90,7 @@ def test_a_stream_breaks_after_any_of_its_chunks_the_last_among_them(hello, libr
             assert fetch(library, asynchronous, document) == ([b"{}"], None)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("fail", "message"),
     [

@@ -315,6 +315,7 @@ CHAT = "https://api.openai.com/v1/chat/completions"
 FAULTS = [None, disconnect(), disconnect("close"), stall(), disconnect("refused"), stall("headers")]
 
 
+@pytest.mark.exhaustive
 @clients
 @pytest.mark.parametrize("fault", FAULTS, ids=repr)
 def test_what_a_fake_says_is_recorded_by_a_tape_before_it_and_tapes_stack(tmp_path, client, fault):

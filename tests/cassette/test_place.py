@@ -113,6 +113,7 @@ def test_a_folder_that_cannot_be_written_to_is_named_before_anything_is_asked(tm
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("length", [241, 242, 249, 250, 255])
 def test_a_long_name_is_as_good_as_a_short_one(tmp_path, length):
     path = tmp_path / f"{'é' * 20}{'n' * (length - 45)}.yaml"

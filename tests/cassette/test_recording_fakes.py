@@ -37,6 +37,7 @@ def test_a_fake_is_recorded_chunk_for_chunk_with_its_ending(tmp_path, library, a
         assert chat(library, asynchronous, take) == (chunks, error)
 
 
+@pytest.mark.exhaustive
 @libraries
 @flavours
 def test_what_another_tape_plays_is_recorded_chunk_for_chunk(tmp_path, library, asynchronous):

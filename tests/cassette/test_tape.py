@@ -70,6 +70,7 @@ def test_a_connection_that_drops_drops_again_after_the_same_chunks(tmp_path, lib
             assert (chunks, kind) == (CUTS[:5], getattr(importlib.import_module(replaying), error))
 
 
+@pytest.mark.exhaustive
 @libraries
 @flavours
 def test_what_the_app_cancelled_plays_as_far_and_not_on(tmp_path, library, asynchronous):
@@ -87,6 +88,7 @@ def test_what_the_app_cancelled_plays_as_far_and_not_on(tmp_path, library, async
         assert len(played.misses) == 1
 
 
+@pytest.mark.exhaustive
 @libraries
 @flavours
 def test_silences_are_recorded_and_waited_for_on_the_clock_that_is_given(tmp_path, library, asynchronous):
@@ -134,6 +136,7 @@ def test_a_timeout_plays_as_a_timeout(tmp_path):
             chunks.extend(client.chat.completions.create(model="m", messages=[], stream=True))
 
 
+@pytest.mark.exhaustive
 @libraries
 @flavours
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd"])
@@ -208,6 +211,7 @@ def test_the_record_modes_are_those_of_vcrpy(tmp_path):
         assert (len(server.seen), len(stored(path))) == (3, 2)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("mode", ["once", "new_episodes", "all", "rewrite"])
 def test_a_block_that_an_exception_ends_leaves_the_tape_unless_told(tmp_path, mode):
     path = tmp_path / "tape.yaml"
@@ -283,6 +287,7 @@ def chat(url, text, **options):
         return "".join(chunk.choices[0].delta.content or "" for chunk in stream)
 
 
+@pytest.mark.exhaustive
 def test_several_streams_at_once_are_recorded_in_the_order_of_their_requests(tmp_path):
     path = tmp_path / "tape.yaml"
     texts = [str(number) for number in range(8)]
@@ -425,6 +430,7 @@ def test_a_tape_is_a_script_and_a_script_a_tape(hello):
         assert played.script() == script
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("mode", ["once", "new_episodes", "all", "rewrite"])
 def test_a_test_that_asks_what_was_said_finds_the_same_while_it_records(hello, mode):
     path, url = hello

@@ -89,6 +89,7 @@ def twice(headers, body):
     return gzip.decompress(body) if headers.get("content-encoding") == "gzip" else body
 
 
+@pytest.mark.exhaustive
 @clients
 def test_an_app_that_decodes_twice_fails_on_the_tape_as_on_the_server(tmp_path, client):
     path, packed = tmp_path / "tape.yaml", gzip.compress(b'{"a": 1}', mtime=0)
@@ -106,6 +107,7 @@ def test_an_app_that_decodes_twice_fails_on_the_tape_as_on_the_server(tmp_path, 
     assert b'{"a": 1}' in path.read_bytes()
 
 
+@pytest.mark.exhaustive
 @libraries
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "zstd", "br"])
 @flavours
@@ -182,6 +184,7 @@ def test_a_coding_that_nobody_decodes_is_played_as_it_was_sent(tmp_path, method,
 # -- version and phrase -------------------------------------------------------------------------------
 
 
+@pytest.mark.exhaustive
 @libraries
 @flavours
 @pytest.mark.parametrize("version", [b"HTTP/2", b"HTTP/1.1", b"HTTP/1.0"])

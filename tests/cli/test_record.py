@@ -161,6 +161,7 @@ def test_what_is_asked_again_is_replaced_and_the_rest_stays_unless_it_is_to_be_f
     assert ends(tmp_path / "t.yaml") == ["complete"]
 
 
+@pytest.mark.exhaustive
 def test_a_miss_fails_the_command_at_its_end_with_the_nearest_recording(real, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     assert main(["record", "--name", "t", *pointed(real), *python("What is it?")]) == 0
@@ -179,6 +180,7 @@ def test_a_miss_fails_the_command_at_its_end_with_the_nearest_recording(real, tm
     assert "nothing differs: it was played already" in event["misses"][0]
 
 
+@pytest.mark.exhaustive
 def test_an_app_that_reads_on_where_the_recorded_one_stopped_is_told(tmp_path, capsys, monkeypatch):
     with Upstream([HEAD, *chunked(b"data: 1\n\n"), "gone"]) as server:
         stops = ASK.replace("flush=True)", "flush=True); break")
@@ -215,6 +217,7 @@ TWICE = "\n".join(f"  {line}" if line.startswith("    ") else line for line in T
 TWICE = TWICE.replace("\nexcept", "\n  except")
 
 
+@pytest.mark.exhaustive
 def test_a_signal_reaches_the_command_and_what_came_whole_is_written(real, tmp_path):
     code, told = interrupted(real, tmp_path, TWICE)
 

@@ -215,6 +215,7 @@ def test_a_command_is_pointed_to_the_server_and_nothing_is_said_where_all_is_wel
     assert (result.returncode, result.stdout, result.stderr) == (0, "one\ntwo\n", "")
 
 
+@pytest.mark.exhaustive
 def test_the_exit_code_is_3_where_a_request_found_no_reply_or_a_reply_was_not_asked_for(queue):
     missed, unused = ran("serve", str(queue), *asking("1", "2", "3")), ran("serve", str(queue), *asking("1"))
 
@@ -343,6 +344,7 @@ def test_a_file_that_is_wrong_is_told_with_its_line(fakes, capsys, text, told):
     assert told in json.loads(capsys.readouterr().out)["error"]
 
 
+@pytest.mark.exhaustive
 def test_a_scenario_is_served_and_one_that_is_wrong_is_told_with_its_line(tmp_path, capsys):
     from fakellm.cli.main import main
 
@@ -364,6 +366,7 @@ def test_a_file_that_is_right_is_told(fakes, capsys):
 # -- what it costs -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.exhaustive
 def test_help_and_version_load_little():
     code = (
         "import sys; from fakellm.cli.main import main; code = main(sys.argv[1:]);"

@@ -38,6 +38,7 @@ def test_the_right_answer(case, on):
     assert time.monotonic() - began < 2
 
 
+@pytest.mark.exhaustive
 @pytest.mark.anyio
 @pytest.mark.parametrize("case", CASES, ids=str)
 async def test_the_right_answer_under_the_plugin_of_anyio(case, virtual_clock, anyio_backend_name):

@@ -215,6 +215,7 @@ def test_a_test_that_passes_gets_many_chunkings_of_the_same_document():
     assert {("ab cd",), ("a", "b", " ", "c", "d"), ("ab", " ", "cd"), ("ab ", "", "cd"), ("", "ab cd")} < set(texts)
 
 
+@pytest.mark.exhaustive
 def test_without_empty_chunks_there_are_none():
     @any_chunking("ab cd", "d", BODY, empty=False)
     def test(chunks):
@@ -313,6 +314,7 @@ def test_pytest_fail_is_a_failure():
     assert line(failure(any_chunking("ab")(test)), "divided") == "Failed: in parts"
 
 
+@pytest.mark.exhaustive
 def test_in_pytest_the_reader_sees_the_test_and_the_counter_example(pytester):
     pytester.makepyfile("""
         from fakellm.contracts.consumers.chunking import any_chunking
@@ -368,6 +370,7 @@ def test_the_line_to_paste_works(document, read):
     assert line(again, "tried").startswith("3 variants")
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("document", [THINK, DONE])
 def test_the_line_to_paste_of_a_report_works(document):
     def read(chunks):
@@ -548,6 +551,7 @@ def test_a_consumer_reads_a_stream_once():
     assert next(iter(check_consumer(lambda chunks: next(chunks)[:0] + "".join(chunks), THINK).failed))
 
 
+@pytest.mark.exhaustive
 def test_only_what_a_document_is_about_is_checked():
     report = check_consumer(consumers.text_right, "plain words")
 
@@ -662,6 +666,7 @@ def words_by_chunk(chunks):
     return sum(len(chunk.split()) for chunk in chunks)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("consume", "document"),
     [
@@ -704,6 +709,7 @@ def test_two_long_results_are_shown_around_their_first_difference():
 # -- mistakes that only one sample shows ---------------------------------------------------------------------------------
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("split", [bytes.decode, str.encode], ids=["text", "bytes"])
 def test_a_reader_that_splits_lines_as_python_does_is_caught(split):
     def consume(chunks):
@@ -719,6 +725,7 @@ def test_a_reader_that_splits_lines_as_python_does_is_caught(split):
         assert line(report["line_ends"], "chunks").startswith("\u2026b'")
 
 
+@pytest.mark.exhaustive
 def test_lines_are_those_of_event_streams_for_a_reader_of_plain_data_too():
     def consume(chunks):
         text = b"".join(chunks).decode("utf-8-sig")
@@ -752,6 +759,7 @@ def without_the_last_flush(chunks):
     return shown
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("end", ["<", "<thi"])
 @pytest.mark.parametrize("is_bytes", [False, True])
 def test_a_document_that_ends_like_a_tag_is_delivered_whole(end, is_bytes):
@@ -765,6 +773,7 @@ def test_a_document_that_ends_like_a_tag_is_delivered_whole(end, is_bytes):
     check_consumer(consumers.tags_right, document).verify()
 
 
+@pytest.mark.exhaustive
 def test_what_is_expected_of_the_whole_document_is_not_questioned():
     check_consumer(without_the_last_flush, "see 1 <", expected="see 1 ").verify()
 
@@ -813,12 +822,14 @@ def pieces_keyed_by_themselves(chunks):
     return "".join(dict.fromkeys(chunks))
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("consume", [repeats_dropped, pieces_keyed_by_themselves])
 def test_chunks_that_repeat_are_two(consume):
     assert check_consumer(consume)["whitespace_tail"].status == "failed"
     assert {v.contract.name for v in check_consumer(consume, "ha ha ha").failed} & {"whitespace_tail", "tags"}
 
 
+@pytest.mark.exhaustive
 def test_two_answers_are_asked_for_by_name():
     def consume(chunks):
         return "".join(choice["delta"].get("content") or "" for chunk in chunks for choice in chunk["choices"])
@@ -862,6 +873,7 @@ def test_the_work_is_bounded_by_the_size(document, most_runs, most_units):
     assert chunks_read <= 500_000
 
 
+@pytest.mark.exhaustive
 def test_as_many_examples_as_are_asked_for():
     seen = []
     for examples in (None, 0, 50):
@@ -911,6 +923,7 @@ def read(chunks):
     return [event for chunk in chunks for event in decoder.feed(chunk)] + decoder.close()
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     "contract", ["tags", "whitespace_tail", "grapheme", "stop_sequence", "utf8_split", "partial_json"]
 )

@@ -72,6 +72,7 @@ class TestShouts(StreamContract):
     result.stdout.no_fnmatch_line("*another exception*")
 
 
+@pytest.mark.exhaustive
 def test_attributes_say_the_rest(pytester):
     result = run(
         pytester,
@@ -103,6 +104,7 @@ class TestAsks(StreamContract):
     result.stdout.fnmatch_lines(["*it is closed elsewhere"])
 
 
+@pytest.mark.exhaustive
 def test_a_class_without_its_fixture_says_what_is_missing(pytester):
     result = run(pytester, "class TestNothing(StreamContract):\n    pass\n")
 
@@ -110,6 +112,7 @@ def test_a_class_without_its_fixture_says_what_is_missing(pytester):
     result.stdout.fnmatch_lines(["*TestNothing has no fixture make_runnable; give it one that returns a function*"])
 
 
+@pytest.mark.exhaustive
 def test_the_fixture_checks_in_one_test(pytester):
     result = run(
         pytester,
@@ -159,6 +162,7 @@ class TestUnmarked(StreamContract):
     assert result.parseoutcomes() == {"passed": 4 * 18, "skipped": 4 * (len(NAMES) - 18)}
 
 
+@pytest.mark.exhaustive
 def test_text_may_be_a_plain_function(pytester):
     result = run(
         pytester,
@@ -188,6 +192,7 @@ class TestMethod(StreamContract):
     assert result.parseoutcomes()["passed"] >= 20
 
 
+@pytest.mark.exhaustive
 def test_a_misspelt_attribute_is_refused(pytester):
     result = run(pytester, "class TestX(StreamContract):\n    make_runnable = FakeLLM\n    skips = {}\n")
 

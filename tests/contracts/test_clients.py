@@ -386,6 +386,7 @@ def test_that(client_contract):
 """
 
 
+@pytest.mark.exhaustive
 def test_a_class_and_a_fixture_check_it_too(pytester):
     pytester.makepyfile(PROJECT.format(url=URL, asked=ASKED))
     result = pytester.runpytest_inprocess(*QUIET, "-rs")

@@ -127,6 +127,7 @@ def test_what_the_sdks_take_for_a_whole_answer(name, asking):
     assert accepted(partial(asking, naive)) == ACCEPTED[name]
 
 
+@pytest.mark.exhaustive
 def test_a_naive_app_is_caught(name, asking):
     report = check_faults(partial(asking, naive), ANSWER)
 
@@ -137,6 +138,7 @@ def test_a_naive_app_is_caught(name, asking):
     assert report["in_band_error"].status == in_band
 
 
+@pytest.mark.exhaustive
 def test_a_careful_app_passes(asking):
     report = check_faults(partial(asking, careful), ANSWER)
 

@@ -491,6 +491,7 @@ def test_asserts_of_a_test_are_the_oracle():
         test_app()
 
 
+@pytest.mark.exhaustive
 @every_interleaving(A, B, as_scripts=True)
 async def test_streams_of_a_provider(a, b, fake_openai):
     fake_openai.when("first", a).when("second", b)

@@ -95,6 +95,7 @@ def test_an_app_that_is_wrong_breaks_nothing_else():
         assert names(check(app).failed) == [contract], how
 
 
+@pytest.mark.exhaustive
 def test_a_generator_that_stops_asking_once_it_has_shown_something():
     report = check(retrying.showing)
 
@@ -102,6 +103,7 @@ def test_a_generator_that_stops_asking_once_it_has_shown_something():
     assert names(report.skipped) == ["retry_midstream"]
 
 
+@pytest.mark.exhaustive
 def test_one_that_shows_all_of_it_again():
     report = check(retrying.showing_again, "retry_midstream")
 
@@ -121,6 +123,7 @@ def test_awaited_apps_wait_on_the_loop(backend):
     assert line(report, "silence before the headers, for ever").startswith("asked at 0, 30.985")
 
 
+@pytest.mark.exhaustive
 def test_an_awaited_app_without_a_deadline_waits_for_ever():
     async def app():
         async with httpx.AsyncClient(timeout=None, trust_env=False, verify=CONTEXT) as client:
@@ -132,6 +135,7 @@ def test_an_awaited_app_without_a_deadline_waits_for_ever():
     assert "waits for ever" in line(report, "silence before the headers, for ever")
 
 
+@pytest.mark.exhaustive
 def test_an_awaited_generator():
     async def app():
         client = httpx.AsyncClient(timeout=30, trust_env=False, verify=CONTEXT)
@@ -154,6 +158,7 @@ def once(**fields):
     return Asking(attempts=1, **fields)
 
 
+@pytest.mark.exhaustive
 def test_to_raise_is_to_keep():
     report = check(once(), "truncation")
 
@@ -168,6 +173,7 @@ def test_to_ask_again_for_the_whole_is_to_keep():
     assert "returned 'One two three four.'" in line(report, "ended in good order after the first chunk, once")
 
 
+@pytest.mark.exhaustive
 def test_a_mark_behind_what_came_is_to_keep():
     def app():
         said = ""
@@ -183,6 +189,7 @@ def test_a_mark_behind_what_came_is_to_keep():
     assert names(check(app, "truncation").passed) == ["truncation"]
 
 
+@pytest.mark.exhaustive
 def test_a_result_that_holds_the_error_tells_of_it():
     def app():
         try:
@@ -208,6 +215,7 @@ def test_an_app_says_how_its_callers_are_told():
 # -- what cannot be seen is skipped ---------------------------------------------------------------------------------
 
 
+@pytest.mark.exhaustive
 def test_an_app_that_never_asks_again_is_judged_on_the_rest():
     report = check(once())
 
@@ -218,10 +226,12 @@ def test_an_app_that_never_asks_again_is_judged_on_the_rest():
     assert report["retry_after"].detail == "it does not ask again when it is told to come later"
 
 
+@pytest.mark.exhaustive
 def test_one_retry_says_nothing_of_growth():
     assert check(Asking(attempts=2), "backoff", "storm")["backoff"].status == "skipped"
 
 
+@pytest.mark.exhaustive
 def test_dice_that_are_not_ours_are_noticed():
     free = random.SystemRandom()
 
@@ -272,6 +282,7 @@ def test_a_promise_that_is_not_kept(promise, contract, what):
     assert what in check(right, contract, **promise)[contract].detail
 
 
+@pytest.mark.exhaustive
 def test_promises_that_are_kept():
     report = check(right, "gives_up", "read_deadline", attempts=4, gives_up=130, deadline=30)
 
@@ -291,6 +302,7 @@ def test_what_an_app_has_shown_may_be_asked_for():
     assert names(report.failed) == ["retry_midstream"]
 
 
+@pytest.mark.exhaustive
 def test_an_app_that_needs_an_answer_of_its_own():
     import json
 
@@ -330,6 +342,7 @@ def texts_of(response):
     return "".join(texts(response.raise_for_status().text.splitlines()))
 
 
+@pytest.mark.exhaustive
 def test_another_model_is_no_retry():
     def app():
         response = CLIENT.post(URL, json=BODY)
@@ -436,6 +449,7 @@ def test_an_error_after_the_loop_has_lost_its_reason():
     )
 
 
+@pytest.mark.exhaustive
 def test_the_last_attempt_of_tenacity_is_looked_into():
     tenacity = pytest.importorskip("tenacity")
     app = tenacity.retry(stop=tenacity.stop_after_attempt(3), wait=tenacity.wait_exponential_jitter())(once())
@@ -504,6 +518,7 @@ def test_a_library_that_is_loaded_while_it_runs_is_reached_too(monkeypatch):
     assert sys.modules["late_library"].sleep is time.sleep
 
 
+@pytest.mark.exhaustive
 def test_a_loop_that_the_app_makes_itself():
     def app():
         return asyncio.run(retrying.asking())
@@ -544,6 +559,7 @@ def test_what_waits_in_real_time_is_no_verdict():
         check(app, "retry_after", patience=1.5)
 
 
+@pytest.mark.exhaustive
 def test_it_may_be_asked_for_in_a_test_in_virtual_time(virtual_clock):
     assert_resilient(once(), api="openai", contracts=["no_retry"])
 
@@ -564,6 +580,7 @@ def test_loaded_dice(value):
     assert set(many) == {0, 1, 2, 3, 4}
 
 
+@pytest.mark.exhaustive
 def test_dice_are_put_back():
     random.seed(1)
     state = random.getstate()
@@ -594,6 +611,7 @@ def test_growth_is_told_from_luck(wait, grows):
     assert report["backoff"].status == ("passed" if grows else "failed")
 
 
+@pytest.mark.exhaustive
 def test_what_is_left_of_the_time_may_be_less_than_the_wait_before():
     assert (
         check(Asking(wait=lambda tried: [1, 2, 4, 0.5][tried], attempts=5), "backoff", only="500, for ever")[
@@ -616,6 +634,7 @@ def test_a_storm_is_told_by_how_far_clients_lie_apart(spread, is_storm):
 # -- how it is told ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.exhaustive
 def test_a_failure_says_what_when_and_how_to_see_it_again():
     def ask():
         return replace(right, told=lambda headers: 1)()
@@ -632,6 +651,7 @@ def test_a_failure_says_what_when_and_how_to_see_it_again():
     ]
 
 
+@pytest.mark.exhaustive
 def test_the_line_that_replays_it():
     report = check(replace(right, told=lambda headers: 1), "retry_after", only=TOLD)
 
@@ -639,6 +659,7 @@ def test_the_line_that_replays_it():
     assert len(report.runs) == 1
 
 
+@pytest.mark.exhaustive
 def test_one_trouble_leaves_the_rest_unjudged():
     report = check(right, only="401, for ever")
 
@@ -646,12 +667,14 @@ def test_one_trouble_leaves_the_rest_unjudged():
     assert not report.failed
 
 
+@pytest.mark.exhaustive
 def test_clients_whose_connection_is_refused_storm_by_themselves():
     _, app = WRONG["reconnects without dice"]
 
     assert "trouble:   connection refused, for ever" in check(app, "storm")["storm"].detail
 
 
+@pytest.mark.exhaustive
 def test_a_storm_shows_its_clients():
     assert (
         "clients:   asked again at 1.0, 1.0, 1.0 s"
@@ -659,6 +682,7 @@ def test_a_storm_shows_its_clients():
     )
 
 
+@pytest.mark.exhaustive
 def test_in_pytest_it_is_one_line(pytester):
     pytester.makepyfile(
         test_app="""
@@ -695,6 +719,7 @@ def test_in_pytest_it_is_one_line(pytester):
     result.stdout.no_fnmatch_line("*check.py*")
 
 
+@pytest.mark.exhaustive
 def test_assert_resilient_raises_what_is_broken():
     with pytest.raises(BrokenContractError) as caught:
         assert_resilient(WRONG["has no dice"][1], api="openai", contracts=["storm"], only="429, for ever")
@@ -702,6 +727,7 @@ def test_assert_resilient_raises_what_is_broken():
     assert caught.value.contract == "storm"
 
 
+@pytest.mark.exhaustive
 def test_the_report_on_the_page_is_what_the_block_before_it_prints(capsys):
     page = (ROOT / "docs" / "retries.md").read_text()
     block, shown = re.search(r"## The report.*?```python\n(.*?)```.*?```text\n(.*?)```", page, re.DOTALL).groups()

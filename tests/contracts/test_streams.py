@@ -744,6 +744,7 @@ def test_a_broken_stream_is_caught(name, bad, good, options):
     assert caught.value.contract == name
 
 
+@pytest.mark.exhaustive
 @each(cases)
 def test_a_stream_that_keeps_the_contract_passes(name, bad, good, options):
     report = check_stream(good, contracts=[name], **options)
@@ -773,6 +774,7 @@ def test_our_own_fakes_break_nothing(make):
     assert check_stream(make).failed == []
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     "make",
     [
@@ -785,6 +787,7 @@ def test_our_own_guards_break_nothing(make):
     assert check_stream(make).failed == []
 
 
+@pytest.mark.exhaustive
 def test_a_step_that_buffers_is_told_so():
     report = check_stream(lambda source: source | RunnableLambda(lambda text: text))
 

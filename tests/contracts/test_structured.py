@@ -296,6 +296,7 @@ def test_without_moves_the_chunks_are_as_they_were(name):
     assert document_of(TOOLS, api="message").apply(()) == list(FakeChatModel(TOOLS).stream("?"))
 
 
+@pytest.mark.exhaustive
 @each("name", ALL)
 def test_each_set_of_moves_gives_fresh_chunks(name):
     """A consumer may change what it gets."""
@@ -314,6 +315,7 @@ def _spoil(value):
         value.clear()
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", ALL)
 def test_every_single_move_changes_something_and_can_be_shown(name):
     document = ALL[name]()
@@ -711,6 +713,7 @@ def test_async_consumers_are_checked_alike():
         check("usage", wrong)
 
 
+@pytest.mark.exhaustive
 def test_consumers_of_sdk_objects_are_given_some():
     pytest.importorskip("openai")
     import openai  # noqa: F401 - a consumer of its objects has it loaded
@@ -732,6 +735,7 @@ def test_consumers_of_sdk_objects_are_given_some():
         check("empty_delta", adds_null)
 
 
+@pytest.mark.exhaustive
 def test_consumers_of_messages_are_given_some():
     def right(chunks):
         whole = Message()

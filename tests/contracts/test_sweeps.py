@@ -81,6 +81,7 @@ def test_what_fails_for_one_cause_is_one_failure_and_each_cause_is_told(tmp_path
     assert "and 1 more" in str(report)
 
 
+@pytest.mark.exhaustive
 @each(
     "consume, what",
     [
@@ -114,6 +115,7 @@ def test_a_stream_that_is_whole_is_read_and_one_that_reports_an_error_may_raise(
     assert report.plain()["failures"][0]["first"] == [f"{tmp_path}/whole.sse"]
 
 
+@pytest.mark.exhaustive
 def test_two_versions_are_compared_and_contracts_are_asked_for_by_name(archive):
     (cause,) = sweep(archive, sweeping.text, against=sweeping.shouted, **brief).causes
     assert cause == "comes to something else than the other version"
@@ -306,6 +308,7 @@ def test_lines_are_numbered_through_the_parts_of_a_file(tmp_path, monkeypatch):
     assert _broken(report) == [("a line that is no JSON", f"{tmp_path}/a.jsonl:11")]
 
 
+@pytest.mark.exhaustive
 def test_what_is_kept_is_bounded_and_counts_are_exact(tmp_path):
     lines(tmp_path / "a.jsonl", *(row("same") for _ in range(MOST + 50)))
     raised = []

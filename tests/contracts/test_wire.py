@@ -651,6 +651,7 @@ def mutant(api, rule, edit):
     return body_of(events if rule == "openai_responses.sequence" else as_events(events))
 
 
+@pytest.mark.exhaustive
 @each(("api", "rule", "edit", "event", "path"), list(mutants()))
 def test_a_broken_rule_is_found_at_its_place_and_no_other(api, rule, edit, event, path):
     body = mutant(api, rule, edit)
@@ -685,6 +686,7 @@ def test_how_the_bytes_are_cut_makes_no_difference(api, rule, edit, event, path)
         ]  # fmt: skip
 
 
+@pytest.mark.exhaustive
 @each(("api", "rule", "edit", "event", "path"), list(mutants()))
 def test_a_problem_says_where_its_event_begins(api, rule, edit, event, path):
     body = mutant(api, rule, edit)
@@ -866,6 +868,7 @@ JUNK = st.recursive(
 )  # fmt: skip
 
 
+@pytest.mark.exhaustive
 @apis
 @given(st.data())
 def test_json_of_any_kind_becomes_problems(api, data):

@@ -91,6 +91,7 @@ def test_a_fault_is_that_of_a_real_socket(name):
     assert (data, error) == (real_data, real_error)
 
 
+@pytest.mark.exhaustive
 @has_aiohttp_client
 @each("name", FAULTS)
 def test_a_fault_reaches_openais_client_as_over_a_real_socket(name):
@@ -326,6 +327,7 @@ def test_a_reader_that_does_not_keep_up_gets_the_chunks_one_by_one_too(how):
     assert b"".join(pieces).count(b"data: ") == call.pieces
 
 
+@pytest.mark.exhaustive
 def test_a_slow_reader_holds_the_stream_back():
     made = []
 
@@ -440,6 +442,7 @@ def test_nothing_is_left_to_complain_about():
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
 
 
+@pytest.mark.exhaustive
 def test_no_task_is_left_when_the_interception_ends(caplog):
     async def main():
         with intercept(fake(*words(3000))):

@@ -206,6 +206,7 @@ def loaded(context):
     return not hasattr(context, "loads_first")
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     "make", [ssl.create_default_context, lambda: ssl.create_default_context(cafile=certifi.where())]
 )

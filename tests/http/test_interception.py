@@ -438,6 +438,7 @@ def test_a_library_that_is_imported_while_it_is_on_is_answered(library):
     assert out == ["Hello", "Hello", "SourceFileLoader", "SourceFileLoader", "False", "True"]
 
 
+@pytest.mark.exhaustive
 def test_aiohttp_that_is_imported_while_it_is_on_is_answered():
     out = run(
         HEAD
@@ -489,6 +490,7 @@ def test_httpx2_under_the_name_of_httpx_is_answered(when):
     assert out == ["Hello", "1", "False"]
 
 
+@pytest.mark.exhaustive
 def test_a_library_whose_import_fails_fails_as_without_us():
     out = run(
         HEAD

@@ -587,6 +587,7 @@ def both(module, asynchronous, steps, parts=("Hé", "llo"), json=ASK, **options)
 READS = ["iter_bytes", "iter_text", "iter_lines", "iter_raw", "read"]
 
 
+@pytest.mark.exhaustive
 @flavours
 @pytest.mark.parametrize("size", [None, 1, 7, 10_000])
 @pytest.mark.parametrize("name", READS)
@@ -601,6 +602,7 @@ def test_it_is_read_as_the_librarys_own_is(module, asynchronous, name, size):
     assert ours == real
 
 
+@pytest.mark.exhaustive
 @flavours
 @pytest.mark.parametrize("second", READS)
 @pytest.mark.parametrize("first", [*READS, "close"])
@@ -749,6 +751,7 @@ def test_a_request_whose_body_is_streamed_is_read(module):
     assert sdks.run(main()).json()["object"] == "chat.completion"
 
 
+@pytest.mark.exhaustive
 def test_a_stream_is_left_to_the_garbage_collector_without_a_word(module):
     provider = fake(*words(50))
 

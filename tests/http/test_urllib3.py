@@ -192,6 +192,7 @@ def test_a_piece_of_any_size_comes_whole():
     assert max(map(len, given[1:])) > 3_000_000
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("how", ["close", "drop", "unread", "shutdown"])
 def test_a_stream_that_is_left_early_is_closed(how):
     source = []
@@ -228,6 +229,7 @@ def test_a_response_is_read_on_after_its_session_was_closed():
     assert provider.calls[0].state == "complete"
 
 
+@pytest.mark.exhaustive
 def test_nothing_is_left_to_complain_about():
     code = """
     import gc, requests
@@ -339,6 +341,7 @@ def test_a_leave_to_send_is_not_waited_for():
         assert session.send(request).status_code == 200
 
 
+@pytest.mark.exhaustive
 def test_urllib3_is_answered_also_where_it_is_loaded_later():
     code = """
     import sys

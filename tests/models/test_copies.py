@@ -130,6 +130,7 @@ def tell(fake, kinds):
             getattr(fake, kind)(f"{kind} {number}")
 
 
+@pytest.mark.exhaustive
 @given(st.sampled_from(list(KINDS)), st.sampled_from(list(COPIES)), told, prompts, told, prompts, told, prompts)
 def test_a_copy_and_its_original_each_go_on_as_if_the_other_were_not_there(
     kind, how, before, asked, mine, my_prompts, its, its_prompts

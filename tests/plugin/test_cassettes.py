@@ -201,6 +201,7 @@ def test_the_requests_of_other_fixtures_are_on_the_tape_too(run, pytester, serve
     assert (tapes(pytester), server.asked) == ({"test_app/test_it.yaml": 1}, 1)
 
 
+@pytest.mark.exhaustive
 def test_a_client_that_was_made_before_the_test_is_on_the_tape(run, pytester, server):
     test = """
         import openai
@@ -218,6 +219,7 @@ def test_a_client_that_was_made_before_the_test_is_on_the_tape(run, pytester, se
     assert (tapes(pytester), server.asked) == ({"test_app/test_it.yaml": 1}, 1)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_an_asynchronous_test_records_and_replays(run, pytester, server, backend):
     test = f"""
@@ -251,6 +253,7 @@ ONE = """
     """
 
 
+@pytest.mark.exhaustive
 def test_the_mode_is_that_of_the_command_line_else_of_the_marker_else_of_the_ini_file(run, pytester, server):
     marked = ONE.replace("cassette\n", "cassette(mode='new_episodes')\n")
 
@@ -261,6 +264,7 @@ def test_the_mode_is_that_of_the_command_line_else_of_the_marker_else_of_the_ini
     assert tapes(pytester) == {"test_app/test_it.yaml": 1}
 
 
+@pytest.mark.exhaustive
 def test_nothing_is_recorded_where_ci_is_set_unless_a_mode_is_named(run, pytester, server, monkeypatch):
     monkeypatch.setenv("CI", "true")
 
@@ -291,6 +295,7 @@ def test_the_command_that_a_miss_tells_records_what_is_missing(run, pytester, se
     assert tapes(pytester) == {"test_app/test_it.yaml": 2}
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("marker", "options", "message"),
     [
@@ -324,6 +329,7 @@ def test_wrong_arguments_are_refused_in_a_line(run, server, marker, options, mes
     assert server.asked == 0
 
 
+@pytest.mark.exhaustive
 def test_a_broken_tape_is_an_error_with_its_line_and_stays_as_it_is(run, pytester, server):
     run(ONE)
     file = pytester.path / "cassettes" / "test_app" / "test_it.yaml"
@@ -340,6 +346,7 @@ def test_a_broken_tape_is_an_error_with_its_line_and_stays_as_it_is(run, pyteste
 # -- tests that say less than they seem to ------------------------------------------------------------------
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("mode", ["once", "none", "all", "new_episodes"])
 def test_a_test_in_which_no_request_touched_the_tape_fails(run, server, mode):
     result = run("@pytest.mark.cassette\ndef test_it():\n    pass", f"--llm-record={mode}")
@@ -451,6 +458,7 @@ def test_a_test_that_fails_is_not_told_besides_that_the_tape_was_not_touched(run
     result.assert_outcomes(failed=1)
 
 
+@pytest.mark.exhaustive
 def test_a_stream_that_is_not_read_to_its_end_is_kept_as_far(run, pytester, server):
     test = """
         import openai
@@ -472,6 +480,7 @@ def test_a_stream_that_is_not_read_to_its_end_is_kept_as_far(run, pytester, serv
 # -- beside fakes, and the network ---------------------------------------------------------------------------
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("arguments", first_of(["fake_openai", "fake_openai, cassette", "cassette, fake_openai"]))
 def test_a_fake_provider_answers_for_its_hosts_and_the_rest_is_on_the_tape(
     run, pytester, document, arguments, monkeypatch
@@ -507,6 +516,7 @@ def test_a_fake_alone_is_not_the_tape(run):
     result.stdout.fnmatch_lines("*your app did not come this way*")
 
 
+@pytest.mark.exhaustive
 def test_a_tape_plays_while_the_network_is_blocked(run, server):
     run(ONE).assert_outcomes(passed=1)
     run(ONE, "--llm-block-network", "--llm-record=none").assert_outcomes(passed=1)
@@ -607,6 +617,7 @@ def test_parallel_workers_record_into_one_folder_and_into_one_tape(pytester, ser
     assert server.asked == before
 
 
+@pytest.mark.exhaustive
 def test_a_run_that_recorded_says_so_and_shows_error_statuses(pytester, monkeypatch):
     monkeypatch.delenv("CI", raising=False)
     headers = [("content-type", "application/json"), ("content-length", "2")]

@@ -115,6 +115,7 @@ def test_a_module_is_guarded_while_it_is_collected_and_told_what_to_do(run):
     result.stdout.fnmatch_lines([REFUSED, REMEDY])
 
 
+@pytest.mark.exhaustive
 def test_what_a_module_catches_while_it_is_collected_is_told(run):
     result = run("reach_and_catch()\ndef test_app(): pass")
 
@@ -130,6 +131,7 @@ def test_a_conftest_is_guarded_and_told_without_a_traceback(run):
     result.stderr.no_fnmatch_line("*Traceback*")
 
 
+@pytest.mark.exhaustive
 def test_a_conftest_that_is_imported_later_is_guarded_too(run, pytester):
     folder = pytester.mkdir("app")
     (folder / "conftest.py").write_text("from helpers import *\nreach()")
@@ -260,6 +262,7 @@ TAPED = """
 """
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("scope", ["class", "module", "session"])
 def test_a_request_of_a_wider_fixture_does_not_land_on_the_tape_of_the_first_test(run, scope, pytester):
     result = run(TAPED.format(scope=scope, body="ask()"), block=False)

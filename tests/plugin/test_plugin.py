@@ -343,6 +343,7 @@ def test_the_plugin_imports_pytest_and_the_standard_library_only():
     assert out.split() == ["_fakellm_pytest"]
 
 
+@pytest.mark.exhaustive
 def test_a_pytest_run_without_the_fixtures_imports_neither_fakellm_nor_more_of_the_plugin(pytester):
     """Each test asks what those before it have made the plugin import, a failed one apart."""
     pytester.makepyfile("""

@@ -137,6 +137,7 @@ def test_a_fixture_is_used_by_a_fixture_of_the_user(run):
     result.assert_outcomes(passed=1)
 
 
+@pytest.mark.exhaustive
 def test_clients_that_the_app_made_at_its_import_are_answered(run):
     result = run(
         """
@@ -159,6 +160,7 @@ def test_clients_that_the_app_made_at_its_import_are_answered(run):
     result.assert_outcomes(passed=2)
 
 
+@pytest.mark.exhaustive
 def test_classes_parameters_and_unittest_are_served(run):
     result = run(
         """
@@ -244,6 +246,7 @@ def test_asynchronous_tests_of_anyio_are_answered(run, backend):
 # -- strictness ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.exhaustive
 def test_an_unused_reply_fails_the_test_at_teardown(run):
     result = run(
         """
@@ -264,6 +267,7 @@ def test_an_unused_reply_fails_the_test_at_teardown(run):
     )
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("catch", ["except BaseException: pass", "except BaseException as e: raise SystemExit from e"])
 def test_a_swallowed_miss_fails_the_test_at_teardown(run, catch):
     result = run(
@@ -496,6 +500,7 @@ def test_an_ini_option_gives_keys_to_clients_that_are_made_before_a_test(run, py
     assert "OPENAI_API_KEY" not in os.environ
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     "make",
     first_of(["openai.OpenAI()", "os.environ['ANTHROPIC_API_KEY']", "__import__('google.genai').genai.Client()"]),
@@ -620,6 +625,7 @@ SOCKET = """
 """
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("how", ["option", "ini"])
 def test_blocking_the_network_holds_for_every_test(run, pytester, how):
     if how == "ini":

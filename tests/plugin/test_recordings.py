@@ -166,6 +166,7 @@ def test_an_interrupted_test_leaves_the_tape_as_it_was(project, server, mode, ho
     assert len(project.said("t.yaml")) == 2
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("said", "ends"), [("marker", "assert 0"), ("configuration", "raise KeyboardInterrupt")])
 def test_record_on_exception_keeps_what_there_is(project, server, said, ends):
     marked = ONE.replace('"t.yaml"', '"t.yaml", record_on_exception=True') if said == "marker" else ONE
@@ -361,6 +362,7 @@ def two(project, server):
     return project
 
 
+@pytest.mark.exhaustive
 def test_rewrite_takes_off_what_is_not_asked_for_any_more(two):
     two.run("--llm-record=all").assert_outcomes(passed=2)
     assert two.said("t.yaml") == [("a", "NEW"), ("b", "NEW"), ("secret", "OLD")]
@@ -396,6 +398,7 @@ def test_rewrite_keeps_what_other_tests_play(two):
 UNUSED = "*t.yaml: 1 not used: interaction 2, POST http*/chat/completions; --llm-record=rewrite takes off *"
 
 
+@pytest.mark.exhaustive
 def test_a_run_says_what_of_a_tape_was_not_used(two):
     result = two.run("--llm-record=none")
     result.assert_outcomes(passed=2)
@@ -439,6 +442,7 @@ def test_nothing_is_said_of_files_that_the_last_failures_leave_out(two):
     result.stdout.no_fnmatch_line("*not used*")
 
 
+@pytest.mark.exhaustive
 def test_a_tape_that_cannot_be_written_fails_its_test_and_not_the_run(project, server):
     project.write(shared(1))
     project.run("--llm-record=all").assert_outcomes(passed=1)

@@ -99,6 +99,7 @@ def test_the_runs_of_parts_add_up(project):
     assert (code, text) == (0, "checked 2 tapes with 3 interactions: nothing found\n")
 
 
+@pytest.mark.exhaustive
 def test_a_file_is_written_where_no_test_has_a_tape_and_where_it_cannot_be_that_is_told(project):
     run(project, "def test(): pass\n").assert_outcomes(passed=1)
     assert json.loads((project.path / "usage.json").read_text())["tapes"] == {}

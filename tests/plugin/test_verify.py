@@ -119,6 +119,7 @@ def test_what_gets_no_answer_fails(project):
     )
 
 
+@pytest.mark.exhaustive
 def test_it_is_a_mode_of_the_marker_and_of_the_configuration(project):
     with Upstream(answer({"id": 5, "said": "x"})) as upstream:
         pytester = project(upstream.url, TEST.replace('"a.yaml")', '"a.yaml", mode="verify")', 1))
@@ -127,6 +128,7 @@ def test_it_is_a_mode_of_the_marker_and_of_the_configuration(project):
         pytester.runpytest(*LEAN, "-o", "llm_record=verify", "-k", "two").assert_outcomes(passed=1, errors=1)
 
 
+@pytest.mark.exhaustive
 def test_what_is_not_on_the_tape_is_a_miss(project):
     with Upstream(answer(document("x"))) as upstream:
         pytester = project(upstream.url, TEST.replace('"one") ==', '"three") =='))

@@ -327,6 +327,7 @@ def test_a_loop_in_virtual_time_is_never_shared_with_a_test_that_wants_none(run,
     result.stdout.fnmatch_lines(["*shares its event loop with other tests by the asynchronous fixture 'shared'*"])
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_a_deadlock_fails_the_test_and_no_other(run, backend):
     result = run(
@@ -360,6 +361,7 @@ def test_a_deadlock_fails_the_test_and_no_other(run, backend):
     )
 
 
+@pytest.mark.exhaustive
 def test_a_failing_test_prints_the_timeline(run):
     result = run(
         """
@@ -455,6 +457,7 @@ TWICE = """
 """
 
 
+@pytest.mark.exhaustive
 def test_each_virtual_test_runs_twice_if_wanted_and_a_difference_fails_it(run):
     counts = {"test_same": 2, "test_other": 2, "test_plain": 2, "test_fails": 1, "test_once": 1}
 

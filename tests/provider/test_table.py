@@ -199,6 +199,7 @@ def test_recorded_replayed_and_a_script(driver, asynchronous, tmp_path):
             assert type(found.fault) is type(ending[0])
 
 
+@pytest.mark.exhaustive
 @table
 def test_a_tape_that_drops_at_chunk_three(driver, asynchronous, tmp_path):
     first, url = recorded(driver, asynchronous, TALK, tmp_path / "t.yaml")

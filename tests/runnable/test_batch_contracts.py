@@ -196,6 +196,7 @@ def test_as_completed_keeps_the_bound_too(kind, bound):
     assert crowd.most == bound
 
 
+@pytest.mark.exhaustive
 @kinds
 @pytest.mark.anyio
 async def test_as_completed_keeps_the_bound_too_asynchronously(kind):
@@ -207,6 +208,7 @@ async def test_as_completed_keeps_the_bound_too_asynchronously(kind):
     assert crowd.most == 2
 
 
+@pytest.mark.exhaustive
 @kinds
 @pytest.mark.anyio
 async def test_without_a_bound_all_tasks_run_at_once(kind):
@@ -253,6 +255,7 @@ def test_failures_sit_in_their_places_with_return_exceptions(kind):
     assert [str(outputs[1]), str(outputs[3])] == ["1", "3"]
 
 
+@pytest.mark.exhaustive
 @kinds
 @pytest.mark.anyio
 async def test_failures_sit_in_their_places_with_return_exceptions_asynchronously(kind):

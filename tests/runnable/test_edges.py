@@ -163,6 +163,7 @@ def test_a_function_that_changes_its_config_does_not_change_the_callers():
 # -- runs ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     "runnable",
     [
@@ -768,6 +769,7 @@ async def test_what_has_not_begun_in_a_batch_is_waiting(method):
     assert states == [["running", "waiting"], ["complete", "running"]]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("method", ["batch", "abatch"])
 @pytest.mark.anyio
 async def test_a_call_without_a_reply_fails_where_it_is_made_and_not_the_whole_batch_before(method):
@@ -1087,6 +1089,7 @@ def test_an_unused_reply_is_told_once(pytester):
     result.stdout.no_fnmatch_line("*pytest.fail(*")
 
 
+@pytest.mark.exhaustive
 def test_a_test_that_never_ran_is_not_checked_for_what_it_did_not_do(pytester):
     pytester.makepyfile(
         """

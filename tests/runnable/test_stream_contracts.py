@@ -130,6 +130,7 @@ def test_an_error_comes_after_the_chunks_before_it(kind, good):
     assert source.ended == ["Broken"]
 
 
+@pytest.mark.exhaustive
 @kinds
 @pytest.mark.parametrize("good", [0, 1, 2, 3])
 @pytest.mark.anyio
@@ -159,6 +160,7 @@ def test_closing_closes_the_source_before_close_returns(kind, taken):
     assert source.pulled == taken
 
 
+@pytest.mark.exhaustive
 @kinds
 @pytest.mark.parametrize("taken", [1, 2, 3])
 @pytest.mark.anyio
@@ -175,6 +177,7 @@ async def test_aclosing_closes_the_source_before_aclose_returns(kind, taken):
     assert source.pulled == taken
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.cancels], ids=str)
 @pytest.mark.parametrize("taken", [0, 1, 2])
 @pytest.mark.anyio

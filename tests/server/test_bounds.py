@@ -137,6 +137,7 @@ def test_a_reply_for_a_number_of_calls_answers_no_more_for_what_was_let_go():
     assert fake.misses[0].place == 8
 
 
+@pytest.mark.exhaustive
 def test_misses_that_were_let_go_are_counted_and_the_first_are_shown():
     with Server([FakeProvider("openai").reply("a")], clock=InstantClock(), keep=5) as server:
         asked(server, asking("/nothing"), *[asking()] * 150, *[asking("/nothing")] * 150)
@@ -153,6 +154,7 @@ def test_misses_that_were_let_go_are_counted_and_the_first_are_shown():
         assert all(miss.__traceback__ is None for miss in server.sessions.own.misses)
 
 
+@pytest.mark.exhaustive
 def test_what_load_balancers_ask_is_counted_by_nobody_however_long():
     with Server([FakeProvider("openai")], clock=InstantClock(), keep=5) as server:
         probe = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"

@@ -564,6 +564,7 @@ def test_openapi_describes_every_route(ask):
     assert document["components"]["schemas"]["Script"]["properties"]["events"]["items"]["oneOf"]
 
 
+@pytest.mark.exhaustive
 def test_openapi_is_valid_and_true(ask):
     """What is answered is of the form that the document promises; what it promises to take is taken."""
     validator = pytest.importorskip("openapi_spec_validator")

@@ -206,6 +206,7 @@ def test_an_sdk_reads_a_text_a_call_and_the_usage(server, name):
     assert (called, json.loads(arguments), usage, tools[3]) == ("get_weather", {"city": "Paris"}, (9, 4), None)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", ASK)
 def test_an_sdk_raises_what_a_real_connection_makes_it_raise(server, name):
     found = {case: asked(server, name, case) for case in EXPECTED[name]}

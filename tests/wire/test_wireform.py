@@ -165,6 +165,7 @@ def test_a_form_is_written_so(name):
     assert b"".join(written(FORMS[name], Ending([TWO]))[0]) == AS_WRITTEN[name]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("form", ["crlf,no_space", "comment_after_id,retry_alone", "pretty,cr,bom"])
 @pytest.mark.parametrize("end", [b"\n", b"\r", b"\r\n"])
 def test_cuts_of_what_comes_in_make_no_difference(form, end):

@@ -818,6 +818,7 @@ RICH = encoded(
 )  # fmt: skip
 
 
+@pytest.mark.exhaustive
 def test_a_stream_is_read_alike_whole_byte_by_byte_and_cut_anywhere():
     whole = fed([RICH])
 

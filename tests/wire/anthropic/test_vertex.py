@@ -192,6 +192,7 @@ def test_the_contracts_of_a_stream_are_checked():
     assert {verdict.contract.name for verdict in report.passed} >= {"truncation", "in_band_error"}
 
 
+@pytest.mark.exhaustive
 @every_fault(Script.of("A long answer"))
 def test_every_fault_reaches_a_careful_app(fake_anthropic, faulty):
     fake_anthropic.reply(faulty)

@@ -874,6 +874,7 @@ FIELDS = [
 ]
 
 
+@pytest.mark.exhaustive
 @given(st.sampled_from(["sse", "json"]), st.sampled_from(FIELDS), values)
 @settings(max_examples=100)
 def test_a_field_may_hold_anything(alt, field, value):
@@ -895,6 +896,7 @@ def test_a_field_may_hold_anything(alt, field, value):
         assert [event for event in again if isinstance(event, Content)] == [e for e in script if isinstance(e, Content)]
 
 
+@pytest.mark.exhaustive
 @each("depth", [100, 450, 900, 990, 5000])
 @each("where", ["part", "args", "extra", "usage", "args.1"])
 def test_deep_nesting_raises_nothing_but_wire_errors(where, depth):

@@ -208,6 +208,7 @@ def test_each_step_is_scripted_written_and_read_back(kind):
         assert kind == "function_call" or start["step"] == value
 
 
+@pytest.mark.exhaustive
 @needs_sdk
 @each("kind", DELTAS)
 def test_each_delta_is_scripted_written_and_read_back(kind):

@@ -202,6 +202,7 @@ def test_the_fixture_answers_and_is_strict(run):
     result.assert_outcomes(passed=2, failed=1, errors=1)
 
 
+@pytest.mark.exhaustive
 @each("host", ["127.0.0.1:9999", ":9999", "http://127.0.0.1:9999", "gpu-box", "http://gpu-box:1234/under"])
 def test_it_answers_where_ollama_host_leads(host, run, monkeypatch):
     monkeypatch.setenv("OLLAMA_HOST", host)

@@ -238,6 +238,7 @@ class Careful:
         raise ConnectionError(msg)
 
 
+@pytest.mark.exhaustive
 def test_the_contracts_of_a_stream_are_checked():
     report = check_stream(Careful, api="openai", contracts=["truncation", "in_band_error"])
     assert not report.failed, str(report)

@@ -176,6 +176,7 @@ def told():
     return found
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("model", members(ResponseStreamEvent), ids=kind_of)
 def test_an_event(model, told):
     kind = kind_of(model)

@@ -366,6 +366,7 @@ def test_the_sdk_reads_all_that_a_script_can_say(asynchronous):
     assert (usage.input_tokens_details.cached_tokens, usage.output_tokens_details.reasoning_tokens) == (2, 3)
 
 
+@pytest.mark.exhaustive
 @both
 def test_the_helper_of_the_sdk_gives_the_response(asynchronous):
     response = final_of(encoded(ALL), asynchronous=asynchronous)
@@ -541,6 +542,7 @@ NATIVES = [
 ]  # fmt: skip
 
 
+@pytest.mark.exhaustive
 @each("item", NATIVES, ids=lambda item: item["type"])
 def test_an_item_comes_whole(item):
     events = events_of(encoded(Script("a", Native(API, item), "b")))
@@ -1008,6 +1010,7 @@ def test_a_script_that_was_written_is_read_back(script):
     assert CODEC.decode(encoded(script)) == normal(script)
 
 
+@pytest.mark.exhaustive
 @given(failing)
 def test_an_error_that_was_written_is_read_back_after_what_was_said(script):
     fault, read = script.fault, CODEC.decode(encoded(script))
