@@ -135,7 +135,7 @@ def test_a_wrong_consumer_is_found_among_ten_thousand_streams_with_its_smallest_
     bodies = [f'data: {{"choices":[{{"index":0,"delta":{{"content":"{one}"}}}}]}}\n\n' for one in said]
     for day in range(10):
         lines(tmp_path / f"{day}.jsonl", *({"body": body} for body in bodies[day * 1000 : day * 1000 + 1000]))
-    report = sweep(tmp_path, sweeping.strict_about_snow, workers=2, limit=16)
+    report = sweep(tmp_path, sweeping.strict_about_snow, workers=2, contracts=["utf8_split"])
     (found,) = report.plain()["failures"]
 
     assert (report.streams, report.failed) == (10_000, 1)
