@@ -34,7 +34,7 @@ from fakellm.script.lines import Place
 LARGE = 4 * 2**20
 """Bytes of a tape from which on its answers are read when they are asked for."""
 
-_BLOCK = 2**18
+_BLOCK = 2**16
 _AHEAD = 32  # bytes that are looked at beyond a block, more than any pattern here is long
 _BEGIN = HEADING.encode() + b"version: 1\ninteractions:\n"
 _OUTER = re.compile(rb"\n(?!    |\n)[^\n]{0,11}\n?")  # the line of a request or a response, and what is none of these

@@ -67,7 +67,7 @@ def folder(tmp_path_factory):
 @given(
     st.lists(interactions(), min_size=1, max_size=4),
     st.none() | st.just({"key": ["value"]}),
-    st.sampled_from([16, 64, 2**18]),
+    st.sampled_from([16, 64, 2**16]),
 )
 def test_a_tape_is_read_the_same_whole_and_bit_by_bit(folder, pairs, metadata, block):
     path = folder / "t.yaml"
