@@ -4,10 +4,9 @@ A tape of 100 MB is opened, and one of its answers streams to httpx: the time un
 version runs in a process of its own, one for each turn; the two take turns, and medians are compared. One tape has few
 large answers, one many small ones, and one large requests, which have to be read at once, as agents send them.
 
-Memory is the peak of `tracemalloc` from before the tape is opened until the last chunk has come, in turns of
-their own, as it slows down everything. It is shown beside the largest interaction: as it stands in the file, and as the version that
-read tapes whole holds it, which is the least that it takes once a tape with nothing else on it is loaded and the
-answer is cut into its chunks.
+Memory is the peak of `tracemalloc` from before the tape is opened until the last chunk has come, in turns of their own,
+as it slows down everything. It is shown beside the largest interaction: as it stands in the file, and as the version
+before holds it, body and chunks, once a tape with nothing else on it was loaded and its answer was cut.
 """
 
 from __future__ import annotations
@@ -87,7 +86,7 @@ def make(path: Path, count: int, answers: float, size: float) -> int:
     requests, responses = [], []
     for number in range(count):
         chunks = [(chunk % (number, at)).encode() for at in range(max(2, int(share * answers / 225)))]
-        line = '{"role":"user","content":"what does the tool say of result %d"},' % number
+        line = f'{{"role":"user","content":"what does the tool say of result {number}"}},'
         messages = line * int(share * (1 - answers) / len(line)) + '{"role":"user","content":"Hi"}'
         body = b'{"seed":%d,"messages":[%b]}' % (number, messages.encode())
         requests.append(Request("POST", URL, body, {"content-type": "application/json"}))
