@@ -28,6 +28,7 @@ from weakref import finalize
 from fakellm.cassette.dialects import Tape, read_tape, stored_request, stored_response
 from fakellm.cassette.document import HEADING, RESTORE, CassetteError, Document
 from fakellm.cassette.emit import can_be_literal
+from fakellm.cassette.numbers import counts
 from fakellm.errors import explain
 from fakellm.script.lines import Place
 
@@ -254,7 +255,7 @@ class Later(Mapping[str, Any]):
         """Return the response as `whole` does; if it was a stream, then with its body cut into its `chunks`."""
         try:
             return self._cut() or self._read()
-        except (CassetteError, ValueError, LookupError, TypeError):
+        except (CassetteError, ValueError, LookupError, TypeError, OverflowError):
             return self._read()
 
     def _read(self) -> dict[str, Any]:
@@ -287,10 +288,13 @@ class Later(Mapping[str, Any]):
         if stream is None:
             return None
         document.data["interactions"][0]["response"]["stream"] = stream
-        checked = document.stream(_STREAM, sum(map(len, body)))
-        sizes = array("Q", checked.pop("sizes"))
-        del document, stream
-        return Played({**response, "stream": checked}, list(_chunks(self._around()[1], sizes)))
+        claimed = counts(str(stream.get("sizes")))
+        if claimed is None:
+            return None
+        checked = document.stream(_STREAM, sum(claimed))  # whether the body has as many shows when it is cut
+        sizes = array("I", checked.pop("sizes"))
+        del document, stream, claimed
+        return Played({**response, "stream": checked}, list(_chunks(body, sizes)))
 
     def _as_yaml(self) -> dict[str, Any]:
         """Return what YAML reads. Raises `CassetteError` as if the tape was read whole."""
@@ -324,8 +328,9 @@ class _Part(Document):
 
 
 def _chunks(pieces: Iterable[bytes], sizes: Iterable[int]) -> Iterator[bytes]:
-    """Yield a text that comes in pieces in chunks of these sizes, which add up to it."""
+    """Yield a text that comes in pieces in chunks of these sizes. Raises `ValueError` if they do not add up to it."""
     piece, at, more = b"", 0, iter(pieces)
+    msg = "the sizes are not those of the body"
     for size in sizes:
         if at + size <= len(piece):
             yield piece[at : at + size]
@@ -334,8 +339,11 @@ def _chunks(pieces: Iterable[bytes], sizes: Iterable[int]) -> Iterator[bytes]:
         parts = [piece[at:]]
         missing = size - len(parts[0])
         while missing:
-            piece = next(more)
+            if not (piece := next(more, b"")):
+                raise ValueError(msg)
             parts.append(piece[:missing])
             at = len(parts[-1])
             missing -= at
         yield b"".join(parts)
+    if at < len(piece) or next(more, b""):
+        raise ValueError(msg)
