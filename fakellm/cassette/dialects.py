@@ -106,9 +106,19 @@ def _vcrpy(document: Document) -> Iterator[Pair]:
     check_version(document)
     document.only((), _FIELDS["tape"])
     for at in range(len(document.sequence(("interactions",)))):
-        place: Place = ("interactions", at)
-        document.only(place, _FIELDS["interaction"])
-        yield _vcrpy_request(document, (*place, "request")), _vcrpy_response(document, (*place, "response"))
+        yield stored_request(document, at), stored_response(document, at)
+
+
+def stored_request(document: Document, at: int) -> Request:
+    """Return the request of an interaction of vcrpy's form. Raises `CassetteError`."""
+    document.only(("interactions", at), _FIELDS["interaction"])
+    return _vcrpy_request(document, ("interactions", at, "request"))
+
+
+def stored_response(document: Document, at: int) -> dict[str, Any]:
+    """Return the response of an interaction of vcrpy's form. Raises `CassetteError`."""
+    document.only(("interactions", at), _FIELDS["interaction"])
+    return _vcrpy_response(document, ("interactions", at, "response"))
 
 
 def _vcrpy_request(document: Document, place: Place) -> Request:

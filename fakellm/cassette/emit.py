@@ -119,7 +119,7 @@ def _scalar(text: str) -> str:
 def _text(text: bytes, indent: str, parts: list[str | bytes]) -> None:
     if not text:
         parts.append(" ''\n")
-    elif _can_be_literal(text):
+    elif can_be_literal(text):
         hint = "2" if text[:1] in b" \n\t" else ""
         chomp = "-" if text[-1:] != b"\n" else "+" if text.endswith(b"\n\n") or text == b"\n" else ""
         parts += [f" |{hint}{chomp}", _indented(text.removesuffix(b"\n"), indent.encode()), "\n"]
@@ -127,7 +127,7 @@ def _text(text: bytes, indent: str, parts: list[str | bytes]) -> None:
         parts += [' "', _quoted_lines(text, indent.encode()), '"\n']
 
 
-def _can_be_literal(data: bytes) -> bool:
+def can_be_literal(data: bytes) -> bool:
     """Tell whether a text, here in UTF-8, has no control characters and no line ends but line feeds."""
     if data.translate(None, _NOT_CONTROL):
         return False
@@ -157,7 +157,7 @@ def _escaped(text: bytes) -> bytes:
     """Return a text with all escaped but its line feeds."""
     for character, escape in _ESCAPES.items():
         text = text.replace(character, escape)
-    return text if _can_be_literal(text) else _NOT_QUOTED.sub(_escape, text.decode()).encode()
+    return text if can_be_literal(text) else _NOT_QUOTED.sub(_escape, text.decode()).encode()
 
 
 def _escape(match: re.Match[str]) -> str:

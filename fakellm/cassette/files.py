@@ -37,6 +37,7 @@ from vcr.request import Request
 from fakellm.cassette.dialects import Tape, read_tape, unsupported
 from fakellm.cassette.document import RESTORE, CassetteError
 from fakellm.cassette.format import JSON, YAML, body_bytes
+from fakellm.cassette.indexed import large_tape
 from fakellm.cassette.locking import lock
 from fakellm.cassette.matching import body_of
 from fakellm.cassette.pairs import Pair
@@ -63,15 +64,22 @@ class Files:
     """A persister for one cassette: `vcr.register_persister(Files())`. `.json` is JSON, any other suffix YAML.
 
     `.gz` after that compresses the file. `key` says which requests are the same; `patience` is how many seconds a save
-    waits for other writers, `name` what errors call the file, by default its path.
+    waits for other writers, `name` what errors call the file, by default its path. Of a tape of ours that has `large`
+    bytes or more the responses are read when they are looked at; such a tape is not saved again.
     """
 
     def __init__(
-        self, key: Callable[[Request], Hashable] = same_request, *, patience: float = 60, name: str = ""
+        self,
+        key: Callable[[Request], Hashable] = same_request,
+        *,
+        patience: float = 60,
+        name: str = "",
+        large: int | None = None,
     ) -> None:
         self._key = key
         self._patience = patience
         self._name = name
+        self._large = large
         self._loaded: dict[Path, _Loaded] = {}
 
     def load_cassette(self, cassette_path: str | Path, serializer: object = None) -> tuple[Any, ...]:  # noqa: ARG002
@@ -81,12 +89,15 @@ class Files:
         """
         path, name = _real(cassette_path), self._name or str(cassette_path)
         self._loaded.pop(path, None)
-        data, file = _bytes(path, name)
-        tape = parsed(data, name)
+        check_file(path, name)
+        tape = None if self._large is None else large_tape(path, name, self._large)
         if tape is None:
-            raise CassetteNotFoundError(name)
-        if tape.dialect == "vcrpy":
-            self._loaded[path] = _Loaded(file, tuple(map(_identity, tape.pairs)))
+            data, file = _bytes(path, name)
+            tape = parsed(data, name)
+            if tape is None:
+                raise CassetteNotFoundError(name)
+            if tape.dialect == "vcrpy":
+                self._loaded[path] = _Loaded(file, tuple(map(_identity, tape.pairs)))
         return (tape.requests, tape.responses, tape.metadata) if tape.metadata else (tape.requests, tape.responses)
 
     def save_cassette(

@@ -8,9 +8,10 @@ from typing import Any, Literal, cast
 
 from fakellm.cassette.coding import compressed, sent
 from fakellm.cassette.document import CassetteError
+from fakellm.cassette.indexed import Later, Played
 from fakellm.cassette.recorder import ERRORS
 from fakellm.clock.clock import Clock, InstantClock, RealClock, ScaledClock
-from fakellm.errors import UnexpectedCallError, explain
+from fakellm.errors import UnexpectedCallError, UnexpectedRequestError, explain
 from fakellm.provider.actions import Failure, Kind
 from fakellm.provider.exchange import Exchange, ProviderCall
 from fakellm.script.events import Fault, Pause
@@ -29,17 +30,58 @@ class TapeEndedError(UnexpectedCallError):
 
 
 def check_errors(responses: Sequence[Mapping[str, Any]], name: str) -> None:
-    """Raise `CassetteError` for a stream that ends with an exception which no HTTP library has."""
+    """Raise `CassetteError` for a stream that ends with an exception which no HTTP library has.
+
+    A response that is not read yet is looked at when it is played.
+    """
     for place, response in enumerate(responses):
-        error = (response.get("stream") or {}).get("error")
-        if error is not None and error not in ERRORS:
-            headline = f"{name}, interactions.{place}.response.stream.error: httpx has no exception {error!r}"
-            remedy = [f"write one that it has, such as {', '.join(ERRORS[-3:])}, or null"]
-            raise CassetteError(explain(headline, remedy=remedy))
+        if not isinstance(response, Later):
+            _check_error(response, place, name)
+
+
+def _check_error(response: Mapping[str, Any], place: int, name: str) -> None:
+    error = (response.get("stream") or {}).get("error")
+    if error is not None and error not in ERRORS:
+        headline = f"{name}, interactions.{place}.response.stream.error: httpx has no exception {error!r}"
+        remedy = [f"write one that it has, such as {', '.join(ERRORS[-3:])}, or null"]
+        raise CassetteError(explain(headline, remedy=remedy))
+
+
+def opened(response: Any, place: int, name: str, misses: list[Any], *, whole: bool = False) -> Any:
+    """Return a response that is to be played, read from the tape if it was not yet; `whole` without its chunks.
+
+    Raises `UnexpectedRequestError` for one that is broken, which no client takes for an error of the network.
+    """
+    if not isinstance(response, Later):
+        return response
+    try:
+        found = response.whole() if whole else response.played()
+        _check_error(found, place, name)
+    except CassetteError as error:
+        misses.append(miss := UnexpectedRequestError(str(error)))
+        raise miss from None
+    return found
+
+
+def read_when_played(cassette: Any, name: str, misses: list[Any]) -> None:
+    """Let vcrpy give the clients that it serves responses that are read."""
+    play = cassette.play_response
+
+    def play_response(request: Any) -> Any:
+        response = play(request)
+        place = next(at for at, (_, stored) in enumerate(cassette.data) if stored is response)
+        del request  # pytest shows what a function that raises was called with
+        return opened(response, place, name, misses, whole=True)
+
+    cassette.play_response = play_response
 
 
 def chunks_of(response: Mapping[str, Any]) -> list[bytes]:
     """Return the chunks of a recorded response as its client received them; a whole body is one."""
+    if isinstance(response, Later):
+        response = response.played()
+    if isinstance(response, Played):
+        return response.chunks
     body: bytes = response["body"]["string"] or b""
     stream = response.get("stream")
     if stream is None:
@@ -109,7 +151,7 @@ def _pairs(headers: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _size_of(steps: Steps) -> tuple[int, bool]:
     """Return how many bytes a body has, and whether those are all: one that was redacted has not its old length."""
-    size = sum(len(b"".join(step)) for step in steps if isinstance(step, list) and not isinstance(step, _End))
+    size = sum(sum(map(len, step)) for step in steps if isinstance(step, list) and not isinstance(step, _End))
     return size, bool(steps) and isinstance(steps[-1], Ending)
 
 
@@ -129,13 +171,16 @@ def check_overlays(overlays: Overlays, responses: Sequence[Mapping[str, Any]]) -
 
     Of a tape with nothing on it the miss will tell.
     """
-    counts = [len(chunks_of(response)) for response in responses]
-    for at, overlay in overlays.items() if counts else ():
-        if at is not None and at >= len(counts):
-            msg = f"there is no interaction {at} on the tape, which has {len(counts)}, counted from 0"
+    for at, overlay in overlays.items() if responses else ():
+        if at is not None and at >= len(responses):
+            msg = f"there is no interaction {at} on the tape, which has {len(responses)}, counted from 0"
             raise ValueError(msg)
-        longest = max(counts) if at is None else counts[at]
-        if (after := getattr(overlay, "after", 0)) > longest:
+        after, longest = getattr(overlay, "after", 0), 0
+        for response in responses if at is None else responses[at : at + 1]:
+            if longest >= after:
+                break
+            longest = max(longest, len(chunks_of(response)))
+        if after > longest:
             which = "the longest stream of the tape" if at is None else f"interaction {at}"
             msg = f"{which} has {longest} chunks: nothing would fail after {after}"
             raise ValueError(msg)
@@ -211,6 +256,7 @@ def clock_of(timing: str | float | Clock) -> tuple[bool, Clock]:
 
 def script_of(response: Mapping[str, Any], codec: Codec, *, timed: bool = False) -> Script:
     """Return what a recorded stream says as a script; with its silences if `timed`."""
+    response = response.played() if isinstance(response, Later) else response
     decoder = codec.decoder()
     events: list[Any] = []
     stream = response.get("stream")

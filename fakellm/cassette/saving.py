@@ -13,28 +13,39 @@ from vcr.record_mode import RecordMode
 
 from fakellm.cassette.document import CassetteError
 from fakellm.cassette.files import Files, digest
+from fakellm.cassette.indexed import LARGE
 from fakellm.cassette.keeping import Held, made_anew, record_anew
 from fakellm.cassette.pairs import Pair
 from fakellm.cassette.place import check_file, check_place
 from fakellm.cassette.run import Ended, Run
 from fakellm.errors import UnexpectedRequestError
 
+_OF_REQUESTS = {
+    *("before_record_request", "before_save_interaction", "custom_patches", "allow_playback_repeats"),
+    *("ignore_hosts", "ignore_localhost", "filter_headers", "filter_query_parameters", "filter_post_data_parameters"),
+}
+"""Those of vcrpy's options with which it looks at no response that it has loaded."""
+
 
 class Saving:
     """One use of a tape, from before vcrpy loads it until what was recorded is kept or dropped.
 
-    `path` is where the tape is, whatever folder the app goes into meanwhile.
+    `path` is where the tape is, whatever folder the app goes into meanwhile; `options` are named that vcrpy is given.
     """
 
-    def __init__(self, path: Path, mode: str, key: Callable[[Any], Hashable], run: Run | None) -> None:
+    def __init__(
+        self, path: Path, mode: str, key: Callable[[Any], Hashable], run: Run | None, options: Iterable[str] = ()
+    ) -> None:
         self._name = str(path)
         self.path = path.absolute()
         check_file(self.path, self._name)
         self._mode = mode
         self._run = run
-        self._files = Files(key, name=self._name)
         staged = run.begun(self.path) if run is not None and mode == "once" else None
         self._is_begun = staged is not None or not _is_there(self.path)
+        only_plays = mode == "none" or (mode == "once" and not self._is_begun)
+        large = LARGE if only_plays and _OF_REQUESTS.issuperset(options) else None
+        self._files = Files(key, name=self._name, large=large)
         self._is_checked = False
         self.persister = Held(self._files, staged)
         self.engine_mode = RecordMode("all" if self.is_anew else "new_episodes" if staged is not None else mode)

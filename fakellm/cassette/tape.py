@@ -122,7 +122,8 @@ class Tape:
         This alone reaches the clients that vcrpy patches, whole bodies without chunks; `fakellm.http.playing` reaches
         all. `reached` are vcrpy's names of those that somebody else brings to the tape.
         """
-        saving = self._saving = Saving(self.path, self.mode, key_of(self._match_on, self._ignore), self.run)
+        key = key_of(self._match_on, self._ignore)
+        saving = self._saving = Saving(self.path, self.mode, key, self.run, self._options)
         with self._engine(saving, reached) as cassette:
             self._cassette, self._loaded, self._recorded = cassette, len(cassette), 0
             self.calls, self.misses, self._sent = [], [], []
@@ -135,6 +136,7 @@ class Tape:
                 saving.check(is_sure=False)
             cassette.filter_request = self._watching(cassette.filter_request)
             saving.before(cassette, self._goes_out, self.misses)
+            replay.read_when_played(cassette, str(self.path), self.misses)
             self.is_open = True
             is_whole = False
             try:
@@ -333,7 +335,7 @@ class Tape:
             self.calls.append(call)
             call.number = len(self.calls)
             if self._cassette.can_play_response_for(request):
-                return self._exchange(call, self._cassette.play_response(request))
+                return self._exchange(call, type(self._cassette).play_response(self._cassette, request))
             try:
                 self._cassette.filter_request(request)
             except UnexpectedRequestError as miss:
@@ -346,6 +348,7 @@ class Tape:
 
     def _exchange(self, call: ProviderCall, response: Any) -> Exchange:
         place = next(i for i, (_, stored) in enumerate(self._cassette.data) if stored is response)
+        response = replay.opened(response, place, str(self.path), self.misses)
         steps = replay.steps_of(response, timed=self.is_timed, ended=lambda count: self._ended(place, count))
         if (at := replay.overlay_at(self._overlays, place, response)) is not False:
             self._overlaid.add(at)
