@@ -226,7 +226,8 @@ class Played(Route):
         past, start, followed = board.followed(request, at)
         if self._is_over(past, told):
             followed = follow_beyond(board.turns, past)
-        stray, problem, remedy = followed.stray, board.problem(request), _REMEDY
+        stray, problem = followed.stray, board.problem(request)
+        remedy: tuple[str, ...] = _REMEDY
         if differences := Route.differences(self, request):
             stray = Stray(1, "the request is none of the conversation's", "its conditions", "; ".join(differences))
             followed = Followed(0, 0, stray)
