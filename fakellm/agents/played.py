@@ -30,6 +30,10 @@ _REMEDY = (
     "if another request than the conversation's is meant, script that with .when(...)",
 )
 
+_MORE = (
+    "if the app is to have the conversation more than once: conversation(..., times=2), or times=None for any number"
+)
+
 
 def check_conditions(conditions: Mapping[str, Any]) -> None:
     """Raise `TypeError` or `ScriptError` for conditions that are none."""
@@ -223,6 +227,7 @@ class Played(Route):
         if self._is_over(past, told):
             followed = follow_beyond(board.turns, past)
         stray, problem = followed.stray, board.problem(request)
+        remedy: tuple[str, ...] = _REMEDY
         if differences := Route.differences(self, request):
             stray = Stray(1, "the request is none of the conversation's", "its conditions", "; ".join(differences))
             followed = Followed(0, 0, stray)
@@ -232,6 +237,7 @@ class Played(Route):
             stray, problem = Stray(number, what, "another form of the results", problem), ""
         elif stray is None:
             stray = _asked_again(board.turns[followed.turn], [one for one in others if one.at == followed.turn])
+            remedy = (_REMEDY[0], _MORE, _REMEDY[1])
         is_inside = self._link(past, told) is not None if past.goes_on else followed.shared > 0
         what = f"leaves the conversation at step {stray.step} of {len(board.conversation.steps)}: {stray.what}"
         if not is_inside and followed.turn == 0 and followed.stray is not None:
@@ -239,7 +245,7 @@ class Played(Route):
         rows = dialogue.rows_of(board.conversation, board.turns, past, start, followed, stray)
         if problem:
             rows.insert(-1 if rows[-1][0] == "to come:" else len(rows), ("its form:", problem))
-        return Astray(followed.depth, is_inside, what, tuple(rows), _REMEDY)
+        return Astray(followed.depth, is_inside, what, tuple(rows), remedy)
 
     def never_asked(self, told: Sequence[Reply]) -> str:
         """Word that nobody came for this answer, with how far the conversation came."""

@@ -76,7 +76,7 @@ def calls(tool: str | ToolCall, arguments: str | Mapping[str, Any] | None = None
     """Let the model call a tool: `calls("weather", city="Paris")`. Calls that follow each other are parallel.
 
     Arguments may also be one mapping, or a text for those that are no JSON; a `ToolCall` has an id of its own. Raises
-    `ScriptError` for arguments that are said twice.
+    `ScriptError` for arguments that are said twice, `TypeError` for what are none.
     """
     if isinstance(tool, ToolCall):
         if arguments is not None or more:
@@ -91,6 +91,9 @@ def calls(tool: str | ToolCall, arguments: str | Mapping[str, Any] | None = None
             msg = f"the arguments of {tool} are the text {arguments!r}, and {', '.join(more)} beside it; write one"
             raise ScriptError(msg)
         return Calls(ToolCall(tool, arguments))
+    if arguments is not None and not isinstance(arguments, Mapping):
+        msg = f"the arguments of {tool} are a mapping, or a text for those that are no JSON, not {arguments!r}"
+        raise TypeError(msg)
     if arguments and (twice := sorted(arguments.keys() & more.keys())):
         msg = f"the arguments of {tool} have {', '.join(twice)} twice; write each once"
         raise ScriptError(msg)

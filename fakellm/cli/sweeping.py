@@ -61,7 +61,10 @@ def _one(asked: Sweeping, consumer: str) -> int:
         return _WRONG
     except KeyboardInterrupt:
         if asked.journal is not None:
-            click.echo(f"fakellm: interrupted; the same command goes on from {asked.journal}", err=True)
+            goes_on = (
+                f"goes on from {asked.journal}" if Path(asked.journal).exists() else "begins anew: no part was done"
+            )
+            click.echo(f"fakellm: interrupted; the same command {goes_on}", err=True)
         raise
 
 

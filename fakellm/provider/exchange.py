@@ -129,7 +129,10 @@ class ProviderCall:
     def taken(self) -> list[bytes]:
         """The first pieces of the answer's body that the client took, at most 64."""
         left = _KEPT - len(self._first)
-        return self._first if not left or self.room == 0 else [*self._first, *self._run[: min(self._taken, left)]]
+        if not left or self.room == 0:
+            return self._first
+        taken = self._run[: min(self._taken, left)]
+        return [*self._first, *(taken if self.room is None else _fitting(taken, self.room))]
 
     @property
     def _taken(self) -> int:
@@ -168,15 +171,9 @@ class ProviderCall:
                 self._first += taken
                 self.room -= size
             else:
-                self._first += self._fitting(taken[:left])
-
-    def _fitting(self, taken: list[bytes]) -> Iterator[bytes]:
-        """Yield what of the pieces there is room for: the last of them may be a beginning."""
-        for piece in taken:
-            if self.room:
-                kept = piece[: self.room]
-                self.room -= len(kept)
-                yield kept
+                kept = [*_fitting(taken[:left], self.room)]
+                self._first += kept
+                self.room -= sum(map(len, kept))
 
     def took(self, piece: bytes) -> None:
         """Count a piece of an answer that somebody else delivers."""
@@ -215,6 +212,15 @@ class ProviderCall:
         with knowing(self.credentials):
             ended = f", {clip(repr(self.error), 160)}" if self.error is not None else ""
             return discreet(f"<ProviderCall {self.number}: {self.address} {self.state}, {answer}{ended}>")
+
+
+def _fitting(taken: list[bytes], room: int) -> Iterator[bytes]:
+    """Yield what of the pieces there is room for: the last of them may be a beginning."""
+    for piece in taken:
+        if room:
+            kept = piece[:room]
+            room -= len(kept)
+            yield kept
 
 
 def _as_it_is(error: BaseException) -> BaseException:

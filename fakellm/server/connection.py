@@ -7,6 +7,7 @@ import math
 import re
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NamedTuple, Protocol, cast
 
 from fakellm.clock.clock import Clock
@@ -227,7 +228,8 @@ class Connection(asyncio.Protocol):
             return
         self._transport.resume_reading()
         if self._transport.can_write_eof():
-            self._transport.write_eof()
+            with suppress(OSError):  # the client reset it, which the loop is about to tell
+                self._transport.write_eof()
         self._watch(_LINGER)
 
     # -- patience -------------------------------------------------------------------------------------

@@ -253,7 +253,9 @@ def place_of(error: Mapping[str, Any]) -> Place:
     return tuple(
         part
         for part in error["loc"]
-        if not (isinstance(part, str) and (part in known or part.startswith(("list[", "literal[", "function-"))))
+        if not (
+            isinstance(part, str) and (part in known or part.startswith(("list[", "dict[", "literal[", "function-")))
+        )
     )
 
 
@@ -270,7 +272,8 @@ def worded(error: Mapping[str, Any]) -> str:
         return f"it is missing; write {_MEANT.get(name, name)}"
     is_unquoted = error["type"] == "string_type" and isinstance(error["input"], (bool, int, float, date))
     quoted = ", in quotes" if is_unquoted else ""
-    return f"{clip(repr(error['input']), 60)} cannot stand here; write {_MEANT.get(name, 'a text')}{quoted}"
+    usual = "a mapping" if error["type"] == "dict_type" else "a text"
+    return f"{clip(repr(error['input']), 60)} cannot stand here; write {_MEANT.get(name, usual)}{quoted}"
 
 
 def worded_event(error: Mapping[str, Any], kind: type[Event]) -> str:

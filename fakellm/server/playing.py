@@ -158,26 +158,26 @@ class Playing:
         return len(plan.pieces) - plan.parts[self._at].before if self._at < len(plan.parts) else 0
 
     def _step_planned(self, plan: Plan) -> None:
-        while not self.is_paused:
-            sent, many, before, then = plan.parts[self._at]
-            call = self._exchange.call
-            if many and call.watch is not None:
-                call.watch(before)
-            self._at += 1
-            if then is None:
-                call.end("complete")  # before the client has it, or it would look too early
-            if sent:
-                self._transport.write(sent)
-            if type(then) is float:
-                self._wait(then)
-                return
-            self._end()
-            if then is None:
-                call.drop()
-                self._done()
-            else:
-                self._fail(then.kind)  # type: ignore[union-attr]
+        if self.is_paused:
             return
+        sent, many, before, then = plan.parts[self._at]
+        call = self._exchange.call
+        if many and call.watch is not None:
+            call.watch(before)
+        self._at += 1
+        if then is None:
+            call.end("complete")  # before the client has it, or it would look too early
+        if sent:
+            self._transport.write(sent)
+        if type(then) is float:
+            self._wait(then)
+            return
+        self._end()
+        if then is None:
+            call.drop()
+            self._done()
+        else:
+            self._fail(then.kind)  # type: ignore[union-attr]
 
     def _step(self) -> None:
         while not self._is_over:

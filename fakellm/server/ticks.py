@@ -51,7 +51,10 @@ class Ticks:
         self._running = waiting = self._due.pop(number).waiting
         for who in [*waiting]:
             if waiting.pop(who, 0) is None:  # else another made it give up
-                who.step()
+                try:
+                    who.step()
+                except Exception as error:  # noqa: BLE001 - the others wait for their time, not for this
+                    self._loop.call_exception_handler({"message": "an answer raised", "exception": error})
 
     def give_up(self, number: int, who: Waiting) -> None:
         """Take that somebody does not want to go on: a timer that nobody waits for any more would wait for nothing."""

@@ -462,6 +462,13 @@ def test_a_conversation_may_be_had_any_number_of_times():
     fake.verify()
 
 
+def test_who_has_a_conversation_once_more_is_told_how_it_may_be():
+    fake = fake_with(conversation(user("Rain?"), says("No.")))
+    ask(fake, said("Rain?"))
+
+    assert "times=2), or times=None for any number" in missed(fake, said("Rain?"))
+
+
 def test_a_conversation_has_conditions():
     paris = conversation(user("Rain?"), says("In Paris."), system="of Paris")
     rome = conversation(user("Rain?"), says("In Rome."), system=re.compile("of Rome$"), model="big")
@@ -718,6 +725,8 @@ MISTAKES = [
     (lambda: says(), "needs something to say"),
     (lambda: says(b"x"), "decode the bytes first"),
     (lambda: calls(3), "begins with the name of a tool"),
+    (lambda: calls("f", {1}), "the arguments of f are a mapping, or a text for those that are no JSON, not {1}"),
+    (lambda: calls("f", [], x=1), "the arguments of f are a mapping, or a text"),
     (lambda: calls("f", {"x": 1}, x=2), "have x twice"),
     (lambda: calls("f", "{", x=2), "write one"),
     (lambda: calls(ToolCall("f"), x=2), "a ToolCall has its arguments"),

@@ -70,6 +70,7 @@ WRONG = [
     ),
     ("- steps: [{user: a}, {says: b}]\n  when: {text: a}\n", "what the user says is a step"),
     ("- steps: [{user: a}, {says: b}]\n  when: {turn: 0}\n", "turn is a number from 1 up"),
+    ("- - user: a\n  - calls: {f: 3}\n", "steps.1.calls.f: 3 cannot stand here; write a mapping"),
     ("- 3\n", "3 cannot stand here; write a list of conversations"),
 ]
 

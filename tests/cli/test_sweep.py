@@ -15,6 +15,9 @@ APP = """
 def answer(chunks):
     return "".join(chunk.decode() for chunk in chunks)
 
+def interrupted(chunks):
+    raise KeyboardInterrupt
+
 def whole(chunks):
     return b"".join(chunks).decode()
 """
@@ -95,3 +98,11 @@ def test_what_cannot_be_read_is_told_and_found(folder):
 
     assert code == 1
     assert "NOT READ  a tape that cannot be read: 1 time\n  archive/tape.yaml: line 2" in said
+
+
+def test_a_journal_that_is_not_there_yet_is_not_promised(folder):
+    asked = ["sweep", "archive", "--consumer", "swept_app:interrupted", "--journal", "j.json", *HERE]
+    result = CliRunner().invoke(app, asked, standalone_mode=False)
+
+    assert result.stderr.strip() == "fakellm: interrupted; the same command begins anew: no part was done"
+    assert not (folder / "j.json").exists()

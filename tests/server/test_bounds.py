@@ -320,3 +320,17 @@ def test_a_request_counts_what_it_holds():
     fake = FakeProvider("openai").otherwise("a")
     exchange = fake.handle("POST", "https://x/v1/chat/completions", {"a": "b" * 1_000}, b"{}" + b" " * 10_000)
     assert 41_000 < Logged(1, "openai", exchange.call, 0.0, 200, None).size < 60_000
+
+
+@pytest.mark.parametrize("alike", [True, False])
+def test_of_an_answer_that_is_written_as_much_is_shown_as_is_kept_of_it(alike):
+    provider = FakeProvider("openai").otherwise(*["x" * 30_000] * 4, stall())
+    with Server([provider], alike=alike) as server:
+        client = Client(server)
+        client.send(asking())
+        client.head()
+        assert client.body(120_000)
+        (call,) = provider.calls
+        assert (call.state, sum(map(len, call.taken))) == ("running", 64 * 1024)
+        client.close()
+    assert sum(map(len, call.taken)) == 64 * 1024

@@ -14,6 +14,7 @@ from fakellm.clock import InstantClock
 from fakellm.provider.actions import Timeouts
 from fakellm.script import Raw
 from fakellm.server import Server
+from fakellm.server.ticks import Ticks
 
 
 @pytest.fixture
@@ -272,3 +273,68 @@ def test_a_connection_that_breaks_is_no_end_of_the_server(serve, connect, fault)
     again.send(asking())
     assert again.answer()[0] == 200
     assert [call.state for call in provider.calls] == ["failed", "complete"]
+
+
+class Held:
+    """A clock whose waits end when it is told."""
+
+    now = 0.0
+
+    def __init__(self):
+        self.waiting = asyncio.Event()
+        self.goes_on = asyncio.Event()
+
+    def sleep(self, seconds):
+        raise NotImplementedError
+
+    async def asleep(self, seconds):
+        self.waiting.set()
+        await self.goes_on.wait()
+
+
+async def turns(many):
+    """Let the loop go round."""
+    for _ in range(many):
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("alike", [True, False])
+def test_a_client_that_left_before_the_last_piece_is_no_error_of_the_server(connect, alike):
+    async def main():
+        wrong = []
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: wrong.append(context))
+        clock = Held()
+        provider = FakeProvider("openai", clock=clock).otherwise("a", Pause(1), "b")
+        async with Server([provider], alike=alike) as server:
+            client = connect(server)
+            client.send(asking())
+            await clock.waiting.wait()
+            client.socket.recv(65536)
+            client.close()  # what is sent now is answered with a reset, at once
+            await turns(5)
+            clock.goes_on.set()
+            await turns(5)
+        return wrong
+
+    assert asyncio.run(main()) == []
+
+
+def test_who_raises_holds_up_nobody_who_is_due_at_the_same_time():
+    class One:
+        def __init__(self, does):
+            self.step = does
+
+    def breaks():
+        raise ValueError
+
+    async def main():
+        wrong, loop, done = [], asyncio.get_running_loop(), asyncio.Event()
+        loop.set_exception_handler(lambda loop, context: wrong.append(type(context["exception"])))
+        ticks = Ticks(loop)
+        for does in (breaks, breaks, done.set):
+            ticks.call_at(0.0, One(does))
+        async with asyncio.timeout(5):
+            await done.wait()
+        return wrong
+
+    assert asyncio.run(main()) == [ValueError, ValueError]
