@@ -36,7 +36,7 @@ def outcome(call):
         found = call()
         for item in found if not isinstance(found, AIMessage) else [found]:
             got.append(item)
-    except (LLMError, ValueError) as error:
+    except (LLMError, ValueError, NotImplementedError) as error:
         got.append((type(error), str(error)))
     return got
 
@@ -71,6 +71,9 @@ CALLS = {
     ),
     "batch with what is no prompt": lambda model, config: model.batch(
         ["q", 7], [config, {**config, "run_id": UUID(int=8)}], return_exceptions=True
+    ),
+    "batch with what is no message": lambda model, config: model.batch(
+        ["q", [("user", "r", "s")]], [config, {**config, "run_id": UUID(int=8)}], return_exceptions=True
     ),
 }
 SCRIPTS = {
