@@ -91,9 +91,9 @@ SCRIPTS = {
 
 
 def shown(outcome):
-    """Return outcomes so that exceptions and messages compare."""
+    """Return outcomes so that exceptions and messages compare, and which fields of a message were set."""
     got, logged = outcome
-    return [repr(item) for item in got], logged
+    return [(repr(item), getattr(item, "model_fields_set", None)) for item in got], logged
 
 
 @each("call, script", [(call, script) for call in CALLS for script in SCRIPTS])
