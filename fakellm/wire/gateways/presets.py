@@ -147,6 +147,9 @@ def _gateway(told: str | Gateway) -> Gateway:
         hint = f"; write behind(*{told!r})" if isinstance(told, (list, tuple)) else ""
         msg = f"a gateway is told by its name, or is a fakellm.wire.Gateway, not {clip(repr(told), 60)}{hint}"
         raise TypeError(msg)
+    if "," in told and GATEWAYS.keys() >= {name.strip() for name in told.split(",")}:
+        msg = f"{told!r} are several gateways in one text; name each by itself, the one nearest to the server first"
+        raise ValueError(msg)
     if told not in GATEWAYS:
         near = get_close_matches(told, GATEWAYS, 1)
         hint = f"did you mean {near[0]!r}? " if near else ""
