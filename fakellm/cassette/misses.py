@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from fakellm.cassette.matching import bytes_of, nearest
-from fakellm.errors import clip, explain
+from fakellm.errors import BrokenReplyError, clip, explain
+from fakellm.provider.exchange import ProviderCall
 from fakellm.secrets.knowing import discreet_url
 
 CHOSEN_BY_CI = ", which is the default where the environment has CI"
@@ -63,6 +64,24 @@ def ended(path: Path, place: int, count: int) -> str:
         "reading then; this one reads on",
         remedy=["record it again, with an app that reads to the end", "or let this app stop where that one did"],
     )
+
+
+def unsent(path: Path, call: ProviderCall, why: Exception) -> BrokenReplyError:
+    """Return the error for an answer that is on a tape, and cannot arrive as the tape was told: no error of the app."""
+    told = f"request {call.number} to the tape {path} could not be answered: {why}"
+    broken = BrokenReplyError(explain(told, sent=[call.asked()]))
+    broken.credentials = call.credentials
+    return broken
+
+
+def caught(miss: BaseException) -> str:
+    """Word that an app caught what tells the author of a test about a mistake."""
+    what = (
+        "could not get its answer from the tape"
+        if isinstance(miss, BrokenReplyError)
+        else "asked for what is not on the tape"
+    )
+    return f"the app {what}, and the error was caught:\n{miss}"
 
 
 def unanswered(path: Path, asked: Sequence[str]) -> str:

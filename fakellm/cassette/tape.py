@@ -27,7 +27,7 @@ from fakellm.cassette.redaction import Redactor
 from fakellm.cassette.run import Ended, Run
 from fakellm.cassette.saving import Saving
 from fakellm.clock.clock import Clock
-from fakellm.errors import UnexpectedCallError, UnexpectedRequestError, explain
+from fakellm.errors import ScriptError, UnexpectedCallError, UnexpectedRequestError, explain
 from fakellm.provider.exchange import Exchange, ProviderCall, State
 from fakellm.provider.reports import shown_calls
 from fakellm.provider.speaking import passing, sent
@@ -258,7 +258,7 @@ class Tape:
 
     def _problem(self, *, strict: bool) -> str | None:
         if self.misses:
-            return f"the app asked for what is not on the tape, and the error was caught:\n{self.misses[0]}"
+            return misses.caught(self.misses[0])
         if not self.play_count and not self.recorded:
             if failed := [sent.call for sent in self._sent if sent.call.error is not None]:
                 return misses.unanswered(self.path, [f"{call.address}\n{call.error!r}" for call in failed])
@@ -355,7 +355,12 @@ class Tape:
             steps = self._overlays[at](steps)
         exchange = replay.exchange_of(call, response, steps)
         written = [] if self.form is None else [Writing(self.form)]
-        return sent(exchange, [*passing(self.gateways, call), *written], is_behind=bool(self.gateways))
+        try:
+            return sent(exchange, [*passing(self.gateways, call), *written], is_behind=bool(self.gateways))
+        except ScriptError as error:
+            self.misses.append(miss := misses.unsent(self.path, call, error))
+            call.fail(miss)
+            raise miss from error
 
     def record(self, outgoing: Outgoing, head: Head) -> Recording | None:
         """Begin to record a response whose head came; one that comes after the end of the tape is not on it."""
@@ -379,16 +384,14 @@ class Tape:
     # -- misses -----------------------------------------------------------------------------------
 
     def _ended(self, place: int, count: int) -> BaseException:
-        miss = replay.TapeEndedError(misses.ended(self.path, place, count))
-        self.misses.append(miss)
+        self.misses.append(miss := replay.TapeEndedError(misses.ended(self.path, place, count)))
         return miss
 
     def _miss(self, request: Any) -> UnexpectedRequestError:
         stored = [recorded for recorded, _ in self._cassette.data]
         told = misses.headline(self.path, self._state, self.mode, self._why)
-        sent = self._redactor.request(request)
         with self._redactor.knowing():
-            text = misses.miss(told, sent, stored, self._ignore, self._command)
+            text = misses.miss(told, self._redactor.request(request), stored, self._ignore, self._command)
         miss = UnexpectedRequestError(text)
         miss.credentials = self._redactor.known
         self.misses.append(miss)

@@ -10,7 +10,7 @@ reads those, or on an app that asks a provider.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any, Literal, TypeVar
@@ -217,9 +217,30 @@ def chosen(names: Iterable[str] | None, on: Kind) -> list[Contract]:
     return [contract for name, contract in able.items() if name in wanted]
 
 
+def checked_reasons(skip: Mapping[str, str] | None, on: Kind, rows: Iterable[str] = ()) -> dict[str, str]:
+    """Return why contracts of this kind of thing are skipped, or rows of its table, by their names.
+
+    Raises `ContractUsageError` for a name or a reason that is none.
+    """
+    able = [name for name, contract in CATALOGUE.items() if on in contract.checks]
+    if skip is not None and not isinstance(skip, Mapping):
+        msg = f"skip maps the name of a contract to the reason: skip={{{able[0]!r}: 'the reason'}}, not {skip!r}"
+        raise ContractUsageError(msg)
+    reasons = dict(skip or {})
+    known = [*able, *rows]
+    for name, reason in reasons.items():
+        if name not in known:
+            raise _unknown(name, on, known)
+        if not isinstance(reason, str) or not reason:
+            msg = f"say why {name!r} is skipped: skip={{{name!r}: 'the reason'}}"
+            raise ContractUsageError(msg)
+    return reasons
+
+
 def _unknown(name: str, on: str, able: Iterable[str]) -> ContractUsageError:
     if name in CATALOGUE:
         kinds = ", ".join(sorted(CATALOGUE[name].checks))
         return ContractUsageError(f"the contract {name!r} is not checked on a {on}, but on: {kinds}")
-    near = get_close_matches(str(name), CATALOGUE, n=3) or sorted(able)
-    return ContractUsageError(f"there is no contract {name!r}; did you mean {' or '.join(near)}?")
+    near = get_close_matches(str(name), {*CATALOGUE, *able}, n=3)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(sorted(able))}"
+    return ContractUsageError(f"there is no contract {name!r}; {hint}")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from difflib import get_close_matches
+from typing import Literal, TypeVar
 
 from fakellm.contracts.catalogue import CATALOGUE, Contract
-from fakellm.errors import BrokenContractError, ContractUsageError
+from fakellm.errors import BrokenContractError, ContractUsageError, clip
+
+Thing = TypeVar("Thing")
 
 Status = Literal["passed", "failed", "skipped"]
 
@@ -42,6 +45,33 @@ def counted(chunks: int) -> str:
 def shown(chunks: Iterable[object]) -> str:
     """Show chunks on one line."""
     return "|".join(map(repr, chunks)) or "nothing"
+
+
+def named(things: Mapping[str, Thing], name: str, what: str) -> Thing:
+    """Return the thing of a report with this name. Raises `KeyError`, which says what there is."""
+    if name in things:
+        return things[name]
+    near = get_close_matches(str(name), things, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    msg = f"there is no {what} {name!r}; {hint}there are {', '.join(things) or 'none'}"
+    raise KeyError(msg)
+
+
+def check_functions(**given: object) -> None:
+    """Raise `ContractUsageError` for an option of a check that has to be a function and is none."""
+    for name, function in given.items():
+        if function is not None and not callable(function):
+            msg = f"{name} is a function, such as {name}={_FUNCTIONS[name]}, not {clip(repr(function), 80)}"
+            raise ContractUsageError(msg)
+
+
+_FUNCTIONS = {
+    "calls": "lambda: fake.calls",
+    "delivered": "lambda: list(shown)",
+    "incomplete": "lambda result: result.failed",
+    "is_error": "lambda chunk: chunk.failed",
+    "text": "lambda chunk: chunk.text",
+}
 
 
 @dataclass(frozen=True)
@@ -84,11 +114,8 @@ class Report:
         return self._of("skipped")
 
     def __getitem__(self, name: str) -> Verdict:
-        """Return the verdict on the contract with this name. Raises `KeyError`."""
-        for verdict in self.verdicts:
-            if verdict.contract.name == name:
-                return verdict
-        raise KeyError(name)
+        """Return the verdict on the contract with this name. Raises `KeyError`, which says what there is."""
+        return named({verdict.contract.name: verdict for verdict in self.verdicts}, name, "verdict on a contract")
 
     def __str__(self) -> str:
         counts = [f"{len(self._of(status))} {status}" for status in ("failed", "passed", "skipped")]

@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+from fakellm.errors import clip
 from fakellm.http.certificates import wait_for_use
 from fakellm.http.children import kept_by
 from fakellm.http.keys import keys_for
@@ -245,11 +246,28 @@ def intercept(
     the environment, where there is none. A request to a provider of models that is not faked raises
     `UnexpectedRequestError`; with `block_network` so does every request that would leave this machine.
     """
+    _check_providers(providers)
     with (
         keys_for(provider.service for provider in providers),
         Interception(providers, block_network=block_network).on(modules) as interception,
     ):
         yield interception
+
+
+def _check_providers(given: Iterable[object]) -> None:
+    """Raise `TypeError` for what is no fake provider."""
+    for one in given:
+        if isinstance(one, FakeProvider):
+            continue
+        hint = ""
+        if isinstance(one, str):
+            hint = f"; write FakeProvider({one!r})"
+        elif isinstance(one, (list, tuple)):
+            hint = f"; write *{type(one).__name__}, one argument each"
+        elif type(one).__name__ == "Tape":
+            hint = "; a tape plays in `with fakellm.http.playing(tape):`"
+        msg = f"intercept takes fake providers, such as FakeProvider('openai'), not {clip(repr(one), 80)}{hint}"
+        raise TypeError(msg)
 
 
 @contextmanager

@@ -296,12 +296,11 @@ class FakeProvider(Promising, Speaking, Alike, Claiming, Limited, Strict, Missin
 
         Raises `UnexpectedRequestError` for one that has none, and `BrokenReplyError` where that cannot be made.
         """
-        if (fetched := self._fetch(method, url, headers, body)) is not None:
-            return self._sent(fetched.call, fetched)
-        call = self._begun(method, url, headers, body)
+        fetched = self._fetch(method, url, headers, body)
+        call = self._begun(method, url, headers, body) if fetched is None else fetched.call
         told = partial(self._told, call)
         try:
-            exchange = self._sent(call, self._limited(call))
+            exchange = self._sent(call, self._limited(call) if fetched is None else fetched)
         except BaseException as error:
             call.fail(reason := told(error))
             if reason is error:

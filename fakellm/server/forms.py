@@ -249,13 +249,9 @@ _MEANT = {
 
 def place_of(error: Mapping[str, Any]) -> Place:
     """Return the place in the file of an error of pydantic's: without the names of types that it tried."""
-    known = {"str", "float", "int", "bool"}
+    known, begun = {"str", "float", "int", "bool"}, ("list[", "dict[", "literal[", "function-")
     return tuple(
-        part
-        for part in error["loc"]
-        if not (
-            isinstance(part, str) and (part in known or part.startswith(("list[", "dict[", "literal[", "function-")))
-        )
+        part for part in error["loc"] if not (isinstance(part, str) and (part in known or part.startswith(begun)))
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from fakellm.clock.clock import Clock, InstantClock, RealClock
-from fakellm.errors import BrokenReplyError, UnexpectedRequestError
+from fakellm.errors import BrokenReplyError, UnexpectedRequestError, clip
 from fakellm.provider.answering import error_exchange
 from fakellm.provider.exchange import Exchange, ProviderCall
 from fakellm.provider.itself import by_itself
@@ -101,7 +101,7 @@ class Server:
             providers = self._told.scenario.providers()
         if providers is None:
             providers = by_themselves()
-        self.providers = [FakeProvider(one) if isinstance(one, str) else one for one in providers]
+        self.providers = _fakes(providers)
         self._alike = alike
         self._form = form_or_none(form)
         self._gateways = gateways_of(behind)
@@ -322,3 +322,17 @@ def environment(server: Server) -> Mapping[str, str]:
 def by_themselves() -> list[FakeProvider]:
     """Return a fake of each provider that answers by itself."""
     return [FakeProvider(name).otherwise(by_itself) for name in provider_names()]
+
+
+def _fakes(given: Iterable[FakeProvider | str]) -> list[FakeProvider]:
+    """Return fakes of what a server is given. Raises `TypeError` for what is no list of providers or their names."""
+    if isinstance(given, (FakeProvider, str)) or not isinstance(given, Iterable):
+        hint = f"; write Server([{given!r}])" if isinstance(given, (FakeProvider, str)) else ""
+        msg = f"a server has a list of fake providers, or of their names, not {clip(repr(given), 80)}{hint}"
+        raise TypeError(msg)
+    fakes = [FakeProvider(one) if isinstance(one, str) else one for one in given]
+    for one in fakes:
+        if not isinstance(one, FakeProvider):
+            msg = f"a server has fake providers, or their names, not {clip(repr(one), 80)}"
+            raise TypeError(msg)
+    return fakes

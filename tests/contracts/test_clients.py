@@ -323,6 +323,12 @@ MISUSES = [
     ({"contracts": ["line_end"]}, "did you mean line_ends"),
     ({"skip": {"bom": ""}}, "say why 'bom' is skipped"),
     ({"skip": {"bomb": "x"}}, "no contract 'bomb'"),
+    ({"skip": {"crfl": "x"}}, "no contract 'crfl'; did you mean crlf"),
+    ({"raises": "ValueError"}, "raises is a class of exceptions, or a tuple of some, .* not 'ValueError'"),
+    ({"raises": (ValueError, 3)}, "raises is a class of exceptions"),
+    ({"raises": ()}, "raises is a class of exceptions"),
+    ({"incomplete": True}, "incomplete is a function, such as incomplete=lambda result: result.failed, not True"),
+    ({"text": "content"}, "text is a function, such as text=lambda chunk: chunk.text, not 'content'"),
     ({"skip": ["bom"]}, "skip maps the name of a contract to the reason"),
 ]  # fmt: skip
 
@@ -335,6 +341,14 @@ def test_a_use_that_proves_nothing_is_refused(options, message):
         check_client(
             make if make is not Reader else lambda: Reader(), contracts=options.pop("contracts", ["finish"]), **options
         )
+
+
+def test_what_a_report_does_not_have_is_told():
+    report = check_client(lambda: Reader(), api="openai", contracts=["line_ends"])
+    with pytest.raises(KeyError, match="there is no row 'crfl'; did you mean 'crlf'. there are lf, crlf, cr,"):
+        report.row("crfl")
+    with pytest.raises(KeyError, match="there is no verdict on a contract 'finish'; there are line_ends"):
+        report["finish"]
 
 
 def test_an_event_loop_is_refused():

@@ -340,6 +340,20 @@ def test_an_oracle_that_accepts_everything_is_refused():
         test_app()
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"raises": "IncompleteAnswer"}, "raises is a class of exceptions, .* not 'IncompleteAnswer'"),
+        ({"incomplete": "failed"}, "incomplete is a function, .* not 'failed'"),
+        ({"delivered": ["a"]}, "delivered is a function, such as delivered=lambda: list.shown."),
+        ({"calls": []}, "calls is a function, such as calls=lambda: fake.calls, not .."),
+    ],
+)
+def test_an_option_that_is_of_another_kind_is_refused(options, message):
+    with pytest.raises(ContractUsageError, match=message):
+        check_faults(lambda faulty: FakeLLM(faulty).invoke("?"), ANSWER, **options)
+
+
 def test_an_app_that_always_raises_is_refused():
     def raising(llm):
         raise IncompleteAnswer

@@ -864,6 +864,8 @@ async def amake(source):
         (lambda: FakeLLM("a"), {"skip": ["close"]}, "skip maps the name of a contract to the reason"),
         (lambda source: source, {"text": lambda chunk: chunk["t"]}, "text= failed on 'One two three four.': TypeError"),
         (lambda *, client: client, {}, "wants client: write a lambda"),
+        (lambda: FakeLLM("a"), {"text": "content"}, "text is a function, such as text=lambda"),
+        (lambda: FakeLLM("a"), {"is_error": True}, "is_error is a function, such as is_error=lambda"),
         (lambda: FakeLLM("a"), {"skip": {"close": ""}}, "say why 'close' is skipped"),
         (lambda: FakeLLM("a"), {"skip": {"clos": "x"}}, "there is no contract 'clos'"),
         (lambda: FakeLLM("a"), {"api": "nobody"}, "there is no api 'nobody'"),

@@ -15,6 +15,7 @@ import pytest
 import sdks
 
 from fakellm import FakeProvider
+from fakellm.cassette import Tape
 from fakellm.errors import UnexpectedRequestError
 from fakellm.http.interception import Interception, intercept
 
@@ -149,6 +150,20 @@ def test_a_provider_that_owns_the_host_answers_before_one_that_knows_the_path():
     with intercept(FakeProvider("openai").otherwise("openai"), gateway):
         client = openai.OpenAI(api_key="k", base_url="https://gateway.test/v1")
         assert client.chat.completions.create(**ASK).choices[0].message.content == "gateway"
+
+
+@pytest.mark.parametrize(
+    ("given", "remedy"),
+    [
+        ("openai", r"not 'openai'; write FakeProvider\('openai'\)"),
+        ([FakeProvider("openai")], r"write \*list, one argument each"),
+        (Tape("none.yaml"), r"a tape plays in `with fakellm.http.playing\(tape\):`"),
+        (None, "not None"),
+    ],
+)
+def test_what_is_no_provider_is_told(given, remedy):
+    with pytest.raises(TypeError, match=f"intercept takes fake providers, .*{remedy}"), intercept(given):
+        pass
 
 
 def test_a_provider_that_is_added_while_it_is_on_answers(fake):

@@ -67,7 +67,8 @@ def test_a_scenario_names_the_place_of_a_form_that_is_none():
     text = "otherwise:\n  text: a\n  form: crfl\nproviders:\n  - name: openai\n    form: {boom: 1}\nform: 7\n"
     with pytest.raises(ScenarioError) as told:
         Scenario.read(text, name="a.yaml")
-    assert "line 7, form: 7 cannot stand here; write the name of a form" in str(told.value)
+    *_, seventh = str(told.value).splitlines()  # one line, and no names of types that were tried
+    assert seventh.startswith("a.yaml, line 7, form: 7 cannot stand here; write the name of a form")
     with pytest.raises(ScenarioError) as told:
         Scenario.read(text.replace("form: 7\n", ""), name="a.yaml")
     first, second = str(told.value).splitlines()

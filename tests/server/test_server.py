@@ -253,6 +253,20 @@ def test_it_runs_in_a_loop_that_is_there():
     assert asyncio.run(main()).startswith(b"HTTP/1.1 200 OK\r\n")
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (FakeProvider("openai"), r"a list of fake providers, .*; write Server\(\[FakeProvider\('openai'\)\]\)"),
+        ("openai", r"write Server\(\['openai'\]\)"),
+        (3, "a list of fake providers, or of their names, not 3"),
+        ([3], "a server has fake providers, or their names, not 3"),
+    ],
+)
+def test_what_are_no_providers_is_told(given, message):
+    with pytest.raises(TypeError, match=message):
+        Server(given)
+
+
 def test_a_port_that_is_taken_is_named(serve):
     server = serve(FakeProvider("openai"))
 

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from fakellm.contracts.catalogue import chosen
+from fakellm.contracts.catalogue import checked_reasons, chosen
 from fakellm.contracts.clients import on_client  # noqa: F401 - it binds the checks
 from fakellm.contracts.clients.cases import cases
 from fakellm.contracts.clients.lab import Lab
 from fakellm.contracts.clients.report import ClientReport
 from fakellm.contracts.faults.checks import Raises
-from fakellm.contracts.streams.check import check_loop, checked_reasons
+from fakellm.contracts.streams.check import check_loop
 from fakellm.contracts.streams.projections import text_of
 from fakellm.contracts.verdicts import Verdict, verdict_of
 from fakellm.errors import ContractUsageError
@@ -71,11 +71,8 @@ def check_client(
 def reasons_of(skip: Mapping[str, str] | None) -> tuple[dict[str, str], dict[str, str]]:
     """Return the reasons for skipping contracts, and those for skipping rows. Raises `ContractUsageError`."""
     rows = {case.name for case in cases((None, True, False))}
-    given = dict(skip) if isinstance(skip, Mapping) else skip
-    contracts = {name: why for name, why in given.items() if name not in rows} if isinstance(given, dict) else given
-    own = {name: why for name, why in given.items() if name in rows} if isinstance(given, dict) else {}
-    for name, why in own.items():
-        if not isinstance(why, str) or not why:
-            msg = f"say why {name!r} is skipped: skip={{{name!r}: 'the reason'}}"
-            raise ContractUsageError(msg)
-    return checked_reasons(contracts, "client"), own
+    reasons = checked_reasons(skip, "client", rows)
+    return (
+        {name: why for name, why in reasons.items() if name not in rows},
+        {name: why for name, why in reasons.items() if name in rows},
+    )

@@ -17,6 +17,7 @@ from fakellm.contracts.faults.checks import Judge, Raises
 from fakellm.contracts.faults.ways import Faulty
 from fakellm.contracts.streams.projections import UNKNOWN, text_of
 from fakellm.contracts.streams.sources import without_key
+from fakellm.contracts.verdicts import check_functions
 from fakellm.errors import ContractUsageError, clip
 from fakellm.provider.actions import Failure, Timeouts
 from fakellm.provider.exchange import ProviderCall
@@ -81,6 +82,7 @@ class Lab:
         if inspect.iscoroutinefunction(self.make):
             msg = f"the maker {self.make!r} is asynchronous; it only makes the client, so write def"
             raise ContractUsageError(msg)
+        check_functions(text=self.text, incomplete=self.incomplete)
         if self.api not in provider_names():
             msg = (
                 f"api is the provider that the client asks: {', '.join(map(repr, provider_names()))}, not {self.api!r}"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fakellm.contracts.clients.cases import Kind
-from fakellm.contracts.verdicts import Report, Status
+from fakellm.contracts.verdicts import Report, Status, named
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,8 @@ class ClientReport(Report):
     rows: tuple[Row, ...] = ()
 
     def row(self, name: str) -> Row:
-        """Return the row of a form, an oddity or a fault. Raises `KeyError`."""
-        for row in self.rows:
-            if row.name == name:
-                return row
-        raise KeyError(name)
+        """Return the row of a form, an oddity or a fault. Raises `KeyError`, which says what there is."""
+        return named({row.name: row for row in self.rows}, name, "row")
 
     def table(self) -> str:
         """Return the rows as a table: name, contract, outcome, those that are broken marked."""

@@ -16,7 +16,7 @@ from fakellm.contracts.consumers.cuts import joined
 from fakellm.contracts.faults.arriving import named, through
 from fakellm.contracts.faults.sweep import Failure, contract_of, plan_of, report
 from fakellm.contracts.faults.ways import Faulty, Only, ended
-from fakellm.contracts.verdicts import Report, Skip, Verdict, broken
+from fakellm.contracts.verdicts import Report, Skip, Verdict, broken, check_functions
 from fakellm.errors import ContractUsageError, LLMConnectionError, LLMStreamError, clip
 from fakellm.script.events import Text
 from fakellm.script.script import Script
@@ -92,6 +92,17 @@ def _verdicts(judge: Judge, failures: dict[str, list[Failure]], tried: dict[str,
             yield Verdict(contract, "skipped", why)
 
 
+def _check_raises(raises: object) -> None:
+    """Raise `ContractUsageError` for what is no class of exceptions, nor some in a tuple."""
+    kinds = raises if isinstance(raises, tuple) and raises else (raises,)
+    if raises is not None and not all(isinstance(kind, type) and issubclass(kind, BaseException) for kind in kinds):
+        msg = (
+            "raises is a class of exceptions, or a tuple of some, such as raises=TimeoutError, not "
+            f"{clip(repr(raises), 80)}"
+        )
+        raise ContractUsageError(msg)
+
+
 _SKIPPED = {
     "retry_midstream": "run returns no stream: let it be a generator, or give delivered=",
     "close": "the calls of the fake are not known: give calls=lambda: fake.calls",
@@ -113,6 +124,8 @@ class Judge:
         if not callable(run):
             msg = f"run is a function of the broken script, such as lambda faulty: app(FakeLLM(faulty)), not {run!r}"
             raise ContractUsageError(msg)
+        check_functions(incomplete=incomplete, delivered=delivered, calls=calls)
+        _check_raises(raises)
         named = run if hasattr(run, "__name__") else getattr(run, "func", run)
         self.name: str = getattr(named, "__name__", type(run).__name__)
         self.calls = calls

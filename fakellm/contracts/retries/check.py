@@ -13,7 +13,7 @@ from typing import Any, Literal
 from fakellm.clock.machine_time import patched
 from fakellm.clock.taken import NamesReached, loops_made_in
 from fakellm.contracts.attempts import PATIENCE
-from fakellm.contracts.catalogue import Contract, chosen
+from fakellm.contracts.catalogue import Contract, checked_reasons, chosen
 from fakellm.contracts.faults.ways import ended, half, positions
 from fakellm.contracts.retries import dice, on_asking, on_ending  # noqa: F401 - they bind the checks
 from fakellm.contracts.retries.lab import Lab, Promises
@@ -23,7 +23,7 @@ from fakellm.contracts.retries.troubled import LONGEST, MOST_ASKS, Troubled
 from fakellm.contracts.retries.troubles import Trouble
 from fakellm.contracts.retries.troubles import chosen as chosen_troubles
 from fakellm.contracts.streams.projections import text_of
-from fakellm.contracts.verdicts import Report, Verdict, verdict_of
+from fakellm.contracts.verdicts import Report, Verdict, check_functions, verdict_of
 from fakellm.errors import ContractUsageError, clip
 from fakellm.script.script import Script
 from fakellm.wire.providers import provider_names
@@ -92,10 +92,11 @@ def check_retries(
     `ContractUsageError` if the app fails where nothing is wrong, or asks no provider.
     """
     _check_use(app, api, script, backend, clients)
+    check_functions(incomplete=incomplete, delivered=delivered, text=text)
     _check_promises(
         attempts=attempts, gives_up=gives_up, deadline=deadline, longest_wait=longest_wait, patience=patience
     )
-    reasons = _checked_reasons(skip)
+    reasons = checked_reasons(skip, "app")
     promises = Promises(attempts, gives_up, deadline, longest_wait, incomplete, clients)
     wanted = chosen(contracts, "app")
     names = chosen_troubles(only)
@@ -232,20 +233,6 @@ def _check_use(app: object, api: str | None, script: object, backend: str, clien
             "write await asyncio.to_thread(check_retries, app)"
         )
         raise ContractUsageError(msg)
-
-
-def _checked_reasons(skip: Mapping[str, str] | None) -> dict[str, str]:
-    """Return the reasons for skipping by contract. Raises `ContractUsageError` for a name or a reason that is none."""
-    if skip is not None and not isinstance(skip, Mapping):
-        msg = f"skip maps the name of a contract to the reason: skip={{'storm': 'one client'}}, not {skip!r}"
-        raise ContractUsageError(msg)
-    reasons = dict(skip or {})
-    chosen(reasons, "app")
-    for name, reason in reasons.items():
-        if not isinstance(reason, str) or not reason:
-            msg = f"say why {name!r} is skipped: skip={{{name!r}: 'the reason'}}"
-            raise ContractUsageError(msg)
-    return reasons
 
 
 def _name_of(app: Any) -> str:

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from fakellm.concurrency import is_cancellation
-from fakellm.contracts.catalogue import Contract, Kind, chosen
+from fakellm.contracts.catalogue import Contract, checked_reasons, chosen
 from fakellm.contracts.streams import on_answers, on_failure, on_flow, on_many  # noqa: F401 - they bind the checks
 from fakellm.contracts.streams.lab import Lab, no_error
 from fakellm.contracts.streams.projections import text_of
@@ -48,7 +48,7 @@ def check_stream(
     """
     check_loop("check_stream")
     lab = Lab(make, input, api, chat, text, idle_timeout, is_error)
-    reasons = checked_reasons(skip)
+    reasons = checked_reasons(skip, "stream")
     wanted = chosen(contracts, "stream")
     if not wanted:
         msg = "no contract was named, so nothing would be checked; leave contracts= out for all of them"
@@ -74,20 +74,6 @@ def check_loop(name: str) -> None:
             f"or write await asyncio.to_thread({name}, ...)"
         )
         raise ContractUsageError(msg)
-
-
-def checked_reasons(skip: Mapping[str, str] | None, on: Kind = "stream") -> dict[str, str]:
-    """Return the reasons for skipping by contract. Raises `ContractUsageError` for a name or a reason that is none."""
-    if skip is not None and not isinstance(skip, Mapping):
-        msg = f"skip maps the name of a contract to the reason: skip={{'stall': 'the reason'}}, not {skip!r}"
-        raise ContractUsageError(msg)
-    reasons = dict(skip or {})
-    chosen(reasons, on)
-    for name, reason in reasons.items():
-        if not isinstance(reason, str) or not reason:
-            msg = f"say why {name!r} is skipped: skip={{{name!r}: 'the reason'}}"
-            raise ContractUsageError(msg)
-    return reasons
 
 
 def _name_of(make: Callable[..., Any]) -> str:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any, ClassVar
 
-from fakellm.contracts.catalogue import Contract, chosen
-from fakellm.contracts.streams.check import checked_reasons, run_check, smoke
+from fakellm.contracts.catalogue import Contract, checked_reasons, chosen
+from fakellm.contracts.streams.check import run_check, smoke
 from fakellm.contracts.streams.lab import Lab, no_error
 from fakellm.contracts.streams.projections import text_of
 from fakellm.contracts.streams.sources import Api
@@ -109,7 +109,7 @@ def _test_of(contract: Contract) -> Callable[..., None]:
         __tracebackhide__ = True
         import pytest
 
-        reasons = checked_reasons(self.skip)
+        reasons = checked_reasons(self.skip, "stream")
         if contract.name in reasons:
             pytest.skip(reasons[contract.name])
         readers = reader(self, "text"), reader(self, "is_error")

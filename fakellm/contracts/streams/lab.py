@@ -12,7 +12,7 @@ from fakellm.contracts.streams.driving import HangError, arun, by_hand
 from fakellm.contracts.streams.projections import text_of
 from fakellm.contracts.streams.sources import PLAIN, Api, InvokeOnly, WatchedClock, provider, source
 from fakellm.contracts.streams.subject import Flavour, Subject
-from fakellm.contracts.verdicts import Skip, broken
+from fakellm.contracts.verdicts import Skip, broken, check_functions
 from fakellm.errors import ContractUsageError, clip
 from fakellm.script.script import Script
 from fakellm.wire.providers import provider_names
@@ -66,6 +66,7 @@ class Lab:
             msg = f"a maker is a function that returns a fresh model for each check, not {clip(repr(self.make), 80)}"
             hint = "; write lambda: ... around it" if hasattr(self.make, "stream") else ""
             raise ContractUsageError(msg + hint)
+        check_functions(text=self.text, is_error=self.is_error)
         if self.api is not None and self.api not in provider_names():
             msg = f"there is no api {self.api!r}; there are {', '.join(map(repr, provider_names()))}"
             raise ContractUsageError(msg)

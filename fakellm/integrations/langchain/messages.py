@@ -34,8 +34,7 @@ def identified(chunk: ChatGenerationChunk, id: str) -> AIMessageChunk:
     """Return the message of a chunk of a stream as LangChain's models give it: with the id of its run, and metadata."""
     message = cast("AIMessageChunk", chunk.message)
     message.id = message.id or id
-    if info := chunk.generation_info:
-        message.response_metadata = {**info, **message.response_metadata}
+    message.response_metadata = {**(chunk.generation_info or {}), **message.response_metadata}
     return message
 
 
@@ -168,6 +167,7 @@ def _chunk(message: AIMessageChunk, info: dict[str, Any] | None = None) -> ChatG
 
 
 _MESSAGE = AIMessageChunk(content="").__getstate__()
+_GIVEN = identified(ChatGenerationChunk(message=AIMessageChunk(content="")), "run").__getstate__()
 _CHUNK = ChatGenerationChunk(message=AIMessageChunk(content="")).__getstate__()
 _set = object.__setattr__
 
@@ -176,10 +176,11 @@ def text_message(text: str, id: str | None = None) -> AIMessageChunk:
     """Return the message for a text, made as pickle would make it, without pydantic's checks.
 
     Most of a stream is these, and the constructor would take five times as long. Each has containers of its own.
+    With an id it is as LangChain's models give it.
     """
     fields = _MESSAGE["__dict__"] | {"content": text, "id": id, "additional_kwargs": {}, "response_metadata": {}}
     fields["tool_calls"], fields["invalid_tool_calls"], fields["tool_call_chunks"] = [], [], []
-    return _made_of(AIMessageChunk, _MESSAGE, fields)
+    return _made_of(AIMessageChunk, _MESSAGE if id is None else _GIVEN, fields)
 
 
 def text_chunk(text: str) -> ChatGenerationChunk:

@@ -136,7 +136,7 @@ GATEWAYS: Mapping[str, Gateway] = MappingProxyType({gateway.name: gateway for ga
 
 def gateways_of(told: str | Gateway | Iterable[str | Gateway]) -> tuple[Gateway, ...]:
     """Return gateways, the one nearest to the server first. Raises `ValueError` for a name that is none."""
-    several = (told,) if isinstance(told, (str, Gateway)) else tuple(told)
+    several = tuple(told) if isinstance(told, Iterable) and not isinstance(told, (str, Gateway)) else (told,)
     return tuple(_gateway(one) for one in several)
 
 
@@ -144,8 +144,12 @@ def _gateway(told: str | Gateway) -> Gateway:
     if isinstance(told, Gateway):
         return told
     if not isinstance(told, str):
-        msg = f"a gateway is told by its name, or is a fakellm.wire.Gateway, not {clip(repr(told), 60)}"
+        hint = f"; write behind(*{told!r})" if isinstance(told, (list, tuple)) else ""
+        msg = f"a gateway is told by its name, or is a fakellm.wire.Gateway, not {clip(repr(told), 60)}{hint}"
         raise TypeError(msg)
+    if "," in told and GATEWAYS.keys() >= {name.strip() for name in told.split(",")}:
+        msg = f"{told!r} are several gateways in one text; name each by itself, the one nearest to the server first"
+        raise ValueError(msg)
     if told not in GATEWAYS:
         near = get_close_matches(told, GATEWAYS, 1)
         hint = f"did you mean {near[0]!r}? " if near else ""

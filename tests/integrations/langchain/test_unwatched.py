@@ -36,7 +36,7 @@ def outcome(call):
         found = call()
         for item in found if not isinstance(found, AIMessage) else [found]:
             got.append(item)
-    except (LLMError, ValueError) as error:
+    except (LLMError, ValueError, NotImplementedError) as error:
         got.append((type(error), str(error)))
     return got
 
@@ -72,6 +72,9 @@ CALLS = {
     "batch with what is no prompt": lambda model, config: model.batch(
         ["q", 7], [config, {**config, "run_id": UUID(int=8)}], return_exceptions=True
     ),
+    "batch with what is no message": lambda model, config: model.batch(
+        ["q", [("user", "r", "s")]], [config, {**config, "run_id": UUID(int=8)}], return_exceptions=True
+    ),
 }
 SCRIPTS = {
     "text": Script("a", " ", "b"),
@@ -88,9 +91,9 @@ SCRIPTS = {
 
 
 def shown(outcome):
-    """Return outcomes so that exceptions and messages compare."""
+    """Return outcomes so that exceptions and messages compare, and which fields of a message were set."""
     got, logged = outcome
-    return [repr(item) for item in got], logged
+    return [(repr(item), getattr(item, "model_fields_set", None)) for item in got], logged
 
 
 @each("call, script", [(call, script) for call in CALLS for script in SCRIPTS])

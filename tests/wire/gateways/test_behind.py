@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import anthropic
 import httpx
 import openai
 import pytest
-from gateways import CHUNKED, CLOSING, DONE, ERROR, ROLE, arrived, chunk, made, paced, words
+from gateways import CHUNKED, CLOSING, DONE, ERROR, ROLE, TAPES, arrived, chunk, made, paced, words
 
 from fakellm import FakeProvider, Finish, Pause, Script, ToolCall, disconnect, http_error, provider_error, stall
+from fakellm.cassette import Tape
 from fakellm.clock import VirtualClock
 from fakellm.errors import BrokenReplyError
-from fakellm.http import transport
+from fakellm.http import playing, transport
 from fakellm.provider.exchange import Failure
 from fakellm.script import Raw
 from fakellm.wire import GATEWAYS, SSEDecoder
@@ -295,6 +297,24 @@ def test_an_api_that_nobody_measured_is_refused():
             asked(fake("a", behind=[name]), "/responses", input="hi")
     assert asked(fake("a", behind=["litellm"]), "/responses", input="hi", stream=False)[0] == 200
     assert asked(FakeProvider("openai", clock=VirtualClock()).behind("litellm"), "/embeddings", input="hi")[0] == 200
+
+
+def test_a_stream_that_is_fetched_is_refused_likewise():
+    provider = fake("a", name="replicate", behind=["litellm"])
+    with httpx.Client(transport=transport(provider, httpx), base_url="https://api.replicate.com/v1") as client:
+        made = client.post("/models/meta/llama/predictions", json={"input": {"prompt": "hi"}, "stream": True}).json()
+        with pytest.raises(BrokenReplyError, match="what litellm makes .* a stream of replicate.predictions"):
+            client.get(made["urls"]["stream"])
+    assert len(provider.misses) == 1
+
+
+def test_a_tape_of_such_an_api_is_refused_so_that_no_client_takes_it_for_a_network_that_fails():
+    tape = Tape(TAPES.parent / "messages.yaml", mode="none", behind="litellm")
+    said = [{"role": "user", "content": "Say hello in five languages."}]
+    with playing(tape), anthropic.Anthropic(api_key="k", base_url="http://127.0.0.1:8124") as client:
+        with pytest.raises(BrokenReplyError, match="the tape .* a stream of anthropic.messages"):
+            client.messages.create(model="tiny-llama", max_tokens=60, messages=said, stream=True)
+    assert "could not get its answer from the tape" in tape.problem()
 
 
 @pytest.mark.parametrize("name", ["nginx", "haproxy", "caddy", "portkey"])

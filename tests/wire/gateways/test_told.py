@@ -51,6 +51,20 @@ def test_a_scenario_names_gateways():
         Scenario.read("behind: 7\notherwise: {text: a}")
 
 
+@pytest.mark.parametrize(
+    ("tell", "message"),
+    [
+        (lambda: Tape("none.yaml", behind=3), "a gateway is told by its name, .* not 3"),
+        (lambda: Server([], behind="litellm, nginx"), "'litellm, nginx' are several gateways in one text; name each"),
+        (lambda: Server([], behind=None), "a gateway is told by its name, .* not None"),
+        (lambda: FakeProvider("openai").behind(["nginx"]), r"; write behind\(\*\['nginx'\]\)"),
+    ],
+)
+def test_what_is_no_gateway_is_told(tell, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        tell()
+
+
 @pytest.mark.parametrize("command", [["serve"], ["replay", str(TAPES)]], ids=["serve", "replay"])
 def test_commands_name_gateways(command):
     result = CliRunner().invoke(app, [*command, "--behind", "nginks"], standalone_mode=False)
