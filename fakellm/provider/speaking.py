@@ -76,7 +76,7 @@ class Speaking:
     def _gateways_of(self, call: ProviderCall) -> tuple[Gateway, ...]:
         """Return what the answer to a call passes: gateways of a broken script come before those of the provider."""
         own: tuple[Gateway, ...] = getattr(call.reply.content, "gateways", ()) if call.reply is not None else ()
-        return (*own, *self.gateways)
+        return (*own, *self.gateways) if own else self.gateways
 
     def _profile_of(self, call: ProviderCall) -> Profile | MessagesProfile | None:
         """Return whose habits a request is answered in: those that were asked for, else those of its host."""
@@ -96,7 +96,10 @@ class Speaking:
 
     def _sent(self, call: ProviderCall, exchange: Exchange) -> Exchange:
         """Return an answer as it is sent."""
-        return sent(exchange, self._hops(call), is_behind=bool(self._gateways_of(call)))
+        is_behind = bool(self._gateways_of(call))
+        if not is_behind and self.form is None and (call.reply is None or call.reply.form is None):  # as most are
+            return exchange
+        return sent(exchange, self._hops(call), is_behind=is_behind)
 
 
 def sent(exchange: Exchange, hops: Iterable[Hop], *, is_behind: bool) -> Exchange:
