@@ -30,13 +30,12 @@ from fakellm.clock.clock import Clock
 from fakellm.errors import ScriptError, UnexpectedCallError, UnexpectedRequestError, explain
 from fakellm.provider.exchange import Exchange, ProviderCall, State
 from fakellm.provider.reports import shown_calls
-from fakellm.provider.speaking import passing, sent
+from fakellm.provider.speaking import sent_as
 from fakellm.script.events import Fault
 from fakellm.script.script import Script
 from fakellm.wire.gateways.gateway import Gateway
 from fakellm.wire.gateways.presets import gateways_of
 from fakellm.wire.providers import scripted_endpoint
-from fakellm.wire.rewriting import Writing
 from fakellm.wire.service import codec_of
 from fakellm.wire.wireform import WireForm, form_or_none
 
@@ -353,10 +352,8 @@ class Tape:
         if (at := replay.overlay_at(self._overlays, place, response)) is not False:
             self._overlaid.add(at)
             steps = self._overlays[at](steps)
-        exchange = replay.exchange_of(call, response, steps)
-        written = [] if self.form is None else [Writing(self.form)]
         try:
-            return sent(exchange, [*passing(self.gateways, call), *written], is_behind=bool(self.gateways))
+            return sent_as(replay.exchange_of(call, response, steps), self.gateways, self.form)
         except ScriptError as error:
             self.misses.append(miss := misses.unsent(self.path, call, error))
             call.fail(miss)

@@ -96,10 +96,8 @@ class Speaking:
 
     def _sent(self, call: ProviderCall, exchange: Exchange) -> Exchange:
         """Return an answer as it is sent."""
-        is_behind = bool(self._gateways_of(call))
-        if not is_behind and self.form is None and (call.reply is None or call.reply.form is None):  # as most are
-            return exchange
-        return sent(exchange, self._hops(call), is_behind=is_behind)
+        hops = tuple(self._hops(call))
+        return sent(exchange, hops, is_behind=bool(self._gateways_of(call))) if hops else exchange
 
 
 def sent(exchange: Exchange, hops: Iterable[Hop], *, is_behind: bool) -> Exchange:
@@ -107,6 +105,12 @@ def sent(exchange: Exchange, hops: Iterable[Hop], *, is_behind: bool) -> Exchang
     if is_behind:
         exchange.version, exchange.reason = "HTTP/1.1", None
     return exchange.passes(hops)
+
+
+def sent_as(exchange: Exchange, gateways: Iterable[Gateway], form: WireForm | None) -> Exchange:
+    """Return an answer as it is sent past gateways, and written in a form if there is one."""
+    passed = tuple(passing(gateways, exchange.call))
+    return sent(exchange, [*passed, *([] if form is None else [Writing(form)])], is_behind=bool(passed))
 
 
 def passing(gateways: Iterable[Gateway], call: ProviderCall) -> Iterator[Hop]:
