@@ -119,7 +119,7 @@ class Script(Events):
         raise AttributeError(msg)
 
     def __reduce__(self) -> tuple[Callable[..., Script], tuple[Any, ...]]:
-        """Pickle and copy a script as its events."""
+        """Pickle and copy a script as what it was made of."""
         return _rebuild, (self._events if self.texts is None else self.texts, self.allow_illegal)
 
     # -- a sequence -------------------------------------------------------------------------------

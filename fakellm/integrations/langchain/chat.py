@@ -90,9 +90,8 @@ class LangChainFakeChatModel(Adapter, BaseChatModel):
 
     def invoke(self, input: Any, config: Any = None, *, stop: list[str] | None = None, **kwargs: Any) -> Any:
         """Return the whole answer."""
-        if isinstance(input, InTurn) or (short := short_way(self, input, config, kwargs)) is None:
-            return super().invoke(input, config, stop=stop, **kwargs)
-        if self._should_stream(async_api=False, **kwargs):
+        short = None if isinstance(input, InTurn) else short_way(self, input, config, kwargs)
+        if short is None or self._should_stream(async_api=False, **kwargs):
             return super().invoke(input, config, stop=stop, **kwargs)
         answer = self.answer(short.messages, stop, kwargs)
         return message_of(answer, kwargs.get("model", self.model), f"{short.id}-0")
