@@ -96,7 +96,7 @@ class Events:
         if self._after_cr:  # the CR that ended the last event was half of its line end, if a LF follows
             self._after_cr = False
             if piece[:1] == b"\n":
-                found, piece = [b"\n"] if keeps else [], piece[1:]
+                found, piece = [b"\n"] if keeps or self._form.only_cuts else [], piece[1:]
         data = self._sent + self._held + piece
         start, at = len(self._sent), max(len(data) - len(piece) - _REACH, 0)
         is_begun, self._held = bool(self._sent), b""

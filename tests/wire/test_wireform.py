@@ -224,6 +224,11 @@ def test_events_are_a_piece_each():
     ]
 
 
+def test_cutting_at_events_loses_no_byte_of_a_line_end():
+    sent = [b"data: 1\r\n\r"], [b"\ndata: 2\r\n\r"], Ending([b"\n"])
+    assert written(WireForm(pieces="events"), *sent) == [[b"data: 1\r\n\r"], [b"\n", b"data: 2\r\n\r"], [b"\n"]]
+
+
 def test_a_compressed_piece_is_all_there():
     for name in ("gzip", "deflate"):
         answer = exchange("chat", SAID, form=WireForm(encoding=name))
