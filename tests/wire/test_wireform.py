@@ -152,7 +152,7 @@ AS_WRITTEN = {
 
 
 def carried(form, *runs, kind="text/event-stream", **fields):
-    answer = Carried(200, [("Content-Type", kind), ("content-length", "9")], runs, api="openai.chat", **fields)
+    answer = Carried(200, [("Content-Type", kind), ("content-length", "9")], runs, **fields)
     return Writing(form).carry(answer)
 
 

@@ -64,18 +64,17 @@ class Passing:
         steps = watch.over(answer.steps)
         if not gateway.rewrites or is_sized or answer.status != _OK:
             return _Way(gateway, answer, before, is_sized=is_sized).kept(steps, self._headers(answer))
-        self._check(answer)
+        self._check()
         return self._rewritten(answer, before, steps, self._rewriter())
 
     def _rewriter(self) -> Rewriter:
         return REWRITERS[self.gateway.rewrites](self.asked)
 
-    def _check(self, answer: Carried) -> None:
-        api = answer.api or self.asked.api
-        if api != CHAT:
+    def _check(self) -> None:
+        if self.asked.api != CHAT:
             msg = (
-                f"what {self.gateway.name} makes of a stream was measured for {CHAT}, and this is a stream of {api}; "
-                "take it away, or name a gateway that keeps the bytes, such as nginx"
+                f"what {self.gateway.name} makes of a stream was measured for {CHAT}, and this is a stream of "
+                f"{self.asked.api}; take it away, or name a gateway that keeps the bytes, such as nginx"
             )
             raise ScriptError(msg)
 
@@ -96,7 +95,7 @@ class Passing:
         return _Way(self.gateway, answer, before, is_sized=False).out(steps, self._headers(answer))
 
     def _is_refused(self, answer: Carried) -> bool:
-        return answer.status >= 400 and (answer.api or self.asked.api) == CHAT  # noqa: PLR2004
+        return answer.status >= 400 and self.asked.api == CHAT  # noqa: PLR2004
 
     def _failed(self, answer: Carried, before: Iterable[Any], status: int, body: bytes) -> Carried:
         """Return what a gateway makes of an HTTP error of the server, or of none where `status` is 0."""
