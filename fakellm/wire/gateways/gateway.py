@@ -10,6 +10,8 @@ from typing import Literal, NamedTuple
 
 from fakellm.wire.codec import Headers
 
+CHAT = "openai.chat"
+"""The API whose streams gateways write anew."""
 Drop = Literal["cut", "whole", "hang"]
 
 
@@ -72,7 +74,7 @@ class Gateway:
 class Asked(NamedTuple):
     """What a gateway knows of a request: its API, model and number, whether a stream and usage are wanted, its text."""
 
-    api: str = "openai.chat"
+    api: str = CHAT
     model: str = ""
     number: int = 1
     streams: bool = True

@@ -20,7 +20,7 @@ from typing import Any
 from fakellm.errors import ScriptError
 from fakellm.script.events import Fault, Pause, disconnect, stall
 from fakellm.wire.codec import Ending
-from fakellm.wire.gateways.gateway import Asked, Gateway, Page
+from fakellm.wire.gateways.gateway import CHAT, Asked, Gateway, Page
 from fakellm.wire.gateways.litellm import LiteLLM
 from fakellm.wire.gateways.pacing import Watch, batched, busy, delayed, held, is_unreadable
 from fakellm.wire.gateways.rewriters import AnyLLM, LlamaStack, LmProxy, Mlflow, Rewriter
@@ -28,7 +28,6 @@ from fakellm.wire.hops import Carried
 from fakellm.wire.rewriting import Events
 from fakellm.wire.wireform import WireForm, framing_of
 
-CHAT = "openai.chat"
 REWRITERS: dict[str, type[Rewriter]] = {
     "litellm": LiteLLM,
     "lm-proxy": LmProxy,
