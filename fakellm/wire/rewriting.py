@@ -134,7 +134,7 @@ class Events:
                 before.append(_COMMENT + end + end)
             lines = [*more, *lines]
             self._count += 1
-        if form.data_lines == "pretty":
+        if form.data_lines == "pretty" and _TEXTS.isdisjoint(lines):
             lines = [spread for line in lines for spread in line.spread()]
         if form.comments == "inside" and is_event:
             lines.insert(1, _Line(b"", _COMMENT[2:]))
@@ -173,6 +173,10 @@ class _Line(NamedTuple):
         except (ValueError, RecursionError):
             return [self]
         return [_Line(b"data", line) for line in _spread(self.value).split(b"\n")]
+
+
+_TEXTS = frozenset({_Line(b"event", b"output"), _Line(b"event", b"logs")})
+"""What an event has whose data are a text, though it may look like JSON: Replicate's, the only such stream."""
 
 
 def _spread(document: bytes) -> bytes:
