@@ -189,10 +189,11 @@ def waited_for(port):
 
 def compared(gateway, port, nowhere):
     """Compare all streams; print a line for each that differs, and return how many do."""
-    failed = 0
+    tried = failed = 0
     for name in fakes.STREAMS:
         if name in ("silent", "no headers") and PRESETS[gateway].silence is not None and gateway != IMPATIENT:
             continue  # that would take a minute
+        tried += 1
         for _ in range(3):  # a machine that does something else now and then is late
             came = arrived(nowhere if name == "refused" else port, name)
             found = list(differences(expected(gateway, name), came))
@@ -201,7 +202,7 @@ def compared(gateway, port, nowhere):
         failed += bool(found)
         for text in found:
             print(f"  {gateway}, {name}: {text}")
-    print(f"{gateway}: {len(fakes.STREAMS)} streams, {failed} differ")
+    print(f"{gateway}: {tried} streams, {failed} differ")
     return failed
 
 

@@ -37,6 +37,7 @@ LARGE = 4 * 2**20
 
 _BLOCK = 2**16
 _AHEAD = 32  # bytes that are looked at beyond a block, more than any pattern here is long
+_MOST = 2**16  # bytes before a body; what has more is for YAML to read
 _BEGIN = HEADING.encode() + b"version: 1\ninteractions:\n"
 _OUTER = re.compile(rb"\n(?!    |\n)[^\n]{0,11}\n?")  # the line of a request or a response, and what is none of these
 _HEAD = re.compile(rb"\A  response:\n(?:(?!    body:).*\n)*+    body:\n      string:( \|(2?)([-+]?))(?=\n)")
@@ -269,7 +270,7 @@ class Later(Mapping[str, Any]):
     def _around(self) -> tuple[Document, Iterator[bytes]]:
         """Return the response with nothing for its body, and the pieces of that. Raises `ValueError`, see `lines`."""
         file = self._file
-        head = _HEAD.match(file.read(self._start, min(self._start + _BLOCK, self._end)))
+        head = _HEAD.match(file.read(self._start, min(self._start + _MOST, self._end)))
         if head is None:
             msg = "the body is no literal block"
             raise ValueError(msg)

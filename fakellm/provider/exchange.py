@@ -311,7 +311,7 @@ class Exchange:
             headers, steps = self.uncoded or (self.headers, self._steps)
             request = self.call.input
             is_stream = request is not None and request.stream
-            carried = came = Carried(self.status, headers, steps, self._before, self.call.api, is_stream)
+            carried = came = Carried(self.status, headers, steps, self._before, is_stream)
             for hop in hops:
                 carried = hop.carry(carried)
             if carried is came:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Self, cast
 
@@ -10,8 +10,7 @@ from fakellm.provider.exchange import Exchange, ProviderCall
 from fakellm.provider.hosts import host_of
 from fakellm.wire.anthropic.profiles import MessagesProfile
 from fakellm.wire.codec import Request
-from fakellm.wire.gateways.gateway import Asked, Gateway
-from fakellm.wire.gateways.passing import CHAT, Passing
+from fakellm.wire.gateways.gateway import CHAT, Asked, Gateway
 from fakellm.wire.gateways.presets import gateways_of
 from fakellm.wire.hops import Hop
 from fakellm.wire.openai.profiles import Profile
@@ -107,14 +106,18 @@ def sent(exchange: Exchange, hops: Iterable[Hop], *, is_behind: bool) -> Exchang
     return exchange.passes(hops)
 
 
-def sent_as(exchange: Exchange, gateways: Iterable[Gateway], form: WireForm | None) -> Exchange:
+def sent_as(exchange: Exchange, gateways: Sequence[Gateway], form: WireForm | None) -> Exchange:
     """Return an answer as it is sent past gateways, and written in a form if there is one."""
     passed = tuple(passing(gateways, exchange.call))
     return sent(exchange, [*passed, *([] if form is None else [Writing(form)])], is_behind=bool(passed))
 
 
-def passing(gateways: Iterable[Gateway], call: ProviderCall) -> Iterator[Hop]:
+def passing(gateways: Sequence[Gateway], call: ProviderCall) -> Iterator[Hop]:
     """Yield what the answer to a call passes behind gateways."""
+    if not gateways:
+        return
+    from fakellm.wire.gateways.passing import Passing  # with all that they write anew, which few tests want
+
     for gateway in gateways:
         request = call.request
         asked = Asked(request.api, request.model, call.seed, request.stream, _wants_usage(request), request.prompt)

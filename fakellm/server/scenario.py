@@ -61,7 +61,7 @@ class _Told(NamedTuple):
     limits: Mapping[str, int | None] | None
     gzip: bool | None
     form: WireForm | None
-    gateways: tuple[Gateway, ...]
+    gateways: tuple[Gateway, ...] | None
     strict: bool | None = None
 
 
@@ -155,7 +155,8 @@ class Scenario:
         if (limits := own.told.limits or self._all.limits) is not None:
             provider.limits(**limits)
         provider.speak(own.told.form or self._all.form or provider.form)
-        provider.behind(*(own.told.gateways or self._all.gateways or provider.gateways))
+        gateways = own.told.gateways if own.told.gateways is not None else self._all.gateways
+        provider.behind(*(provider.gateways if gateways is None else gateways))
         provider.recorded = recorded.Recorded.of(provider, self._tapes, self._factor) if self._tapes else None
         provider.zips = bool(self._all.gzip if own.told.gzip is None else own.told.gzip)
         strict = self._all.strict if own.told.strict is None else own.told.strict
@@ -219,7 +220,7 @@ class _Reading(Conversing):
     def providers(self, forms: Sequence[ProviderForm] | None) -> dict[str, _Provider]:
         """Return the providers by their names; all that there are where none is named."""
         if forms is None:
-            nothing = _Told([], [], None, None, None, None, None, ())
+            nothing = _Told([], [], None, None, None, None, None, None)
             return {name: _Provider(None, (), nothing) for name in provider_names()}
         if not forms:
             self.problem(("providers",), "it is empty; name one, or take it away for all")
@@ -255,7 +256,7 @@ class _Reading(Conversing):
             limits,
             form.gzip,
             self._wire(form, place),
-            self._tried((*place, "behind"), lambda: gateways_of(form.behind or ())) or (),
+            self._tried((*place, "behind"), lambda: None if form.behind is None else gateways_of(form.behind)),
             form.strict_requests,
         )
 

@@ -18,16 +18,15 @@ from fakellm.script.events import Fault, Pause
 class Carried:
     """An answer on its way.
 
-    `api` is the codec's name, `streams` whether the request asked for a stream. `status` is 0 where a fault among
-    `before`, what happens before the headers, keeps an answer from coming. `steps` are runs of pieces (`Ending` is the
-    last of a message that is whole), pauses, faults, and what else a shell knows.
+    `streams` is whether the request asked for a stream. `status` is 0 where a fault among `before`, what happens before
+    the headers, keeps an answer from coming. `steps` are runs of pieces (`Ending` is the last of a message that is
+    whole), pauses, faults, and what else a shell knows.
     """
 
     status: int
     headers: Sequence[tuple[str, str]]
     steps: Iterable[Any]
     before: Sequence[Pause | Fault] = ()
-    api: str = ""
     streams: bool = False
 
     def header(self, name: str) -> str:

@@ -96,7 +96,7 @@ class Events:
         if self._after_cr:  # the CR that ended the last event was half of its line end, if a LF follows
             self._after_cr = False
             if piece[:1] == b"\n":
-                found, piece = [b"\n"] if keeps else [], piece[1:]
+                found, piece = [b"\n"] if keeps or self._form.only_cuts else [], piece[1:]
         data = self._sent + self._held + piece
         start, at = len(self._sent), max(len(data) - len(piece) - _REACH, 0)
         is_begun, self._held = bool(self._sent), b""
@@ -134,7 +134,7 @@ class Events:
                 before.append(_COMMENT + end + end)
             lines = [*more, *lines]
             self._count += 1
-        if form.data_lines == "pretty":
+        if form.data_lines == "pretty" and _TEXTS.isdisjoint(lines):
             lines = [spread for line in lines for spread in line.spread()]
         if form.comments == "inside" and is_event:
             lines.insert(1, _Line(b"", _COMMENT[2:]))
@@ -173,6 +173,10 @@ class _Line(NamedTuple):
         except (ValueError, RecursionError):
             return [self]
         return [_Line(b"data", line) for line in _spread(self.value).split(b"\n")]
+
+
+_TEXTS = frozenset({_Line(b"event", b"output"), _Line(b"event", b"logs")})
+"""What an event has whose data are a text, though it may look like JSON: Replicate's, the only such stream."""
 
 
 def _spread(document: bytes) -> bytes:

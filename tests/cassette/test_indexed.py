@@ -92,6 +92,17 @@ def test_bodies_of_streams_are_never_in_memory_whole(tmp_path):
     assert copy.deepcopy(response) is response
 
 
+@pytest.mark.parametrize("block", [1, 7, 9, 64])
+def test_blocks_may_end_anywhere_in_a_body(tmp_path, monkeypatch, block):
+    save(path := tmp_path / "t.yaml", hello(0, "Hello\n\n  th\u00e9re"), hello(1))
+    whole = load(path)[1]
+    monkeypatch.setattr(indexed, "_BLOCK", block)
+    monkeypatch.delattr(Later, "_as_yaml")
+    responses = load(path, large=1)[1]
+    assert [response.played().chunks for response in responses] == [chunks_of(response) for response in whole]
+    assert [dict(response) for response in responses] == whole
+
+
 BROKEN = [
     ("code: 200", "code: [200]"),
     ("code: 200", "cod: 200"),

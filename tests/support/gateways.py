@@ -131,7 +131,7 @@ def arrived(
 ) -> Arrived:
     """Return what arrives of an answer behind gateways."""
     told = Asked(**{"model": "m", "number": 1, "prompt": "Hi there", **asked})
-    answer = Carried(status, headers, iter(steps), before, told.api, told.streams)
+    answer = Carried(status, headers, iter(steps), before, told.streams)
     for gateway in gateways_of(names):
         answer = Passing(gateway, told).carry(answer)
     found = Arrived(answer.status, {name.lower(): value for name, value in answer.headers})

@@ -26,6 +26,7 @@ from fakellm.cassette.decoding import Decompressor
 from fakellm.errors import BrokenReplyError, ScriptError
 from fakellm.provider.actions import Timeouts
 from fakellm.script import Raw
+from fakellm.script.events import Native
 from fakellm.wire import FORMS, SSEDecoder, WireForm, form_of
 from fakellm.wire.codec import Ending
 from fakellm.wire.hops import Carried
@@ -47,6 +48,19 @@ APIS = {
     "generate": ("ollama", "http://127.0.0.1:11434/api/generate", {"model": "m", "prompt": "hi"}),
     "cohere": ("cohere", "https://api.cohere.com/v2/chat", {"model": "m", "messages": HI}),
     "mistral": ("mistral", "https://api.mistral.ai/v1/chat/completions", {"model": "m", "messages": HI}),
+    "fim": ("mistral", "https://api.mistral.ai/v1/fim/completions", {"model": "m", "prompt": "hi"}),
+    "agents": ("mistral", "https://api.mistral.ai/v1/agents/completions", {"agent_id": "a", "messages": HI}),
+    "conversations": ("mistral", "https://api.mistral.ai/v1/conversations", {"model": "m", "inputs": "hi"}),
+    "interactions": (
+        "gemini", "https://generativelanguage.googleapis.com/v1beta/interactions", {"model": "m", "input": "hi"},
+    ),
+    "generation": (
+        "dashscope", "https://dashscope.aliyuncs.com/api/v1/services/aigc/text-generation/generation",
+        {"model": "m", "input": {"messages": HI}},
+    ),
+    "predictions": (
+        "replicate", "https://api.replicate.com/v1/models/a/b/predictions", {"input": {"prompt": "hi"}},
+    ),
     "converse": ("bedrock", f"{BEDROCK}/m/converse-stream", {"messages": [{"role": "user", "content": [{"text": "x"}]}]}),
     "claude": (
         "bedrock", f"{BEDROCK}/anthropic.claude-3/invoke-with-response-stream",
@@ -61,7 +75,12 @@ CALLED = Script(Reasoning("hm"), ToolCall("add", '{"a":', id="c1"), Pause(1), To
 def exchange(api, *parts, form=None, spoken=None):
     name, url, asked = APIS[api]
     provider = FakeProvider(name).reply(*parts, form=form).speak(spoken)
-    return provider.handle("POST", url, {}, asked_of(asked, streams=name != "bedrock"))
+    marks = {"x-dashscope-sse": "enable"} if name == "dashscope" else {}
+    answer = provider.handle("POST", url, marks, asked_of(asked, streams=name != "bedrock"))
+    if name != "replicate":
+        return answer
+    made = json.loads(plain(answer))  # where its stream is to be fetched
+    return provider.handle("GET", made["urls"]["stream"], {"accept": "text/event-stream"}, b"")
 
 
 def asked_of(asked, *, streams=True):
@@ -111,13 +130,20 @@ forms = st.builds(
 @settings(max_examples=40, deadline=None)
 @example(api="chat", form=FORMS["all"], script=SAID, data=None)
 def test_every_form_of_a_script_reads_as_the_plain_one(api, form, script, data):
-    script = SAID if api in ("completions", "generate", "mistral", "cohere") else script
+    script = SAID if api in ("completions", "predictions") else script  # which know no calls
     written = plain(exchange(api, script, spoken=form))
     wanted = said(api, body(exchange(api, script)))
     assert said(api, written) == wanted
     if data is not None:
         cut = data.draw(st.integers(0, len(written)))
         assert said(api, written, cut) == wanted
+
+
+def test_data_that_is_text_is_not_taken_for_json():
+    script = Script('{"a":1}', Native("replicate.predictions", {"event": "logs", "data": "[1,2]"}), "[]")
+    sent = body(exchange("predictions", script, spoken="pretty"))
+    assert said("predictions", sent) == said("predictions", body(exchange("predictions", script)))
+    assert b"\ndata: [1,2]\n" in sent
 
 
 @pytest.mark.exhaustive
@@ -152,7 +178,7 @@ AS_WRITTEN = {
 
 
 def carried(form, *runs, kind="text/event-stream", **fields):
-    answer = Carried(200, [("Content-Type", kind), ("content-length", "9")], runs, api="openai.chat", **fields)
+    answer = Carried(200, [("Content-Type", kind), ("content-length", "9")], runs, **fields)
     return Writing(form).carry(answer)
 
 
@@ -222,6 +248,11 @@ def test_events_are_a_piece_each():
     assert written(WireForm(pieces="events"), Ending([b'{"a":1}\n{"b"', b":2}\n"]), kind="application/x-ndjson") == [
         [b'{"a":1}\n', b'{"b":2}\n']
     ]
+
+
+def test_cutting_at_events_loses_no_byte_of_a_line_end():
+    sent = [b"data: 1\r\n\r"], [b"\ndata: 2\r\n\r"], Ending([b"\n"])
+    assert written(WireForm(pieces="events"), *sent) == [[b"data: 1\r\n\r"], [b"\n", b"data: 2\r\n\r"], [b"\n"]]
 
 
 def test_a_compressed_piece_is_all_there():

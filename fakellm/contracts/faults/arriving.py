@@ -43,7 +43,7 @@ def is_hidden(faulty: Faulty, gateways: tuple[Gateway, ...]) -> bool:
     codec = ChatCodec()
     request = codec.request({"model": "m", "messages": [{"role": "user", "content": "?"}], "stream": True})
     steps = runs(codec.encoder(request, 1), faulty)
-    answer = Carried(_OK, codec.stream_headers(request, 1), steps, api=codec.api, streams=True)
+    answer = Carried(_OK, codec.stream_headers(request, 1), steps, streams=True)
     for gateway in gateways:
         answer = Passing(gateway, Asked(model=request.model)).carry(answer)
     came = list(answer.steps)

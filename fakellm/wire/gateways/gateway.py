@@ -6,11 +6,19 @@ What each gateway does was measured, with the versions that its preset names; do
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
+from fakellm.errors import ScriptError, clip
 from fakellm.wire.codec import Headers
 
+CHAT = "openai.chat"
+"""The API whose streams gateways write anew."""
+Holds = Literal["never", "always", "unchunked"]
 Drop = Literal["cut", "whole", "hang"]
+Words = Literal["", "litellm", "lm-proxy", "mlflow", "llama-stack", "any-llm"]
+Counts = Literal["as asked", "always", "never"]
+_KNOWN = {"holds": Holds, "drop": Drop, "reset": Drop, "rewrites": Words, "usage": Counts}
+_SECONDS = ("batch", "first_late", "lag", "end_late", "busy", "limit", "silence")
 
 
 class Page(NamedTuple):
@@ -34,18 +42,21 @@ class Gateway:
     so is one that is silent for longer than `silence`.
 
     Ends. `drop` is what becomes of a connection that the server closes before the end: broken off, ended in order, or
-    no end at all; `reset` is the same of one that it resets, and `loses` tells that held pieces are lost then.
+    no end at all; `reset` is the same of one that it resets, and `loses` tells that held pieces are lost then. A body
+    that the server ends by closing goes on in chunks if it `frames`.
 
     Words. `rewrites` names how chat completions are written anew (see `fakellm.wire.gateways.rewriters`); the bytes
     are kept where it is empty. Headers of the server are kept but for those named in `drops`, or with `drops="all"` for
     all but the framing; `adds` come beside. `usage` is what becomes of a request for usage on its way to the server:
     passed on as it is, always added, or taken away. `refused` is the answer where the server cannot be reached,
     `unanswered` where it closes without an answer, `late` where it takes too long to begin.
+
+    Raises `ScriptError` for what is no gateway.
     """
 
     name: str
     version: str
-    holds: Literal["never", "always", "unchunked"] = "never"
+    holds: Holds = "never"
     buffer: int = 4096
     batch: float = 0.0
     first_late: float = 0.0
@@ -60,19 +71,35 @@ class Gateway:
     reset: Drop = "cut"
     loses: bool = False
     frames: bool = True
-    rewrites: str = ""
+    rewrites: Words = ""
     drops: Literal["all"] | tuple[str, ...] = ()
     adds: Headers = ()
-    usage: Literal["as asked", "always", "never"] = "as asked"
+    usage: Counts = "as asked"
     refused: Page | None = None
     unanswered: Page | None = None
     late: Page | None = None
+
+    def __post_init__(self) -> None:
+        for name, known in _KNOWN.items():
+            if getattr(self, name) not in get_args(known):
+                raise self._wrong(name, f"one of {', '.join(map(repr, get_args(known)))}")
+        if type(self.buffer) is not int or self.buffer < 1:
+            raise self._wrong("buffer", "a whole number of bytes from 1 up")
+        if isinstance(self.drops, str) and self.drops != "all":
+            raise self._wrong("drops", "'all', or a tuple of names")
+        for name in _SECONDS:
+            value, may_lack = getattr(self, name), name in ("limit", "silence")
+            if not ((value is None and may_lack) or (type(value) in (int, float) and value >= 0)):
+                raise self._wrong(name, f"a number of seconds from 0 up{', or None' * may_lack}")
+
+    def _wrong(self, name: str, what: str) -> ScriptError:
+        return ScriptError(f"Gateway.{name} is {what}, not {clip(repr(getattr(self, name)), 60)}")
 
 
 class Asked(NamedTuple):
     """What a gateway knows of a request: its API, model and number, whether a stream and usage are wanted, its text."""
 
-    api: str = "openai.chat"
+    api: str = CHAT
     model: str = ""
     number: int = 1
     streams: bool = True

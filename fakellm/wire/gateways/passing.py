@@ -11,7 +11,6 @@ in order when the server did not.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from http import HTTPStatus
@@ -21,14 +20,14 @@ from typing import Any
 from fakellm.errors import ScriptError
 from fakellm.script.events import Fault, Pause, disconnect, stall
 from fakellm.wire.codec import Ending
-from fakellm.wire.gateways.gateway import Asked, Gateway, Page
+from fakellm.wire.gateways.gateway import CHAT, Asked, Gateway, Page
 from fakellm.wire.gateways.litellm import LiteLLM
 from fakellm.wire.gateways.pacing import Watch, batched, busy, delayed, held, is_unreadable
 from fakellm.wire.gateways.rewriters import AnyLLM, LlamaStack, LmProxy, Mlflow, Rewriter
 from fakellm.wire.hops import Carried
-from fakellm.wire.wireform import framing_of
+from fakellm.wire.rewriting import Events
+from fakellm.wire.wireform import WireForm, framing_of
 
-CHAT = "openai.chat"
 REWRITERS: dict[str, type[Rewriter]] = {
     "litellm": LiteLLM,
     "lm-proxy": LmProxy,
@@ -37,7 +36,6 @@ REWRITERS: dict[str, type[Rewriter]] = {
     "any-llm": AnyLLM,
 }
 _OK = 200
-_BLANK = re.compile(rb"(\r\n\r\n|\n\n|\r\r)")
 _OF_STREAMS = ("content-type", "cache-control", "x-accel-buffering")
 """Headers that a gateway adds to streams alone."""
 _KINDS = {"RemoteProtocolError": "close", "ReadError": "reset", "WriteError": "reset"}
@@ -65,18 +63,17 @@ class Passing:
         steps = watch.over(answer.steps)
         if not gateway.rewrites or is_sized or answer.status != _OK:
             return _Way(gateway, answer, before, is_sized=is_sized).kept(steps, self._headers(answer))
-        self._check(answer)
+        self._check()
         return self._rewritten(answer, before, steps, self._rewriter())
 
     def _rewriter(self) -> Rewriter:
         return REWRITERS[self.gateway.rewrites](self.asked)
 
-    def _check(self, answer: Carried) -> None:
-        api = answer.api or self.asked.api
-        if api != CHAT:
+    def _check(self) -> None:
+        if self.asked.api != CHAT:
             msg = (
-                f"what {self.gateway.name} makes of a stream was measured for {CHAT}, and this is a stream of {api}; "
-                "take it away, or name a gateway that keeps the bytes, such as nginx"
+                f"what {self.gateway.name} makes of a stream was measured for {CHAT}, and this is a stream of "
+                f"{self.asked.api}; take it away, or name a gateway that keeps the bytes, such as nginx"
             )
             raise ScriptError(msg)
 
@@ -97,7 +94,7 @@ class Passing:
         return _Way(self.gateway, answer, before, is_sized=False).out(steps, self._headers(answer))
 
     def _is_refused(self, answer: Carried) -> bool:
-        return answer.status >= 400 and (answer.api or self.asked.api) == CHAT  # noqa: PLR2004
+        return answer.status >= 400 and self.asked.api == CHAT  # noqa: PLR2004
 
     def _failed(self, answer: Carried, before: Iterable[Any], status: int, body: bytes) -> Carried:
         """Return what a gateway makes of an HTTP error of the server, or of none where `status` is 0."""
@@ -180,13 +177,13 @@ class _Way:
     def _as_sent(self, steps: Iterable[Any]) -> Iterator[Any]:
         """Yield the steps; what breaks looks as it does behind the gateway."""
         is_cut = self._gateway.whole_events and framing_of(self._answer.header("content-type")) == "events"
-        whole = Events() if is_cut and not self._is_sized else None
+        whole = Events(WireForm()) if is_cut and not self._is_sized else None
         for step in steps:
             if isinstance(step, list) and not is_unreadable(step):
                 if whole is None:
                     yield step
                 else:
-                    run = whole.feed(step)
+                    run = [event for piece in step for event in whole.feed(piece)]
                     yield Ending([*run, *whole.rest()]) if isinstance(step, Ending) else run
             elif isinstance(step, Pause):
                 yield step
@@ -256,23 +253,6 @@ class _Way:
         lines = [f"HTTP/1.1 {answer.status} {phrase}", "connection: close", ""]
         lines += [f"{name}: {value}" for name, value in answer.headers if name.lower() != "transfer-encoding"]
         return max(self._gateway.buffer - sum(len(line.encode("utf-8", "replace")) + 2 for line in lines), 1)
-
-
-class Events:
-    """Cuts an event stream at its blank lines, whatever pieces it comes in."""
-
-    def __init__(self) -> None:
-        self._held = b""
-
-    def feed(self, run: Iterable[bytes]) -> list[bytes]:
-        """Return the events that are complete."""
-        *parts, self._held = _BLANK.split(self._held + b"".join(run))
-        return [event + end for event, end in zip(parts[::2], parts[1::2], strict=True)]
-
-    def rest(self) -> list[bytes]:
-        """Return what is not complete."""
-        held, self._held = self._held, b""
-        return [held] if held else []
 
 
 def translated(steps: Iterable[Any], rewriter: Rewriter) -> Iterator[Any]:

@@ -14,7 +14,7 @@ from gateways import CHUNKED, CLOSING, DONE, ERROR, ROLE, TAPES, arrived, chunk,
 from fakellm import FakeProvider, Finish, Pause, Script, ToolCall, disconnect, http_error, provider_error, stall
 from fakellm.cassette import Tape
 from fakellm.clock import VirtualClock
-from fakellm.errors import BrokenReplyError
+from fakellm.errors import BrokenReplyError, ScriptError
 from fakellm.http import playing, transport
 from fakellm.provider.exchange import Failure
 from fakellm.script import Raw
@@ -436,6 +436,26 @@ def test_names_are_checked_and_presets_are_values():
     patient = replace(GATEWAYS["envoy"], limit=None)
     assert arrived(patient, [*paced([ROLE, *words(20)], 1.0), Ending()]).end == "whole"
     assert FakeProvider("openai").behind("nginx").behind().gateways == ()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"holds": "often"}, "holds is one of 'never', 'always', 'unchunked', not 'often'"),
+        ({"drop": "lost"}, "drop is one of 'cut', 'whole', 'hang', not 'lost'"),
+        ({"rewrites": "lite-llm"}, "rewrites is one of .*'litellm'.*, not 'lite-llm'"),
+        ({"usage": None}, "usage is one of .*, not None"),
+        ({"drops": "date"}, "drops is 'all', or a tuple of names, not 'date'"),
+        ({"buffer": 0}, "buffer is a whole number of bytes from 1 up, not 0"),
+        ({"lag": -1}, "lag is a number of seconds from 0 up, not -1"),
+        ({"batch": float("nan")}, "batch is a number of seconds from 0 up, not nan"),
+        ({"limit": "15s"}, "limit is a number of seconds from 0 up, or None, not '15s'"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_a_gateway_checks_itself(wrong, message):
+    with pytest.raises(ScriptError, match=f"Gateway.{message}"):
+        replace(GATEWAYS["nginx"], **wrong)
 
 
 def test_headers_of_gateways():

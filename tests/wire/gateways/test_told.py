@@ -48,6 +48,8 @@ def test_a_scenario_names_gateways():
     )
     names = [[one.name for one in provider.gateways] for provider in Scenario.read(text).providers()]
     assert names == [["nginx"], ["haproxy", "caddy"]]
+    openai, _ = Scenario.read(text.replace("- openai", "- {name: openai, behind: []}")).providers()
+    assert openai.gateways == ()
     with pytest.raises(ScenarioError, match=r"line 1, behind: there is no gateway 'nginks'; did you mean 'nginx'"):
         Scenario.read("behind: nginks\notherwise: {text: a}")
     with pytest.raises(ScenarioError, match=r"behind: 7 cannot stand here; write the name of a gateway"):
