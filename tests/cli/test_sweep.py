@@ -60,7 +60,10 @@ def test_moves_that_a_stream_does_not_have_are_no_fault_of_the_consumer(folder):
 
     assert code == 2
     assert said.startswith("swept_app:whole: 0 of 0 streams failed; ")
-    assert "NOT READ  a stream that has no such moves: 1 time\n  archive/day.jsonl:1: ('cut', 9999, 0) is no move of" in said
+    assert (
+        "NOT READ  a stream that has no such moves: 1 time\n  archive/day.jsonl:1: ('cut', 9999, 0) is no move of"
+        in said
+    )
     assert swept(*asked, "(('cut', 12, 0),)")[2] == 0
 
 
@@ -89,7 +92,10 @@ def test_a_consumer_that_cannot_be_imported_is_told_and_the_next_is_swept(folder
         (["archive", "--consumer", "swept_app:whole", "--contracts", "nothing"], "no contract 'nothing'"),
         (["archive", "--consumer", "swept_app:whole", "--column", "body"], "OURS=YOURS"),
         (["archive", "--consumer", "swept_app:whole", "--only", "("], "--only takes the moves"),
-        (["archive", "--consumer", "swept_app:whole", "--only", "()", "--contracts", "framing"], "leave contracts= out"),
+        (
+            ["archive", "--consumer", "swept_app:whole", "--only", "()", "--contracts", "framing"],
+            "leave contracts= out",
+        ),
         (["archive", "--consumer", "a:b", "--consumer", "c:d", "--journal", "j"], "--journal is of one sweep"),
         (["empty", "--consumer", "swept_app:whole"], "nothing is proven"),
     ],
