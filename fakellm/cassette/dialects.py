@@ -15,6 +15,7 @@ Each is read from YAML and from JSON. A compressed body is decoded whether or no
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,7 +24,7 @@ from vcr.request import Request
 
 from fakellm.cassette import forms
 from fakellm.cassette.bodies import kind_of
-from fakellm.cassette.document import CassetteError, Document, check_version
+from fakellm.cassette.document import HEADING, CassetteError, Document, check_version
 from fakellm.cassette.pairs import Pair, decoded, header_of, request_of, status_of, unparsed
 from fakellm.errors import explain
 from fakellm.script.lines import Place
@@ -55,6 +56,14 @@ class Tape:
     def pairs(self) -> list[Pair]:
         """The interactions."""
         return list(zip(self.requests, self.responses, strict=True))
+
+
+_INTERACTIONS = re.compile(rb'(?m)^(?:http_)?interactions:[ \t]*(?:\[|#|\r?$)|"(?:http_)?interactions"\s*:\s*\[')
+
+
+def means_to_be_tape(data: bytes, name: str) -> bool:
+    """Tell whether a file means to be a tape, so that it is broken where it cannot be read as one."""
+    return _INTERACTIONS.search(data) is not None or data.startswith(HEADING.encode()) or name.endswith(".gz")
 
 
 def read(text: str, name: str) -> tuple[list[Request], list[dict[str, Any]]]:

@@ -74,6 +74,17 @@ def body_of(request: Any) -> Any:
         return body
 
 
+def wants_stream(request: Any, response: Mapping[str, Any]) -> bool:
+    """Tell whether a recorded answer is a stream, as its request wants it."""
+    if "stream" in urlsplit(request.uri).path.lower():
+        return True
+    body = body_of(request)
+    if not isinstance(body, dict):
+        return False
+    wanted = body.get("stream")
+    return wanted is True or (wanted is None and "/api/" in request.uri and "stream" in response)  # Ollama's default
+
+
 def fields_of(request: Any) -> Any:
     """Return a request's body as its fields where it has some: those of JSON, of a form, of a form in parts.
 

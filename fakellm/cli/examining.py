@@ -6,7 +6,6 @@ A file is looked at by itself, in whichever process, so what is given and return
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -14,15 +13,15 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 from fakellm.cassette.bodies import kind_of, kind_of_chunks
 from fakellm.cassette.checking import check
-from fakellm.cassette.document import HEADING, CassetteError
+from fakellm.cassette.dialects import means_to_be_tape
+from fakellm.cassette.document import CassetteError
 from fakellm.cassette.files import Files
-from fakellm.cassette.matching import bytes_of
+from fakellm.cassette.matching import wants_stream
 from fakellm.cli.recorded import SUFFIXES
-from fakellm.contracts.grammar.check import ANY, GRAMMARS, WireReport, check_wire
+from fakellm.contracts.grammar.check import ANY, GRAMMARS, WireReport, check_wire, habits_at
 from fakellm.errors import ScriptError, WireError
 from fakellm.script.script import Script
 from fakellm.secrets.knowing import discreet
@@ -32,7 +31,6 @@ from fakellm.wire.sse import SSEDecoder
 Kind = Literal["secret", "broken", "grammar", "old", "unused"]
 KINDS: tuple[Kind, ...] = ("secret", "broken", "grammar", "old", "unused")
 OK = 200
-_TAPE = re.compile(rb'(?m)^(?:http_)?interactions:[ \t]*(?:\[|#|\r?$)|"(?:http_)?interactions"\s*:\s*\[')
 _SHOWN = 5
 """Broken rules of a stream that are worded; the rest is counted."""
 
@@ -110,7 +108,7 @@ def _read(path: str, data: bytes) -> tuple[_Pairs | None, Problem | None]:
         return None, None
     if b"fakellm_script" in data[:4096]:
         return None, _of_script(path)
-    is_meant = _TAPE.search(data) is not None or data.startswith(HEADING.encode()) or path.endswith(".gz")
+    is_meant = means_to_be_tape(data, path)
     if not is_meant and data.lstrip()[:1] != b"[":
         return None, Problem(path, 0, "broken", "the file is empty") if not data.strip() else None
     try:
@@ -140,38 +138,18 @@ def _grammar(path: str, pairs: _Pairs, ignore: Sequence[str]) -> Iterator[Proble
 
 
 def _broken_rules(request: Any, response: dict[str, Any], ignore: Sequence[str]) -> Iterator[str]:
-    """Yield what of a recorded stream is not as its API has it; of one that broke off, nothing about its end.
-
-    At its own host a provider is held to its own rules, at the host of a service that speaks its API to that one's
-    habits, and anywhere else, where nobody knows who answered, to what all keep.
-    """
+    """Yield what of a recorded stream is not as its API has it; of one that broke off, nothing about its end."""
     found = scripted_endpoint(request.method, request.uri)
     body: bytes = response["body"]["string"] or b""
-    if found is None or response["status"]["code"] != OK or not body or not _is_stream(request, response):
+    if found is None or response["status"]["code"] != OK or not body or not wants_stream(request, response):
         return
     service, endpoint = found
-    api, host = endpoint.api.replace(".", "_"), urlsplit(request.uri).hostname or ""
+    api = endpoint.api.replace(".", "_")
     if api not in GRAMMARS and not endpoint.grammar:
         return
-    has_profiles = api.startswith("openai_") or api == "anthropic_messages"
-    profile = service.profile_at(host) if has_profiles else None
-    if profile is None and not service.hosts.match(host):
-        profile = ANY
-    report = check_wire(body, api=api, profile=profile)
+    report = check_wire(body, api=api, profile=habits_at(request.uri, service, api))
     is_whole = (response.get("stream") or {}).get("end", "complete") == "complete"
     yield from _worded(report, ignore, is_whole=is_whole)
-
-
-def _is_stream(request: Any, response: dict[str, Any]) -> bool:
-    """Tell whether an answer is a stream, as its request wants it."""
-    if "stream" in response and "stream" in urlsplit(request.uri).path.lower():
-        return True
-    try:
-        asked = json.loads(bytes_of(request))
-    except (ValueError, RecursionError):
-        return False
-    wanted = asked.get("stream") if isinstance(asked, dict) else None
-    return wanted is True or (wanted is None and "/api/" in request.uri and "stream" in response)  # Ollama's default
 
 
 def _worded(report: WireReport, ignore: Sequence[str], *, is_whole: bool) -> Iterator[str]:

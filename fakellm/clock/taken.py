@@ -94,13 +94,15 @@ class NamesReached:
 
     def look(self) -> None:
         """Look at the modules that were loaded since the last look."""
+        waiting, without_dates = _waiting(), _without_dates(self._stand_ins)
         for name in [name for name in sys.modules if name not in self._looked]:
             if name.partition(".")[0] in _LEFT:
                 continue
             self._looked.add(name)
             if isinstance(module := sys.modules.get(name), ModuleType):
                 names = vars(module)
-                _exchange(names, self._stand_ins if _waits(names) else _without_dates(self._stand_ins))
+                waits = not waiting.isdisjoint(map(id, list(names.values())))
+                _exchange(names, self._stand_ins if waits else without_dates)
 
 
 def _without_dates(stand_ins: dict[int, Any]) -> dict[int, Any]:
@@ -114,14 +116,15 @@ def _exchange(names: dict[str, Any], others: dict[int, Any]) -> None:
             names[key] = other
 
 
-def _waits(names: dict[str, Any]) -> bool:
-    """Tell whether a module holds something to wait with."""
-    held = list(names.values())
-    functions = {
-        id(function) for name in ("sleep", *READS) for function in (originals().get(name), getattr(time, name))
-    }
-    modules = {value.__name__ for value in held if isinstance(value, ModuleType)}
-    return not _WAITING.isdisjoint(modules) or not functions.isdisjoint(map(id, held))
+def _waiting() -> set[int]:
+    """Return the ids of all that a module may hold to wait with.
+
+    By their ids, since what modules hold is not to be asked anything: a stand-in loads what it stands for when it is
+    asked for its class, and those in the module `openai` make a client first.
+    """
+    functions = [function for name in ("sleep", *READS) for function in (originals().get(name), getattr(time, name))]
+    modules = [sys.modules.get(name) for name in _WAITING]
+    return {id(thing) for thing in (*functions, *modules) if thing is not None}
 
 
 @contextmanager

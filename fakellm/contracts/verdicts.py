@@ -57,6 +57,12 @@ def named(things: Mapping[str, Thing], name: str, what: str) -> Thing:
     raise KeyError(msg)
 
 
+def name_of(make: Callable[..., object]) -> str:
+    """Return what a maker is called in a report."""
+    name: str = getattr(make, "__qualname__", None) or repr(make)
+    return name.replace("<locals>.", "")
+
+
 def check_functions(**given: object) -> None:
     """Raise `ContractUsageError` for an option of a check that has to be a function and is none."""
     for name, function in given.items():

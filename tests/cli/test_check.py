@@ -131,6 +131,21 @@ def test_a_stream_that_breaks_its_grammar_is_told_with_the_rule(tmp_path):
     assert checked(path, "--ignore", "openai_chat.done")[1] == 0
 
 
+def test_a_stream_of_gemini_is_judged_on_a_tape_of_vcrpy_too(tmp_path):
+    """There no chunks are noted; that it is a stream stands in the URL."""
+    path = tmp_path / "t.yaml"
+    url = "https://generativelanguage.googleapis.com/v1beta/models/m:streamGenerateContent?alt=sse"
+    request = {"method": "POST", "uri": url, "headers": {}, "body": '{"contents": []}'}
+    status = {"code": 200, "message": "OK"}
+    response = {"status": status, "headers": {}, "body": {"string": 'data: {"candidates": 3}\n\n'}}
+    path.write_text(yaml.safe_dump({"version": 1, "interactions": [{"request": request, "response": response}]}))
+
+    text, code = checked(path)
+
+    assert code == 1
+    assert "grammar: interaction 0, event 1: gemini." in text
+
+
 def test_what_a_server_of_ones_own_is_held_to_is_what_all_keep(tmp_path):
     """Some servers send no terminal marker; what is known of no host is no reason to fail a build."""
     path = taped(tmp_path / "t.yaml", url=LOCAL)

@@ -54,6 +54,19 @@ def test_what_a_consumer_reads_wrongly_is_shown_and_replayed(folder):
     assert (code, again.partition(";")[0]) == (1, "swept_app:answer: 1 of 1 stream failed, in 1 way")
 
 
+def test_moves_that_a_stream_does_not_have_are_no_fault_of_the_consumer(folder):
+    asked = ["archive/day.jsonl", "--consumer", "swept_app:whole", "--at", "1", "--only"]
+    said, _, code = swept(*asked, "(('cut', 9999, 0),)")
+
+    assert code == 2
+    assert said.startswith("swept_app:whole: 0 of 0 streams failed; ")
+    assert (
+        "NOT READ  a stream that has no such moves: 1 time\n  archive/day.jsonl:1: ('cut', 9999, 0) is no move of"
+        in said
+    )
+    assert swept(*asked, "(('cut', 12, 0),)")[2] == 0
+
+
 def test_a_consumer_that_reads_rightly_or_as_it_did_before_is_fine(folder):
     said, _, code = swept("archive", "--consumer", "swept_app:whole", "--contracts", "utf8_split")
     assert (code, said.partition(";")[0]) == (0, "swept_app:whole: 0 of 2 streams failed")
@@ -79,6 +92,10 @@ def test_a_consumer_that_cannot_be_imported_is_told_and_the_next_is_swept(folder
         (["archive", "--consumer", "swept_app:whole", "--contracts", "nothing"], "no contract 'nothing'"),
         (["archive", "--consumer", "swept_app:whole", "--column", "body"], "OURS=YOURS"),
         (["archive", "--consumer", "swept_app:whole", "--only", "("], "--only takes the moves"),
+        (
+            ["archive", "--consumer", "swept_app:whole", "--only", "()", "--contracts", "framing"],
+            "leave contracts= out",
+        ),
         (["archive", "--consumer", "a:b", "--consumer", "c:d", "--journal", "j"], "--journal is of one sweep"),
         (["empty", "--consumer", "swept_app:whole"], "nothing is proven"),
     ],

@@ -518,6 +518,24 @@ def test_a_library_that_is_loaded_while_it_runs_is_reached_too(monkeypatch):
     assert sys.modules["late_library"].sleep is time.sleep
 
 
+def test_nothing_is_asked_of_what_modules_hold(monkeypatch):
+    asked = []
+
+    class StandIn:
+        @property
+        def __class__(self):
+            asked.append("its class, so it loads what it stands for")
+            return StandIn
+
+    module = ModuleType("lazy_library")
+    module.client = StandIn()
+    monkeypatch.setitem(sys.modules, "lazy_library", module)
+
+    check(right, "no_retry", only="400, for ever")
+
+    assert not asked
+
+
 @pytest.mark.exhaustive
 def test_a_loop_that_the_app_makes_itself():
     def app():

@@ -245,6 +245,9 @@ def test_what_cannot_be_swept_is_refused(asked, why):
 def test_a_sweep_over_nothing_proves_nothing(tmp_path):
     with pytest.raises(ContractUsageError, match="nothing is proven"):
         sweep(tmp_path, sweeping.text, **here).verify()
+    (tmp_path / "empty.sse").touch()
+    with pytest.raises(ContractUsageError, match=r"nothing is proven(?s:.*)NOT READ  an empty file"):
+        sweep(tmp_path, sweeping.text, **here).verify()
 
 
 # -- parts, their order, and what is kept of them ---------------------------------------------------------

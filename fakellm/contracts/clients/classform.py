@@ -6,20 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
-from fakellm.contracts.catalogue import Contract, chosen
+from fakellm.contracts.catalogue import Contract
 from fakellm.contracts.clients import on_client  # noqa: F401 - it binds the checks
 from fakellm.contracts.clients.check import reasons_of
 from fakellm.contracts.clients.lab import Lab
 from fakellm.contracts.faults.checks import Raises
-from fakellm.contracts.streams.classform import as_fixture, check_names, is_fixture, reader
+from fakellm.contracts.streams.classform import add_tests, reader, take_fixture, tell
 from fakellm.contracts.streams.projections import text_of
 from fakellm.contracts.verdicts import verdict_of
 from fakellm.errors import ContractUsageError
 from fakellm.wire.gateways.presets import gateways_of
-
-_NAMES = (
-    "api", "input", "profile", "hosts", "skip", "raises", "incomplete", "behind", "patience", "text", "make_client",
-)  # fmt: skip
 
 
 class ClientContract:
@@ -53,14 +49,7 @@ class ClientContract:
         """Take a maker for its fixture, give a class without either one that says so, refuse what is misspelt."""
         super().__init_subclass__(**kwargs)
         cls._lab = None
-        check_names(cls, _NAMES, "ClientContract")
-        import pytest
-
-        given = cls.__dict__.get("make_client")
-        if given is None and not hasattr(cls, "make_client"):
-            given = _missing
-        if given is not None and not is_fixture(given):
-            cls.make_client = pytest.fixture(as_fixture(given, "make_client"))  # type: ignore[attr-defined]
+        take_fixture(cls, ClientContract, "make_client", _missing)
 
 
 def _missing(self: ClientContract) -> Callable[..., Any]:
@@ -81,20 +70,11 @@ def _lab_of(self: ClientContract, make: Callable[[], Any], rows: Mapping[str, st
     if kind._lab is None:  # noqa: SLF001 - of this class's own subclass
         incomplete = None if kind.incomplete is None else reader(self, "incomplete")
         text = reader(self, "text")
-        lab = Lab(
-            make,
-            self.api,
-            self.input,
-            self.profile,
-            self.hosts,
-            text,
-            self.raises,
-            incomplete,
-            rows,
-            gateways_of(self.behind),
+        behind = gateways_of(self.behind)
+        kind._lab = Lab(  # noqa: SLF001
+            make, self.api, self.input, self.profile, self.hosts, text, self.raises, incomplete, rows, behind,
             self.patience,
-        )
-        kind._lab = lab  # noqa: SLF001
+        )  # fmt: skip
     kind._lab.make = make  # noqa: SLF001
     return kind._lab  # noqa: SLF001
 
@@ -108,16 +88,9 @@ def _test_of(contract: Contract) -> Callable[..., None]:
         if contract.name in reasons:
             pytest.skip(reasons[contract.name])
         lab = _lab_of(self, make_client, rows)
-        verdict = verdict_of(contract, partial(contract.checks["client"], lab))
-        if verdict.status == "skipped":
-            pytest.skip(verdict.detail)
-        if verdict.status == "failed":
-            pytest.fail(verdict.detail, pytrace=False)
+        tell(verdict_of(contract, partial(contract.checks["client"], lab)))
 
-    test.__name__ = test.__qualname__ = f"test_{contract.name}"
-    test.__doc__ = f"{contract.sentence[0].upper()}{contract.sentence[1:]}."
     return test
 
 
-for _contract in chosen(None, "client"):
-    setattr(ClientContract, f"test_{_contract.name}", _test_of(_contract))
+add_tests(ClientContract, "client", _test_of)

@@ -17,7 +17,7 @@ from fakellm.contracts.faults.checks import Judge, Raises
 from fakellm.contracts.faults.ways import Faulty
 from fakellm.contracts.streams.projections import UNKNOWN, text_of
 from fakellm.contracts.streams.sources import without_key
-from fakellm.contracts.verdicts import check_functions
+from fakellm.contracts.verdicts import check_functions, name_of
 from fakellm.errors import ContractUsageError, clip
 from fakellm.provider.actions import Failure, Timeouts
 from fakellm.provider.exchange import ProviderCall
@@ -93,7 +93,7 @@ class Lab:
     @property
     def name(self) -> str:
         """What the maker is called."""
-        return (getattr(self.make, "__qualname__", None) or repr(self.make)).replace("<locals>.", "")
+        return name_of(self.make)
 
     # -- asking ---------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
+from urllib.parse import urlsplit
 
 from fakellm.contracts.catalogue import checks
 from fakellm.contracts.grammar.anthropic_messages import MessagesGrammar
@@ -32,7 +33,7 @@ from fakellm.wire.anthropic.profiles import PROFILES as MESSAGES
 from fakellm.wire.anthropic.profiles import MessagesProfile
 from fakellm.wire.openai.profiles import OPENAI, PROFILES, Profile
 from fakellm.wire.providers import services
-from fakellm.wire.service import found
+from fakellm.wire.service import Service, found
 
 ANY = "any"
 """The profile of any service at all: only what every service keeps that was counted."""
@@ -118,6 +119,18 @@ def check_wire(
         frames.feed(piece)
     frames.close()
     return WireReport(api, grammar.events, grammar.problems)
+
+
+def habits_at(url: str, service: Service, api: str) -> Profile | MessagesProfile | str | None:
+    """Return the profile that a recorded stream of an API is held to.
+
+    At its own host a provider is held to its own rules, at the host of a service that speaks its API to that one's
+    habits, and anywhere else, where nobody knows who answered, to what all keep.
+    """
+    host = urlsplit(url).hostname or ""
+    has_profiles = api.startswith("openai_") or api == "anthropic_messages"
+    profile: Any = service.profile_at(host) if has_profiles else None
+    return ANY if profile is None and not service.hosts.match(host) else profile
 
 
 def _grammar(api: str) -> type[Grammar]:

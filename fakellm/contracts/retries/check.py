@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
@@ -22,6 +22,7 @@ from fakellm.contracts.retries.trial import Bench, TrialClock
 from fakellm.contracts.retries.troubled import LONGEST, MOST_ASKS, Troubled
 from fakellm.contracts.retries.troubles import Trouble
 from fakellm.contracts.retries.troubles import chosen as chosen_troubles
+from fakellm.contracts.streams.check import check_loop
 from fakellm.contracts.streams.projections import text_of
 from fakellm.contracts.verdicts import Report, Verdict, check_functions, verdict_of
 from fakellm.errors import ContractUsageError, clip
@@ -209,8 +210,6 @@ def _smoke(bench: Bench, api: str | None) -> Run:
 
 
 def _check_use(app: object, api: str | None, script: object, backend: str, clients: int) -> None:
-    import asyncio
-
     if not callable(app):
         msg = f"an app is a function that asks its provider, such as lambda: ask('Hi'), not {clip(repr(app), 80)}"
         raise ContractUsageError(msg)
@@ -226,13 +225,7 @@ def _check_use(app: object, api: str | None, script: object, backend: str, clien
     if clients < 2:  # noqa: PLR2004 - one does not storm
         msg = f"clients is how many fail at once, from 2 up, not {clients!r}"
         raise ContractUsageError(msg)
-    with suppress(RuntimeError):
-        asyncio.get_running_loop()
-        msg = (
-            "an event loop runs here, and the runs have loops of their own; call check_retries from a plain test, or "
-            "write await asyncio.to_thread(check_retries, app)"
-        )
-        raise ContractUsageError(msg)
+    check_loop("check_retries")
 
 
 def _name_of(app: Any) -> str:

@@ -53,8 +53,7 @@ class Lab:
         once = self.runs("once")
         again = {run.trouble.name.removesuffix(", once") for run in once if run.trouble and len(run.asks) > 1}
         met = [trouble for trouble in of("cut") if trouble.name in self.names]
-        is_met = {trouble.name: trouble.name.removesuffix(", for ever") in again for trouble in met}
-        return [*once, *(self.run(trouble) for trouble in met if is_met[trouble.name] or not once)]
+        return [*once, *(self.run(one) for one in met if not once or one.name.removesuffix(", for ever") in again)]
 
     def again(self, trouble: Trouble, die: float) -> Run:
         """Return what it does in the same trouble once more."""

@@ -69,8 +69,8 @@ class Bench:
     """An app and how it is run.
 
     `whole` is the answer, `early` one that ends after its first chunk. `asked` is the provider that makes trouble, None
-    for any. `text` reads what the app delivers, `delivered` returns
-    that; `patience` is in real seconds, and `before` is called before each run.
+    for any. `text` reads what the app delivers, `delivered` returns that; `patience` is in real seconds, and `before`
+    is called before each run.
     """
 
     app: Callable[[], Any]

@@ -15,7 +15,7 @@ from fakellm.contracts.streams.lab import Lab, no_error
 from fakellm.contracts.streams.projections import text_of
 from fakellm.contracts.streams.sources import Api, RunawayError, without_key
 from fakellm.contracts.streams.subject import Flavour
-from fakellm.contracts.verdicts import OtherFlavour, Report, Skip, Verdict, broken, verdict_of
+from fakellm.contracts.verdicts import OtherFlavour, Report, Skip, Verdict, broken, name_of, verdict_of
 from fakellm.errors import BrokenContractError, ContractUsageError, UnexpectedCallError, clip
 
 
@@ -60,7 +60,7 @@ def check_stream(
         else verdict_of(contract, partial(run_check, contract, lab, flavours))
         for contract in wanted
     ]
-    return Report(_name_of(make), tuple(verdicts))
+    return Report(name_of(make), tuple(verdicts))
 
 
 def check_loop(name: str) -> None:
@@ -74,11 +74,6 @@ def check_loop(name: str) -> None:
             f"or write await asyncio.to_thread({name}, ...)"
         )
         raise ContractUsageError(msg)
-
-
-def _name_of(make: Callable[..., Any]) -> str:
-    name = getattr(make, "__qualname__", None) or repr(make)
-    return name.replace("<locals>.", "")
 
 
 def flavours_of(lab: Lab) -> list[Flavour]:

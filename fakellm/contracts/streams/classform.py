@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, ClassVar
 
-from fakellm.contracts.catalogue import Contract, checked_reasons, chosen
+from fakellm.contracts.catalogue import Contract, Kind, checked_reasons, chosen
 from fakellm.contracts.streams.check import run_check, smoke
 from fakellm.contracts.streams.lab import Lab, no_error
 from fakellm.contracts.streams.projections import text_of
 from fakellm.contracts.streams.sources import Api
 from fakellm.contracts.streams.subject import Flavour
-from fakellm.contracts.verdicts import verdict_of
+from fakellm.contracts.verdicts import Verdict, verdict_of
 from fakellm.errors import ContractUsageError
-
-_NAMES = ("input", "api", "chat", "idle_timeout", "skip", "text", "is_error", "make_runnable")
 
 
 class StreamContract:
@@ -46,18 +44,25 @@ class StreamContract:
         """Take a maker for its fixture, give a class without either one that says so, refuse what is misspelt."""
         super().__init_subclass__(**kwargs)
         cls._flavours = None
-        check_names(cls, _NAMES, "StreamContract")
-        import pytest
-
-        given = cls.__dict__.get("make_runnable")
-        if given is None and not hasattr(cls, "make_runnable"):
-            given = _missing
-        if given is not None and not is_fixture(given):
-            cls.make_runnable = pytest.fixture(as_fixture(given, "make_runnable"))  # type: ignore[attr-defined]
+        take_fixture(cls, StreamContract, "make_runnable", _missing)
 
 
-def check_names(cls: type, known: Iterable[str], form: str) -> None:
-    """Raise `ContractUsageError` for an attribute whose name is nearly one that a class of contracts knows."""
+def take_fixture(cls: type, form: type, name: str, missing: Callable[..., Any]) -> None:
+    """Make a fixture of the maker that a class of contracts has, or else of `missing`, unless it is one or inherited.
+
+    Raises `ContractUsageError` for an attribute whose name is nearly one that the `form` of the class knows.
+    """
+    import pytest
+
+    _check_names(cls, [*(known for known in vars(form) if not known.startswith(("_", "test_"))), name], form.__name__)
+    given = cls.__dict__.get(name)
+    if given is None and not hasattr(cls, name):
+        given = missing
+    if given is not None and not _is_fixture(given):
+        setattr(cls, name, pytest.fixture(_as_fixture(given, name)))
+
+
+def _check_names(cls: type, known: Sequence[str], form: str) -> None:
     for name in vars(cls):
         near = get_close_matches(name, known, n=1, cutoff=0.75)
         if near and name not in known:
@@ -65,12 +70,11 @@ def check_names(cls: type, known: Iterable[str], form: str) -> None:
             raise ContractUsageError(msg)
 
 
-def is_fixture(thing: Any) -> bool:
-    """Tell whether something is a fixture of pytest's already."""
+def _is_fixture(thing: Any) -> bool:
     return type(thing).__name__ == "FixtureFunctionDefinition" or hasattr(thing, "_pytestfixturefunction")
 
 
-def as_fixture(given: Any, name: str) -> Callable[..., Any]:
+def _as_fixture(given: Any, name: str) -> Callable[..., Any]:
     """Return a fixture function: the one that was not marked as such, or one that returns the maker that was given."""
     if inspect.isfunction(given) and next(iter(inspect.signature(given).parameters), None) == "self":
         return given
@@ -84,7 +88,7 @@ def as_fixture(given: Any, name: str) -> Callable[..., Any]:
 
 
 def reader(self: Any, name: str) -> Callable[[Any], Any]:
-    """Return `text` or `is_error` of a class: a method, or a plain function of a chunk."""
+    """Return a function of a class, such as `text`: a method, or a plain function of a chunk."""
     given = inspect.getattr_static(type(self), name)
     if inspect.isfunction(given) and len(inspect.signature(given).parameters) == 1:
         return given
@@ -118,16 +122,29 @@ def _test_of(contract: Contract) -> Callable[..., None]:
         if kind._flavours is None:  # noqa: SLF001 - of this class's own subclass
             kind._flavours = smoke(lab)  # noqa: SLF001
         flavours = kind._flavours  # noqa: SLF001
-        verdict = verdict_of(contract, lambda: run_check(contract, lab, flavours))
-        if verdict.status == "skipped":
-            pytest.skip(verdict.detail)
-        if verdict.status == "failed":
-            pytest.fail(verdict.detail, pytrace=False)
+        tell(verdict_of(contract, lambda: run_check(contract, lab, flavours)))
 
-    test.__name__ = test.__qualname__ = f"test_{contract.name}"
-    test.__doc__ = f"{contract.sentence[0].upper()}{contract.sentence[1:]}."
     return test
 
 
-for _contract in chosen(None, "stream"):
-    setattr(StreamContract, f"test_{_contract.name}", _test_of(_contract))
+def tell(verdict: Verdict) -> None:
+    """Skip the test, or let it fail, as a verdict has it."""
+    __tracebackhide__ = True
+    import pytest
+
+    if verdict.status == "skipped":
+        pytest.skip(verdict.detail)
+    if verdict.status == "failed":
+        pytest.fail(verdict.detail, pytrace=False)
+
+
+def add_tests(form: type, kind: Kind, test_of: Callable[[Contract], Callable[..., None]]) -> None:
+    """Give a class a test for each contract of a kind of thing, with its sentence."""
+    for contract in chosen(None, kind):
+        test = test_of(contract)
+        test.__name__ = test.__qualname__ = f"test_{contract.name}"
+        test.__doc__ = f"{contract.sentence[0].upper()}{contract.sentence[1:]}."
+        setattr(form, test.__name__, test)
+
+
+add_tests(StreamContract, "stream", _test_of)

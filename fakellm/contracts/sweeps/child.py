@@ -19,7 +19,8 @@ from fakellm.contracts.sweeps.references import ConsumerError, resolved
 from fakellm.contracts.sweeps.watching import Watch
 from fakellm.contracts.sweeps.working import Spot, Work, swept
 
-_LENGTH = struct.Struct(">I")
+LENGTH = struct.Struct(">I")
+"""What stands before a pickle: how long it is."""
 _IDLE = 60.0
 """Seconds without work after which it ends, at least."""
 
@@ -27,7 +28,7 @@ _IDLE = 60.0
 def framed(value: Any) -> bytes:
     """Return a value as it is sent."""
     data = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
-    return _LENGTH.pack(len(data)) + data
+    return LENGTH.pack(len(data)) + data
 
 
 class Wire:
@@ -45,8 +46,8 @@ class Wire:
             data = data[os.write(self._writes, data) :]
 
     def _listen(self) -> None:
-        while head := self._read(_LENGTH.size):
-            self.given.put(pickle.loads(self._read(*_LENGTH.unpack(head))))  # noqa: S301 - who started us wrote it
+        while head := self._read(LENGTH.size):
+            self.given.put(pickle.loads(self._read(*LENGTH.unpack(head))))  # noqa: S301 - who started us wrote it
         os._exit(0)
 
     def _read(self, size: int) -> bytes:

@@ -6,11 +6,10 @@ from collections.abc import Iterable
 from functools import partial
 from importlib import import_module
 from typing import Any
-from urllib.parse import urlsplit
 
 from fakellm.contracts.catalogue import CATALOGUE
 from fakellm.contracts.documents import focused
-from fakellm.contracts.grammar.check import ANY, GRAMMARS, check_wire
+from fakellm.contracts.grammar.check import ANY, GRAMMARS, check_wire, habits_at
 from fakellm.contracts.sweeps import causes
 from fakellm.contracts.sweeps.causes import Cause
 from fakellm.contracts.sweeps.streams import Recording
@@ -74,12 +73,7 @@ def _checked(trial: Trial, name: str) -> list[Failure]:
 def _profile(recording: Recording, api: str) -> Any:
     """Return the habits that a stream may have: at its own host a provider's, elsewhere what any service does."""
     found = scripted_endpoint("POST", recording.url) if recording.url else None
-    host = urlsplit(recording.url).hostname or "" if found else ""
-    if found is None:
-        return ANY
-    has_profiles = api.startswith("openai_") or api == "anthropic_messages"
-    profile = found[0].profile_at(host) if has_profiles else None
-    return ANY if profile is None and not found[0].hosts.match(host) else profile
+    return ANY if found is None else habits_at(recording.url, found[0], api)
 
 
 def _of_wire(trial: Trial, name: str) -> list[Failure]:

@@ -13,7 +13,6 @@ import os
 import pickle
 import select
 import signal
-import struct
 import subprocess
 import sys
 import threading
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fakellm.contracts.sweeps import causes
+from fakellm.contracts.sweeps.child import LENGTH, framed
 from fakellm.contracts.sweeps.references import Reference
 from fakellm.contracts.sweeps.sources import Unit, streams_of
 from fakellm.contracts.sweeps.streams import Place, Recording, Unread
@@ -33,7 +33,6 @@ from fakellm.contracts.sweeps.working import Spot
 _BOOT = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from fakellm.contracts.sweeps.child import main; main()"
 )
-_LENGTH = struct.Struct(">I")
 _GRACE = 2.0
 """How many times its deadline a process is given: inside it a watchdog has a say first."""
 _START = 60.0
@@ -96,15 +95,14 @@ class Child:
         return self._process.poll() is None
 
     def _send(self, value: Any) -> None:
-        data = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
         try:
-            self._process.stdin.write(_LENGTH.pack(len(data)) + data)  # type: ignore[union-attr]
+            self._process.stdin.write(framed(value))  # type: ignore[union-attr]
         except OSError:
             raise self._gone() from None
 
     def _received(self, patience: float) -> Any:
         """Return what it tells. Raises `GoneError` if that takes longer than `patience` real seconds."""
-        (size,) = _LENGTH.unpack(self._read(_LENGTH.size, patience))
+        (size,) = LENGTH.unpack(self._read(LENGTH.size, patience))
         return pickle.loads(self._read(size, patience))  # noqa: S301 - our own process wrote it
 
     def _read(self, size: int, patience: float) -> bytes:

@@ -62,7 +62,7 @@ class SweepReport:
     def verify(self) -> None:
         """Raise `BrokenContractError` if something was found, `ContractUsageError` if nothing could be tried at all."""
         __tracebackhide__ = True
-        if not self.is_clean and not self.failed and not self.unread:
+        if not self.streams:
             msg = f"there is no stream to try the consumer on, so nothing is proven\n{self}"
             raise ContractUsageError(msg)
         if not self.is_clean:

@@ -82,6 +82,9 @@ class Sweep:
             raise ContractUsageError(msg)
         only = None if self.only is None else check_moves(self.only)
         names = check_names(self.contracts)
+        if only is not None and names:
+            msg = "only= replays one chunking of a failure, whatever contract that breaks: leave contracts= out"
+            raise ContractUsageError(msg)
         return Sweeping(self.reads, names, self.limit, self.seed, only, self.at, float(self.patience))
 
     @cached_property

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from fakellm.cassette.bodies import kind_of
-from fakellm.cassette.document import HEADING, CassetteError
+from fakellm.cassette.dialects import means_to_be_tape
+from fakellm.cassette.document import CassetteError
 from fakellm.cassette.files import Files
-from fakellm.cassette.matching import bytes_of
+from fakellm.cassette.matching import wants_stream
 from fakellm.cassette.replay import chunks_of
 from fakellm.contracts.sweeps.streams import Found, Place, Recording, Unread
 from fakellm.errors import clip
 from fakellm.wire.providers import scripted_endpoint
 
 OK = 200
-_TAPE = re.compile(rb'(?m)^(?:http_)?interactions:[ \t]*(?:\[|#|\r?$)|"(?:http_)?interactions"\s*:\s*\[')
 _HEAD = 4096
 
 
@@ -31,7 +28,7 @@ def of_tape(file: Path, name: str, *, is_named: bool) -> Iterator[Found]:
     if b"fakellm_script" in data[:_HEAD]:
         yield Unread(Place(name), "a script, which nobody recorded", is_wrong=is_named)
         return
-    is_meant = is_named or _TAPE.search(data) is not None or data.startswith(HEADING.encode()) or name.endswith(".gz")
+    is_meant = is_named or means_to_be_tape(data, name)
     if not is_meant and data.lstrip()[:1] != b"[":
         why = "a file that is no tape" if data.strip() else "an empty file"
         yield Unread(Place(name), why, is_wrong=not data.strip())
@@ -59,19 +56,7 @@ def _of_pair(place: Place, request: Any, response: dict[str, Any]) -> Found:
         return Unread(place, "an answer without a body", is_wrong=False)
     endpoint = scripted_endpoint(request.method, request.uri)
     stream = response.get("stream") or {}
-    if not kind_of(body) and not (endpoint and _is_asked(request, response)):
+    if not kind_of(body) and not (endpoint and wants_stream(request, response)):
         return Unread(place, "an answer that is no stream", is_wrong=False)
     api = endpoint[1].api if endpoint else ""
     return Recording(place, tuple(chunks_of(response)), api, stream.get("end", "complete"), url=request.uri)
-
-
-def _is_asked(request: Any, response: dict[str, Any]) -> bool:
-    """Tell whether an answer is a stream, as its request wants it."""
-    if "stream" in urlsplit(request.uri).path.lower():
-        return True
-    try:
-        asked = json.loads(bytes_of(request))
-    except (ValueError, RecursionError):
-        return False
-    wanted = asked.get("stream") if isinstance(asked, dict) else None
-    return wanted is True or (wanted is None and "/api/" in request.uri and "stream" in response)  # Ollama's default

@@ -7,6 +7,7 @@ from itertools import count
 from typing import Any, NamedTuple
 
 from fakellm.contracts.consumers.attempt import Consume
+from fakellm.contracts.documents import Document
 from fakellm.contracts.sweeps.causes import Cause
 from fakellm.contracts.sweeps.documents import document_from
 from fakellm.contracts.sweeps.sources import Unit, streams_of
@@ -14,6 +15,7 @@ from fakellm.contracts.sweeps.streams import Place, Recording, Unread
 from fakellm.contracts.sweeps.tally import Tally
 from fakellm.contracts.sweeps.trying import Failure, Sweeping, Trial
 from fakellm.contracts.sweeps.watching import Watch
+from fakellm.errors import ContractUsageError
 
 _END: Any = object()
 
@@ -72,16 +74,27 @@ def _try(recording: Recording, work: Work, watch: Watch, tally: Tally, fate: str
         what, _, raised = fate.partition(": ")
         tally.tried([Failure(Cause(what, raised=raised), recording)], 1)
         return
-    try:
-        document = document_from(recording, work.sweeping.reads)
-    except Exception as error:  # noqa: BLE001 - a decoder that fails on what nobody thought of
-        document = Unread(recording.place, f"a stream that cannot be decoded\n{type(error).__name__}: {error}")
+    document = _document(recording, work.sweeping)
     if isinstance(document, Unread):
         tally.unread(document)
         return
     trial = Trial(recording, document, work.consume, work.against, watch)
     failures = _failures(trial, work.sweeping)
     tally.tried(failures, trial.runs)
+
+
+def _document(recording: Recording, sweeping: Sweeping) -> Document | Unread:
+    """Return what the consumer is fed, or why there is nothing."""
+    try:
+        document = document_from(recording, sweeping.reads)
+    except Exception as error:  # noqa: BLE001 - a decoder that fails on what nobody thought of
+        return Unread(recording.place, f"a stream that cannot be decoded\n{type(error).__name__}: {error}")
+    try:
+        if sweeping.only is not None and not isinstance(document, Unread):
+            document.apply(sweeping.only)
+    except (ContractUsageError, TypeError) as error:
+        return Unread(recording.place, f"a stream that has no such moves\n{error}")
+    return document
 
 
 def _failures(trial: Trial, sweeping: Sweeping) -> list[Failure]:
