@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from fakellm.agents.past import MODEL
+from fakellm.provider.conversation import MODEL
 from fakellm.wire.codec import Request
 
 Reader = Callable[[Mapping[str, Any], str], "Sent"]
