@@ -7,15 +7,14 @@ from typing import Any
 
 from fakellm.agents.arguments import refused
 from fakellm.agents.loops import Loop, Prices, loops_of
-from fakellm.agents.past import TOOL, past_of
+from fakellm.agents.past import past_of
 from fakellm.agents.steps import shown_call
 from fakellm.agents.wanted import NOT_JSON, json_of
 from fakellm.errors import in_rows
+from fakellm.provider.conversation import SYSTEM, TOOL
 from fakellm.script.events import ToolCall
 from fakellm.wire.codec import Request
 from fakellm.wire.wishes import tools_of
-
-_SYSTEM = ("system", "developer")
 
 
 def _unknown_tools(loop: Loop) -> Iterator[str]:
@@ -65,7 +64,7 @@ def _said_twice(loop: Loop) -> Iterator[str]:
         more = len(now.answers) - len(past.answers) - 1
         if more > 0:
             yield f"request {step.number}: it holds {more} answers more than the model gave: look what is sent twice"
-        systems = [[m.content for m in one.request.messages if m.role in _SYSTEM] for one in (before, step)]
+        systems = [[m.content for m in one.request.messages if m.role in SYSTEM] for one in (before, step)]
         again = [text for text in dict.fromkeys(systems[1]) if systems[1].count(text) > max(systems[0].count(text), 1)]
         if again:
             yield f"request {step.number}: the system message is there {systems[1].count(again[0])} times"

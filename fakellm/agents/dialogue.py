@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from fakellm.agents.following import Followed, Stray
-from fakellm.agents.past import TOOL, Past
+from fakellm.agents.past import Past
 from fakellm.agents.steps import shown_call
 from fakellm.agents.turns import Plan, Turn
 from fakellm.errors import clip
+from fakellm.provider.conversation import TOOL
 from fakellm.script.script import Script
 
 _LONG = 160

@@ -19,10 +19,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from fakellm.agents import wanted
-from fakellm.agents.past import TOOL, Answer, Past
+from fakellm.agents.past import Answer, Past
 from fakellm.agents.steps import Result, User, shown_call
 from fakellm.agents.turns import Asked, Turn
 from fakellm.errors import clip
+from fakellm.provider.conversation import TOOL
 from fakellm.script.events import Native, ToolCall
 from fakellm.script.messages import Message
 from fakellm.wire.schemas import same

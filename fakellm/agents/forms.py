@@ -7,6 +7,10 @@ has forgotten that, on purpose; so this reads the body. Each API keeps its resul
 - parts of one message of the user, right behind the message that calls (Anthropic, Gemini, Bedrock),
 - items anywhere behind the item that calls (Responses, Interactions).
 
+A strict fake refuses some of this too, in the API's words (`wire/*/rules.py`). Neither asks the other: fewer APIs have
+such rules, and they take what an API takes though its guide warns of it, such as parallel results in several messages;
+and which result is missing, or of another call, is for `following.py` to say, and not for this.
+
 Source: the references of the APIs; of refusals, as users report them: "An assistant message with 'tool_calls' must
 be followed by tool messages responding to each 'tool_call_id'"; "`tool_use` ids were found without `tool_result` blocks
 immediately after"; "Please ensure that the number of function response parts is equal to the number of function call
@@ -20,10 +24,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from fakellm.agents.past import MODEL
+from fakellm.provider.conversation import MODEL
 from fakellm.wire.codec import Request
-
-Reader = Callable[[Mapping[str, Any], str], "Sent"]
 
 
 class Held(NamedTuple):
@@ -36,21 +38,18 @@ class Held(NamedTuple):
 
 
 class Sent(NamedTuple):
-    """A message of a request: its place, whose it is, the ids and names of the calls in it, its results, other parts.
-
-    `first` is the place in it of the first thing that is no result.
-    """
+    """A message of a request: its place, whose it is, the names of its calls, its results, the indexes of the rest."""
 
     place: str
     is_model: bool
-    calls: tuple[tuple[str, str], ...]
+    calls: tuple[str, ...]
     results: tuple[Held, ...]
     others: tuple[int, ...] = ()
     is_system: bool = False
 
 
 def problems(request: Request) -> Iterator[str]:
-    """Yield what the API would refuse about where and how the results of a request stand."""
+    """Yield what is wrong with where and how the results of a request stand."""
     body = request.json
     form = _FORMS.get(request.api)
     if form is None or not isinstance(body, Mapping):
@@ -80,24 +79,22 @@ def _chat(*path: str, value: Callable[[Any], str], needs_id: bool = True) -> Cal
 
     def judge(body: Mapping[str, Any]) -> Iterator[str]:
         place = ".".join(path)
-        waiting: list[tuple[str, str]] = []
-        called = False
+        called = waiting = 0
         for at, message in enumerate(_objects(body, *path)):
             role, here = _text(message, "role").lower(), f"{place}[{at}]"
             if role == "tool":
                 yield from _judged_message(message, here, value, needs_id=needs_id)
                 if not called:
                     yield f"{here}: a message of the role tool has to follow the message that calls"
-                waiting = waiting[1:]
+                waiting -= 1
                 continue
-            if role == "function" and waiting and _objects(body, "tools"):
+            if role == "function" and waiting > 0 and _objects(body, "tools"):
                 yield f"{here}: results of tools have the role tool; function is that of function_call"
-                waiting = waiting[1:]
+                waiting -= 1
                 continue
-            if waiting and called:
+            if waiting > 0:
                 yield f"{here}: a message of the role {role} stands before the results of all calls"
-            waiting = [(_text(call, "id"), _text(call, "function", "name")) for call in _objects(message, "tool_calls")]
-            called = bool(waiting)
+            called = waiting = len(_objects(message, "tool_calls"))
 
     return judge
 
@@ -155,7 +152,7 @@ def _together(
     return judge
 
 
-def _counted(here: Sent, calls: Sequence[Any], *, is_after: bool) -> str:
+def _counted(here: Sent, calls: Sequence[str], *, is_after: bool) -> str:
     """Return what is wrong with how many results a message has."""
     if here.results and not calls:
         rule = (
@@ -172,11 +169,11 @@ def _count(number: int, what: str) -> str:
     return f"{number or 'no'} {what}{'' if number == 1 else 's'}"
 
 
-def _disordered(results: Sequence[Held], calls: Sequence[tuple[str, str]]) -> str:
-    names, called = [held.name for held in results], [name for _, name in calls]
-    if any(held.id for held in results) or names == called or sorted(names) != sorted(called):
+def _disordered(results: Sequence[Held], calls: Sequence[str]) -> str:
+    names = [held.name for held in results]
+    if any(held.id for held in results) or names == [*calls] or sorted(names) != sorted(calls):
         return ""
-    return f"without ids results have to come in the order of the calls, {', '.join(called)}"
+    return f"without ids results have to come in the order of the calls, {', '.join(calls)}"
 
 
 def _of_claude(message: Mapping[str, Any], place: str) -> Sent:
@@ -184,7 +181,7 @@ def _of_claude(message: Mapping[str, Any], place: str) -> Sent:
     for at, block in enumerate(_objects(message, "content")):
         here = f"{place}.content[{at}]"
         if block.get("type") == "tool_use":
-            calls.append((_text(block, "id"), _text(block, "name")))
+            calls.append(_text(block, "name"))
         if block.get("type") == "tool_result":
             content = block.get("content", "")
             problem = _text_or_parts(content) and f"content is to be text or a list of blocks, and is {_kind(content)}"
@@ -201,7 +198,7 @@ def _of_gemini(content: Mapping[str, Any], place: str) -> Sent:
         here = f"{place}.parts[{at}]"
         call, found = (part.get(one) or part.get(other) for one, other in _PARTS)
         if isinstance(call, Mapping):
-            calls.append((_text(call, "id"), _text(call, "name")))
+            calls.append(_text(call, "name"))
         if isinstance(found, Mapping):
             value = found.get("response")
             problem = "" if isinstance(value, Mapping) else f"response is to be an object, and is {_kind(value)}"
@@ -221,7 +218,7 @@ def _of_bedrock(message: Mapping[str, Any], place: str) -> Sent:
         here = f"{place}.content[{at}]"
         call, found = block.get("toolUse"), block.get("toolResult")
         if isinstance(call, Mapping):
-            calls.append((_text(call, "toolUseId"), _text(call, "name")))
+            calls.append(_text(call, "name"))
         if isinstance(found, Mapping):
             content = found.get("content")
             problem = "" if isinstance(content, list) else f"content is to be a list of blocks, and is {_kind(content)}"

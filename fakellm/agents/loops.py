@@ -8,8 +8,9 @@ from typing import Any
 
 from fakellm.agents import wanted
 from fakellm.agents.following import call_of
-from fakellm.agents.past import TOOL, Past, past_of
+from fakellm.agents.past import Past, past_of
 from fakellm.agents.reading import Step, steps_of
+from fakellm.provider.conversation import SYSTEM, TOOL
 from fakellm.script.events import ToolCall, Usage
 from fakellm.script.messages import Message
 
@@ -18,7 +19,6 @@ Prices = Mapping[str, Sequence[float]]
 is another, of prompts that came from a cache."""
 
 _MILLION = 1_000_000
-_SYSTEM = ("system", "developer")
 
 
 class Called(str):  # noqa: SLOT000 - it has the call beside its name
@@ -109,7 +109,7 @@ class Loop:
 
 def _cost(step: Step, prices: Prices) -> float:
     model, used = step.request.model, step.usage
-    names = [name for name in prices if model == name or model.startswith(name)]
+    names = [name for name in prices if model.startswith(name)]
     if not names:
         msg = f"the prices have no model {model!r}; they have {', '.join(prices) or 'none'}; add it"
         raise ValueError(msg)
@@ -156,7 +156,7 @@ def _goes_on(loop: Sequence[Step], step: Step, past: Past) -> bool:
 
 def messages_of(messages: Iterable[Message]) -> list[Message]:
     """Return messages without those of the system, which apps write anew."""
-    return [message for message in messages if message.role not in _SYSTEM]
+    return [message for message in messages if message.role not in SYSTEM]
 
 
 def _key(message: Message) -> tuple[Any, ...]:

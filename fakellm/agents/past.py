@@ -11,13 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from fakellm.provider.conversation import MODEL, SYSTEM
 from fakellm.script.events import ToolCall
 from fakellm.script.messages import Message
 from fakellm.wire.codec import Request
 
-MODEL = ("assistant", "model")
-_SYSTEM = ("system", "developer")
-TOOL = ("tool", "function")
 _GOES_ON = ("previous_response_id", "conversation", "previous_interaction_id", "conversation_id")
 """Fields of requests that hold no more than what is new: the rest is on the provider's side."""
 _NUMBER = re.compile(r"(?:fakellm|conv_)0*(\d+)$")
@@ -67,7 +65,7 @@ def past_in(messages: Sequence[Message]) -> Past:
     found = Past([[]], [])
     is_open = False
     for message in messages:
-        if message.role in _SYSTEM:
+        if message.role in SYSTEM:
             continue
         is_model = message.role in MODEL
         if is_model and not is_open:

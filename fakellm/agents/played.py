@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 from fakellm.agents import dialogue, forms
 from fakellm.agents.following import Followed, Stray, follow, follow_beyond, follow_end, is_of
-from fakellm.agents.past import TOOL, Past, past_of
+from fakellm.agents.past import Past, past_of
 from fakellm.agents.turns import Plan, Turn
-from fakellm.errors import ScriptError
 from fakellm.models.conversing import Astray
 from fakellm.models.replies import Reply
+from fakellm.provider.conversation import tools_of_results
 from fakellm.provider.routes import Route
 from fakellm.script.messages import as_messages
 from fakellm.wire.codec import Request
@@ -109,9 +109,7 @@ class Board:
 
 def _tools_answered(past: Past, at: int) -> list[str]:
     """Return the names of the tools whose results stand before an answer."""
-    named = {call.id: call.name for call in past.answers[at - 1].calls if call.id} if at else {}
-    ids = [message.tool_call_id or "" for message in past.sent[at] if message.role in TOOL]
-    return [named.get(one) or one for one in ids]
+    return tools_of_results(past.sent[at], past.answers[at - 1].calls if at else ())
 
 
 def asked_of(call: Any) -> Request:
@@ -133,7 +131,7 @@ def _name(tool: Any) -> str:
 class Played(Route):
     """An answer of a conversation, `attempt` after `attempt` of those of a turn, `at` which of its turns."""
 
-    board: Board | None = None
+    board: Board = field(kw_only=True)
     at: int = 0
     attempt: int = 0
 
@@ -159,11 +157,11 @@ class Played(Route):
 
     def fits(self, call: Any) -> bool:
         """Tell whether a request follows the conversation up to here, in the form that the API wants."""
-        return not self.differences(_board(self).request_of(call))
+        return not self.differences(self.board.request_of(call))
 
     def differences(self, request: Request) -> list[str]:
         """Word what keeps a request from being the one that is answered here."""
-        board = _board(self)
+        board = self.board
         if found := Route.differences(self, request):
             return found
         past, _, followed = board.followed(request, self.at)
@@ -179,7 +177,7 @@ class Played(Route):
 
     def rank(self, call: Any, told: Sequence[Reply]) -> tuple[int, bool]:
         """Return how well a request fits that fits: first what goes on with the answer before, then the letter."""
-        board = _board(self)
+        board = self.board
         past, _, followed = board.followed(board.request_of(call), self.at)
         link = self._link(past, told)
         far = len(board.turns) if link is None or link >= self.at else self.at - 1 - link
@@ -187,7 +185,7 @@ class Played(Route):
 
     def _link(self, past: Past, told: Sequence[Reply]) -> int | None:
         """Return the turn whose answer the request goes on with by its id, or that its conversation began with."""
-        number, made_of = past.number, _board(self).made_of
+        number, made_of = past.number, self.board.made_of
         if number is None:
             return None
         if made_of:  # ids are made of the requests there, and not of how many came before
@@ -197,18 +195,18 @@ class Played(Route):
     def given(self, call: Any) -> None:
         """Take that it answers a request: its answer may be named by the next."""
         if (number := getattr(call, "made_of", None)) is not None:
-            made_of = _board(self).made_of
+            made_of = self.board.made_of
             made_of[number] = self.at
             while len(made_of) > _MOST:
                 made_of.popitem(last=False)
 
     def _is_over(self, past: Past, told: Sequence[Reply]) -> bool:
         """Tell whether a request that holds the end alone goes on after the last answer."""
-        turns = _board(self).turns
+        turns = self.board.turns
         if past.goes_on:
             link = self._link(past, told)
             return link == len(turns) - 1 or (link is not None and all(one.calls for one in self._others(told)))
-        is_trimmed = _board(self).conversation.trimmed and bool(past.answers)
+        is_trimmed = self.board.conversation.trimmed and bool(past.answers)
         return is_trimmed and len(past.answers) <= len(turns) and is_of(turns[-1], past.answers[-1])
 
     def _others(self, told: Sequence[Reply]) -> list[Played]:
@@ -219,7 +217,7 @@ class Played(Route):
         """Return how a request that nothing answers leaves this conversation; the first of its answers says it."""
         if self.at or self.attempt:
             return None
-        board = _board(self)
+        board = self.board
         request = board.request_of(call)
         others = self._others(told)
         at = next((one.at for one in others if not one.calls), others[-1].at)
@@ -253,29 +251,22 @@ class Played(Route):
 
         def used(at: int) -> str:
             last = [one for one in others if one.at == at][-1]
-            return last.last_use(_board(self).what) if last.calls else ""
+            return last.last_use(self.board.what) if last.calls else ""
 
-        return dialogue.stopped(_board(self).conversation, _board(self).turns, self.at, used)
+        return dialogue.stopped(self.board.conversation, self.board.turns, self.at, used)
 
     def conditions(self) -> list[str]:
         """Word which requests this is for."""
-        board = _board(self)
+        board = self.board
         step = f"step {board.turns[self.at].number} of the conversation at {self.place}"
         return [step, *Route.conditions(self)]
 
     def as_call(self) -> str:
         """Write the call that scripts it, once for all answers."""
-        return "" if self.at or self.attempt else f".play({_board(self).conversation!r})"
-
-
-def _board(one: Played) -> Board:
-    if one.board is None:
-        msg = "an answer of a conversation is made by the conversation"
-        raise ScriptError(msg)
-    return one.board
+        return "" if self.at or self.attempt else f".play({self.board.conversation!r})"
 
 
 def _asked_again(turn: Turn, had: Sequence[Played]) -> Stray:
-    uses = ", ".join(one.last_use(_board(one).what) for one in had if one.calls)
+    uses = ", ".join(one.last_use(one.board.what) for one in had if one.calls)
     came = f"the same once more; the answer {uses}" if uses else "the same at the same time"
     return Stray(turn.number, "the app asks again for what it has", "nothing more here", came)

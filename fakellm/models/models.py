@@ -345,7 +345,7 @@ class FakeLLM(FakeModel[str]):
         return as_text(prompt), "user" if isinstance(prompt, str) else _last_role(as_messages(prompt))
 
     def _steps_of(self, script: Script) -> tuple[Any, ...]:
-        return super()._steps_of(script) if script.texts is None else (script.texts,) * bool(script.texts)
+        return super()._steps_of(script) if script.texts is None else (script.texts,)
 
     def _show(self, event: Event) -> tuple[str, ...]:
         if isinstance(event, Text):

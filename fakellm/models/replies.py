@@ -261,6 +261,7 @@ class Replies:
     def __init__(self) -> None:
         self.all: list[Reply] = []
         self._live: list[Reply] = []
+        self._grouped: list[Reply] = []  # a call that nothing fits asks each of these, and no other
 
     def add(self, reply: Reply) -> None:
         """Add a reply; a later `otherwise` replaces an earlier one."""
@@ -270,12 +271,15 @@ class Replies:
             self._live = [r for r in self._live if r.kind != "otherwise"]
         self.all.append(reply)
         self._live.append(reply)
+        if reply.group is not None:
+            self._grouped.append(reply)
 
     def copied(self) -> Replies:
         """Return the same replies, of which the same are left."""
         other = Replies()
         other.all = [reply.copied() for reply in self.all]
         other._live = [reply for reply in other.all if not reply.is_spent]
+        other._grouped = [reply for reply in other.all if reply.group is not None]
         return other
 
     def rewind(self, keep: Callable[[Any], bool]) -> None:
@@ -284,6 +288,7 @@ class Replies:
         for reply in self.all:
             reply.calls = Kept()
         self._live = list(self.all)
+        self._grouped = [reply for reply in self.all if reply.group is not None]
 
     def deepen(self, memo: dict[int, Any]) -> None:
         """Copy what the replies are made of."""
@@ -308,7 +313,7 @@ class Replies:
         found = [reply for reply in tuple(self._live) if reply.kind == "when" and reply.fits(call)]
         places = [at for at, reply in enumerate(found) if reply.group is not None]
         if len(places) > 1:
-            told = tuple(self.all)
+            told = tuple(self._grouped)
             ranked = sorted([found[at] for at in places], key=lambda reply: reply.rank(call, told))
             for at, reply in zip(places, ranked, strict=True):
                 found[at] = reply
@@ -316,7 +321,7 @@ class Replies:
 
     def astray(self, call: Call, *, inside: bool) -> Astray | None:
         """Return how a call that nothing fits leaves the conversation that it is nearest to; or is `inside`, only."""
-        told = tuple(self.all)
+        told = tuple(self._grouped)
         found = [one for reply in told if (one := reply.astray(call, told)) is not None]
         return max((one for one in found if one.is_inside or not inside), key=lambda one: one.depth, default=None)
 
@@ -337,7 +342,7 @@ class Replies:
 
     def never_asked(self) -> list[str]:
         """Word what was scripted for calls that never came."""
-        told = tuple(self.all)
+        told = tuple(self._grouped)
         return [reply.never_asked(told) for reply in self.unused()]
 
     def miss(self, call: Call) -> UnexpectedCallError:

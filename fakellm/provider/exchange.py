@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from fakellm.clock.clock import Clock, timed_stream
 from fakellm.clock.timeline import TimedStream
@@ -22,7 +22,9 @@ from fakellm.script.events import Fault, Pause
 from fakellm.secrets.knowing import carried, discreet, discreet_url, knowing
 from fakellm.wire.codec import Ending, Request, Run
 from fakellm.wire.hops import Carried, Hop
-from fakellm.wire.rules import Refusal
+
+if TYPE_CHECKING:
+    from fakellm.wire.rules import Refusal
 
 State = Literal["running", "complete", "closed", "cancelled", "failed"]
 

@@ -6,15 +6,17 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from fakellm.errors import ScriptError, clip
 from fakellm.provider.exchange import ProviderCall
 from fakellm.provider.hosts import LOOPBACK, parts_of
 from fakellm.runnable.shown import call as written
 from fakellm.runnable.shown import named, unusual
-from fakellm.wire.rules import Asked, Rules
 from fakellm.wire.service import Endpoint, Service, found
+
+if TYPE_CHECKING:
+    from fakellm.wire.rules import Rules
 
 Window = int | Mapping[str, int]
 
@@ -101,6 +103,8 @@ class Strict(ABC):
             return
         if (rules := found(endpoint.rules)) is None:
             return
+        from fakellm.wire.rules import Asked  # which most fakes have no use for
+
         profile = self._profile_of(call)
         asked = Asked(
             call.json,

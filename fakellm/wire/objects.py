@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from json.encoder import encode_basestring
 from typing import Any, NoReturn, TypeVar, cast
@@ -113,6 +114,11 @@ def decimal(seconds: float) -> str:
 def retrying(seconds: float | None) -> tuple[tuple[str, str], ...]:
     """Return the header that says when to ask again, if an error says so."""
     return () if seconds is None else (("retry-after", decimal(seconds)),)
+
+
+def snake(name: str) -> str:
+    """Return a name in lower case, as protocol buffers have it."""
+    return re.sub("[A-Z]", lambda letter: "_" + letter[0].lower(), name)
 
 
 def counted(mapping: Mapping[str, Any], name: str) -> int:

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, NamedTuple
 
-from fakellm.errors import WireError
+from fakellm.errors import WireError, explain, in_rows
 from fakellm.wire.codec import Request
 from fakellm.wire.documents import words_of
 from fakellm.wire.sdk_types import found_in, is_installed
@@ -109,11 +109,8 @@ class Refusal(NamedTuple):
 
     def __str__(self) -> str:
         where = f" at {self.place}" if self.place else ""
-        return (
-            f"refused by the rule {self.rule.name} of {self.api}{where}: {self.message}\n"
-            f"  to do:     {self.rule.remedy}\n"
-            f"  known by:  {self.rule.source}"
-        )
+        headline = f"refused by the rule {self.rule.name} of {self.api}{where}: {self.message}"
+        return in_rows(headline, [("to do:", self.rule.remedy), ("known by:", self.rule.source)])
 
 
 _OF_TYPES: dict[Kind, str] = {
@@ -171,15 +168,14 @@ class Rules:
 
     def refusal(self, asked: Asked, allow: Iterable[str] = ()) -> Refusal | None:
         """Return why a request is refused, by the first rule that it breaks and that is not among `allow`."""
+        for rule, broken in self._broken(asked):
+            if rule.name not in allow:
+                return Refusal(self.api, rule, broken.place, broken.message, broken.code, self.body(broken))
+        return None
+
+    def _broken(self, asked: Asked) -> Iterator[tuple[Rule, Broken]]:
         known = {rule.name: rule for rule in self.rules}
-        found = ((known[name], broken) for name, broken in self._of_types(asked) if name in known)
-        return next((self._refusal(rule, one) for rule, one in self._all(asked, found) if rule.name not in allow), None)
-
-    def _refusal(self, rule: Rule, broken: Broken) -> Refusal:
-        return Refusal(self.api, rule, broken.place, broken.message, broken.code, self.body(broken))
-
-    def _all(self, asked: Asked, first: Iterable[tuple[Rule, Broken]]) -> Iterator[tuple[Rule, Broken]]:
-        yield from first
+        yield from ((known[name], broken) for name, broken in self._of_types(asked) if name in known)
         if not asked.is_alike:
             for rule in self.rules:
                 for broken in rule.check(asked):
@@ -212,11 +208,8 @@ def generic(path: Iterable[str | int]) -> str:
 @cache
 def say_missing(sdk: str, api: str) -> None:
     """Say, once in a process, that requests are not held to types, since their SDK is not there."""
-    msg = (
-        f"requests to {api} are not held to the types of {sdk}, which is not installed; the other rules hold\n"
-        f"  to do:     pip install {sdk}"
-    )
-    warnings.warn(msg, RuntimeWarning, stacklevel=2)
+    why = f"requests to {api} are not held to the types of {sdk}, which is not installed; the other rules hold"
+    warnings.warn(explain(why, remedy=[f"pip install {sdk}"]), RuntimeWarning, stacklevel=2)
 
 
 # -- what rules share ---------------------------------------------------------------------------------

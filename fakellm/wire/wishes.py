@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from fakellm.wire.codec import Request
+from fakellm.wire.objects import snake
 
 _SCHEMAS = (
     "parameters", "parametersJsonSchema", "parameters_json_schema", "input_schema", "inputSchema",
@@ -128,7 +129,7 @@ def _in(found: Any, name: str) -> Mapping[str, Any]:
 
 def _either(found: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """Return an object by either of its names, `toolConfig` and `tool_config`."""
-    return _in(found, name) or _in(found, "".join(f"_{c.lower()}" if c.isupper() else c for c in name))
+    return _in(found, name) or _in(found, snake(name))
 
 
 def _listed(found: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:

@@ -48,6 +48,7 @@ from fakellm.errors import (
     UnexpectedCallError,
     UnusedRepliesError,
 )
+from fakellm.models.replies import Reply
 from fakellm.script.messages import Message
 
 
@@ -1068,3 +1069,10 @@ def test_callbacks_see_a_closing_with_what_was_taken_before_it():
     assert isinstance(log[-1].error, GeneratorExit)
     assert log[-1].output == "a", "b was yielded, but the consumer did not come back for more"
     assert llm.calls[0].closed
+
+
+def test_of_many_replies_only_those_of_conversations_are_asked_where_a_call_leaves_one(monkeypatch):
+    asked = []
+    monkeypatch.setattr(Reply, "astray", lambda *_: asked.append(1))  # of 3,000 replies it was most of each call
+    fake = FakeLLM.replies("a", "b")
+    assert ([fake.invoke(""), fake.invoke("")], asked) == (["a", "b"], [])

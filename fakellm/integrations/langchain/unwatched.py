@@ -20,7 +20,8 @@ from langchain_core.runnables.config import ensure_config
 
 try:
     from langchain_core.utils.utils import LC_ID_PREFIX
-except ImportError:  # before 1.0 ids are of another form, and no call goes this way
+    from langchain_core.utils.uuid import uuid7
+except ImportError:  # before 1.1.2 ids are of another form, and no call goes this way
     LC_ID_PREFIX = ""
 
 if TYPE_CHECKING:
@@ -54,8 +55,6 @@ def unwatched(model: BaseChatModel, asked: Any, config: Any) -> Unwatched | None
     messages = model._convert_input(asked).to_messages()  # noqa: SLF001 - as LangChain's own calls do
     if not all(isinstance(message.content, str) for message in messages):
         return None
-    from langchain_core.utils.uuid import uuid7  # there since 1.0
-
     return Unwatched(messages, config.get("run_id") or uuid7())
 
 

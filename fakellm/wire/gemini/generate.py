@@ -37,7 +37,7 @@ from fakellm.script.script import Script
 from fakellm.wire.codec import Codec, Decoder, Encoder, Headers, Request, Tally, Verbatim
 from fakellm.wire.gemini.parts import Parts, candidate, escaped, in_line, joined, response, tail_of
 from fakellm.wire.gemini.reader import API, GeminiDecoder
-from fakellm.wire.objects import get, json_text, objects, text_field
+from fakellm.wire.objects import get, json_text, objects, snake, text_field
 
 _KNOWN = ("contents", "systemInstruction", "system_instruction", "tools")
 _METHOD = re.compile(r"([^/:]+):(\w+)$")
@@ -166,8 +166,7 @@ def _address(path: str) -> tuple[str, str, str]:
 
 def _either(found: Mapping[str, Any], name: str, kind: type[Any]) -> Any:
     """Return a field by either of its names: the API takes `systemInstruction` and `system_instruction` alike."""
-    snake = re.sub("[A-Z]", lambda letter: "_" + letter[0].lower(), name)
-    return get(found, name if found.get(name) is not None else snake, kind)
+    return get(found, name if found.get(name) is not None else snake(name), kind)
 
 
 def _listed(found: Mapping[str, Any], name: str) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from fakellm.errors import clip
+from fakellm.wire.objects import snake
 from fakellm.wire.rules import Asked, Broken, Rule, Rules, mappings, number_of, rules_of_types
 from fakellm.wire.sdk_types import Items, Shape, found_in
 from fakellm.wire.typed import Path, Problem, place_of
@@ -43,11 +44,6 @@ def either(found: Any, name: str) -> Any:
         return None
     value = found.get(name)
     return value if value is not None else found.get(snake(name))
-
-
-def snake(name: str) -> str:
-    """Return a name in lower case, as protocol buffers have it."""
-    return re.sub("[A-Z]", lambda letter: "_" + letter[0].lower(), name)
 
 
 def listed(found: Any) -> list[tuple[int, dict[str, Any]]]:

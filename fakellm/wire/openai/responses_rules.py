@@ -183,20 +183,8 @@ _RULES = (
         "https://github.com/Wei-Shaw/sub2api/issues/3785",
         _ids,
     ),
-    Rule(
-        "image-type",
-        "a data URL that is no PNG, JPEG, GIF or WebP",
-        "convert the image, and name its media type in the URL",
-        "https://github.com/STranslate/STranslate/issues/277",
-        _images,
-    ),
-    Rule(
-        "tool-name",
-        "a name of a function with other characters than letters, digits, `_` and `-`, or with more than 64",
-        "rename the function",
-        "https://github.com/home-assistant/core/issues/121325",
-        _names,
-    ),
+    openai.image_rule(_images),
+    openai.name_rule(_names),
     Rule(
         "unknown-tool-choice",
         "a `tool_choice` that names a function which is not offered",

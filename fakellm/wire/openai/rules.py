@@ -6,14 +6,14 @@ Source: https://platform.openai.com/docs/api-reference, and public reports of th
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from fakellm.errors import clip
 from fakellm.wire.objects import dump
 from fakellm.wire.openai.profiles import OPENAI, Profile
-from fakellm.wire.rules import Asked, Broken, Rules, listed, mappings, number_of
-from fakellm.wire.typed import Problem, place_of
+from fakellm.wire.rules import Asked, Broken, Rule, Rules, listed, mappings, number_of
+from fakellm.wire.typed import Problem, place_of, type_of
 
 _ARTICLES = {
     "string": "a string", "object": "an object", "array": "an array", "integer": "an integer", "number": "a decimal",
@@ -88,12 +88,7 @@ def _expected(problem: Problem) -> str:
 
 
 def _got(value: Any) -> str:
-    if isinstance(value, list):
-        return "an empty array" if not value else "an array"
-    kinds: tuple[tuple[type, str], ...] = (
-        (dict, "object"), (bool, "boolean"), (int, "integer"), (float, "number"), (str, "string"),
-    )  # fmt: skip
-    return next((_ARTICLES[word] for kind, word in kinds if isinstance(value, kind)), "null")
+    return "an empty array" if value == [] else _ARTICLES[type_of(value)]
 
 
 # -- checks of both APIs ------------------------------------------------------------------------------
@@ -135,6 +130,17 @@ def names(found: Iterable[tuple[str, Any]]) -> Iterator[Broken]:
             yield parameter(place, text, "invalid_value")
 
 
+def name_rule(check: Callable[[Asked], Iterable[Broken]]) -> Rule:
+    """Return the rule of `names`, with what finds them in the requests of an API."""
+    return Rule(
+        "tool-name",
+        "a name of a function with other characters than letters, digits, `_` and `-`, or with more than 64",
+        "rename the function",
+        "https://github.com/home-assistant/core/issues/121325",
+        check,
+    )
+
+
 def without_tools(asked: Asked, name: str, tools: str = "tools") -> Iterator[Broken]:
     """Yield that a parameter about tools is there, and no tools are."""
     if asked.body.get(name) is not None and not asked.body.get(tools):
@@ -151,6 +157,17 @@ def image_of(place: str, url: Any) -> Iterator[Broken]:
             "['png', 'jpeg', 'gif', 'webp']."
         )
         yield Broken(place, text, "invalid_image_format")
+
+
+def image_rule(check: Callable[[Asked], Iterable[Broken]]) -> Rule:
+    """Return the rule of `image_of`, with what finds images in the requests of an API."""
+    return Rule(
+        "image-type",
+        "a data URL that is no PNG, JPEG, GIF or WebP",
+        "convert the image, and name its media type in the URL",
+        "https://github.com/STranslate/STranslate/issues/277",
+        check,
+    )
 
 
 def too_long(asked: Asked, param: str, allowed: int) -> Iterator[Broken]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import runpy
+import sys
 from uuid import UUID
 
 import pytest
@@ -17,10 +19,10 @@ from vectors import each
 
 from fakellm import FakeChatModel, Finish, Reasoning, Script, ToolCall, Usage, disconnect
 from fakellm.errors import LLMError
-from fakellm.integrations.langchain import as_langchain_chat_model
+from fakellm.integrations.langchain import as_langchain_chat_model, unwatched
 from fakellm.integrations.langchain.unwatched import LC_ID_PREFIX
 
-pytestmark = pytest.mark.skipif(not LC_ID_PREFIX, reason="before langchain-core 1.0 every call goes LangChain's way")
+pytestmark = pytest.mark.skipif(not LC_ID_PREFIX, reason="before langchain-core 1.1.2 every call goes LangChain's way")
 
 RUN = UUID(int=7)
 
@@ -157,3 +159,9 @@ def test_a_stream_that_is_left_closes_the_fake():
     next(stream)
     stream.close()
     assert fake.calls[0].closed
+
+
+def test_a_release_that_makes_ids_otherwise_is_asked_its_own_way(monkeypatch):
+    monkeypatch.setitem(sys.modules, "langchain_core.utils.uuid", None)  # as in 1.0, which has the prefix alone
+    older = runpy.run_path(unwatched.__file__)
+    assert older["short_way"](as_langchain_chat_model(FakeChatModel("a")), "q", None, {}) is None
