@@ -1,4 +1,4 @@
-"""Large tapes, beside another version of fakellm: `python benchmarks/tapes.py --against 1b6b929`, a few minutes.
+"""Large tapes, beside another version of fakellm: `python benchmarks/tapes.py --against 41b8da6`, a few minutes.
 
 A tape of 100 MB is opened, and one of its answers streams to httpx: the time until its first chunk is there. Each
 version runs in a process of its own, one for each turn; the two take turns, and medians are compared. One tape has few
