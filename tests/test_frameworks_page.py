@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import ast
-import importlib
 import json
 import re
-import sys
 from types import SimpleNamespace
 
 import pytest
+from apart import modules_of
 from places import ROOT
 from servers import NAMES, events_of, recording
 from vectors import each
@@ -19,27 +18,24 @@ from fakellm.provider.exchange import Timeouts
 HERE = ROOT / "examples" / "frameworks_measured"
 
 
-def loaded(*names):
-    """Return modules of the example, which find each other by their names, and leave no trace of those."""
-    own = [path.stem for path in HERE.glob("*.py")]
-    others = {name: sys.modules.pop(name) for name in own if name in sys.modules}
-    sys.path.insert(0, str(HERE))
-    try:
-        return SimpleNamespace(**{name: importlib.import_module(name) for name in names})
-    finally:
-        sys.path.remove(str(HERE))
-        for name in own:
-            sys.modules.pop(name, None)
-        sys.modules.update(others)
-
-
-example = loaded("judging", "lines", "measure", "page", "serving")
+MODULES = ("judging", "lines", "measure", "page", "serving")
+example = SimpleNamespace(**dict(zip(MODULES, modules_of(HERE, *MODULES), strict=True)))
 RESULTS = example.page.results()
 VERDICTS = example.judging.table(RESULTS)
 
 
 def test_the_page_is_what_was_measured():
     assert example.page.PAGE.read_text() == example.page.page(), "run: python examples/frameworks_measured/page.py"
+
+
+def test_the_results_are_as_they_are_written():
+    assert example.measure.RESULTS.read_text() == example.measure.shown(RESULTS)
+
+
+def test_every_framework_tells_of_an_error_that_the_server_sent():
+    names = ("vllm-error-schema", "vllm-killed-engine", "llama-overflow-1")
+
+    assert {tuple(cells[name]) for cells in VERDICTS.values() for name in names} == {("error",), ("-",)}
 
 
 def test_each_framework_was_asked_each_recording_and_each_line():

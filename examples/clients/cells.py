@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from families import FAMILIES, MARK, PLAIN, WORDS, Family, changed, plain_blocks
+from families import PLAIN, WORDS, Family, changed, plain_blocks
 
 from fakellm import Raw, Script, disconnect
 from fakellm.wire import FORMS, WireForm
@@ -85,7 +85,7 @@ _SENT = {
     "gzip_bytes": "gzip, and one byte of it a chunk",
     "all": "all together: CRLF, BOM, comments, retry, ids, names, several lines, no space, gzip, 7 bytes a chunk",
 }
-for _name, _form in {"lf": WireForm(line_ends="lf"), **FORMS}.items():
+for _name, _form in FORMS.items():
     CELLS[_name] = Cell(_name, "form", _SENT[_name], plain, _form)
 
 
@@ -344,6 +344,3 @@ def _(_):
 def _(family):
     """A body of three blocks `: keep-alive` and nothing else."""
     return None if family.lines else script([": keep-alive\n\n"] * 3)
-
-
-__all__ = ["CELLS", "FAMILIES", "MARK", "Cell"]

@@ -154,6 +154,19 @@ def kept() -> dict[str, Any]:
     return json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
 
 
+def shown(results: dict[str, Any]) -> str:
+    """Return results as JSON, a line for each cell."""
+
+    def line(value: Any) -> str:
+        return json.dumps(value, ensure_ascii=False, sort_keys=True)
+
+    found = []
+    for name, one in sorted(results.items()):
+        cells = ",\n".join(f"   {line(recording)}: {line(cell)}" for recording, cell in sorted(one["cells"].items()))
+        found.append(f' {line(name)}: {{\n  "versions": {line(one["versions"])},\n  "cells": {{\n{cells}\n  }}\n }}')
+    return "{\n" + ",\n".join(found) + "\n}\n"
+
+
 def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
     """Return where two results of the same frameworks have not the same verdicts."""
     left, right = judged(one), judged(other)
@@ -201,7 +214,7 @@ def main() -> None:
     def written(name: str) -> dict[str, Any]:
         results[name] = one(name)
         with writing:
-            RESULTS.write_text(json.dumps(results, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
+            RESULTS.write_text(shown(results))
         print(f"{name}: {len(results[name]['cells'])} cells", flush=True)
         return results[name]
 

@@ -119,15 +119,14 @@ def words(error: BaseException) -> str:
 
 async def measured(driver: Any, url: str, recording: str, *, tools: bool) -> dict[str, Any]:
     """Return what the app was given of a recording."""
-    seen = Seen()
-    found = seen.found | {"error": None}
+    seen, said = Seen(), None
     try:
         done = driver.ask(seen, url, recording, tools)
         if inspect.isawaitable(done):
             await done
     except Exception as error:  # noqa: BLE001 - it is what is measured
-        found["error"] = words(error)
-    return found | seen.found | {"error": found["error"]}
+        said = words(error)
+    return seen.found | {"error": said}
 
 
 def main(name: str, url: str, *recordings: str) -> None:
