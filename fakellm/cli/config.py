@@ -18,7 +18,7 @@ from fakellm.provider.provider import FakeProvider
 from fakellm.server.bounds import KEEP
 from fakellm.server.scenario import Scenario
 from fakellm.server.server import Server, by_themselves
-from fakellm.server.watched import Telling, Watched
+from fakellm.server.watched import Watched
 from fakellm.wire.gateways.gateway import Gateway
 from fakellm.wire.gateways.presets import gateways_of
 from fakellm.wire.wireform import WireForm, form_of
@@ -106,7 +106,7 @@ class Told:
         if not path.is_file():
             msg = f"there is no file {path}" if not path.exists() else f"{path} is no file"
             raise ScenarioError(msg)
-        self._said: Telling = PythonFile(path) if path.suffix == ".py" else Scenario.load(path)
+        self._said = PythonFile(path) if path.suffix == ".py" else Scenario.load(path)
         self._profiles = profiles
         self._form = form
         self._behind = behind
@@ -119,14 +119,7 @@ class Told:
 
     def providers(self, known: Iterable[FakeProvider] = ()) -> list[FakeProvider]:
         """Return the providers; those of `known` that are among them are told anew, and keep their logs."""
-        names = self._said.names if isinstance(self._said, Scenario) else ()
-        there = {**{name: FakeProvider(name) for name in names}, **{provider.name: provider for provider in known}}
-        for provider in there.values():
-            provider.strict_requests(on=self._strict)  # what the file says of it comes after
-        found = self._said.providers(there.values())
-        for provider in found if self._strict and isinstance(self._said, PythonFile) else ():
-            if not provider.is_strict:
-                provider.strict_requests()
+        found = self._said.providers(known, is_strict=self._strict)
         return speaking(_imitating(found, self._profiles), self._form, self._behind)
 
 
@@ -137,14 +130,19 @@ class PythonFile:
         self.files: tuple[Path, ...] = (path,)
         self._made = _of_python(path)
 
-    def providers(self, known: Iterable[FakeProvider] = ()) -> list[FakeProvider]:
-        """Return copies of them that were asked nothing; those of `known` that are among them are told the same."""
+    def providers(self, known: Iterable[FakeProvider] = (), *, is_strict: bool = False) -> list[FakeProvider]:
+        """Return copies of them that were asked nothing; those of `known` that are among them are told the same.
+
+        If `is_strict`, those that hold requests to no rules are held to them all.
+        """
         there = {provider.name: provider for provider in known}
         copies = [unasked(made) for made in self._made]
         for at, copied in enumerate(copies):
             if (provider := there.get(copied.name)) is not None:
                 tell_again(provider, copied)
                 copies[at] = provider
+            if is_strict and not copies[at].is_strict:
+                copies[at].strict_requests()
         return copies
 
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from functools import partial
-from threading import Lock, get_ident
+from threading import Lock, Thread, current_thread, get_ident
 from typing import Any, Protocol
 
 READS = ("monotonic", "perf_counter", "time")
@@ -31,11 +31,12 @@ class Sleeps(Protocol):
 
 
 @contextmanager
-def patched(clock: Sleeps, *, began: int | None = None, others: Collection[int] | None = None) -> Iterator[None]:
+def patched(clock: Sleeps, *, began: int | None = None, others: Collection[Thread] | None = None) -> Iterator[None]:
     """Let this thread's `time.sleep`, `monotonic`, `perf_counter` and `time` be the clock's, inside the block.
 
     `time` goes on from where the machine's is, or from `began`: the second, since 1970, in which the clock was made.
-    Where `others` is given, the idents of some threads, it is for all threads but those.
+    Where `others` is given, it is for all threads but those. (Their idents would not do: that of a thread which has
+    ended is given to the next.)
     Other threads keep the machine's time, and so does an event loop that runs in real time. Blocks may overlap: the
     first puts the functions in place, the last one out puts the originals back, and the newest that is ours counts.
     """
@@ -57,7 +58,7 @@ def patched(clock: Sleeps, *, began: int | None = None, others: Collection[int] 
 class _Block:
     """One clock in place of the machine's time, for the thread that made it, or for all but some."""
 
-    def __init__(self, clock: Sleeps, began: int | None, others: Collection[int] | None) -> None:
+    def __init__(self, clock: Sleeps, began: int | None, others: Collection[Thread] | None) -> None:
         self.clock = clock
         self._owner, self._others = get_ident(), others
         self._starts: dict[str, Any] = {} if began is None else {"time": began, "time_ns": began * 10**9}
@@ -65,8 +66,7 @@ class _Block:
     def is_ours(self) -> bool:
         asyncio = sys.modules.get("asyncio")
         loop = asyncio._get_running_loop() if asyncio is not None else None  # noqa: SLF001 - documented
-        me = get_ident()
-        is_in = me == self._owner or (self._others is not None and me not in self._others)
+        is_in = get_ident() == self._owner or (self._others is not None and current_thread() not in self._others)
         return is_in and (loop is None or getattr(loop, "clock", None) is self.clock)
 
     def read(self, name: str, unit: int) -> Any:

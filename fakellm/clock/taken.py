@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from threading import get_ident
+from threading import Thread, current_thread
 from types import ModuleType
 from typing import Any, Self
 
@@ -128,12 +128,12 @@ def _waiting() -> set[int]:
 
 
 @contextmanager
-def loops_made_in(clock: VirtualClock, others: Collection[int]) -> Iterator[None]:
+def loops_made_in(clock: VirtualClock, others: Collection[Thread]) -> Iterator[None]:
     """Let the event loops that are made, by `asyncio.run` and the like, run in the clock's time; not in `others`."""
     original = asyncio.events.new_event_loop
 
     def new_event_loop() -> asyncio.AbstractEventLoop:
-        return original() if get_ident() in others else VirtualLoop(clock)
+        return original() if current_thread() in others else VirtualLoop(clock)
 
     asyncio.events.new_event_loop = asyncio.new_event_loop = new_event_loop
     try:

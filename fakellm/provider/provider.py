@@ -247,7 +247,7 @@ class FakeProvider(Promising, Speaking, Alike, Claiming, Limited, Strict, Missin
             self._replies, self._documents, self._hosts = Replies(), (), ()
             self.profile = self.latency = self.recorded = self._meter = self.form = None
             self.zips, self.gateways = False, ()
-        return self
+        return self.strict_requests(on=False)
 
     # -- what a test asks -------------------------------------------------------------------------
 

@@ -115,13 +115,16 @@ class Scenario:
         """The names of its providers."""
         return tuple(self._providers)
 
-    def providers(self, known: Iterable[FakeProvider] = ()) -> list[FakeProvider]:
-        """Return its providers; those of `known` that are among them are told anew, and keep their logs."""
+    def providers(self, known: Iterable[FakeProvider] = (), *, is_strict: bool = False) -> list[FakeProvider]:
+        """Return its providers; those of `known` that are among them are told anew, and keep their logs.
+
+        Where it does not say whether requests are held to the real API's rules, they are if `is_strict`.
+        """
         there = {provider.name: provider for provider in known}
         found = []
         for name in self._providers:
             provider = there.get(name) or FakeProvider(name)
-            provider.forget()
+            provider.forget().strict_requests(on=is_strict)
             self.tell(provider)
             found.append(provider)
         return found

@@ -563,6 +563,22 @@ def test_threads_that_the_app_starts_are_on_the_clock_too():
 
 
 @pytest.mark.exhaustive
+def test_a_thread_that_the_app_starts_where_another_has_ended_is_on_the_clock_too():
+    """The system gives the number of a thread that has ended to the next one."""
+    ends = threading.Event()
+    there = threading.Thread(target=ends.wait)
+    there.start()
+
+    def app():
+        ends.set()
+        there.join()
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(right).result()
+
+    assert line(check(app, "retry_after", only=TOLD), TOLD).startswith("asked at 0, 7.0, 21.0 s")
+
+
+@pytest.mark.exhaustive
 def test_what_waits_in_real_time_is_no_verdict():
     def app():
         response = CLIENT.post(URL, json=BODY)

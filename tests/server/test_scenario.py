@@ -292,7 +292,10 @@ def test_a_scenario_says_who_is_strict():
     scenario = Scenario.read(
         "providers: [openai, {name: cohere, strict_requests: false}]\notherwise: {text: hello}\nstrict_requests: true\n"
     )
-    assert [provider.is_strict for provider in scenario.providers()] == [True, False]
+    found = scenario.providers()
+    assert [provider.is_strict for provider in found] == [True, False]
+    later = Scenario.read("providers: [openai, cohere]\notherwise: {text: hello}\n")  # as of a watched file
+    assert [provider.is_strict for provider in later.providers(found)] == [False, False]
     with pytest.raises(ScenarioError, match="strict_requests.*true or false"):
         Scenario.read("strict_requests: 1\n")
 

@@ -156,7 +156,7 @@ def _bench(
         provider.most = max(promises.attempts or 0, MOST_ASKS)
         provider.longest = max(promises.gives_up or 0, LONGEST)
     clock = TrialClock()
-    there = frozenset(thread.ident or 0 for thread in threading.enumerate()) - {threading.get_ident()}
+    there = frozenset(threading.enumerate()) - {threading.current_thread()}
     with ExitStack() as stack:
         stack.enter_context(dice.put_back())
         stack.enter_context(intercept(*providers))

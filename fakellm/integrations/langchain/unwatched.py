@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from langchain_core.callbacks import CallbackManager
 from langchain_core.globals import get_llm_cache
@@ -23,6 +23,7 @@ try:
     from langchain_core.utils.uuid import uuid7
 except ImportError:  # before 1.1.2 ids are of another form, and no call goes this way
     LC_ID_PREFIX = ""
+    uuid7 = uuid4  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel

@@ -6,7 +6,7 @@ What each gateway does was measured, with the versions that its preset names; do
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from fakellm.errors import ScriptError, clip
 from fakellm.wire.codec import Headers
@@ -88,7 +88,8 @@ class Gateway:
         if isinstance(self.drops, str) and self.drops != "all":
             raise self._wrong("drops", "'all', or a tuple of names")
         for name in _SECONDS:
-            value, may_lack = getattr(self, name), name in ("limit", "silence")
+            value: Any = getattr(self, name)
+            may_lack = name in ("limit", "silence")
             if not ((value is None and may_lack) or (type(value) in (int, float) and value >= 0)):
                 raise self._wrong(name, f"a number of seconds from 0 up{', or None' * may_lack}")
 
