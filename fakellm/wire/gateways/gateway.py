@@ -90,7 +90,7 @@ class Gateway:
         for name in _SECONDS:
             value: Any = getattr(self, name)
             may_lack = name in ("limit", "silence")
-            if not ((value is None and may_lack) or (type(value) in (int, float) and value >= 0)):
+            if not (may_lack if value is None else type(value) in (int, float) and value >= 0):
                 raise self._wrong(name, f"a number of seconds from 0 up{', or None' * may_lack}")
 
     def _wrong(self, name: str, what: str) -> ScriptError:
