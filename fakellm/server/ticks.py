@@ -12,6 +12,7 @@ from math import ceil
 from typing import NamedTuple, Protocol
 
 _TICK = 0.001
+_ROOM = 2**16
 
 
 class Waiting(Protocol):
@@ -29,9 +30,13 @@ class _Tick(NamedTuple):
 
 
 class Ticks:
-    """The timers of one event loop. `now` is its time, as it was when the last of them was looked at."""
+    """The timers of one event loop. `now` is its time, as it was when the last of them was looked at.
+
+    `room` is where what comes to the connections of the loop is read into, one read at a time.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.room = memoryview(bytearray(_ROOM))
         self._loop = loop
         self._due: dict[int, _Tick] = {}
         self._running: dict[Waiting, None] = {}
