@@ -2,7 +2,7 @@
 
 A tape of 100 MB is opened, and one of its answers streams to httpx: the time until its first chunk is there. Each
 version runs in a process of its own, one for each turn; the two take turns, and medians are compared. One tape has few
-large answers, one many small ones, and one large requests, which have to be read at once, as agents send them.
+large answers, one many small ones, and one large requests, as agents send them. What is asked for is in the middle.
 
 Memory is the peak of `tracemalloc` from before the tape is opened until the last chunk has come, in turns of their own,
 as it slows down everything. It is shown beside the largest interaction: as it stands in the file, and as the version
@@ -31,19 +31,16 @@ from fakellm.cassette import Redactor, Tape
 from fakellm.http import playing
 assert fakellm.__file__.startswith(sys.argv[1]), fakellm.__file__
 
-_, _, small, path, seed, what = sys.argv
+_, _, small, path, what = sys.argv
 URL = "https://api.openai.com/v1/chat/completions"
 
 
-def seed_of(request):
-    return bytes(request.body).partition(b",")[0]
-
-
-def play(path, seed):
+def play(path):
+    with open(path + ".asked", "rb") as file:
+        asked = file.read()
     start = time.perf_counter()
-    matching = ["method", "url", lambda one, other: seed_of(one) == seed_of(other)]
-    with httpx.Client() as client, playing(Tape(path, mode="none", redactor=Redactor(environ={}), match_on=matching)):
-        with client.stream("POST", URL, content=b'{"seed":%d,"messages":[]}' % seed) as response:
+    with httpx.Client() as client, playing(Tape(path, mode="none", redactor=Redactor(environ={}))):
+        with client.stream("POST", URL, content=asked, headers={"content-type": "application/json"}) as response:
             chunks = response.iter_bytes()
             next(chunks)
             first = time.perf_counter() - start
@@ -52,7 +49,7 @@ def play(path, seed):
     return first
 
 
-play(small, 0)  # imports, and what else is done once
+play(small)  # imports, and what else is done once
 gc.collect()
 if what == "held":
     requests, responses = fakellm.cassette.Files().load_cassette(path)[:2]
@@ -66,7 +63,7 @@ if what == "held":
     gc.collect()
     print(tracemalloc.get_traced_memory()[0])
 else:
-    first = play(path, int(seed))
+    first = play(path)
     print(tracemalloc.get_traced_memory()[1] if what == "memory" else first)
 """
 
@@ -90,6 +87,8 @@ def make(path: Path, count: int, answers: float, size: float) -> int:
         messages = line * int(share * (1 - answers) / len(line)) + '{"role":"user","content":"Hi"}'
         body = b'{"seed":%d,"messages":[%b]}' % (number, messages.encode())
         requests.append(Request("POST", URL, body, {"content-type": "application/json"}))
+        if number == count // 2:
+            Path(f"{path}.asked").write_bytes(body)
         stream = {"sizes": list(map(len, chunks)), "delays": [12.5] * len(chunks), "end": "complete", "error": None}
         headers = {"content-type": ["text/event-stream"]}
         status = {"code": 200, "message": "OK"}
@@ -98,10 +97,10 @@ def make(path: Path, count: int, answers: float, size: float) -> int:
     return max(map(len, path.read_bytes().split(b"\n- request:\n")))
 
 
-def run(place: Path, small: Path, path: Path, seed: int, what: str) -> float:
+def run(place: Path, small: Path, path: Path, what: str) -> float:
     """Return what a process of a version prints; it has played a small tape before."""
     environment = {**os.environ, "PYTHONPATH": str(place), "PYTHONHASHSEED": "0"}
-    command = [sys.executable, "-P", "-c", WORKER, str(place), str(small), str(path), str(seed), what]
+    command = [sys.executable, "-P", "-c", WORKER, str(place), str(small), str(path), what]
     return float(subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout)
 
 
@@ -123,20 +122,17 @@ def main() -> int:
         for kind, (count, answers) in KINDS.items():
             if options.only and kind not in options.only:
                 continue
-            small, path, alone = (Path(folder, f"{name}.yaml") for name in ("small", "large", "alone"))
+            small, path, alone = (Path(folder, f"{name} {kind}.yaml") for name in ("small", "large", "alone"))
             make(small, 1, 0.9, 0.01)
             largest = make(path, count, answers, options.size)
             make(alone, 1, answers, options.size / count)
-            seed = count // 2
-            took = [[run(place, small, path, seed, "time") for place in (ROOT, then)] for _ in range(options.rounds)]
+            took = [[run(place, small, path, "time") for place in (ROOT, then)] for _ in range(options.rounds)]
             ours, theirs = (median(column) for column in zip(*took, strict=True))
             ratio = median(old / new for new, old in took)
-            target = None if kind == "large requests" else 3.0
-            times.append(
-                [kind, duration(ours), duration(theirs), times_as(ratio), *verdict(ratio, target, ">=", times_as)]
-            )
-            held = run(then, small, alone, 0, "held")
-            peaks = [run(place, small, path, seed, "memory") for place in (ROOT, then)]
+            told = verdict(ratio, 3.0, ">=", times_as)
+            times.append([kind, duration(ours), duration(theirs), times_as(ratio), *told])
+            held = run(then, small, alone, "held")
+            peaks = [run(place, small, path, "memory") for place in (ROOT, then)]
             sizes = [f"{value / 1e6:.2f} MB" for value in (*peaks, largest, held)]
             bound = 1.2 if kind == "large answers" else None
             judged = verdict(peaks[0] / held, bound, "<=", times_as)

@@ -43,6 +43,7 @@ from fakellm.cassette.matching import body_of
 from fakellm.cassette.pairs import Pair
 from fakellm.cassette.place import check_file
 from fakellm.cassette.place import failed as _failed
+from fakellm.cassette.stored import Stored
 from fakellm.script.disk import beside, write_atomically
 
 
@@ -65,7 +66,8 @@ class Files:
 
     `.gz` after that compresses the file. `key` says which requests are the same; `patience` is how many seconds a save
     waits for other writers, `name` what errors call the file, by default its path. Of a tape of ours that has `large`
-    bytes or more the responses are read when they are looked at; such a tape is not saved again.
+    bytes or more the responses are read when they are looked at; such a tape is not saved again. With `redact` requests
+    are `Stored`, to be redacted so.
     """
 
     def __init__(
@@ -75,11 +77,13 @@ class Files:
         patience: float = 60,
         name: str = "",
         large: int | None = None,
+        redact: Callable[[Request], Request] | None = None,
     ) -> None:
         self._key = key
         self._patience = patience
         self._name = name
         self._large = large
+        self._redact = redact
         self._loaded: dict[Path, _Loaded] = {}
 
     def load_cassette(self, cassette_path: str | Path, serializer: object = None) -> tuple[Any, ...]:  # noqa: ARG002
@@ -98,7 +102,15 @@ class Files:
                 raise CassetteNotFoundError(name)
             if tape.dialect == "vcrpy":
                 self._loaded[path] = _Loaded(file, tuple(map(_identity, tape.pairs)))
-        return (tape.requests, tape.responses, tape.metadata) if tape.metadata else (tape.requests, tape.responses)
+        requests = [self._as_wanted(request) for request in tape.requests]
+        return (requests, tape.responses, tape.metadata) if tape.metadata else (requests, tape.responses)
+
+    def _as_wanted(self, request: Request | Stored) -> Request | Stored:
+        """Return a request as it is on the tape, or what redacts it when somebody looks."""
+        if self._redact is None:
+            return request.raw if isinstance(request, Stored) else request
+        stored = request if isinstance(request, Stored) else Stored(lambda: request)
+        return stored.to_be(self._redact)
 
     def save_cassette(
         self,

@@ -3,7 +3,8 @@
 A tape of ours has a layout that can be told without YAML: what is indented by less than four blanks are the lines
 `- request:` and `  response:`, in turn, and what comes before and after all interactions. A body is a literal block,
 whose lines are indented by more. So one pass over the file finds the slices of it that hold a request or a response.
-The requests are read at once, since each new one is compared with all of them; a response is read from its slice.
+Each request is read once, to know that it can be, and a response when it is asked for, from its slice; so is a request
+that is to be compared.
 
 Of a slice YAML reads what is around the body. The body is read block by block: with the indentation taken away, its
 lines are what YAML would give, as long as there is no character in it that YAML refuses or changes, which is looked
@@ -19,16 +20,20 @@ import codecs
 import os
 import re
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any
 from weakref import finalize
 
+from vcr.request import Request
+
 from fakellm.cassette.dialects import Tape, read_tape, stored_request, stored_response
 from fakellm.cassette.document import HEADING, RESTORE, CassetteError, Document
 from fakellm.cassette.emit import can_be_literal
 from fakellm.cassette.numbers import counts
+from fakellm.cassette.stored import Stored
 from fakellm.errors import explain
 from fakellm.script.lines import Place
 
@@ -60,7 +65,7 @@ def large_tape(path: Path, name: str, least: int) -> Tape | None:
     marks, tail = found
     try:
         rest = read_tape(b"%binteractions: []\n%b" % (_BEGIN.removesuffix(b"interactions:\n"), tail), name)
-        requests = list(_requests(file, marks))
+        requests = [Stored(part) for part in _requests(file, marks)]
     except CassetteError:
         return None
     if rest.dialect != "vcrpy":
@@ -135,13 +140,20 @@ def _indexed(file: _File) -> tuple[list[int], bytes] | None:
     return None
 
 
-def _requests(file: _File, marks: list[int]) -> Iterator[Any]:
+def _requests(file: _File, marks: list[int]) -> Iterator[Callable[[], Request]]:
+    """Yield what reads each request. Raises `CassetteError` for one that cannot be read."""
     for start, end in zip(marks[::2], marks[1::2], strict=True):
-        text, body = _apart(file.read(start, end))
-        document = Document(b"interactions:\n" + text, file.name)
-        if body is not None:
-            document.data["interactions"][0]["request"]["body"] = body
-        yield stored_request(document, 0)
+        read = partial(_request, file, start, end)
+        read()
+        yield read
+
+
+def _request(file: _File, start: int, end: int) -> Request:
+    text, body = _apart(file.read(start, end))
+    document = Document(b"interactions:\n" + text, file.name)
+    if body is not None:
+        document.data["interactions"][0]["request"]["body"] = body
+    return stored_request(document, 0)
 
 
 def _apart(text: bytes) -> tuple[bytes, bytes | None]:

@@ -94,3 +94,25 @@ def unanswered(path: Path, asked: Sequence[str]) -> str:
             "or fake the fault: fake_openai.reply(disconnect('refused'))",
         ],
     )
+
+
+def untouched(path: Path, unplayed: Sequence[str]) -> str:
+    """Word that no request came by; `unplayed` are those that the tape has an answer for."""
+    return explain(
+        f"no request touched the tape {path}: your app did not come this way",
+        expected=unplayed or ["an empty tape"],
+        remedy=["look whether the app calls its client at all", "or take the marker cassette away"],
+    )
+
+
+def as_recorded(path: Path, unused: Sequence[int | None]) -> str:
+    """Word that of the interactions that were to play otherwise than recorded, or of any (None), none was played."""
+    which = "an answer" if None in unused else f"interaction {unused[0]}"
+    text = f"{which} of the tape {path} was to play otherwise than it was recorded, and none was played so"
+    return explain(text, remedy=["let the app ask for it", "or take fail() and rechunk() away"])
+
+
+def left(path: Path, unplayed: Sequence[str]) -> str:
+    """Word that a strict test left a rest."""
+    remedy = ["record it anew: --llm-record=all, or let strict=False"]
+    return explain(f"{len(unplayed)} of the tape {path} was never asked for", expected=unplayed, remedy=remedy)

@@ -18,6 +18,7 @@ from fakellm.cassette.keeping import Held, made_anew, record_anew
 from fakellm.cassette.pairs import Pair
 from fakellm.cassette.place import check_file, check_place
 from fakellm.cassette.run import Ended, Run
+from fakellm.cassette.stored import Stored
 from fakellm.errors import UnexpectedRequestError
 
 _OF_REQUESTS = {
@@ -25,16 +26,25 @@ _OF_REQUESTS = {
     *("ignore_hosts", "ignore_localhost", "filter_headers", "filter_query_parameters", "filter_post_data_parameters"),
 }
 """Those of vcrpy's options with which it looks at no response that it has loaded."""
+_OF_NONE = frozenset(("custom_patches", "allow_playback_repeats"))
+"""Those with which it looks at no request that it has loaded, either."""
 
 
 class Saving:
     """One use of a tape, from before vcrpy loads it until what was recorded is kept or dropped.
 
     `path` is where the tape is, whatever folder the app goes into meanwhile; `options` are named that vcrpy is given.
+    `is_lazy` tells whether requests are redacted with `redact` when somebody looks at them.
     """
 
     def __init__(
-        self, path: Path, mode: str, key: Callable[[Any], Hashable], run: Run | None, options: Iterable[str] = ()
+        self,
+        path: Path,
+        mode: str,
+        key: Callable[[Any], Hashable],
+        run: Run | None,
+        options: Iterable[str],
+        redact: Callable[[Any], Any],
     ) -> None:
         self._name = str(path)
         self.path = path.absolute()
@@ -45,7 +55,8 @@ class Saving:
         self._is_begun = staged is not None or not _is_there(self.path)
         only_plays = mode == "none" or (mode == "once" and not self._is_begun)
         large = LARGE if only_plays and _OF_REQUESTS.issuperset(options) else None
-        self._files = Files(key, name=self._name, large=large)
+        self.is_lazy = only_plays and _OF_NONE.issuperset(options)
+        self._files = Files(key, name=self._name, large=large, redact=redact if self.is_lazy else None)
         self._is_checked = False
         self.persister = Held(self._files, staged)
         self.engine_mode = RecordMode("all" if self.is_anew else "new_episodes" if staged is not None else mode)
@@ -132,7 +143,8 @@ class Saving:
 
     def asked(self) -> dict[str, int]:
         """Return how often was asked for what is on the tape now, by the digests of the requests."""
-        stored = self.persister.loaded  # as the file has them, which vcrpy's hooks may not leave as they are
+        loaded = self.persister.loaded  # as the file has them, which vcrpy's hooks may not leave as they are
+        stored = tuple(request.raw if isinstance(request, Stored) else request for request in loaded)
         if len(stored) != self._loaded:
             stored = tuple(request for request, _ in self._cassette.data[: self._loaded])
         played = [request for place, request in enumerate(stored) if self._cassette.play_counts[place]]

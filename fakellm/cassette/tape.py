@@ -26,8 +26,9 @@ from fakellm.cassette.recorder import Head, Now, Recording
 from fakellm.cassette.redaction import Redactor
 from fakellm.cassette.run import Ended, Run
 from fakellm.cassette.saving import Saving
+from fakellm.cassette.stored import Matching, Stored
 from fakellm.clock.clock import Clock
-from fakellm.errors import ScriptError, UnexpectedCallError, UnexpectedRequestError, explain
+from fakellm.errors import ScriptError, UnexpectedCallError, UnexpectedRequestError
 from fakellm.provider.exchange import Exchange, ProviderCall, State
 from fakellm.provider.reports import shown_calls
 from fakellm.provider.speaking import sent_as
@@ -91,7 +92,7 @@ class Tape:
         self._saving: Saving
         self.calls: list[ProviderCall] = []
         self.misses: list[UnexpectedCallError] = []
-        self.leaves: Callable[[str, str], bool] = lambda method, url: False  # noqa: ARG005
+        self.leaves: Callable[[str, str], bool] | None = None
         self._matchers = {name_of(on): on for on in match_on if callable(on)}
         self._match_on = tuple(map(name_of, match_on))
         self._ignore = tuple(ignore)
@@ -122,7 +123,8 @@ class Tape:
         all. `reached` are vcrpy's names of those that somebody else brings to the tape.
         """
         key = key_of(self._match_on, self._ignore)
-        saving = self._saving = Saving(self.path, self.mode, key, self.run, self._options)
+        redact = self._redactor.request
+        saving = self._saving = Saving(self.path, self.mode, key, self.run, self._options, redact)
         with self._engine(saving, reached) as cassette:
             self._cassette, self._loaded, self._recorded = cassette, len(cassette), 0
             self.calls, self.misses, self._sent = [], [], []
@@ -133,6 +135,9 @@ class Tape:
                 replay.check_overlays(self._overlays, cassette.responses)
             if self.may_record:
                 saving.check(is_sure=False)
+            if saving.is_lazy:
+                matching = Matching(cassette, self._match_on, self._ignore, self._matchers)
+                cassette._responses = matching.responses  # noqa: SLF001
             cassette.filter_request = self._watching(cassette.filter_request)
             saving.before(cassette, self._goes_out, self.misses)
             replay.read_when_played(cassette, str(self.path), self.misses)
@@ -156,7 +161,7 @@ class Tape:
             match_on=self._match_on,
             serializer="json" if self.path.suffix == ".json" else "yaml",
             skip_patchers=("httpx", "httpx2", *reached),
-            before_record_request=[self._asked, self._redactor.request, *asked],
+            before_record_request=[self._asked, *asked],
             before_save_interaction=[self._redactor.interaction, *saved],
             **options,
         )
@@ -168,15 +173,17 @@ class Tape:
         return engine.use_cassette(str(saving.path))
 
     def _asked(self, request: Any) -> Any:
-        """Keep off the tape what is answered by somebody else: vcrpy's `before_record_request`.
+        """Redact a request; keep off the tape what is answered by somebody else: vcrpy's `before_record_request`.
 
         A body that aiohttp is given as an object, which vcrpy keeps so, becomes the JSON that is sent.
         """
-        if self.leaves(request.method, request.uri):
+        if self.leaves is not None and self.leaves(request.method, request.uri):
             return None
+        if isinstance(request, Stored):  # it is redacted when somebody looks at it
+            return request
         if isinstance(request.body, (dict, list)):
             request.body = bytes_of(request)
-        return request
+        return self._redactor.request(request)
 
     def _watching(self, filtered: Callable[[Any], Any]) -> Callable[[Any], Any]:
         """Return what vcrpy asks before a request of another client goes out: one that may not is a miss as ours."""
@@ -261,18 +268,11 @@ class Tape:
         if not self.play_count and not self.recorded:
             if failed := [sent.call for sent in self._sent if sent.call.error is not None]:
                 return misses.unanswered(self.path, [f"{call.address}\n{call.error!r}" for call in failed])
-            return explain(
-                f"no request touched the tape {self.path}: your app did not come this way",
-                expected=self.unplayed or ["an empty tape"],
-                remedy=["look whether the app calls its client at all", "or take the marker cassette away"],
-            )
+            return misses.untouched(self.path, self.unplayed)
         if not self.recorded and (unused := [at for at in self._overlays if at not in self._overlaid]):
-            which = "an answer" if None in unused else f"interaction {unused[0]}"
-            text = f"{which} of the tape {self.path} was to play otherwise than it was recorded, and none was played so"
-            return explain(text, remedy=["let the app ask for it", "or take fail() and rechunk() away"])
+            return misses.as_recorded(self.path, unused)
         if strict and (left := self.unplayed) and not self._saving.is_anew:
-            remedy = ["record it anew: --llm-record=all, or let strict=False"]
-            return explain(f"{len(left)} of the tape {self.path} was never asked for", expected=left, remedy=remedy)
+            return misses.left(self.path, left)
         return None
 
     def pairs(self) -> list[tuple[Any, dict[str, Any]]]:
