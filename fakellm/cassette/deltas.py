@@ -161,6 +161,10 @@ def _over_lists(groups: Mapping[_Key, list[_Leaf]]) -> Iterator[list[_Leaf]]:
 def _readings(path: Path) -> Iterator[Path]:
     """Yield a way with the indices of lists left out: all, all but the last, only the last."""
     places = [place for place, part in enumerate(path) if isinstance(part, int)]
+    if len(places) == 1:  # nearly always: the messages of a conversation, the choices of a chunk
+        place = places[0]
+        yield (*path[:place], *path[place + 1 :], f"\0({place},)")
+        return
     for left_out in dict.fromkeys((tuple(places), tuple(places[:-1]), tuple(places[-1:]))):
         if left_out:
             marker = f"\0{left_out}"
