@@ -1,6 +1,7 @@
 """The command: reads what was asked, and hands it to the file that does it, which is loaded then.
 
-What comes behind `--` is another program's and is not parsed, so it is taken off before click sees it. Exit codes: 0
+What comes behind `--` of a command that runs another program is that program's and is not parsed, so it is taken off
+before click sees it; behind that of others are arguments, as everywhere. Exit codes: 0
 all is well, 1 something was found or failed, 2 wrong use; `serve` with a command behind `--` has that one's, or 3.
 Where what it says is not taken: 141 for a pipe that was closed, as of a program that SIGPIPE ends, 2 for a full disk.
 """
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import click
 
 _WRONG, _INTERRUPTED, _PIPE = 2, 130, 141
+_RUNS = frozenset(("record", "replay", "serve"))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 - it stays open
     asked = list(sys.argv[1:] if arguments is None else arguments)
     command: list[str] | None = None
-    if "--" in asked:
+    if "--" in asked and _RUNS.intersection(asked[: asked.index("--")]):
         at = asked.index("--")
         asked, command = asked[:at], asked[at + 1 :]
     try:

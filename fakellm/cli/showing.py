@@ -93,6 +93,9 @@ def _check(asked: Showing) -> None:
     if len(forms) > 1:
         msg = f"--{forms[0]} and --{forms[1]} do not go together: give one of them"
         raise UsageError(msg)
+    if asked.at is not None and Path(asked.paths[0]).is_dir():
+        msg = f"--at is of one tape, and {asked.paths[0]} is a folder: name a tape"
+        raise UsageError(msg)
     if len(asked.paths) > 1:
         if forms and forms != ["json"]:
             msg = f"--{forms[0]} shows one tape, and two are compared: name one"

@@ -14,6 +14,7 @@ from commands import COMMAND
 from places import ROOT
 
 from fakellm.cli.child import Child
+from fakellm.cli.main import main
 from fakellm.cli.serving import Signals, until_done
 from fakellm.cli.showing import Showing, show
 from fakellm.clock import InstantClock
@@ -46,6 +47,15 @@ def test_without_an_output_a_command_does_what_it_does():
     result = subprocess.run(closed, stderr=subprocess.PIPE, cwd=ROOT, check=False)
 
     assert (result.returncode, result.stderr) == (0, b"")
+
+
+def test_what_stands_behind_two_dashes_is_an_argument_of_a_command_that_runs_no_other(monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+
+    assert main(["check", "--", CHAT]) == 0
+    assert "checked 1 tape" in capsys.readouterr().out
+    assert main(["show", CHAT, "--", "nowhere.yaml"]) == 2
+    assert "no file nowhere.yaml" in capsys.readouterr().err
 
 
 def test_what_is_followed_at_a_terminal_has_no_colours_where_they_are_unwanted(monkeypatch, capsys):

@@ -296,6 +296,7 @@ def test_what_a_tape_says_moves_no_cursor(tmp_path):
         ((CHAT, CHAT, CHAT), "or two tapes that are compared"),
         ((CHAT, MESSAGES, "--raw"), "name one"),
         ((CHAT, TAPES), "is a folder"),
+        ((TAPES, "--at", "1"), "--at is of one tape"),
         ((CHAT, "--raw", "--json"), "do not go together"),
         ((CHAT, "--at", "1"), "there is no interaction 1"),
         ((CHAT, "--follow", "--speed", "0"), "--speed is a number above 0"),
