@@ -317,6 +317,7 @@ MISUSES = [
     ({"make": lambda: "text"}, "the maker returned 'text'; return a function that asks"),
     ({"make": lambda: lambda: "One two"}, "the client asked no openai; say which provider it asks"),
     ({"make": lambda: lambda: HTTP.get(URL[:-17]) and ""}, "the client fails on the plain answer"),
+    ({"make": lambda: {}["client"]}, r"the client fails before it asks anything(?s:.*)KeyError"),
     ({"make": lambda: lambda: HTTP.post(URL, json={**ASKED, "stream": False}).text}, "for no stream"),
     ({"make": lambda: lambda: len(HTTP.post(URL, json=ASKED).text) > 9}, "accepts everything"),
     ({"contracts": []}, "no contract was named"),

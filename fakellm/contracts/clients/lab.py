@@ -146,7 +146,8 @@ class Lab:
         if found.error is not None:
             usual = "say in the maker what the client needs: a key, a model, a host; and which provider it asks, api="
             remedy = without_key(found.error) or usual
-            headline = "the client fails on the plain answer, so no contract can be checked"
+            where = "on the plain answer" if self._calls else "before it asks anything"
+            headline = f"the client fails {where}, so no contract can be checked"
             msg = f"{headline}\n  got:    {found}\n  to do:  {remedy}"
             raise ContractUsageError(msg) from found.error
         if not self._calls:
