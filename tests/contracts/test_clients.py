@@ -253,7 +253,7 @@ def test_a_client_may_ask_this_machine():
 
     report = check_client(make, api="openai", hosts=["127.0.0.1:9"], contracts=["framing"])
     assert report["framing"].status == "passed"
-    with pytest.raises(ContractUsageError, match=r"the client fails on the plain answer"):
+    with pytest.raises(ContractUsageError, match=r"the client fails before it asks openai anything"):
         check_client(make, api="openai")
 
 
@@ -317,7 +317,7 @@ MISUSES = [
     ({"make": lambda: "text"}, "the maker returned 'text'; return a function that asks"),
     ({"make": lambda: lambda: "One two"}, "the client asked no openai; say which provider it asks"),
     ({"make": lambda: lambda: HTTP.get(URL[:-17]) and ""}, "the client fails on the plain answer"),
-    ({"make": lambda: {}["client"]}, r"the client fails before it asks anything(?s:.*)KeyError"),
+    ({"make": lambda: {}["client"]}, r"the client fails before it asks openai anything(?s:.*)KeyError"),
     ({"make": lambda: lambda: HTTP.post(URL, json={**ASKED, "stream": False}).text}, "for no stream"),
     ({"make": lambda: lambda: len(HTTP.post(URL, json=ASKED).text) > 9}, "accepts everything"),
     ({"contracts": []}, "no contract was named"),

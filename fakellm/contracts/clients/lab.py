@@ -146,7 +146,7 @@ class Lab:
         if found.error is not None:
             usual = "say in the maker what the client needs: a key, a model, a host; and which provider it asks, api="
             remedy = without_key(found.error) or usual
-            where = "on the plain answer" if self._calls else "before it asks anything"
+            where = "on the plain answer" if self._calls else f"before it asks {self.api} anything"
             headline = f"the client fails {where}, so no contract can be checked"
             msg = f"{headline}\n  got:    {found}\n  to do:  {remedy}"
             raise ContractUsageError(msg) from found.error
