@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import sys
@@ -416,6 +417,38 @@ def test_an_archive_in_an_object_store():
         sweep("memory://bucket/none", sweeping.text, **here)
     with pytest.raises(ContractUsageError, match="fsspec cannot open nosuch://"):
         sweep("nosuch://bucket/none", sweeping.text, **here)
+
+
+def test_an_archive_in_a_store_that_is_read_range_by_range():
+    fsspec = pytest.importorskip("fsspec", reason="object stores are opened by fsspec")
+    memory = pytest.importorskip("fsspec.implementations.memory")
+
+    class File(fsspec.spec.AbstractBufferedFile):  # what S3 and its like are read by
+        def _fetch_range(self, start, end):
+            return self.fs.cat_file(self.path, start, end)
+
+    class Store(memory.MemoryFileSystem):
+        protocol, store, pseudo_dirs = "ranged", {}, [""]
+
+        @classmethod
+        def _strip_protocol(cls, path):
+            return super()._strip_protocol(path.removeprefix("ranged:/"))
+
+        def _open(self, path, mode="rb", **options):
+            return File(self, path, mode, size=self.info(path)["size"])
+
+    fsspec.register_implementation("ranged", Store, clobber=True)
+    said = "".join(f"{json.dumps(one)}\n" for one in (row("Hello"), row(SNOW)))
+    for name, data in {
+        "a.jsonl": said.encode(),
+        "b.sse": body_of("x"),
+        "c.jsonl.gz": gzip.compress(said.encode()),
+    }.items():
+        Store.store[f"/day/{name}"] = memory.MemoryFile(Store(), f"/day/{name}", data)
+
+    report = sweep("ranged://day", sweeping.text, limit=0, **here)
+
+    assert (report.streams, report.failed, report.unread) == (5, 0, 0)
 
 
 def test_a_library_that_is_not_installed_is_named(tmp_path, monkeypatch):

@@ -7,11 +7,14 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from importlib import import_module
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, cast
+from typing import Any, BinaryIO, NamedTuple
 
 from fakellm.errors import ContractUsageError, MissingExtraError
 from fakellm.script.disk import what_stands_at
+
+_BUFFER = 2**18
 
 Options = tuple[tuple[str, Any], ...]
 """Options of a store, as fsspec takes them: what a worker needs to open it as well."""
@@ -127,7 +130,8 @@ def opened(path: str, options: Options = ()) -> AbstractContextManager[BinaryIO]
     if is_remote(path):
         scheme = path.partition("://")[0]
         system = _opened(scheme, options)
-        return cast("AbstractContextManager[BinaryIO]", system.open(system._strip_protocol(path), "rb"))  # noqa: SLF001
+        file = system.open(system._strip_protocol(path), "rb")  # noqa: SLF001
+        return BufferedReader(file, _BUFFER)  # the files of most stores can read no line of at most so many bytes
     if what := what_stands_at(Path(path)):
         raise OSError(f"what is there is {what}, not a file")
     return Path(path).open("rb")
