@@ -93,9 +93,6 @@ def _check(asked: Showing) -> None:
     if len(forms) > 1:
         msg = f"--{forms[0]} and --{forms[1]} do not go together: give one of them"
         raise UsageError(msg)
-    if asked.at is not None and Path(asked.paths[0]).is_dir():
-        msg = f"--at is of one tape, and {asked.paths[0]} is a folder: name a tape"
-        raise UsageError(msg)
     if len(asked.paths) > 1:
         if forms and forms != ["json"]:
             msg = f"--{forms[0]} shows one tape, and two are compared: name one"
@@ -114,6 +111,9 @@ def _read_all(path: Path, at: int | None) -> tuple[Whole, list[str]]:
     if not path.is_dir():
         found = read(path)
         return [(path, _only(found, at, path))], []
+    if at is not None:
+        msg = f"--at is of one tape, and {path} is a folder: name a tape"
+        raise UsageError(msg)
     files = [file for file in files_of([path]) if file.name.endswith((*SUFFIXES, *BODIES))]
     whole, broken = list[tuple[Path, list[Recorded]]](), list[str]()
     with Progress("tapes", len(files)) as progress:
