@@ -15,6 +15,7 @@ import pytest
 from consumers import BROKEN, RIGHT
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from strategies import fewer
 from vectors import each
 
 from fakellm import Script
@@ -539,8 +540,9 @@ def test_a_consumer_may_be_a_function_a_generator_asynchronous_or_both():
     def iterated(chunks):
         yield from chunks
 
+    text = {"tags", "grapheme", "whitespace_tail"}
     for consume in (awaited, yielded, iterated, "".join):
-        assert {v.contract.name for v in check_consumer(consume).passed} >= {"tags", "grapheme", "whitespace_tail"}
+        assert {v.contract.name for v in check_consumer(consume, contracts=text).passed} == text
 
 
 def test_a_consumer_reads_a_stream_once():
@@ -618,6 +620,7 @@ def test_ordinary_documents_are_cut_without_ado(document, options):
     any_chunking(document, **options)(lambda chunks: consume(chunks))()
 
 
+@fewer(3)
 @given(
     text=st.text("ab<>1 {}\n\u00e9\u0301", min_size=1, max_size=8),
     focus=st.sampled_from([None, *(name for name in CATALOGUE if "consumer" in CATALOGUE[name].checks)]),
@@ -638,6 +641,7 @@ def test_every_short_document_can_be_cut_in_every_way(text, focus, stop, is_byte
 
 
 @pytest.mark.exhaustive
+@fewer(4)
 @given(data=st.text("ab \u2028\u00e9", max_size=3), empty=st.booleans(),
        focus=st.sampled_from([None, "framing", "line_ends", "control_blocks", "utf8_split"]))  # fmt: skip
 def test_every_short_event_stream_can_be_moved_in_every_way(data, empty, focus):
@@ -895,7 +899,7 @@ TEXTS = ["", "a", "ab", THINK, "a\u0301b", RUSSIAN_DOLL, "x" * 50, "END EN E", '
 def test_every_set_of_cuts_gives_the_document(whole):
     document = Cuts(whole, stop=("END",))
 
-    for moves in (*document.sweep(), *drawn(document.strategy(), 100, 0)):
+    for moves in (*document.sweep(), *drawn(document.strategy(), 30, 0)):
         assert whole[:0].join(document.apply(moves)) == whole
         assert moves == tuple(sorted(moves))
         assert document.contract(moves) in CATALOGUE
@@ -911,7 +915,7 @@ def test_every_move_of_an_event_stream_keeps_its_events(sse_body):
     events = read(document.apply(()))
 
     assert events
-    for moves in (*document.sweep(), *drawn(document.strategy(), 300, 0)):
+    for moves in (*document.sweep(), *drawn(document.strategy(), 100, 0)):
         assert read(document.apply(moves)) == events, moves
         assert moves == tuple(sorted(moves))
         assert document.contract(moves) in ("framing", "line_ends", "control_blocks", "utf8_split")

@@ -94,10 +94,11 @@ def sets_of_moves(document, count=60):
         yield tuple(sorted(dice.sample(pool, min(dice.randint(2, 8), len(pool)))))
 
 
-def unequal(document, read):
-    """Return the first set of moves after which `read` makes something else of the chunks."""
+def unequal(document, read, *, every=1):
+    """Return the first set of moves, of every so many, after which `read` makes something else of the chunks."""
     whole = read(document.apply(()))
-    return next((moves for moves in sets_of_moves(document) if read(document.apply(moves)) != whole), None)
+    tried = itertools.islice(sets_of_moves(document), 0, None, every)
+    return next((moves for moves in tried if read(document.apply(moves)) != whole), None)
 
 
 # -- every move is one that clients accept ------------------------------------------------------------
@@ -156,7 +157,7 @@ def by_us(codec, chunks):
 def test_the_official_client_adds_moved_chunks_up_to_the_same(name):
     pytest.importorskip("openai")
 
-    assert unequal(DOCUMENTS[name](), by_openai) is None
+    assert unequal(DOCUMENTS[name](), by_openai, every=3) is None
 
 
 @pytest.mark.exhaustive
@@ -247,7 +248,7 @@ def test_moved_sdk_objects_are_of_the_same_types_and_add_up_to_the_same(api):
     document = document_of(TOOLS, api=api, sdk=True)
     types = set(map(type, document.apply(())))
 
-    assert unequal(document, by_openai if api == "openai_chat" else by_anthropic) is None
+    assert unequal(document, by_openai if api == "openai_chat" else by_anthropic, every=3) is None
     assert all(set(map(type, document.apply(moves))) <= types for moves in document.sweep())
     assert document_of(document.apply(())).singles == document.singles
 
@@ -263,7 +264,7 @@ def test_moves_on_recorded_streams_change_nothing(api):
         events = sse_of(corpus.body(row["file"], row["idx"]))
         chunks = [json.loads(event.data) for event in events if event.data not in ("", "[DONE]")]
         try:
-            document = document_of(chunks[:400])
+            document = document_of(chunks[:100])
         except ContractUsageError as error:
             assert "reports an error" in str(error)  # noqa: PT017
             continue
@@ -271,7 +272,7 @@ def test_moves_on_recorded_streams_change_nothing(api):
             whole = by_us(codec, document.apply(()))
             different = [
                 moves
-                for moves in list(document.sweep())[tried % 12 :: 12]
+                for moves in list(document.sweep())[tried % 24 :: 24]
                 if by_us(codec, document.apply(moves)) != whole
             ]
             assert different == [], f"{row['file']}#{row['idx']}: {document.shown(different[0])}"
@@ -654,7 +655,7 @@ def test_a_broken_consumer_is_caught_with_two_moves_at_most(contract, kind):
 @pytest.mark.parametrize("contract", CONTRACTS)
 def test_a_correct_consumer_keeps_each_contract(contract):
     check(contract, Reader())
-    for make in DOCUMENTS.values():
+    for make in list(DOCUMENTS.values())[CONTRACTS.index(contract) % 2 :: 2]:
         document = make()
         if contract in document.contracts:
             check(contract, Reader(), document)
