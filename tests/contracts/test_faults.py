@@ -185,6 +185,7 @@ def test_kinds_are_groups(kind):
     assert {faulty.kind for faulty in variants(ANSWER, kind)} == {kind}
 
 
+@pytest.mark.exhaustive
 def test_labels_of_long_answers_stay_short():
     label = variants(Script.of("word " * 50), kinds=["stall"])[-1].label
 
@@ -781,7 +782,7 @@ def test_strict_fixtures_stay_strict(pytester):
         """
     )
 
-    result = pytester.runpytest("-p", "no:cacheprovider")
+    result = pytester.runpytest("-p", "no:cacheprovider", "--tb=short")
 
     result.assert_outcomes(passed=4 - 1, failed=1, errors=2)
     result.stdout.fnmatch_lines(

@@ -401,6 +401,7 @@ def test_what_beats_and_what_limits_is_not_waited_for(app):
     assert every_interleaving(app, A, B) >= 3
 
 
+@pytest.mark.exhaustive
 def test_all_orders_come_true_where_code_sleeps():
     seen = set()
 

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 from hypothesis import find, given, settings
 from hypothesis import strategies as st
+from vectors import first_of
 
 from fakellm.contracts import strategies
 from fakellm.contracts.structured.document import document_of
@@ -88,7 +89,7 @@ def test_a_body_holds_the_data_that_was_asked_for(drawn):
 
 @pytest.mark.parametrize(
     ("strategy", "fails", "smallest"),
-    [
+    first_of([
         (strategies.chunkings(THINK), lambda chunks: True, [THINK]),
         (strategies.chunkings(THINK), lambda c: any(x.endswith("</thi") for x in c), ["<think>plan</thi", "nk>The answer"]),
         (strategies.chunkings("Gr\u00fc\u00dfe".encode()), lambda c: any(x[-1:] == b"\xc3" for x in c), 2),
@@ -98,7 +99,7 @@ def test_a_body_holds_the_data_that_was_asked_for(drawn):
         (strategies.chunkings(CHUNKS), lambda chunks: True, CHUNKS),
         (strategies.sse_bodies(), lambda drawn: True, (b"", [])),
         (strategies.sse_bodies(), lambda drawn: drawn[1], (b"data: \n\n", [SSE("")])),
-    ],
+    ], 3),
 )  # fmt: skip
 def test_what_fails_shrinks_to_few_cuts(strategy, fails, smallest):
     found = find(strategy, fails, settings=settings(quiet, max_examples=200))

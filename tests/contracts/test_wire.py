@@ -94,6 +94,7 @@ def test_a_stream_of_our_own_breaks_no_rule(api):
     report.verify()
 
 
+@pytest.mark.exhaustive
 @each("name", PROFILES)
 def test_a_stream_in_the_habits_of_a_service_breaks_no_rule_of_its_profile(name):
     body = encoded("openai_chat", RICH, profile=PROFILES[name])
@@ -157,6 +158,7 @@ def recorded():
             yield pytest.param(row, stream, id=f"{row['file'].split('.', 2)[2]}.{stream['idx']}")
 
 
+@pytest.mark.exhaustive
 @corpus.needs_corpus
 @each(("row", "stream"), list(recorded()))
 def test_a_recorded_stream_breaks_no_rule(row, stream):
