@@ -150,6 +150,7 @@ def test_a_form_is_told_in_its_smallest_form():
     assert ".otherwise('One ', 'two ', 'three ', 'four.').speak(WireForm(bom=True))" in text
 
 
+@pytest.mark.exhaustive
 def test_all_at_once_is_told_by_the_one_field_that_fails():
     report = check_client(by_openai(), api="openai", contracts=["control_blocks"])
     assert "also:      comment_after_id, retry_alone, all" in str(report["control_blocks"])
@@ -206,7 +207,7 @@ def by_openai(is_async=False, take=None):
     "make",
     [
         pytest.param(by_openai(), id="sync", marks=pytest.mark.exhaustive),
-        pytest.param(by_openai(True), id="async"),
+        pytest.param(by_openai(True), id="async", marks=pytest.mark.exhaustive),
         pytest.param(by_openai(True, "whole"), id="whole", marks=pytest.mark.exhaustive),
     ],
 )

@@ -9,6 +9,7 @@ import importlib
 from collections import Counter
 
 import corpus
+import pytest
 import recorded as recordings
 from places import ROOT
 from wires import BREAKS, NAMES, NOT_WHOLE, of_servers, streams_of
@@ -59,6 +60,7 @@ def test_what_the_servers_break_is_there():
         assert counts.items() <= evidence.BROKEN[rule].items(), rule
 
 
+@pytest.mark.exhaustive
 @corpus.needs_corpus
 def test_the_evidence_is_what_was_counted():
     assert counted([*of_corpus(), *of_tapes()]) == (evidence.COUNTED, evidence.BROKEN)

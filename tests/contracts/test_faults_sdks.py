@@ -9,6 +9,7 @@ import openai
 import pytest
 import sdks
 from google import genai
+from vectors import first_of
 
 from fakellm import FakeProvider, Script, disconnect, provider_error
 from fakellm.cassette.scripted import interaction_of, write
@@ -91,7 +92,7 @@ ACCEPTED = {
 """What each SDK hands on as if it were a whole answer."""
 
 
-@pytest.fixture(params=APPS)
+@pytest.fixture(params=first_of(APPS))
 def name(request):
     return request.param
 
@@ -154,6 +155,7 @@ def test_a_fixture_and_a_swept_test(fake_openai, faulty):
     assert len(fake_openai.calls) == 1
 
 
+@pytest.mark.exhaustive
 @every_fault(ANSWER, kinds=["disconnect", "provider_error"])
 async def test_an_asynchronous_app(fake_openai, faulty):
     fake_openai.otherwise(faulty)
@@ -228,6 +230,7 @@ def test_a_test_on_a_tape(tape):
     assert "<clean end before the first chunk of chat.yaml>" in str(caught.value)
 
 
+@pytest.mark.exhaustive
 def test_one_fault_of_a_tape(tape):
     report = check_faults(partial(on_tape, naive), tape, only=(2, disconnect("cut")))
 

@@ -89,8 +89,9 @@ async def with_threads(a, b):
     ("app", "count"), [(both, 20), (one_then_the_other, 1), (locked, 94), (first_only, 20), (with_threads, 20)]
 )
 def test_correct_apps_pass(app, count):
-    assert every_interleaving(app, A, B) <= count
-    assert every_interleaving(app, [A, B]) == every_interleaving(app, A, B)
+    assert every_interleaving(app, [A, B]) <= count
+    if app in (both, first_only):
+        assert every_interleaving(app, A, B) == every_interleaving(app, [A, B])
 
 
 def test_every_order_is_tried_once():
@@ -246,7 +247,7 @@ def test_a_deadlock_names_its_tasks():
 )
 def test_verdicts_are_the_same_twice_and_the_line_replays(name):
     app = globals()[name]
-    scripts = Script.of("abcd", every=1), Script.of("wxyz", every=1)
+    scripts = Script.of("abc", every=1), Script.of("wxyz", every=1)
     text = failure(app, *scripts)
 
     assert failure(app, *scripts) == text
@@ -400,6 +401,7 @@ def test_what_beats_and_what_limits_is_not_waited_for(app):
     assert every_interleaving(app, A, B) >= 3
 
 
+@pytest.mark.exhaustive
 def test_all_orders_come_true_where_code_sleeps():
     seen = set()
 

@@ -63,6 +63,7 @@ def test_an_app_that_does_all_rightly_keeps_all():
     assert line(report, "silence after the first chunk, for ever").startswith("asked at 0, 30.985, 62.955, 96.895 s")
 
 
+@pytest.mark.exhaustive
 def test_what_was_found_says_where_the_rule_stands():
     report = check(right, "retry_after", "storm")
 
@@ -166,6 +167,7 @@ def test_to_raise_is_to_keep():
     assert line(report, "ended in good order after the first chunk, once").endswith("raised IncompleteAnswer at 0 s")
 
 
+@pytest.mark.exhaustive
 def test_to_ask_again_for_the_whole_is_to_keep():
     report = check(Asking(attempts=2), "truncation")
 
@@ -356,6 +358,7 @@ def test_another_model_is_no_retry():
     assert line(report, "400, for ever") == "asked at 0 s, returned 'One two three four.' at 0 s"
 
 
+@pytest.mark.exhaustive
 def test_a_new_key_is_no_retry():
     def app():
         for key in ("old", "new"):
@@ -367,6 +370,7 @@ def test_a_new_key_is_no_retry():
     assert names(check(app, "no_retry").passed) == ["no_retry"]
 
 
+@pytest.mark.exhaustive
 def test_what_is_asked_beside_is_no_retry():
     async def app():
         async with httpx.AsyncClient(timeout=30, trust_env=False, verify=CONTEXT) as client:
@@ -435,6 +439,7 @@ def test_an_error_says_why_if_its_reason_is_found_in_it(make, is_said):
     assert (check(fails(make), "says_why", only="429, for ever")["says_why"].status == "passed") is is_said
 
 
+@pytest.mark.exhaustive
 def test_an_error_after_the_loop_has_lost_its_reason():
     def app():
         for _ in range(3):
@@ -463,6 +468,7 @@ def test_the_last_attempt_of_tenacity_is_looked_into():
 # -- time -------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.exhaustive
 def test_names_that_were_taken_of_the_machines_time_are_reached(monkeypatch):
     began = monotonic()
 
@@ -493,6 +499,7 @@ def httpx_date(value):
     return parsedate_to_datetime(value) if "GMT" in value else None
 
 
+@pytest.mark.exhaustive
 def test_a_library_that_is_loaded_while_it_runs_is_reached_too(monkeypatch):
     source = (
         "from datetime import datetime\nfrom time import sleep\ndef wait(s):\n    a = datetime.now()\n    sleep(s)\n"
@@ -518,6 +525,7 @@ def test_a_library_that_is_loaded_while_it_runs_is_reached_too(monkeypatch):
     assert sys.modules["late_library"].sleep is time.sleep
 
 
+@pytest.mark.exhaustive
 def test_nothing_is_asked_of_what_modules_hold(monkeypatch):
     asked = []
 

@@ -7,6 +7,8 @@ import asyncio
 import pytest
 from hypothesis import find, given, settings
 from hypothesis import strategies as st
+from strategies import fewer
+from vectors import first_of
 
 from fakellm.contracts import strategies
 from fakellm.contracts.structured.document import document_of
@@ -27,6 +29,7 @@ def read(chunks):
     return [event for chunk in chunks for event in decoder.feed(chunk)] + decoder.close()
 
 
+@fewer(3)
 @given(st.text(min_size=1) | st.binary(min_size=1), st.data())
 def test_chunkings_add_up_to_the_document(document, data):
     chunks = data.draw(strategies.chunkings(document, sse=False if isinstance(document, bytes) else None))
@@ -34,11 +37,13 @@ def test_chunkings_add_up_to_the_document(document, data):
     assert document[:0].join(chunks) == document
 
 
+@fewer(3)
 @given(strategies.chunkings(BODY))
 def test_chunkings_of_an_event_stream_have_its_events(chunks):
     assert read(chunks) == read([BODY])
 
 
+@fewer(3)
 @given(strategies.chunkings(CHUNKS))
 def test_chunkings_of_structured_chunks_say_the_same(chunks):
     choices = [choice for chunk in chunks for choice in chunk["choices"]]
@@ -46,6 +51,7 @@ def test_chunkings_of_structured_chunks_say_the_same(chunks):
     assert "".join(choice["delta"].get("content") or "" for choice in choices) == "Hello"
 
 
+@fewer(3)
 @given(strategies.chunkings(THINK, empty=False), strategies.cuts(THINK, empty=False))
 def test_without_empty_chunks(chunks, cuts):
     assert all(chunks)
@@ -53,6 +59,7 @@ def test_without_empty_chunks(chunks, cuts):
     assert not {0, len(THINK)} & set(cuts)
 
 
+@fewer(3)
 @given(st.text("ab<> \u00e9", min_size=1, max_size=4) | st.binary(min_size=1, max_size=4), st.booleans(), st.data())
 def test_every_short_document_has_chunkings_and_cuts(document, empty, data):
     sse = False if isinstance(document, bytes) else None
@@ -63,6 +70,7 @@ def test_every_short_document_has_chunkings_and_cuts(document, empty, data):
     data.draw(strategies.cuts(document, empty=empty))
 
 
+@fewer(3)
 @given(st.binary(min_size=1), st.data())
 def test_cuts_are_sorted_positions(document, data):
     cuts = data.draw(strategies.cuts(document))
@@ -71,6 +79,7 @@ def test_cuts_are_sorted_positions(document, data):
     assert all(0 <= cut <= len(document) for cut in cuts)
 
 
+@fewer(3)
 @given(strategies.sse_bodies())
 def test_a_body_holds_its_events(drawn):
     body, events = drawn
@@ -78,6 +87,7 @@ def test_a_body_holds_its_events(drawn):
     assert read([body]) == events
 
 
+@fewer(3)
 @given(strategies.sse_bodies(st.just("x"), min_events=2, max_events=3))
 def test_a_body_holds_the_data_that_was_asked_for(drawn):
     _, events = drawn
@@ -88,7 +98,7 @@ def test_a_body_holds_the_data_that_was_asked_for(drawn):
 
 @pytest.mark.parametrize(
     ("strategy", "fails", "smallest"),
-    [
+    first_of([
         (strategies.chunkings(THINK), lambda chunks: True, [THINK]),
         (strategies.chunkings(THINK), lambda c: any(x.endswith("</thi") for x in c), ["<think>plan</thi", "nk>The answer"]),
         (strategies.chunkings("Gr\u00fc\u00dfe".encode()), lambda c: any(x[-1:] == b"\xc3" for x in c), 2),
@@ -98,7 +108,7 @@ def test_a_body_holds_the_data_that_was_asked_for(drawn):
         (strategies.chunkings(CHUNKS), lambda chunks: True, CHUNKS),
         (strategies.sse_bodies(), lambda drawn: True, (b"", [])),
         (strategies.sse_bodies(), lambda drawn: drawn[1], (b"data: \n\n", [SSE("")])),
-    ],
+    ], 3),
 )  # fmt: skip
 def test_what_fails_shrinks_to_few_cuts(strategy, fails, smallest):
     found = find(strategy, fails, settings=settings(quiet, max_examples=200))

@@ -15,7 +15,7 @@ import corpus
 import pytest
 from hypothesis import given
 from sending import sse_of
-from vectors import each
+from vectors import each, first_of
 
 from fakellm import FakeChatModel, Finish, Reasoning, Script, Text, ToolCall, Usage, disconnect
 from fakellm.contracts.catalogue import CATALOGUE
@@ -94,10 +94,11 @@ def sets_of_moves(document, count=60):
         yield tuple(sorted(dice.sample(pool, min(dice.randint(2, 8), len(pool)))))
 
 
-def unequal(document, read):
-    """Return the first set of moves after which `read` makes something else of the chunks."""
+def unequal(document, read, *, every=1):
+    """Return the first set of moves, of every so many, after which `read` makes something else of the chunks."""
     whole = read(document.apply(()))
-    return next((moves for moves in sets_of_moves(document) if read(document.apply(moves)) != whole), None)
+    tried = itertools.islice(sets_of_moves(document), 0, None, every)
+    return next((moves for moves in tried if read(document.apply(moves)) != whole), None)
 
 
 # -- every move is one that clients accept ------------------------------------------------------------
@@ -156,7 +157,7 @@ def by_us(codec, chunks):
 def test_the_official_client_adds_moved_chunks_up_to_the_same(name):
     pytest.importorskip("openai")
 
-    assert unequal(DOCUMENTS[name](), by_openai) is None
+    assert unequal(DOCUMENTS[name](), by_openai, every=3) is None
 
 
 @pytest.mark.exhaustive
@@ -185,7 +186,7 @@ def strictly(chunks):
         counted = count
 
 
-@pytest.mark.parametrize("name", DOCUMENTS)
+@pytest.mark.parametrize("name", first_of(DOCUMENTS, 2))
 def test_moved_chunks_are_in_an_order_that_services_keep(name):
     assert unequal(DOCUMENTS[name](), strictly) is None
 
@@ -205,6 +206,7 @@ def test_moved_events_are_in_an_order_that_services_keep():
         assert unequal(make(), strictly) is None
 
 
+@pytest.mark.exhaustive
 def test_choices_in_one_chunk_and_in_another_order_do_not_add_up_to_something_else():
     document = document_of(TWO)
     whole = by_us(ChatCodec(), document.apply(()))
@@ -224,7 +226,7 @@ def test_anthropics_client_adds_moved_events_up_to_the_same(name):
     assert unequal(EVENTS[name](), by_anthropic) is None
 
 
-@pytest.mark.parametrize("name", EVENTS)
+@pytest.mark.parametrize("name", first_of(reversed(EVENTS)))
 def test_our_decoder_reads_moved_events_as_the_same(name):
     assert unequal(EVENTS[name](), lambda events: by_us(MessagesCodec(), events)) is None
 
@@ -247,7 +249,7 @@ def test_moved_sdk_objects_are_of_the_same_types_and_add_up_to_the_same(api):
     document = document_of(TOOLS, api=api, sdk=True)
     types = set(map(type, document.apply(())))
 
-    assert unequal(document, by_openai if api == "openai_chat" else by_anthropic) is None
+    assert unequal(document, by_openai if api == "openai_chat" else by_anthropic, every=3) is None
     assert all(set(map(type, document.apply(moves))) <= types for moves in document.sweep())
     assert document_of(document.apply(())).singles == document.singles
 
@@ -263,7 +265,7 @@ def test_moves_on_recorded_streams_change_nothing(api):
         events = sse_of(corpus.body(row["file"], row["idx"]))
         chunks = [json.loads(event.data) for event in events if event.data not in ("", "[DONE]")]
         try:
-            document = document_of(chunks[:400])
+            document = document_of(chunks[:100])
         except ContractUsageError as error:
             assert "reports an error" in str(error)  # noqa: PT017
             continue
@@ -271,7 +273,7 @@ def test_moves_on_recorded_streams_change_nothing(api):
             whole = by_us(codec, document.apply(()))
             different = [
                 moves
-                for moves in list(document.sweep())[tried % 12 :: 12]
+                for moves in list(document.sweep())[tried % 24 :: 24]
                 if by_us(codec, document.apply(moves)) != whole
             ]
             assert different == [], f"{row['file']}#{row['idx']}: {document.shown(different[0])}"
@@ -325,6 +327,7 @@ def test_every_single_move_changes_something_and_can_be_shown(name):
         assert len(document.shown((move.plain(),)).splitlines()) == 1
 
 
+@pytest.mark.exhaustive
 @each("name", ALL)
 def test_the_sweep_is_the_same_each_time_and_bounded(name):
     document = ALL[name]()
@@ -335,6 +338,7 @@ def test_the_sweep_is_the_same_each_time_and_bounded(name):
     assert {document.contract(moves) for moves in sweep} == document.contracts
 
 
+@pytest.mark.exhaustive
 def test_a_long_document_has_a_bounded_sweep():
     assert len(list(document_of(Script.of("The quick brown fox. " * 10, split="words")).sweep())) == SWEEP
     document = document_of(Script.of("The quick brown fox. " * 200, split="words"))
@@ -352,6 +356,7 @@ def test_a_long_document_has_a_bounded_sweep():
     }
 
 
+@pytest.mark.exhaustive
 @each("name", ALL)
 def test_the_moves_for_one_contract_are_those_for_it(name):
     document = ALL[name]()
@@ -654,7 +659,7 @@ def test_a_broken_consumer_is_caught_with_two_moves_at_most(contract, kind):
 @pytest.mark.parametrize("contract", CONTRACTS)
 def test_a_correct_consumer_keeps_each_contract(contract):
     check(contract, Reader())
-    for make in DOCUMENTS.values():
+    for make in list(DOCUMENTS.values())[CONTRACTS.index(contract) % 2 :: 2]:
         document = make()
         if contract in document.contracts:
             check(contract, Reader(), document)
@@ -836,6 +841,7 @@ def test_moves_mean_the_same_in_any_order():
     assert document.apply(list(moves)) == document.apply(moves)
 
 
+@pytest.mark.exhaustive
 def test_no_move_repeats_an_id_or_a_name():
     """No recorded provider does, and the official client joins them; see the docstring of the moves on chat chunks."""
     document = document_of(TOOLS)

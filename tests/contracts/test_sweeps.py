@@ -66,6 +66,7 @@ def test_a_wrong_consumer_is_shown_with_its_smallest_chunking_and_a_line_that_re
         report.verify()
 
 
+@pytest.mark.exhaustive
 def test_what_fails_for_one_cause_is_one_failure_and_each_cause_is_told(tmp_path):
     lines(tmp_path / "a.jsonl", *(row(f"{number} ", "is it") for number in range(5)), row(SNOW))
     report = sweep(tmp_path, sweeping.by_read, limit=40, **here)

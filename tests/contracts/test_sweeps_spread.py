@@ -29,15 +29,15 @@ def archive(tmp_path):
             row(f"Day {day} ", "it is ", "dry"),
             row(f"Day {day} ", SNOW),
             "{",
-            row("x" * 2**16),
+            row("x" * 2**16 if not day else "x"),
         )
-    tape(folder / "tape.yaml", "On ", SNOW)
     return folder
 
 
 def test_processes_say_what_this_one_says(archive):
-    here = sweep(archive, sweeping.strict, limit=9, workers=0)
-    there = sweep(archive, sweeping.strict, limit=9, workers=2, ahead=2)
+    tape(archive / "tape.yaml", "On ", SNOW)
+    here = sweep(archive, sweeping.strict, limit=3, workers=0)
+    there = sweep(archive, sweeping.strict, limit=3, workers=2, ahead=2)
 
     assert (str(there), there.plain()) == (str(here), here.plain())
     assert (here.streams, here.failed, here.unread) == (10, 4, 3)
@@ -65,7 +65,6 @@ def test_an_executor_of_ones_own_and_one_that_breaks(archive, monkeypatch, tmp_p
     ids=lambda value: getattr(value, "__name__", None),
 )
 def test_a_consumer_that_hangs_or_ends_its_process_is_named_and_stops_nothing(consume, cause, archive):
-    (archive / "tape.yaml").unlink()
     (archive / "2.jsonl").unlink()
     report = sweep(archive, consume, limit=0, workers=1, patience=1)
     (found,) = report.plain()["failures"]
@@ -80,7 +79,7 @@ def test_a_process_that_is_killed_from_outside_is_no_fault_of_the_consumer(archi
     there = sweep(archive, sweeping.killed_once, limit=3, workers=1)
 
     assert (tmp_path / "flag").exists()
-    assert (there.streams, there.failed) == (10, 0)
+    assert (there.streams, there.failed) == (9, 0)
     assert there.plain() == sweep(archive, sweeping.killed_once, limit=3, workers=0).plain()
 
 
@@ -111,7 +110,7 @@ def test_a_function_of_a_script_gets_into_other_processes_and_what_cannot_is_tol
     script = tmp_path / "script.py"
     script.write_text(SCRIPT.format(archive=str(archive)))
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=300, check=False)
-    assert (done.stdout, done.stderr) == ("4 strict\n", "")
+    assert (done.stdout, done.stderr) == ("3 strict\n", "")
 
     monkeypatch.setitem(sys.modules, "cloudpickle", None)
     with pytest.raises(ContractUsageError, match="workers=0"):
@@ -129,16 +128,16 @@ def test_a_consumer_that_no_process_can_import_is_told_at_once(archive, tmp_path
             sweep(archive, f"{name}:answer", workers=1)
 
 
-def test_a_wrong_consumer_is_found_among_ten_thousand_streams_with_its_smallest_chunking(tmp_path):
-    planted = 7_345
-    said = [f"{number}" if number != planted else "☃" for number in range(10_000)]
+def test_a_wrong_consumer_is_found_among_thousands_of_streams_with_its_smallest_chunking(tmp_path):
+    planted = 2_345
+    said = [f"{number}" if number != planted else "☃" for number in range(3_000)]
     bodies = [f'data: {{"choices":[{{"index":0,"delta":{{"content":"{one}"}}}}]}}\n\n' for one in said]
-    for day in range(10):
+    for day in range(3):
         lines(tmp_path / f"{day}.jsonl", *({"body": body} for body in bodies[day * 1000 : day * 1000 + 1000]))
     report = sweep(tmp_path, sweeping.strict_about_snow, workers=2, contracts=["utf8_split"])
     (found,) = report.plain()["failures"]
 
-    assert (report.streams, report.failed) == (10_000, 1)
+    assert (report.streams, report.failed) == (3_000, 1)
     assert (found["contract"], found["place"]) == ("utf8_split", "cut inside a character")
-    assert found["smallest"]["stream"] == f"{tmp_path}/7.jsonl:346"
+    assert found["smallest"]["stream"] == f"{tmp_path}/2.jsonl:346"
     assert found["smallest"]["moves"] == (("cut", bodies[planted].encode().index(b"\xe2") + 1, 0),)

@@ -158,6 +158,7 @@ broken = each(
 )
 
 
+@pytest.mark.exhaustive
 @broken
 def test_a_broken_rule_is_found_at_its_place_and_no_other(rule, edit, event, path):
     body = body_of(edit(events_of(encoded(SCRIPT))))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from fakellm import (
@@ -18,6 +19,12 @@ from fakellm import (
     provider_error,
     stall,
 )
+
+
+def fewer(part: int) -> settings:
+    """Return settings for examples that are dear: that part of what is usual, but no fewer than ten."""
+    return settings(max_examples=max(settings.default.max_examples // part, 10))
+
 
 AWKWARD = (
     "", " ", "\t", "\n", "\r", "\r\n", "\x00", "\x1b[0m", "\x7f", "\x85", "\u2028", "\u2029", "\ufeff", "\ufffe",

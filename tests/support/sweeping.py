@@ -9,8 +9,6 @@ import signal
 import time
 from pathlib import Path
 
-from fakellm import Finish, Script
-from fakellm.cassette import interaction_of, write
 from fakellm.wire.sse import SSEDecoder
 
 URL = "https://api.openai.com/v1/chat/completions"
@@ -143,6 +141,9 @@ def utf8(chunks):
 
 def pair(*words, asked=ASKED):
     """Return request and response of a stream that says these words."""
+    from fakellm import Finish, Script
+    from fakellm.cassette import interaction_of  # what a consumer in another process has no use for
+
     return interaction_of(Script(*words, Finish()), URL, asked)
 
 
@@ -165,8 +166,7 @@ def tape(path, *words, end="complete"):
     request, response = pair(*words)
     if end != "complete":
         response["stream"] = {**response["stream"], "end": end}
-    write(path, (request, response))
-    return path
+    return _written(path, request, response)
 
 
 def half(path, *words, end):
@@ -176,6 +176,12 @@ def half(path, *words, end):
     kept = whole[: whole.index(b'"finish_reason":"stop"')].rpartition(b"data: ")[0]
     response["body"] = {"string": kept}
     response["stream"] = {"sizes": [len(kept)], "delays": [0], "end": end, "error": None}
+    return _written(path, request, response)
+
+
+def _written(path, request, response):
+    from fakellm.cassette import write
+
     write(path, (request, response))
     return path
 
