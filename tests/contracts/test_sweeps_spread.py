@@ -23,7 +23,7 @@ def archive(tmp_path):
     """Return a folder with more than one part of work."""
     folder = tmp_path / "archive"
     folder.mkdir()
-    for day in range(3):
+    for day in range(10):
         lines(
             folder / f"{day}.jsonl",
             row(f"Day {day} ", "it is ", "dry"),
@@ -128,16 +128,16 @@ def test_a_consumer_that_no_process_can_import_is_told_at_once(archive, tmp_path
             sweep(archive, f"{name}:answer", workers=1)
 
 
-def test_a_wrong_consumer_is_found_among_thousands_of_streams_with_its_smallest_chunking(tmp_path):
-    planted = 2_345
-    said = [f"{number}" if number != planted else "☃" for number in range(3_000)]
+def test_a_wrong_consumer_is_found_among_ten_thousand_streams_with_its_smallest_chunking(tmp_path):
+    planted = 7_345
+    said = [f"{number}" if number != planted else "☃" for number in range(10_000)]
     bodies = [f'data: {{"choices":[{{"index":0,"delta":{{"content":"{one}"}}}}]}}\n\n' for one in said]
-    for day in range(3):
+    for day in range(10):
         lines(tmp_path / f"{day}.jsonl", *({"body": body} for body in bodies[day * 1000 : day * 1000 + 1000]))
     report = sweep(tmp_path, sweeping.strict_about_snow, workers=2, contracts=["utf8_split"])
     (found,) = report.plain()["failures"]
 
-    assert (report.streams, report.failed) == (3_000, 1)
+    assert (report.streams, report.failed) == (10_000, 1)
     assert (found["contract"], found["place"]) == ("utf8_split", "cut inside a character")
-    assert found["smallest"]["stream"] == f"{tmp_path}/2.jsonl:346"
+    assert found["smallest"]["stream"] == f"{tmp_path}/7.jsonl:346"
     assert found["smallest"]["moves"] == (("cut", bodies[planted].encode().index(b"\xe2") + 1, 0),)
