@@ -6,7 +6,7 @@ import textwrap
 
 import preloaded  # noqa: F401
 import pytest
-from runs import LEAN, QUIET
+from runs import LEAN
 from vectors import first_of
 
 HEAD = textwrap.dedent(
@@ -37,9 +37,7 @@ def run(pytester):
             pytester.makeconftest("from helpers import *\n" + textwrap.dedent(conftest))
         pytester.makepyfile(test_app="from helpers import *\n" + textwrap.dedent(test))
         pytester.syspathinsert()
-        return pytester.runpytest(
-            *(QUIET if "-n1" in options else LEAN), *options, *(["--llm-block-network"] if block else [])
-        )
+        return pytester.runpytest(*LEAN, *options, *(["--llm-block-network"] if block else []))
 
     return run
 
@@ -209,26 +207,6 @@ def test_fakes_and_tapes_answer_inside_of_a_wider_fixture(run):
     )
 
     result.assert_outcomes(passed=1)
-
-
-@pytest.mark.exhaustive
-def test_workers_of_xdist_guard_their_sessions(run, monkeypatch):
-    for name in ("HTTPS_PROXY", "OPENAI_BASE_URL"):
-        monkeypatch.delenv(name, raising=False)
-    pytest.importorskip("xdist", reason="pytest-xdist is not installed")
-    result = run(
-        """
-        @pytest.fixture(scope="module")
-        def app(): reach()
-        def test_app(app): pass
-        def test_other():
-            import os
-            assert not {"HTTPS_PROXY", "OPENAI_BASE_URL"} & os.environ.keys()  # a worker is no child that is refused
-        """,
-        "-n1",
-    )
-
-    result.assert_outcomes(passed=1, errors=1)
 
 
 def test_without_the_option_nothing_is_guarded(run):
