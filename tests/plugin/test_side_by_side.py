@@ -15,7 +15,7 @@ import preloaded  # noqa: F401
 import pytest
 from vectors import first_of
 
-QUIET = ("-p", "no:cacheprovider", "-p", "no:langsmith_plugin")
+QUIET = ("-p", "no:cacheprovider", "-p", "no:langsmith_plugin", "--assert=plain", "--tb=native")
 APP = textwrap.dedent(
     """
     import openai
