@@ -95,7 +95,6 @@ def places(pytester, text):
             "@pytest.mark.cassette\ndef test_it(cassette):",
             "@pytest.mark.usefixtures('cassette')\ndef test_it():",
         ],
-        2,
     ),
 )
 def test_a_test_records_once_and_replays_for_ever(run, pytester, server, head):

@@ -82,7 +82,7 @@ def test_what_such_a_fixture_catches_is_told(run):
     result.stdout.fnmatch_lines([CAUGHT.format("a fixture"), CAUGHT.format("a fixture, at its end,")])
 
 
-@pytest.mark.parametrize("function", ["setup_module", "teardown_module", "setup_function"])
+@pytest.mark.parametrize("function", first_of(["setup_module", "teardown_module", "setup_function"]))
 def test_functions_in_the_style_of_xunit_are_guarded(run, function):
     result = run(f"def {function}(): reach()\ndef test_app(): pass")
 

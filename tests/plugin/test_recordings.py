@@ -118,7 +118,6 @@ INSTEAD = {
             ("all", "the stream drops"),
             *(("all", case) for case in INSTEAD if case != "the stream drops"),
         ],
-        3,
     ),
 )
 def test_a_test_that_does_not_pass_leaves_the_tape_as_it_was(project, server, mode, case):
