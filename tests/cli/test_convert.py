@@ -208,6 +208,7 @@ def test_a_full_disk_leaves_no_half_of_a_file(folder, capsys):
     assert "large.sse" not in files()
 
 
+@pytest.mark.exhaustive
 def test_it_is_a_command(folder, capsys):
     done = ran("convert", "one.yaml", "one.sse")
     assert (done.returncode, done.stderr) == (0, "")
