@@ -94,7 +94,7 @@ class _Watch:
         part, passed = self._part, item.stash.get(PASSED, False)
         result = yield
         if _is_for(item):
-            self._told.update(part.misses())
+            self._told.update(map(id, part.misses))
             if passed and (problem := part.problem(item)):
                 pytest.fail(problem, pytrace=False)
         return result
@@ -141,9 +141,10 @@ class _Part:
             found += session.calls[count if session.generation == generation else 0 :]
         return found
 
-    def misses(self) -> dict[int, Any]:
-        """Return the misses since the test began, by their identities."""
-        return {id(miss): miss for miss in self._server.misses if id(miss) not in self._misses}
+    @property
+    def misses(self) -> list[Any]:
+        """The misses since the test began."""
+        return [miss for miss in self._server.misses if id(miss) not in self._misses]
 
     def report(self) -> str:
         """Word them."""
@@ -154,9 +155,9 @@ class _Part:
         from _fakellm_pytest import allowed_by
 
         allowed = allowed_by(item)
-        misses = self.misses()
+        misses = self.misses
         if misses and not allowed.get("allow_misses"):
-            return f"a request of this test to the fake server found no reply:\n{next(iter(misses.values()))}"
+            return f"a request of this test to the fake server found no reply:\n{misses[0]}"
         left = [] if allowed.get("allow_unused") else [r for _, r in self._left() if r.key not in self._scripted]
         if not left:
             return None

@@ -5,12 +5,9 @@ from __future__ import annotations
 import json
 import socket
 import ssl
-import subprocess
 from xml.etree import ElementTree as ET
 
 import pytest
-import yaml
-from commands import COMMAND
 from taping import stored
 from upstreams import HEAD, Upstream, chunked
 from vcr.request import Request
@@ -309,14 +306,3 @@ def test_wrong_use_is_told(arguments, told, capsys, tmp_path):
 
     assert (code, out) == (2, "")
     assert told in err
-
-
-@pytest.mark.exhaustive
-def test_it_is_a_process_with_an_exit_code(tmp_path):
-    with Upstream(answer(*OTHER)) as upstream:
-        write("tapes/a.yaml", recorded(f"{upstream.url}/v1/chat/completions", *LONG))
-        (tmp_path / "tapes/b.yaml").write_text(yaml.safe_dump({"version": 1, "interactions": []}))
-        done = subprocess.run([*COMMAND, "drift", "tapes"], capture_output=True, text=True, timeout=60, check=False)
-
-    assert (done.returncode, done.stderr) == (1, "")
-    assert done.stdout.startswith("breaking: tapes/a.yaml")

@@ -32,6 +32,7 @@ def test_an_output_on_a_full_disk_is_wrong_use_and_no_traceback():
     assert (result.returncode, result.stderr) == (2, b"fakellm: standard output: No space left on device\n")
 
 
+@pytest.mark.exhaustive
 def test_a_pipe_that_was_closed_is_not_something_found():
     reads, writes = os.pipe()
     os.close(reads)

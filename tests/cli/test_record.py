@@ -23,8 +23,8 @@ from fakellm.cli.main import main
 from fakellm.server import Server
 
 PYTHON = """
-import json, sys
-import anthropic, openai
+import json, os, sys
+import httpx, openai  # another SDK would take a second to import
 
 found = []
 with openai.OpenAI(max_retries=0) as client:
@@ -40,9 +40,10 @@ with openai.OpenAI(max_retries=0) as client:
         except Exception as raised:
             error = type(raised).__name__
         found.append([pieces, error])
-with anthropic.Anthropic(max_retries=0) as client:
-    message = client.messages.create(model="m", max_tokens=9, messages=[{"role": "user", "content": "Hi"}])
-    found.append(message.content[0].text)
+asked = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}
+key = {"x-api-key": os.environ["ANTHROPIC_API_KEY"]}
+message = httpx.post(os.environ["ANTHROPIC_BASE_URL"] + "/v1/messages", json=asked, headers=key).json()
+found.append(message["content"][0]["text"])
 print(json.dumps(found))
 """
 NODE_APP = """
@@ -138,18 +139,20 @@ def test_an_app_in_python_is_recorded_and_replayed_with_a_drop_and_a_cancel(real
 
 @pytest.mark.exhaustive
 @pytest.mark.skipif(NODE is None, reason="node is not installed")
-def test_an_app_in_node_is_recorded_and_replayed_with_a_drop_and_a_cancel(real, tmp_path):
+def test_an_app_in_node_is_recorded_and_replayed_with_a_drop_and_a_cancel(real, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "app.mjs").write_text(NODE_APP)
-    recorded = ran("record", *pointed(real), "--", NODE, "app.mjs", cwd=tmp_path)
-    replayed = ran("replay", "--", NODE, "app.mjs", cwd=tmp_path)
+    assert main(["record", *pointed(real), "--", NODE, "app.mjs"]) == 0
+    recorded = capfd.readouterr().out
+    replayed = ran("replay", "--", NODE, "app.mjs")
 
-    assert json.loads(recorded.stdout) == [
+    assert json.loads(recorded) == [
         [["", "Hel", "lo"], None],
         [["", "Hel"], "TypeError"],
         [["", "a", "b"], None],
     ]
     assert ends(tmp_path / "cassettes" / "app.yaml") == ["complete", "dropped", "cancelled"]
-    assert (replayed.returncode, replayed.stdout, replayed.stderr) == (0, recorded.stdout, "")
+    assert (replayed.returncode, replayed.stdout, replayed.stderr) == (0, recorded, "")
 
 
 def test_what_is_asked_again_is_replaced_and_the_rest_stays_unless_it_is_to_be_fresh(real, tmp_path, capfd):
@@ -166,15 +169,15 @@ def test_a_miss_fails_the_command_at_its_end_with_the_nearest_recording(real, tm
     monkeypatch.chdir(tmp_path)
     assert main(["record", "--name", "t", *pointed(real), *python("What is it?")]) == 0
     capfd.readouterr()
-    missed = ran("replay", *python("What is that?"), cwd=tmp_path)
+    assert main(["replay", *python("What is that?")]) == 3
+    missed = capfd.readouterr()
     twice = '"$0" -c "$1" "What is it?"; "$0" -c "$1" "What is it?"; exit 7'
     assert main(["replay", "--json", "--", "sh", "-c", twice, sys.executable, ASK]) == 7
 
-    assert missed.returncode == 3
-    assert "is not on the tapes of cassettes" in json.loads(missed.stdout)["error"]["message"]
-    assert "fakellm: 1 of 1 requests found no answer on the tapes of cassettes:\n- request 1 to openai" in missed.stderr
-    assert f"cassettes/t.yaml, interaction 0: POST {real.base_url('openai')}/chat/completions" in missed.stderr
-    assert 'messages[0].content: recorded "What is it?" / sent "What is that?"' in missed.stderr
+    assert "is not on the tapes of cassettes" in json.loads(missed.out)["error"]["message"]
+    assert "fakellm: 1 of 1 requests found no answer on the tapes of cassettes:\n- request 1 to openai" in missed.err
+    assert f"cassettes/t.yaml, interaction 0: POST {real.base_url('openai')}/chat/completions" in missed.err
+    assert 'messages[0].content: recorded "What is it?" / sent "What is that?"' in missed.err
     event = json.loads(capfd.readouterr().err.splitlines()[-1])
     assert (event["event"], event["calls"], event["missed"], event["played"]) == ("replayed", 2, 1, 1)
     assert "nothing differs: it was played already" in event["misses"][0]
@@ -289,18 +292,19 @@ def test_an_upstream_that_is_not_there_is_an_error_for_the_app_and_a_line_at_the
 
 
 @pytest.mark.exhaustive
-def test_a_certificate_that_nobody_trusts_is_an_error_for_the_app_and_a_line_at_the_end(tmp_path):
+def test_a_certificate_that_nobody_trusts_is_an_error_for_the_app_and_a_line_at_the_end(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
     trustme = pytest.importorskip("trustme")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
     with Upstream(["close"], context=context) as server:
-        done = ran("record", "--upstream", f"openai={server.url}/v1", *python("x"), cwd=tmp_path)
+        assert main(["record", "--upstream", f"openai={server.url}/v1", *python("x")]) == 3
         assert server.requests == []
 
     why = "its certificate is not trusted: unable to get local issuer certificate"
-    assert done.returncode == 3
-    assert f"fakellm could not reach {server.url}/v1: {why}" in json.loads(done.stdout)["error"]["message"]
-    assert f"fakellm: openai at {server.url}/v1: it could not be reached: {why}\n" in done.stderr
+    told = capfd.readouterr()
+    assert f"fakellm could not reach {server.url}/v1: {why}" in json.loads(told.out)["error"]["message"]
+    assert f"fakellm: openai at {server.url}/v1: it could not be reached: {why}\n" in told.err
     assert list(tmp_path.iterdir()) == []
 
 

@@ -15,7 +15,9 @@ from commands import COMMAND, ran, said, serving
 from places import ROOT
 from vectors import first_of
 
+from fakellm import __version__
 from fakellm.cli.config import Serving
+from fakellm.cli.main import main
 from fakellm.script import Script
 from fakellm.wire.providers import services
 
@@ -52,6 +54,12 @@ def queue(tmp_path):
     path = tmp_path / "queue.py"
     path.write_text(QUEUE)
     return path
+
+
+def served(capfd, *arguments):
+    """Serve in this process, with a command; return the exit code, and what was printed."""
+    code = main(["serve", *map(str, arguments)])
+    return code, *capfd.readouterr()
 
 
 def asking(*texts):
@@ -216,17 +224,18 @@ def test_a_command_is_pointed_to_the_server_and_nothing_is_said_where_all_is_wel
 
 
 @pytest.mark.exhaustive
-def test_the_exit_code_is_3_where_a_request_found_no_reply_or_a_reply_was_not_asked_for(queue):
-    missed, unused = ran("serve", str(queue), *asking("1", "2", "3")), ran("serve", str(queue), *asking("1"))
+def test_the_exit_code_is_3_where_a_request_found_no_reply_or_a_reply_was_not_asked_for(queue, capfd):
+    code, out, err = served(capfd, queue, *asking("1", "2", "3"))
+    assert (code, out) == (3, "one\ntwo\nerror\n")
+    assert "1 of 3 requests found no reply:\n- request 3 to the fake openai has no reply" in err
 
-    assert (missed.returncode, missed.stdout) == (3, "one\ntwo\nerror\n")
-    assert "1 of 3 requests found no reply:\n- request 3 to the fake openai has no reply" in missed.stderr
-    assert (unused.returncode, unused.stdout) == (3, "one\n")
-    assert "1 replies were never asked for:\n- openai: reply" in unused.stderr
+    code, out, err = served(capfd, queue, *asking("1"))
+    assert (code, out) == (3, "one\n")
+    assert "1 replies were never asked for:\n- openai: reply" in err
 
 
 @pytest.mark.exhaustive
-def test_a_request_that_nobody_knows_is_one_without_a_reply():
+def test_a_request_that_nobody_knows_is_one_without_a_reply(capfd):
     code = """
 import os, urllib.request
 for path in ("/v1/nothing", "/../nothing", "/.."):
@@ -235,10 +244,10 @@ for path in ("/v1/nothing", "/../nothing", "/.."):
     except OSError as error:
         print(error.code)
 """
-    result = ran("serve", "--", sys.executable, "-c", code)
+    code, out, err = served(capfd, "--", sys.executable, "-c", code)
 
-    assert (result.returncode, result.stdout) == (3, "404\n404\n404\n")
-    assert "3 of 3 requests found no reply:\n- no provider of this server knows POST /v1/nothing\n" in result.stderr
+    assert (code, out) == (3, "404\n404\n404\n")
+    assert "3 of 3 requests found no reply:\n- no provider of this server knows POST /v1/nothing\n" in err
 
 
 @pytest.mark.exhaustive
@@ -253,11 +262,11 @@ for path in ("/v1/nothing", "/../nothing", "/.."):
         ]
     ),
 )
-def test_the_exit_code_of_a_command_that_fails_is_its_own(queue, command, code, told):
-    result = ran("serve", str(queue), "--", *command)
+def test_the_exit_code_of_a_command_that_fails_is_its_own(queue, command, code, told, capfd):
+    found, _, err = served(capfd, queue, "--", *command)
 
-    assert result.returncode == code
-    assert told in result.stderr
+    assert found == code
+    assert told in err
 
 
 @pytest.mark.exhaustive
@@ -302,8 +311,6 @@ def test_a_signal_reaches_the_command(queue):
 )
 def test_what_is_used_wrongly_is_told(arguments, code, told, capsys, monkeypatch):
     """In this process: what it does is not to serve."""
-    from fakellm.cli.main import main
-
     assert main(arguments) == code
     captured = capsys.readouterr()
     assert told in captured.err
@@ -312,14 +319,14 @@ def test_what_is_used_wrongly_is_told(arguments, code, told, capsys, monkeypatch
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("workers", first_of([[], ["--workers", "2"]]))
-def test_a_port_in_use_is_told(workers):
+def test_a_port_in_use_is_told(workers, capfd):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        result = ran("serve", "--port", str(port), *workers)
+        code, _, err = served(capfd, "--port", port, *workers)
 
-    assert result.returncode == 2
-    assert f"cannot listen on port {port} of 127.0.0.1: Address already in use\n  to do:" in result.stderr
-    assert "Traceback" not in result.stderr
+    assert code == 2
+    assert f"cannot listen on port {port} of 127.0.0.1: Address already in use\n  to do:" in err
+    assert "Traceback" not in err
 
 
 @pytest.mark.parametrize(
@@ -334,8 +341,6 @@ def test_a_port_in_use_is_told(workers):
     ],
 )
 def test_a_file_that_is_wrong_is_told_with_its_line(fakes, capsys, text, told):
-    from fakellm.cli.main import main
-
     fakes.write_text(text)
 
     assert main(["serve", "--check", str(fakes)]) == 1
@@ -345,20 +350,16 @@ def test_a_file_that_is_wrong_is_told_with_its_line(fakes, capsys, text, told):
 
 
 @pytest.mark.exhaustive
-def test_a_scenario_is_served_and_one_that_is_wrong_is_told_with_its_line(tmp_path, capsys):
-    from fakellm.cli.main import main
-
+def test_a_scenario_is_served_and_one_that_is_wrong_is_told_with_its_line(tmp_path, capfd):
     path = tmp_path / "weather.yaml"
     path.write_text("replies:\n- text: It rains.\n")
-    assert ran("serve", str(path), *asking("?")).stdout == "It rains.\n"
+    assert served(capfd, path, *asking("?"))[1] == "It rains.\n"
     path.write_text("replies:\n- tex: It rains.\n")
     assert main(["serve", "--check", str(path)]) == 1
-    assert "line 2, replies.0.tex" in capsys.readouterr().err
+    assert "line 2, replies.0.tex" in capfd.readouterr().err
 
 
 def test_a_file_that_is_right_is_told(fakes, capsys):
-    from fakellm.cli.main import main
-
     assert main(["serve", "--check", str(fakes)]) == 0
     assert capsys.readouterr().out == f"{fakes} can be served: openai\n"
 
@@ -369,14 +370,17 @@ def test_a_file_that_is_right_is_told(fakes, capsys):
 @pytest.mark.exhaustive
 def test_help_and_version_load_little():
     code = (
-        "import sys; from fakellm.cli.main import main; code = main(sys.argv[1:]);"
-        "print(code, *sorted({name.partition('.')[0] for name in sys.modules} & set("
+        "import sys; from fakellm.cli.main import main; codes = [main(line.split()) for line in sys.argv[1:]];"
+        "print(codes, *sorted({name.partition('.')[0] for name in sys.modules} & set("
         "'rich typer pydantic yaml hypothesis pytest asyncio httptools openai vcr'.split())), file=sys.stderr)"
     )
-    for arguments in (["--help"], ["serve", "--help"], ["--version"]):
-        result = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
-        assert result.stderr == "0\n"
-        assert "fakellm" in result.stdout
+    command = [sys.executable, "-c", code, "--help", "serve --help", "--version"]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert result.stderr == "[0, 0, 0]\n"
+    assert all(
+        words in result.stdout
+        for words in ("fakellm [OPTIONS] COMMAND", "fakellm serve [OPTIONS]", f"fakellm {__version__}\n")
+    )
 
 
 def test_a_shell_completes_commands(monkeypatch, capsys):

@@ -335,6 +335,7 @@ def test_as_a_process_it_shows_what_its_output_can_hold():
 
 
 @needs_corpus
+@pytest.mark.exhaustive
 def test_all_of_the_corpus_can_be_shown():
     """What is refused is no tape; what can be read has no secret left to be found, and times that go forward."""
     count = 0

@@ -9,9 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from commands import ran, serving
+from commands import serving
 from vectors import first_of
 
+from fakellm.cli.main import main
 from fakellm.cli.seen import Seen
 
 FAKES = """
@@ -90,7 +91,7 @@ def is_there(pid):
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize(("texts", "code"), first_of([(["never", "slow", "who"], 0), (["slow", "who"], 3)]))
-def test_the_exit_code_judges_what_all_workers_saw(fakes, texts, code):
+def test_the_exit_code_judges_what_all_workers_saw(fakes, texts, code, capfd):
     fakes.write_text(FAKES.replace('.otherwise("Hello")', ""))
     ask = """
 import json, os, sys, urllib.request
@@ -98,33 +99,31 @@ for text in sys.argv[1:] * 4:
     body = {"model": "m", "messages": [{"role": "user", "content": text}]}
     urllib.request.urlopen(os.environ["OPENAI_BASE_URL"] + "/chat/completions", json.dumps(body).encode()).read()
 """
-    result = ran("serve", str(fakes), "--workers", "2", "--", sys.executable, "-c", ask, *texts)
+    found = main(["serve", str(fakes), "--workers", "2", "--", sys.executable, "-c", ask, *texts])
 
-    assert result.returncode == code, result.stderr
-    assert ("never asked for" in result.stderr) == (code == 3)
+    assert (found, "never asked for" in capfd.readouterr().err) == (code, code == 3)
 
 
 @pytest.mark.exhaustive
-def test_a_miss_of_any_worker_is_one(fakes):
+def test_a_miss_of_any_worker_is_one(fakes, capfd):
     fakes.write_text(FAKES.replace('.when("never", "x").otherwise("Hello")', '.reply("once")'))
     ask = "import os, urllib.request as r; r.urlopen(os.environ['OPENAI_BASE_URL'] + '/nothing', b'{}')"
-    result = ran(
-        "serve", str(fakes), "--workers", "2", "--", sys.executable, "-c", f"try:\n exec({ask!r})\nexcept OSError: pass"
-    )
+    command = [sys.executable, "-c", f"try:\n exec({ask!r})\nexcept OSError: pass"]
 
-    assert result.returncode == 3
-    assert "each worker has replies of its own" in result.stderr
-    assert "1 of 1 requests found no reply" in result.stderr
+    assert main(["serve", str(fakes), "--workers", "2", "--", *command]) == 3
+    told = capfd.readouterr().err
+    assert "each worker has replies of its own" in told
+    assert "1 of 1 requests found no reply" in told
 
 
 @pytest.mark.exhaustive
-def test_workers_that_cannot_serve_are_not_tried_for_ever(fakes):
-    fakes.write_text(f"{FAKES}\nif 'cli.worker' in open('/proc/self/cmdline').read():\n    os.kill(os.getpid(), 9)\n")
+def test_workers_that_cannot_serve_are_not_tried_for_ever(fakes, tmp_path, monkeypatch, capfd):
+    dies = "import os, sys\nif 'fakellm.cli.worker' in sys.orig_argv:\n    os.kill(os.getpid(), 9)\n"
+    (tmp_path / "sitecustomize.py").write_text(dies)  # before it has imported anything
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]))
 
-    result = ran("serve", str(fakes), "--workers", "2")
-
-    assert result.returncode == 2
-    assert "a worker died 5 times before it served" in result.stderr
+    assert main(["serve", str(fakes), "--workers", "2"]) == 2
+    assert "a worker died 5 times before it served" in capfd.readouterr().err
 
 
 def test_what_several_saw_is_added_up():

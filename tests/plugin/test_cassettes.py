@@ -8,7 +8,7 @@ import loopback
 import preloaded  # noqa: F401
 import pytest
 import yaml
-from runs import LEAN, QUIET
+from runs import LEAN
 from vectors import first_of
 
 from fakellm import FakeProvider
@@ -95,7 +95,6 @@ def places(pytester, text):
             "@pytest.mark.cassette\ndef test_it(cassette):",
             "@pytest.mark.usefixtures('cassette')\ndef test_it():",
         ],
-        2,
     ),
 )
 def test_a_test_records_once_and_replays_for_ever(run, pytester, server, head):
@@ -576,47 +575,6 @@ def test_after_the_tape_requests_go_their_way_again(run, server):
     ).assert_outcomes(passed=2)
 
 
-# -- parallel workers ---------------------------------------------------------------------------------------
-
-
-@pytest.mark.exhaustive
-def test_parallel_workers_record_into_one_folder_and_into_one_tape(pytester, server):
-    pytest.importorskip("xdist", reason="pytest-xdist is not installed")
-    pytester.makepyfile(
-        test_app="""
-        import httpx, os, pytest
-
-        def ask(text):  # each worker would import an SDK for itself
-            asked = {"model": "m", "messages": [{"role": "user", "content": text}]}
-            answer = httpx.post(os.environ["OPENAI_BASE_URL"] + "/chat/completions", json=asked).json()
-            return answer["choices"][0]["message"]["content"]
-
-        @pytest.mark.cassette
-        @pytest.mark.parametrize("n", range(6))
-        def test_own(n):
-            assert ask(f"own {n}").startswith(f"own {n}")
-
-        @pytest.mark.cassette("one.yaml", mode="new_episodes")
-        @pytest.mark.parametrize("n", range(8))
-        def test_shared(n):
-            assert ask(f"shared {n}").startswith(f"shared {n}")
-            assert ask("by all").startswith("by all")
-        """,
-    )
-
-    pytester.runpytest_subprocess(*QUIET, "-n", "2", "--dist", "load").assert_outcomes(passed=14)
-    found = tapes(pytester)
-    assert {name: count for name, count in found.items() if name != "one.yaml"} == {
-        f"test_app/test_own-{n}.yaml": 1 for n in range(6)
-    }
-    asked = places(pytester, lambda interaction: interaction["request"]["body"])
-    assert len([body for body in asked if "shared" in body]) == 8
-    assert len([body for body in asked if "by all" in body]) == 1
-    before = server.asked
-    pytester.runpytest(*LEAN, "--llm-record=none").assert_outcomes(passed=14)
-    assert server.asked == before
-
-
 @pytest.mark.exhaustive
 def test_a_run_that_recorded_says_so_and_shows_error_statuses(pytester, monkeypatch):
     monkeypatch.delenv("CI", raising=False)
@@ -632,8 +590,8 @@ def test_a_run_that_recorded_says_so_and_shows_error_statuses(pytester, monkeypa
                 assert httpx.post(url, headers={{"authorization": "Bearer " + key}}).status_code == 503
             """
         )
-        first = pytester.runpytest("-p", "no:cacheprovider", "-p", "no:langsmith_plugin", "--llm-record=once")
-        second = pytester.runpytest("-p", "no:cacheprovider", "-p", "no:langsmith_plugin")
+        first = pytester.runpytest(*LEAN, "--llm-record=once")
+        second = pytester.runpytest(*LEAN)
     counted = "  1 x header authorization in the headers of a request: REDACTED"
     first.stdout.fnmatch_lines(["*= cassettes =*", "*t.yaml: 1 recorded, with HTTP 503", counted])
     second.stdout.no_fnmatch_line("*= cassettes =*")

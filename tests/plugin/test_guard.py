@@ -6,7 +6,7 @@ import textwrap
 
 import preloaded  # noqa: F401
 import pytest
-from runs import LEAN, QUIET
+from runs import LEAN
 from vectors import first_of
 
 HEAD = textwrap.dedent(
@@ -37,9 +37,7 @@ def run(pytester):
             pytester.makeconftest("from helpers import *\n" + textwrap.dedent(conftest))
         pytester.makepyfile(test_app="from helpers import *\n" + textwrap.dedent(test))
         pytester.syspathinsert()
-        return pytester.runpytest(
-            *(QUIET if "-n1" in options else LEAN), *options, *(["--llm-block-network"] if block else [])
-        )
+        return pytester.runpytest(*LEAN, *options, *(["--llm-block-network"] if block else []))
 
     return run
 
@@ -84,7 +82,7 @@ def test_what_such_a_fixture_catches_is_told(run):
     result.stdout.fnmatch_lines([CAUGHT.format("a fixture"), CAUGHT.format("a fixture, at its end,")])
 
 
-@pytest.mark.parametrize("function", ["setup_module", "teardown_module", "setup_function"])
+@pytest.mark.parametrize("function", first_of(["setup_module", "teardown_module", "setup_function"]))
 def test_functions_in_the_style_of_xunit_are_guarded(run, function):
     result = run(f"def {function}(): reach()\ndef test_app(): pass")
 
@@ -209,26 +207,6 @@ def test_fakes_and_tapes_answer_inside_of_a_wider_fixture(run):
     )
 
     result.assert_outcomes(passed=1)
-
-
-@pytest.mark.exhaustive
-def test_workers_of_xdist_guard_their_sessions(run, monkeypatch):
-    for name in ("HTTPS_PROXY", "OPENAI_BASE_URL"):
-        monkeypatch.delenv(name, raising=False)
-    pytest.importorskip("xdist", reason="pytest-xdist is not installed")
-    result = run(
-        """
-        @pytest.fixture(scope="module")
-        def app(): reach()
-        def test_app(app): pass
-        def test_other():
-            import os
-            assert not {"HTTPS_PROXY", "OPENAI_BASE_URL"} & os.environ.keys()  # a worker is no child that is refused
-        """,
-        "-n1",
-    )
-
-    result.assert_outcomes(passed=1, errors=1)
 
 
 def test_without_the_option_nothing_is_guarded(run):

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from runs import LEAN, QUIET
+from runs import LEAN
 
 # Other plugins of this environment, whose imports would be paid for in each of these runs, stay out.
 
@@ -312,7 +312,7 @@ def test_a_foreign_package_of_the_same_name_is_named(pytester):
     """A file called fakellm.py shadows the library: in a subprocess, since this process has it loaded."""
     pytester.makepyfile(fakellm="", test_app="def test_app(fake_llm): pass")
 
-    result = pytester.runpytest_subprocess(*QUIET)
+    result = pytester.runpytest_subprocess(*LEAN)
 
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(
@@ -357,7 +357,7 @@ def test_a_pytest_run_without_the_fixtures_imports_neither_fakellm_nor_more_of_t
             }
     """)
 
-    result = pytester.runpytest_subprocess(*QUIET)
+    result = pytester.runpytest_subprocess(*LEAN)
 
     result.assert_outcomes(passed=2)
 

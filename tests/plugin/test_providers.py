@@ -8,7 +8,7 @@ import textwrap
 
 import preloaded  # noqa: F401
 import pytest
-from runs import LEAN, QUIET
+from runs import LEAN
 from vectors import first_of
 
 APP = textwrap.dedent(
@@ -690,32 +690,3 @@ def test_a_second_fake_of_the_users_own_answers_beside_the_fixture(run):
     )
 
     result.assert_outcomes(passed=1)
-
-
-@pytest.mark.exhaustive
-def test_workers_of_xdist_each_have_their_own(pytester):
-    pytest.importorskip("xdist", reason="pytest-xdist is not installed")
-    pytester.makepyfile(
-        test_app="""
-        import pytest
-        import httpx
-
-        def ask(text="?"):  # each worker would import an SDK for itself
-            asked = {"model": "m", "messages": [{"role": "user", "content": text}]}
-            answer = httpx.post("https://api.openai.com/v1/chat/completions", json=asked).json()
-            return answer["choices"][0]["message"]["content"]
-
-        @pytest.mark.parametrize("word", ["a", "b", "c", "d"])
-        def test_app(fake_openai, word):
-            fake_openai.reply(word)
-            assert ask() == word
-
-        def test_unused(fake_openai):
-            fake_openai.reply("a")
-        """
-    )
-
-    result = pytester.runpytest(*QUIET, "-n2", "--llm-block-network")
-
-    result.assert_outcomes(passed=5, errors=1)
-    result.stdout.fnmatch_lines(["*the fake openai was never asked for 1 of its replies"])

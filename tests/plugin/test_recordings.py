@@ -9,7 +9,8 @@ import loopback
 import preloaded  # noqa: F401
 import pytest
 import yaml
-from runs import LEAN, QUIET
+from runs import LEAN, parallel
+from upstreams import Upstream
 from vectors import first_of
 
 from fakellm import FakeProvider, disconnect
@@ -62,9 +63,9 @@ class Project:
     def interrupted(self, *options):
         return self.run(*options, no_reraise_ctrlc=True)
 
-    def parallel(self, *options):
+    def parallel(self, *options, workers=2):
         pytest.importorskip("xdist", reason="pytest-xdist is not installed")
-        return self.pytester.runpytest_subprocess(*QUIET, "-n", "2", "--dist", "load", *options)
+        return parallel(self.pytester, *options, workers=workers)
 
     def said(self, name):
         """Return what each interaction of a tape was asked and answered."""
@@ -117,7 +118,6 @@ INSTEAD = {
             ("all", "the stream drops"),
             *(("all", case) for case in INSTEAD if case != "the stream drops"),
         ],
-        3,
     ),
 )
 def test_a_test_that_does_not_pass_leaves_the_tape_as_it_was(project, server, mode, case):
@@ -295,22 +295,61 @@ def test_a_test_that_is_run_again_is_kept_when_it_passes(project, server):
 # -- parallel workers ----------------------------------------------------------------------------------------
 
 
+PARTS = """
+    @pytest.mark.cassette("one.yaml", mode="all")
+    @pytest.mark.parametrize("n", range(4))
+    def test_shared(n):
+        ask(f"{n}")
+        ask("by all")
+
+    @pytest.mark.cassette
+    @pytest.mark.parametrize("n", range(3))
+    def test_own(n):
+        assert ask(f"own {n}").endswith(f"own {n}")
+
+    @pytest.mark.cassette("grown.yaml", mode="new_episodes")
+    @pytest.mark.parametrize("n", range(4))
+    def test_grown(n):
+        ask(f"{n}")
+        ask("by all")
+
+    @pytest.mark.cassette("kept.yaml", mode="verify")
+    @pytest.mark.parametrize("n", range(2))
+    def test_kept(n):
+        assert httpx.post("URL/v1/chat/completions", json={"n": n}).json()["said"] == "uno"
+    """
+
+
+def document(**fields):
+    body = json.dumps({"said": "uno", **fields}).encode()
+    return [b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body) + body]
+
+
 @pytest.mark.exhaustive
 def test_workers_leave_what_the_run_recorded_once_and_the_run_says_so(project, server):
-    project.write(shared(8, after="n or ask('gone')"))
-    project.run("--llm-record=all").assert_outcomes(passed=8)
-    server.says = "NEW"
-    project.write(shared(8))
-    project.pytester.path.joinpath("cassettes", "two.yaml").write_bytes(project.tapes["one.yaml"])
+    with Upstream(document(), document(), document(more=1)) as upstream:
+        parts = PARTS.replace("URL", upstream.url)
+        project.write(parts.replace('ask("by all")', 'ask("by all")\n        n or ask("gone")', 1))
+        project.run("--llm-record=all", "-k", "shared or kept").assert_outcomes(passed=6, deselected=7)
+        kept, server.says = project.tapes["kept.yaml"], "NEW"
+        (project.cassettes / "two.yaml").write_bytes(project.tapes["one.yaml"])
+        project.write(parts)
 
-    result = project.parallel("--llm-record=all")
+        result = project.parallel()
 
-    result.assert_outcomes(passed=8)
-    said = ["*one.yaml: 16 recorded", "*one.yaml: 1 not used: interaction *", "cassettes/two.yaml: no test uses it"]
-    result.stdout.fnmatch_lines(["*= cassettes =*", *said])
-    new = [(f"{n}", "NEW") for n in [*range(8), "by all"]]
+    result.assert_outcomes(passed=13)
+    unused, alone = "*one.yaml: 1 not used: interaction *", "cassettes/two.yaml: no test uses it"
+    result.stdout.fnmatch_lines_random(["*= cassettes =*", "*one.yaml: 8 recorded", unused, alone])
+    result.stdout.fnmatch_lines(["*kept.yaml: 2 asked again, 2 drifted", "  notable: *more: the field is new"])
+    assert project.tapes["kept.yaml"] == kept
+    new = sorted((text, "NEW") for text in EACH)
     assert sorted(project.said("one.yaml")) == sorted([*new, ("gone", "OLD")])
-    project.run("--llm-record=none").assert_outcomes(passed=8)
+    assert sorted(project.said("grown.yaml")) == new
+    own = {f"test_app/test_own-{n}.yaml": [(f"own {n}", "NEW")] for n in range(3)}
+    assert {name: project.said(name) for name in project.tapes if "/" in name} == own
+    asked = server.asked
+    project.run("--llm-record=none").assert_outcomes(passed=13)
+    assert server.asked == asked
 
 
 @pytest.mark.exhaustive
@@ -320,7 +359,7 @@ def test_a_worker_that_dies_leaves_its_part_and_loses_nothing_of_others(project,
     server.says = "NEW"
     project.write(shared(after="n == 2 and os._exit(1)"))
 
-    result = project.parallel("--llm-record=all")
+    result = project.parallel("--llm-record=all", workers=1)  # and one more when that has died
 
     result.assert_outcomes(passed=3, failed=1)
     assert dict(project.said("one.yaml")) == {**dict.fromkeys(EACH, "NEW"), "2": "OLD"}

@@ -6,7 +6,7 @@ import textwrap
 
 import preloaded  # noqa: F401
 import pytest
-from runs import LEAN, QUIET
+from runs import LEAN
 
 APP = textwrap.dedent(
     """
@@ -264,18 +264,3 @@ def test_without_the_library_it_says_what_to_install(run):
 
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["*pip install 'fakellm-stream?server?'*"])
-
-
-@pytest.mark.exhaustive
-def test_workers_of_xdist_each_have_a_port(pytester):
-    pytester.makepyfile(
-        """
-        import pytest
-
-        @pytest.mark.parametrize("number", range(4))
-        def test_app(fake_server, fake_server_session, number):
-            assert fake_server.port != fake_server_session.port
-        """
-    )
-
-    pytester.runpytest_subprocess(*QUIET, "-n", "2").assert_outcomes(passed=4)

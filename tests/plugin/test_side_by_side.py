@@ -15,7 +15,7 @@ import preloaded  # noqa: F401
 import pytest
 from vectors import first_of
 
-QUIET = ("-p", "no:cacheprovider", "-p", "no:langsmith_plugin")
+QUIET = ("-p", "no:cacheprovider", "-p", "no:langsmith_plugin", "--assert=plain", "--tb=native")
 APP = textwrap.dedent(
     """
     import openai
@@ -343,29 +343,6 @@ def test_anyio_runs_tests_with_the_fixtures(run, backend):
 
 
 # -- others -------------------------------------------------------------------------------------------
-
-
-@pytest.mark.exhaustive
-@needs("xdist", "pytest-xdist")
-def test_xdist_and_asyncio_run_together(pytester):
-    pytester.makepyfile(
-        """
-        import asyncio, httpx, pytest
-
-        async def ask():  # each worker would import an SDK for itself
-            asked = {"model": "m", "messages": [{"role": "user", "content": "?"}]}
-            async with httpx.AsyncClient() as client:
-                answer = await client.post("https://api.openai.com/v1/chat/completions", json=asked)
-            return answer.json()["choices"][0]["message"]["content"]
-
-        @pytest.mark.parametrize("word", ["a", "b", "c"])
-        def test_app(fake_openai, word):
-            fake_openai.reply(word)
-            assert asyncio.run(ask()) == word
-        """
-    )
-
-    pytester.runpytest(*QUIET, "-n2").assert_outcomes(passed=3)
 
 
 @needs("syrupy", "syrupy")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
-
 import preloaded  # noqa: F401
 import pytest
-from runs import LEAN, QUIET
+from runs import LEAN
 
 from _fakellm_pytest.sweeps import Line
 from fakellm.contracts.progress import Progress
@@ -44,13 +42,10 @@ SWEEPS = """
 
 
 @pytest.mark.exhaustive
-@pytest.mark.parametrize("workers", [0, 1])
-def test_a_verbose_run_says_how_many_cases_a_sweep_ran(pytester, workers):
-    if workers and not importlib.util.find_spec("xdist"):
-        pytest.skip("pytest-xdist is not installed")
+def test_a_verbose_run_says_how_many_cases_a_sweep_ran(pytester):
     pytester.makepyfile(test_app=SWEEPS)
 
-    result = pytester.runpytest(*((*QUIET, "-n1") if workers else LEAN), "-v")
+    result = pytester.runpytest(*LEAN, "-v")
 
     result.assert_outcomes(passed=5)
     text = result.stdout.str()

@@ -97,10 +97,26 @@ def test_a_page_that_cannot_be_written_is_told(project):
     )
 
 
-@pytest.mark.exhaustive
-def test_workers_tell_what_their_tests_asked(project):
-    pytest.importorskip("xdist")
-    result = project.runpytest(*LEAN, "-p", "xdist", "-n1", "--llm-report", "--llm-html=report.html")
+def test_of_a_server_that_tests_share_each_is_told_its_own_part(project):
+    project.makepyfile(
+        test_app="""
+        import httpx, pytest
 
-    assert "4 tests" in result.stdout.str()
-    assert 'data-last="2.0"' in (project.path / "report.html").read_text()
+        def ask(server, **more):
+            httpx.post(server.url + "/openai/v1/chat/completions", json={"model": "m", "messages": [], **more})
+
+        def test_asks(fake_server_session):
+            fake_server_session.openai.reply("a")
+            ask(fake_server_session)
+
+        def test_misses(fake_server_session):
+            ask(fake_server_session)
+        """
+    )
+
+    result = project.runpytest(*LEAN, "--llm-report", "--llm-html=report.html")
+
+    result.assert_outcomes(passed=2, errors=1)
+    told = result.stdout.str().partition("= language models =")[2].splitlines()[2:5]
+    assert [[line.split()[-4], line.split()[-1]] for line in told] == [["1", "0"], ["1", "1"], ["2", "1"]]
+    assert "has no reply" in (project.path / "report.html").read_text()

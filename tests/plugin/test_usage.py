@@ -115,12 +115,3 @@ def test_a_file_is_written_where_no_test_has_a_tape_and_where_it_cannot_be_that_
 
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(["*assert 'what failed' == ''", "--llm-usage: nowhere/*", "*1 failed*"])
-
-
-@pytest.mark.exhaustive
-def test_workers_are_added_up(project):
-    pytest.importorskip("xdist")
-    result = run(project, USES + "\ndef test_more(): pass\n", "-p", "xdist", "-n2")
-    result.assert_outcomes(passed=2)
-
-    assert "two.yaml: unused: 1 not used" in checked("cassettes", "--usage", "usage.json")[0]

@@ -6,7 +6,7 @@ import json
 
 import preloaded  # noqa: F401
 import pytest
-from runs import LEAN, QUIET
+from runs import LEAN
 from upstreams import Upstream
 from vcr.request import Request
 
@@ -135,13 +135,3 @@ def test_what_is_not_on_the_tape_is_a_miss(project):
         result = pytester.runpytest(*LEAN, "--llm-record=verify", "-k", "one")
         result.assert_outcomes(failed=1)
     assert upstream.requests == []
-
-
-@pytest.mark.exhaustive
-def test_workers_tell_it_too(project):
-    pytest.importorskip("xdist", reason="pytest-xdist is not installed")
-    with Upstream(answer(document("x", more=1))) as upstream:
-        pytester = project(upstream.url)
-        result = pytester.runpytest_subprocess(*QUIET, "-n", "2", "--dist", "load", "--llm-record=verify")
-        result.assert_outcomes(passed=2)
-    result.stdout.fnmatch_lines(["*a.yaml: 2 asked again, 2 drifted", "  notable: *more: the field is new"])

@@ -353,7 +353,7 @@ def test_a_deadlock_fails_the_test_and_no_other(run, backend):
     result.stdout.fnmatch_lines(
         [
             "*VirtualDeadlockError: deadlock at 5 s of virtual time: every task waits, and nothing will ever wake one",
-            "E   *test_app.py:16 in test_dead, in *",
+            "*test_app.py:16 in test_dead, in *",
             "*- virtual_clock: what happened when -*",
             "*5.000 s  timer *",
             "*5.000 s  note     now it waits",

@@ -8,7 +8,7 @@ import math
 import pytest
 from faults import FAULTS
 from raw_client import Client
-from vectors import each
+from vectors import each, first_of
 
 from fakellm import FakeProvider, stall
 from fakellm.clock import InstantClock
@@ -91,7 +91,7 @@ def over_a_socket(provider, path, body):
     return status, {name.lower(): value for name, value in headers.items() if name != "connection"}, pieces, ends
 
 
-@pytest.mark.parametrize("api", REQUESTS)
+@pytest.mark.parametrize("api", first_of(REQUESTS, 2))
 @each("fault", [name for name in FAULTS if name not in OF_THE_CONNECTION])
 def test_what_is_sent_is_what_is_played_in_process(api, fault):
     name, path, body = REQUESTS[api]

@@ -10,12 +10,26 @@ import subprocess
 import sys
 import threading
 
+import pytest
+
 COMMAND = (sys.executable, "-m", "fakellm")
 
 
 def ran(*arguments, **options):
     """Run the command to its end."""
     return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=60, check=False, **options)
+
+
+@contextlib.contextmanager
+def full():
+    """Let no file of this process become larger than a block of 512 bytes, as on a full disk."""
+    resource = pytest.importorskip("resource", reason="the system has no such limit")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (512, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 class Serving:
