@@ -23,7 +23,7 @@ def archive(tmp_path):
     """Return a folder with more than one part of work."""
     folder = tmp_path / "archive"
     folder.mkdir()
-    for day in range(10):
+    for day in range(3):
         lines(
             folder / f"{day}.jsonl",
             row(f"Day {day} ", "it is ", "dry"),
