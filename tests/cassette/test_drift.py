@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
-from pathlib import Path
 
 import pytest
-from corpus import CORPUS, needs_corpus
+from corpus import needs_corpus, sample
 from hypothesis import given
 from hypothesis import strategies as st
 from places import ROOT
@@ -115,13 +114,13 @@ def test_recordings_do_not_drift_from_themselves():
 @pytest.mark.exhaustive
 def test_recordings_of_the_corpus_do_not_drift_from_themselves():
     seen = 0
-    for path in sorted((Path(CORPUS) / "streams").glob("*.y*ml")):
+    for path in sample():
         with contextlib.suppress(CassetteError):
             for _, _, *recorded in load([path]):
                 seen += 1
                 assert [one.rule for one in drifts(recorded, recorded) if one.rule != "recording"] == [], path.name
                 assert outline_of(recorded).problem == "", path.name
-    assert seen > 100
+    assert seen > 70
 
 
 # -- one change at a time, of each kind ---------------------------------------------------------------
