@@ -257,7 +257,7 @@ def test_the_work_of_a_check_grows_as_its_findings_do(tmp_path, name, text):
         return calls_of(lambda: check([tmp_path / name], environ={}))
 
     work(10)
-    assert work(600) - work(300) < 2.6 * (work(300) - work(150))
+    assert work(300) - work(150) < 2.6 * (work(150) - work(75))
 
 
 def deep(levels):

@@ -8,7 +8,7 @@ from pathlib import Path
 import corpus
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from places import ROOT
 from vcr.persisters.filesystem import FilesystemPersister
@@ -120,6 +120,7 @@ def test_whatever_a_script_says_a_tape_of_it_says_too(parts, end):
         assert found.duration >= heard - 1e-6
 
 
+@settings(max_examples=max(10, settings.default.max_examples // 2))
 @given(texts=st.lists(TEXTS, min_size=1, max_size=6), api=st.sampled_from(sorted(USUAL)))
 def test_a_stream_becomes_lines_and_a_stream_again(texts, api):
     wanted = Wanted(api=api)

@@ -8,7 +8,7 @@ import json
 
 import pytest
 from corpus import needs_corpus, sample
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from places import ROOT
 from vcr.request import Request
@@ -86,6 +86,7 @@ words = st.lists(st.text(min_size=1, max_size=8).filter(str.strip), min_size=1, 
 ALL = sorted(URLS)
 
 
+@settings(max_examples=max(10, settings.default.max_examples // 3))  # there are nine APIs
 @given(st.sampled_from(ALL), words, words, words, st.integers(1, 60), st.booleans())
 def test_no_words_and_no_chunks_are_a_drift(api, one, other, last, every, streams):
     """What is said, in how many pieces, how it is cut, and when: none of it counts."""

@@ -20,6 +20,7 @@ async def collect(stream):
 
 
 @kinds
+@settings(max_examples=max(10, settings.default.max_examples // 4))
 @given(chunks=texts)
 def test_chunks_come_in_order_and_add_up_to_invoke(kind, chunks):
     streamed = list(kind.wrap(Source(*chunks)).stream("?"))
@@ -31,7 +32,7 @@ def test_chunks_come_in_order_and_add_up_to_invoke(kind, chunks):
 @pytest.mark.exhaustive
 @kinds
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-@settings(max_examples=settings.default.max_examples // 2)  # each starts an event loop
+@settings(max_examples=max(10, settings.default.max_examples // 10))  # each starts an event loop
 @given(chunks=texts)
 def test_the_asynchronous_flavour_says_the_same(kind, backend, chunks):
     async def both():
