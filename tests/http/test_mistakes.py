@@ -123,7 +123,7 @@ WRONG = {
 }
 
 
-@flavours
+@pytest.mark.parametrize("asynchronous", [False, pytest.param(True, marks=pytest.mark.exhaustive)])
 @pytest.mark.filterwarnings("ignore:Inheritance class:DeprecationWarning")  # google-genai's, of aiohttp
 @pytest.mark.parametrize("name", APPS)
 def test_an_error_that_nobody_scripted_comes_through_the_app(name, asynchronous):
