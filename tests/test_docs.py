@@ -8,30 +8,17 @@ not installed, and `<!-- file: app.py -->` makes it a file that the tests of the
 
 from __future__ import annotations
 
-import contextlib
-import importlib
 import os
 import re
+import sys
 import warnings
 from importlib import metadata
 from pathlib import Path
-from pkgutil import walk_packages
 
 import pytest
 from console import Console, commands_of, is_said
 from packaging.requirements import Requirement
 from places import ROOT
-
-import fakellm
-
-for _name in (  # loaded before pytester, which unloads what a test of its own loads first: there would be two of each
-    "openai", "httpcore", "httpcore2", "aiohttp", "vcr", "yaml", "respx", "openai_responses.streaming",
-    "langchain_core.language_models.fake_chat_models", "langchain_core.output_parsers.string",
-    "langchain_core.prompts.chat", "hypothesis.strategies", "hypothesis.internal.observability",
-    *(module.name for module in walk_packages(fakellm.__path__, "fakellm.")),
-):  # fmt: skip
-    with contextlib.suppress(ImportError):
-        importlib.import_module(_name)
 
 PAGES = [
     ROOT / "README.md",
@@ -58,14 +45,20 @@ def missing(requirement):
 
 
 def blocks():
+    """Yield the blocks; of most pages all but the first test and the first other block are exhaustive."""
     for page in PAGES:
-        text = page.read_text()
+        text, seen = page.read_text(), set()
         for match in FENCE.finditer(text):
             if match["language"] != "python" or match["key"] == "file":
                 continue
             needed = match["value"].split(", ") if match["key"] == "needs" else []
             reasons = [reason for reason in map(missing, needed) if reason]
             marks = [pytest.mark.skip(reason="; ".join(reasons))] if reasons else []
+            is_test = "def test_" in match["text"]
+            if page.name != "README.md" and is_test in seen:
+                marks.append(pytest.mark.exhaustive)
+            elif not reasons:
+                seen.add(is_test)
             line = text[: match.start("language")].count("\n") + 1
             yield pytest.param(page, match["text"], id=f"{page.name}:{line}", marks=marks)
 
@@ -87,14 +80,36 @@ def write_files(folder, page):
             path.write_text(match["text"])
 
 
+class Loaded:
+    """A plugin that notes the libraries that a test of pytester's has loaded in the end, but its own modules."""
+
+    def __init__(self):
+        self.modules = {}
+
+    def pytest_unconfigure(self, config):
+        own = f"{config.invocation_params.dir}{os.sep}"
+        for name, module in sys.modules.items():
+            if not str(getattr(module, "__file__", "")).startswith(own):
+                self.modules[name] = module
+
+
+@pytest.fixture
+def loaded():
+    """Keep what a test of pytester's loads, which unloads it: each test would load it again, and as another."""
+    plugin = Loaded()
+    yield plugin
+    for name, module in plugin.modules.items():
+        sys.modules.setdefault(name, module)
+
+
 @pytest.mark.parametrize("page, code", list(blocks()))
-def test_python_blocks_run(page, code, pytester, monkeypatch):
+def test_python_blocks_run(page, code, loaded, pytester, monkeypatch):  # pytester unloads before `loaded` loads
     if "def test_" in code:
         pytester.makepyfile(test_app=code)
         lay_out(pytester.path, page)
         with warnings.catch_warnings():
             warnings.simplefilter("default")  # the reader's own, not those of this run
-            outcomes = pytester.runpytest(*OPTIONS).parseoutcomes()
+            outcomes = pytester.runpytest(*OPTIONS, plugins=[loaded]).parseoutcomes()
         assert set(outcomes) <= {"passed", "skipped", "warning", "warnings"}  # a class of contracts may skip some
         assert outcomes["passed"] >= code.count("def test_")
     else:

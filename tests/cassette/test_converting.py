@@ -8,7 +8,7 @@ from pathlib import Path
 import corpus
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from places import ROOT
 from vcr.persisters.filesystem import FilesystemPersister
@@ -120,6 +120,7 @@ def test_whatever_a_script_says_a_tape_of_it_says_too(parts, end):
         assert found.duration >= heard - 1e-6
 
 
+@settings(max_examples=max(10, settings.default.max_examples // 2))
 @given(texts=st.lists(TEXTS, min_size=1, max_size=6), api=st.sampled_from(sorted(USUAL)))
 def test_a_stream_becomes_lines_and_a_stream_again(texts, api):
     wanted = Wanted(api=api)
@@ -161,9 +162,9 @@ def test_a_cassette_of_vcrpy_is_one_that_vcrpy_reads_and_says_what_the_tape_says
 @pytest.mark.exhaustive
 @corpus.needs_corpus
 def test_recorded_streams_say_the_same_in_every_form():
-    """Of the whole corpus: by way of vcrpy's form always, by way of lines but for names that no data says."""
+    """By way of vcrpy's form always, by way of lines but for names that no data says."""
     same = 0
-    for path in sorted((Path(corpus.CORPUS) / "streams").iterdir()):
+    for path in corpus.sample():
         data = path.read_bytes()
         try:
             found = read(data, path.name, form_of(data, path.name), NONE)
@@ -186,16 +187,16 @@ def test_recorded_streams_say_the_same_in_every_form():
                 continue
             assert said(answers_in(lines.data, "a.jsonl", Wanted(api=api))[0], Wanted(api=api)) == events, path.name
             same += 1
-    assert same > 150
+    assert same > 90
 
 
 @pytest.mark.exhaustive
 @corpus.needs_corpus
 def test_chunks_of_the_official_sdks_say_what_the_streams_said():
-    same = 0
+    same, files = 0, {path.name for path in corpus.sample()}
     for row in corpus.expected():
         api = row["api"].replace("google.generateContent", "gemini")
-        if not row["dialect"].startswith("vcrpy") or api not in USUAL:
+        if not row["dialect"].startswith("vcrpy") or api not in USUAL or row["file"] not in files:
             continue
         wanted = Wanted(api=api)
         (of_sdk,) = answers_in((Path(corpus.CORPUS) / "expected" / row["expected"]).read_bytes(), "a.jsonl", wanted)
@@ -203,7 +204,7 @@ def test_chunks_of_the_official_sdks_say_what_the_streams_said():
         recorded = answers_in(data, row["file"])[row["idx"]]
         assert outcome(told(of_sdk, wanted)[0]) == outcome(told(recorded, NONE)[0]), row["file"]
         same += 1
-    assert same > 100
+    assert same > 50
 
 
 def outcome(script):

@@ -1,6 +1,6 @@
 """Recorded tapes of other projects, played by ours through the official SDKs: the chunks that plain vcrpy gave.
 
-Each stream of the shared corpus on a tape of vcrpy's dialect that an official SDK was run on is asked for with the
+The streams of the shared corpus on tapes of vcrpy's dialect that an official SDK was run on are asked for with the
 request that is on the tape. The tape, in mode `none`, is all that answers.
 """
 
@@ -26,7 +26,11 @@ ROWS = [row for row in corpus.expected() if row["dialect"].startswith("vcrpy")]
 IN_OTHER_DIALECTS = {"ddapm-json": 6, "go-vcr": 7, "raw": 1, "ruby-vcr": 7}
 """Rows of the index that are on no tape of vcrpy: ours reads go-vcr's and Ruby's, tests/test_cassette_dialects.py."""
 
-rows = pytest.mark.parametrize("row", [pytest.param(r, id=f"{r['file'].split('.', 2)[2]}.{r['idx']}") for r in ROWS])
+SAMPLE = {path.name for path in corpus.sample()}
+rows = pytest.mark.parametrize(
+    "row",
+    [pytest.param(r, id=f"{r['file'].split('.', 2)[2]}.{r['idx']}") for r in ROWS if r["file"] in SAMPLE],
+)
 
 
 @cache

@@ -45,6 +45,11 @@ def tapes():
     return [pytest.param(row, id=row["file"]) for row in corpus.manifest() if row["dialect"] in DIALECTS]
 
 
+def some_tapes():
+    names = {path.name for path in corpus.sample()}
+    return [row for row in tapes() if row.id in names]
+
+
 def text_of(file):
     return (Path(corpus.CORPUS) / "streams" / file).read_bytes().decode()
 
@@ -67,7 +72,7 @@ def test_a_tape_of_the_corpus_is_read_and_gives_the_bytes_that_were_streamed(row
 
 @pytest.mark.exhaustive
 @corpus.needs_corpus
-@each("row", tapes())
+@each("row", some_tapes())
 @each(("serializer", "name"), [(YAML, "t.yaml"), (JSON, "t.json")], ids=["yaml", "json"])
 def test_a_tape_of_the_corpus_comes_back_from_our_own_form(row, serializer, name):
     tape = read_tape(text_of(row["file"]), row["file"])

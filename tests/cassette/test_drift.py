@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
-from pathlib import Path
 
 import pytest
-from corpus import CORPUS, needs_corpus
-from hypothesis import given
+from corpus import needs_corpus, sample
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from places import ROOT
 from vcr.request import Request
@@ -87,6 +86,7 @@ words = st.lists(st.text(min_size=1, max_size=8).filter(str.strip), min_size=1, 
 ALL = sorted(URLS)
 
 
+@settings(max_examples=max(10, settings.default.max_examples // 3))  # there are nine APIs
 @given(st.sampled_from(ALL), words, words, words, st.integers(1, 60), st.booleans())
 def test_no_words_and_no_chunks_are_a_drift(api, one, other, last, every, streams):
     """What is said, in how many pieces, how it is cut, and when: none of it counts."""
@@ -115,13 +115,13 @@ def test_recordings_do_not_drift_from_themselves():
 @pytest.mark.exhaustive
 def test_recordings_of_the_corpus_do_not_drift_from_themselves():
     seen = 0
-    for path in sorted((Path(CORPUS) / "streams").glob("*.y*ml")):
+    for path in sample():
         with contextlib.suppress(CassetteError):
             for _, _, *recorded in load([path]):
                 seen += 1
                 assert [one.rule for one in drifts(recorded, recorded) if one.rule != "recording"] == [], path.name
                 assert outline_of(recorded).problem == "", path.name
-    assert seen > 100
+    assert seen > 70
 
 
 # -- one change at a time, of each kind ---------------------------------------------------------------

@@ -330,7 +330,7 @@ def test_threads_lose_nothing_either(tmp_path):
 
 # -- killed -------------------------------------------------------------------------------------------
 
-KILLS = int(os.environ.get("FAKELLM_KILLS", "200"))
+KILLS = int(os.environ.get("FAKELLM_KILLS", "80"))
 KILLER = """
 import os, random, re, signal, sys, time
 from pathlib import Path

@@ -442,7 +442,7 @@ def test_a_problem_in_json_is_named_with_its_line_too(old, new, message):
 @pytest.mark.exhaustive
 def test_a_tape_that_was_cut_off_anywhere_is_refused():
     whole = GOOD.rstrip("\n")
-    for length in range(len(HEADING), len(whole)):
+    for length in [*range(len(HEADING), len(whole), 2), len(whole) - 1]:
         with pytest.raises(CassetteError, match=r"(?s)^t\.yaml, line \d+.*\n  to do: "):
             read(whole[:length], "t.yaml")
 

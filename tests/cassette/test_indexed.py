@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import AWKWARD, texts
 from taping import tape
@@ -64,6 +64,7 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("large")
 
 
+@settings(max_examples=max(10, settings.default.max_examples // 2))
 @given(
     st.lists(interactions(), min_size=1, max_size=4),
     st.none() | st.just({"key": ["value"]}),

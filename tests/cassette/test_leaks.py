@@ -60,7 +60,7 @@ def test_what_the_client_sent_is_not_stored_from_any_place():
     assert stayed == []
 
 
-@pytest.mark.parametrize(("client", "asynchronous"), first_of(senders.CLIENTS, 4))
+@pytest.mark.parametrize(("client", "asynchronous"), first_of(senders.CLIENTS, 2))
 def test_no_client_puts_a_secret_on_a_tape_or_shows_it(tmp_path, client, asynchronous):
     rand = random.Random(f"{client} {asynchronous}")
     places = rand.sample(senders.places_of(client), 4)

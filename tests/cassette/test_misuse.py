@@ -80,7 +80,7 @@ def hello(tmp_path):
 
 @libraries
 @flavours
-@pytest.mark.parametrize("after", [0, 1, len(CUTS) - 1, len(CUTS)])
+@pytest.mark.parametrize("after", [0, 1, pytest.param(len(CUTS) - 1, marks=pytest.mark.exhaustive), len(CUTS)])
 def test_a_stream_breaks_after_any_of_its_chunks_the_last_among_them(hello, library, asynchronous, after):
     path, url, document = hello
     with playing(tape(path, mode="none").fail(disconnect("reset"), after=after)):

@@ -19,6 +19,8 @@ from fakellm.http import intercept, playing, transport
 URL = "https://api.openai.com/v1/chat/completions"
 ASKED = {"model": "m", "messages": [{"role": "user", "content": "?"}], "stream": True}
 
+pytestmark = pytest.mark.usefixtures("frozen")  # each test collects garbage several times
+
 
 def states(log):
     gc.collect()  # a response of httpx and its stream hold each other

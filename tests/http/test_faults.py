@@ -100,10 +100,16 @@ def said(error):
     return [str(error), str(error.__cause__)] if error is not None else []
 
 
+# Each fault in each library, by turns synchronously and not: in both flavours, where there are two libraries.
+IN_TURNS = [
+    (name, library, bool((row + column) % 2))
+    for row, name in enumerate(FAULTS)
+    for column, library in enumerate(("httpx", "httpx2"))
+]
+
+
 @pytest.mark.exhaustive
-@each("asynchronous", [False, True], ids=["sync", "async"])
-@each("library", flavours())
-@each("name", FAULTS)
+@each("name, library, asynchronous", [row for row in IN_TURNS if row[1] in flavours()], ids=str)
 def test_a_fault_in_process_is_that_of_a_real_socket(name, library, asynchronous):
     module = importlib.import_module(library)
     (chunks, error), (real_chunks, real_error) = both_ways(module, asynchronous, FAULTS[name])
@@ -126,9 +132,7 @@ def test_a_wrong_content_type_in_process_is_that_of_a_real_socket(content_type, 
 
 
 @pytest.mark.exhaustive
-@each("asynchronous", [False, True], ids=["sync", "async"])
-@each("library", ["httpx", "httpx2"])
-@each("name", FAULTS)
+@each("name, library, asynchronous", IN_TURNS, ids=str)
 def test_the_http_library_raises_the_same_without_an_sdk(name, library, asynchronous):
     module, script = importlib.import_module(library), FAULTS[name]
     body = {"model": "m", "messages": [{"role": "user", "content": "?"}], "stream": True}

@@ -429,61 +429,40 @@ def test_interception_imports_no_http_library():
 
 
 @pytest.mark.exhaustive
-@libraries
-def test_a_library_that_is_imported_while_it_is_on_is_answered(library):
-    out = run(
-        HEAD
-        + f"""
-    import asyncio
-    with intercept(fake):
-        import {library} as http
-        print(http.post(chat, json=ask).json()["choices"][0]["message"]["content"])
-        async def main():
-            async with http.AsyncClient() as client:
-                return (await client.post(chat, json=ask)).json()["choices"][0]["message"]["content"]
-        print(asyncio.run(main()))
-        print(type(http.__loader__).__name__, type(http.__spec__.loader).__name__)
-    print("fakellm" in http.HTTPTransport.handle_request.__module__)
-    from importlib import reload, resources
-    reload(http)
-    print(resources.files({library!r}).joinpath("py.typed").is_file())
-    """
-    )
-
-    assert out == ["Hello", "Hello", "SourceFileLoader", "SourceFileLoader", "False", "True"]
-
-
-@pytest.mark.exhaustive
-def test_aiohttp_that_is_imported_while_it_is_on_is_answered():
+def test_what_is_imported_while_it_is_on_is_answered():
+    """The SDK first, which imports one of the libraries; all in one process, since each import is dear."""
     out = run(
         HEAD
         + """
     import asyncio
+    from importlib import import_module, reload, resources
     with intercept(fake):
+        import openai
+        print("openai", openai.OpenAI(api_key="k").chat.completions.create(**ask).choices[0].message.content)
+        for library in ("httpx", "httpx2"):
+            http = import_module(library)
+            print(library, http.post(chat, json=ask).json()["choices"][0]["message"]["content"])
+            async def main():
+                async with http.AsyncClient() as client:
+                    return (await client.post(chat, json=ask)).json()["choices"][0]["message"]["content"]
+            print(asyncio.run(main()), type(http.__loader__).__name__, type(http.__spec__.loader).__name__)
         import aiohttp
         async def main():
             async with aiohttp.ClientSession() as session, session.post(chat, json=ask) as answer:
                 return (await answer.json())["choices"][0]["message"]["content"]
-        print(asyncio.run(main()))
+        print("aiohttp", asyncio.run(main()))
+    for library in ("httpx", "httpx2"):
+        http = import_module(library)
+        print("fakellm" in http.HTTPTransport.handle_request.__module__)
+        reload(http)
+        print(resources.files(library).joinpath("py.typed").is_file())
     print("fakellm" in aiohttp.TCPConnector._create_connection.__module__)
     """
     )
 
-    assert out == ["Hello", "False"]
-
-
-@pytest.mark.exhaustive
-def test_the_sdk_that_is_imported_while_it_is_on_is_answered():
-    out = run(
-        HEAD
-        + """
-    with intercept(fake):
-        import openai
-        print(openai.OpenAI(api_key="k").chat.completions.create(**ask).choices[0].message.content)
-    """
-    )
-
-    assert out == ["Hello"]
+    loaders = ["SourceFileLoader", "SourceFileLoader"]
+    asked = [*("openai", "Hello"), "httpx", "Hello", "Hello", *loaders, "httpx2", "Hello", "Hello", *loaders]
+    assert out == [*asked, "aiohttp", "Hello", *["False", "True"] * 2, "False"]
 
 
 @pytest.mark.parametrize("when", ["before", "inside"])

@@ -123,21 +123,20 @@ WRONG = {
 }
 
 
-@flavours
+@pytest.mark.parametrize("asynchronous", [False, pytest.param(True, marks=pytest.mark.exhaustive)])
 @pytest.mark.filterwarnings("ignore:Inheritance class:DeprecationWarning")  # google-genai's, of aiohttp
 @pytest.mark.parametrize("name", APPS)
 def test_an_error_that_nobody_scripted_comes_through_the_app(name, asynchronous):
-    for script, cause, line in WRONG.values():
-        for is_streamed in (False, True):
-            provider = script(FakeProvider(name))
-            with intercept(provider), pytest.raises(BrokenReplyError) as error:
-                app(name, asynchronous=asynchronous, is_streamed=is_streamed)
-            assert cause in str(error.value)
-            assert line in str(error.value)
-            assert len(provider.calls) == 1  # so the SDK did not try again
-            assert provider.calls[0].error is error.value is provider.misses[0]
-            with pytest.raises(SwallowedCallError, match="could not be answered"):
-                provider.verify(allow_unused=True, allow_misses=True)
+    for number, (script, cause, line) in enumerate(WRONG.values(), [*APPS].index(name) + asynchronous):
+        provider = script(FakeProvider(name))
+        with intercept(provider), pytest.raises(BrokenReplyError) as error:
+            app(name, asynchronous=asynchronous, is_streamed=bool(number % 2))  # by turns
+        assert cause in str(error.value)
+        assert line in str(error.value)
+        assert len(provider.calls) == 1  # so the SDK did not try again
+        assert provider.calls[0].error is error.value is provider.misses[0]
+        with pytest.raises(SwallowedCallError, match="could not be answered"):
+            provider.verify(allow_unused=True, allow_misses=True)
 
 
 @pytest.mark.parametrize("is_streamed", [False, True])

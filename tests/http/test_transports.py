@@ -189,6 +189,7 @@ def test_clients_of_many_threads_each_get_their_answer(module):
 
 
 @pytest.mark.exhaustive
+@pytest.mark.usefixtures("frozen")
 def test_a_long_stream_needs_no_more_memory_than_a_short_one(module):
     def reply(request):
         for _ in range(int(request.model)):
@@ -208,7 +209,7 @@ def test_a_long_stream_needs_no_more_memory_than_a_short_one(module):
             return found
 
     peak(10)
-    assert peak(3000) < peak(300) + 200_000
+    assert peak(1000) < peak(100) + 100_000
 
 
 # -- time ---------------------------------------------------------------------------------------------
@@ -752,6 +753,7 @@ def test_a_request_whose_body_is_streamed_is_read(module):
 
 
 @pytest.mark.exhaustive
+@pytest.mark.usefixtures("frozen")
 def test_a_stream_is_left_to_the_garbage_collector_without_a_word(module):
     provider = fake(*words(50))
 

@@ -194,6 +194,7 @@ def test_a_piece_of_any_size_comes_whole():
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("how", ["close", "drop", "unread", "shutdown"])
+@pytest.mark.usefixtures("frozen")
 def test_a_stream_that_is_left_early_is_closed(how):
     source = []
 

@@ -10,7 +10,7 @@ import re
 from threading import Thread
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from vectors import each
 
@@ -131,6 +131,7 @@ def tell(fake, kinds):
 
 
 @pytest.mark.exhaustive
+@settings(max_examples=max(10, settings.default.max_examples // 2))
 @given(st.sampled_from(list(KINDS)), st.sampled_from(list(COPIES)), told, prompts, told, prompts, told, prompts)
 def test_a_copy_and_its_original_each_go_on_as_if_the_other_were_not_there(
     kind, how, before, asked, mine, my_prompts, its, its_prompts

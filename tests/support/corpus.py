@@ -16,6 +16,24 @@ CORPUS = os.environ.get("FAKELLM_CORPUS")
 needs_corpus = pytest.mark.skipif(not CORPUS, reason="FAKELLM_CORPUS names no folder of recorded streams")
 
 
+@cache
+def sample():
+    """Return some of the files: of each provider and each API that a project recorded one, and a third of the others.
+
+    None of them are the few that are long, whose code paths are those of the others.
+    """
+    chosen, others, seen = [], [], set()
+    if not CORPUS:
+        return ()
+    for path in sorted((Path(CORPUS) / "streams").iterdir(), key=lambda path: (path.stat().st_size, path.name)):
+        provider, *kind = path.name.split(".")[:3]
+        is_new = not {provider, tuple(kind)} <= seen
+        (chosen if is_new else others).append(path)
+        seen |= {provider, tuple(kind)}
+    short = [path for path in others if path.stat().st_size < 150_000]
+    return tuple(sorted([*chosen, *short[::3]]))
+
+
 class _AsData(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
     """Reads what some recorders tag as Python objects as text; executes nothing."""
 

@@ -7,7 +7,7 @@ import sys
 from uuid import UUID
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from langchain_core.caches import InMemoryCache
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.globals import set_llm_cache
@@ -106,6 +106,7 @@ def test_it_gives_what_langchains_way_gives(call, script):
     assert shown(short) == shown(long)
 
 
+@settings(max_examples=max(10, settings.default.max_examples // 3))
 @given(small_scripts)
 def test_any_stream_is_the_same(script):
     if script.fault is None and not script.chunks:
