@@ -59,7 +59,7 @@ def test_a_class_of_the_user_shows_by_its_name():
 @pytest.mark.exhaustive
 def test_what_is_long_is_clipped():
     provider = FakeProvider()
-    for number in range(1000):
+    for number in range(200):
         provider.when(f"{number}", "a" * 1000)
 
     assert len(repr(provider)) <= 600

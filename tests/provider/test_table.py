@@ -65,8 +65,12 @@ def models(monkeypatch):
     """Let Google's SDK, which makes a model of pydantic's for each event that it reads, make it once for each type."""
     with suppress(ImportError):  # as the SDK does since version 3
         module = import_module("google.genai._gaos.utils.serializers")
-        make = cache(lambda name, body, config, made=module.create_model: made(name, body=body, __config__=dict(config)))
-        monkeypatch.setattr(module, "create_model", lambda name, body, __config__: make(name, body, (*__config__.items(),)))
+        make = cache(
+            lambda name, body, config, made=module.create_model: made(name, body=body, __config__=dict(config))
+        )
+        monkeypatch.setattr(
+            module, "create_model", lambda name, body, __config__: make(name, body, (*__config__.items(),))
+        )
 
 
 def faked(driver, script, **options):

@@ -60,23 +60,27 @@ pieces = st.builds(
 events = content | usages | pauses | finishes | http_errors | faults | pieces
 
 
+_silence = st.lists(pauses, max_size=2)
+_beside = st.lists(pauses | usages, max_size=1)
+_shown = content | content | usages | pauses
+_begun = st.builds(ToolCall, words, texts, id=st.none() | words)
+
+
 @st.composite
 def legal_events(draw: st.DrawFn) -> list[object]:
     """Draw events in an order that a stream could have; each kind of event and every state occurs."""
-    silence = st.lists(pauses, max_size=2)
-    beside = st.lists(pauses | usages, max_size=1)
-    drawn: list[object] = draw(silence)
+    drawn: list[object] = draw(_silence)
     if draw(st.integers(0, 9)) == 0:
         return [*drawn, draw(http_errors)]
     for _ in range(draw(st.integers(0, 4))):
         if draw(st.integers(0, 2)):
-            drawn.append(draw(content | content | usages | pauses))
+            drawn.append(draw(_shown))
             continue
-        drawn.append(draw(st.builds(ToolCall, words, texts, id=st.none() | words)))
+        drawn.append(draw(_begun))
         for _ in range(draw(st.integers(0, 2))):
-            drawn += [*draw(beside), ToolCall(arguments=draw(texts))]
+            drawn += [*draw(_beside), ToolCall(arguments=draw(texts))]
     if draw(st.booleans()):
-        drawn += [draw(finishes), *draw(beside)]
+        drawn += [draw(finishes), *draw(_beside)]
     if draw(st.booleans()):
         drawn.append(draw(faults))
     return drawn

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import math
 import struct
@@ -336,17 +337,14 @@ json_values = st.recursive(
 )  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "function",
-    [document_of(e) for name in PROVIDERS for e in service_of(name).endpoints if not e.is_codec],
-    ids=lambda function: f"{function.__module__}.{function.__name__}",
-)
-@given(json_values)
-def test_any_body_gives_a_document_or_a_wire_error(function, body):
-    try:
-        answer = function(body, "/v1/models/m")
-    except WireError:
-        return
+ALL = dict.fromkeys(document_of(e) for name in PROVIDERS for e in service_of(name).endpoints if not e.is_codec)
 
-    assert isinstance(answer, dict)
-    json.dumps(answer, allow_nan=False)
+
+@given(json_values)
+def test_any_body_gives_a_document_or_a_wire_error(body):
+    for function in ALL:
+        note = f"{function.__module__}.{function.__name__}"
+        with contextlib.suppress(WireError):
+            answer = function(body, "/v1/models/m")
+            assert isinstance(answer, dict), note
+            json.dumps(answer, allow_nan=False)

@@ -618,7 +618,8 @@ def test_a_request_of_another_shape_is_refused(body, message):
 def test_a_stream_is_read_alike_whole_byte_by_byte_and_cut_anywhere():
     body = encoded(RICH)
     whole = CODEC.decode(body)
-    cuts = [[body[:at], body[at:]] for at in range(len(body))] + [[body[at : at + 1] for at in range(len(body))]]
+    places = (*range(40), *range(40, len(body), 11))
+    cuts = [[body[:at], body[at:]] for at in places] + [[body[at : at + 1] for at in range(len(body))]]
     for parts in cuts:
         decoder = CODEC.decoder()
         events = [event for part in parts for event in decoder.feed(part)]
