@@ -8,7 +8,7 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import scripts
+from strategies import fewer, scripts
 from vectors import each
 
 import fakellm
@@ -98,6 +98,7 @@ def anatomy(provider):
 
 
 @pytest.mark.exhaustive
+@fewer
 @given(tellings)
 def test_what_it_shows_makes_its_like(told):
     provider = FakeProvider()

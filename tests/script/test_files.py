@@ -11,7 +11,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import AWKWARD, scripts, wild_scripts
+from strategies import AWKWARD, fewer, scripts, wild_scripts
 from vectors import each
 
 from fakellm import Finish, Pause, Reasoning, Script, ToolCall, Usage, disconnect, http_error, provider_error, stall
@@ -42,6 +42,7 @@ def names(directory):
 # -- lossless -----------------------------------------------------------------------------------------
 
 
+@fewer
 @given(scripts | wild_scripts)
 def test_a_script_comes_back_from_json_as_it_went_in(script):
     twin = Script.from_json(script.to_json())
@@ -50,6 +51,7 @@ def test_a_script_comes_back_from_json_as_it_went_in(script):
     assert twin.to_json() == script.to_json()
 
 
+@fewer
 @given((scripts | wild_scripts).filter(lambda script: NEL not in repr(script).replace(r"\x85", NEL)))
 def test_a_script_comes_back_from_yaml_as_it_went_in(script):
     twin = Script.from_yaml(script.to_yaml())
@@ -530,6 +532,7 @@ JSON = st.recursive(
 )
 
 
+@fewer
 @given(JSON, st.sampled_from([None, 1, "\t"]))
 def test_any_json_is_yaml_once_it_is_plain_so_that_its_lines_can_be_found(value, indent):
     document = json.dumps({"fakellm_script": 1, "events": [], "odd": value}, ensure_ascii=False, indent=indent)

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
-from strategies import scripts, small_scripts, small_wild_scripts
+from strategies import fewer, scripts, small_scripts, small_wild_scripts
 from vectors import each
 
 from fakellm import (
@@ -53,6 +53,7 @@ def test_no_chunk_shows_a_pause_or_a_fault(event):
     assert str(error.value) == f"{event!r} is not shown to a consumer, so no chunk holds it"
 
 
+@fewer
 @given(scripts | small_scripts)
 def test_the_chunks_of_a_script_add_up_to_its_message(script):
     assert reduce(add, map(chunk_of, script.chunks), Message()) == Message.of(script)

@@ -8,7 +8,7 @@ from itertools import groupby
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import legal_events
+from strategies import fewer, legal_events
 from vectors import each
 
 from fakellm import (
@@ -284,6 +284,7 @@ def test_the_position_in_a_refusal_is_that_of_the_first_event_too_many(events):
     assert _accepts(events)
 
 
+@fewer
 @given(legal_events())
 def test_every_prefix_of_a_legal_script_is_legal(events):
     script = Script(*events)

@@ -7,7 +7,7 @@ import sys
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import texts
+from strategies import fewer, texts
 from vectors import each
 
 from fakellm import Script
@@ -23,6 +23,7 @@ FLAGS = ("\U0001f1e9\U0001f1ea", "\U0001f1eb\U0001f1f7")
 
 
 @pytest.mark.parametrize("name", SPLITS)
+@fewer
 @given(text=texts)
 def test_the_pieces_of_a_named_split_join_to_the_text_and_none_is_empty(name, text):
     pieces = split_text(text, name)

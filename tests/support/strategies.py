@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from fakellm import (
@@ -18,6 +21,9 @@ from fakellm import (
     provider_error,
     stall,
 )
+
+fewer = settings(max_examples=max(10, settings.default.max_examples // 3))
+"""Take a third of the examples: for laws whose examples take long, and which each provider has of its own."""
 
 AWKWARD = (
     "", " ", "\t", "\n", "\r", "\r\n", "\x00", "\x1b[0m", "\x7f", "\x85", "\u2028", "\u2029", "\ufeff", "\ufffe",
@@ -43,11 +49,8 @@ http_errors = st.builds(
     retry_after=st.none() | seconds,
     body=st.none() | texts,
 )
-faults = (
-    st.builds(provider_error, texts, kind=words, code=st.none() | words, named=st.none() | st.booleans())
-    | st.builds(disconnect, st.sampled_from(["reset", "close", "end", "cut"]))
-    | st.just(stall())
-)
+provider_errors = st.builds(provider_error, texts, kind=words, code=st.none() | words, named=st.none() | st.booleans())
+faults = provider_errors | st.builds(disconnect, st.sampled_from(["reset", "close", "end", "cut"])) | st.just(stall())
 pieces = st.builds(
     ToolCall,
     st.none() | words,
@@ -67,10 +70,10 @@ _begun = st.builds(ToolCall, words, texts, id=st.none() | words)
 
 
 @st.composite
-def legal_events(draw: st.DrawFn) -> list[object]:
+def legal_events(draw: st.DrawFn, *, fails: bool = True) -> list[object]:
     """Draw events in an order that a stream could have; each kind of event and every state occurs."""
     drawn: list[object] = draw(_silence)
-    if draw(st.integers(0, 9)) == 0:
+    if fails and draw(st.integers(0, 9)) == 0:
         return [*drawn, draw(http_errors)]
     for _ in range(draw(st.integers(0, 4))):
         if draw(st.integers(0, 2)):
@@ -81,7 +84,7 @@ def legal_events(draw: st.DrawFn) -> list[object]:
             drawn += [*draw(_beside), ToolCall(arguments=draw(texts))]
     if draw(st.booleans()):
         drawn += [draw(finishes), *draw(_beside)]
-    if draw(st.booleans()):
+    if fails and draw(st.booleans()):
         drawn.append(draw(faults))
     return drawn
 
@@ -109,13 +112,22 @@ _blocks = st.sampled_from([(event,) for event in (*_SHOW, *_SAY, *_BESIDE)] + _C
 _ends = st.sampled_from([(), (), (Finish(),), (Finish("length"), Usage(3, 9)), (Finish(), Pause(1))])
 _breaks = st.sampled_from([(), (), *((fault,) for fault in _FAULTS)])
 
-small_scripts = st.builds(
+_small = partial(
+    st.builds,
     lambda blocks, end, fault: Script(*(event for block in (*blocks, end, fault) for event in block)),
     st.lists(_blocks, max_size=6),
     _ends,
-    _breaks,
-) | st.sampled_from([Script(http_error(503)), Script(Pause(1), http_error(429, retry_after=2))])
+)
+small_scripts = _small(_breaks) | st.sampled_from(
+    [Script(http_error(503)), Script(Pause(1), http_error(429, retry_after=2))]
+)
 """A script that a stream could be, made of few different events."""
+
+whole_scripts = legal_events(fails=False).map(lambda drawn: Script(*drawn)) | _small(st.just(()))
+"""A script of either sort without a fault."""
+
+failing_scripts = st.builds(lambda script, error: Script(*script, error), whole_scripts, provider_errors)
+"""A script of either sort that ends in an error of the provider."""
 
 small_wild_scripts = st.lists(
     st.sampled_from([*_SHOW, *_BESIDE, *_FAULTS, *_PIECES, Finish(), Finish("length"), http_error(500)]), max_size=6

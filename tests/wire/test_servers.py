@@ -241,6 +241,7 @@ def test_a_profile_is_that_of_the_provider():
         FakeProvider("anthropic").imitate("mlx-lm")
 
 
+@strategies.fewer
 @given(st.sampled_from(WAYS), strategies.small_wild_scripts | strategies.scripts, st.booleans())
 def test_a_script_in_any_order_can_be_written_and_read(way, script, wants):
     name, api = way

@@ -9,6 +9,7 @@ import pytest
 from corpus import body, manifest, needs_corpus
 from hypothesis import given
 from hypothesis import strategies as st
+from strategies import fewer
 from vectors import each
 
 from fakellm.errors import WireError
@@ -151,6 +152,7 @@ names = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\
 texts = st.text(st.characters(exclude_categories=["Cs"]))
 
 
+@fewer
 @given(st.lists(st.builds(SSE, texts, st.none() | names, st.none() | names)), st.sampled_from(["\n", "\r", "\r\n"]))
 def test_what_is_encoded_is_decoded_again(events, line_end):
     stream = b"".join(encode_sse(event, line_end=line_end) for event in events)

@@ -534,6 +534,7 @@ def before_the_error(body):
     return body.partition(b"event: error")[0].partition(b'data: {"type":"error"')[0]
 
 
+@strategies.fewer
 @given((strategies.small_scripts | strategies.scripts).map(without_fault), st.integers(1, 10**7))
 @example(Script(), 1)
 @example(Script(native(type="server_tool_use", id="a", name="web_search", input={}), native(type="text", text="")), 1)
@@ -545,6 +546,7 @@ def test_every_stream_keeps_what_holds_in_all_recorded_ones(script, number):
         assert reason == ("tool_use" if "tool_use" in blocks else "end_turn")
 
 
+@strategies.fewer
 @given((strategies.small_scripts | strategies.scripts).filter(lambda script: script.fault))
 @example(Script("a", ToolCall("f", "{"), provider_error()))
 @example(Script("a", Finish(), disconnect("end")))
@@ -944,6 +946,7 @@ def only_wire_errors(body):
         encoded(CODEC.decode(body))
 
 
+@strategies.fewer
 @given(st.lists(st.tuples(st.sampled_from(PLACES), JUNK), min_size=1, max_size=3))
 def test_values_of_any_kind_raise_nothing_but_wire_errors(changes):
     events = list(PARSED)
@@ -1032,7 +1035,8 @@ def is_made(event):
     return isinstance(event, Reasoning) and (event.signature or "").startswith(MADE)
 
 
-@given((strategies.small_scripts | strategies.scripts).filter(lambda script: script.fault is None))
+@strategies.fewer
+@given(strategies.whole_scripts)
 @example(Script(Reasoning("a", signature="b"), Reasoning("c")))
 @example(Script(Reasoning(""), Reasoning("", signature="")))
 def test_a_script_comes_back_as_it_was_written(script):

@@ -444,6 +444,7 @@ def test_a_native_is_an_event_by_its_type(data):
 # -- any script, any bytes ------------------------------------------------------------------------------
 
 
+@strategies.fewer
 @given(strategies.scripts)
 @example(Script(ToolCall("f"), ToolCall("g", "{}")))
 def test_any_script_is_written_and_what_is_written_is_read_alike_again(script):

@@ -186,6 +186,7 @@ def test_what_is_no_event_is_refused(data):
 
 
 @both
+@strategies.fewer
 @given(strategies.small_scripts | strategies.scripts)
 @example(Script("a", "ab", "abc"))
 def test_any_stream_is_read_alike_however_it_is_cut_and_says_what_was_scripted(adds, script):

@@ -384,13 +384,10 @@ def checked(chunks):
         types.GenerateContentResponse.model_validate(chunk)
 
 
-drawn_scripts = strategies.small_scripts | strategies.scripts
-
-
 @framings
-@given(drawn_scripts)
+@strategies.fewer
+@given(strategies.whole_scripts)
 def test_a_stream_is_one_that_gemini_could_send(alt, script):
-    assume(script.fault is None)
     body = encoded(script, alt)
     chunks = chunks_of(body, alt)
 
@@ -403,6 +400,7 @@ def test_a_stream_is_one_that_gemini_could_send(alt, script):
 
 
 @framings
+@strategies.fewer
 @given(strategies.small_wild_scripts)
 def test_any_order_of_events_gives_json_that_parses(alt, script):
     body = encoded(script, alt)
@@ -413,9 +411,9 @@ def test_any_order_of_events_gives_json_that_parses(alt, script):
     CODEC.decode(body)
 
 
-@given(drawn_scripts)
+@strategies.fewer
+@given(strategies.whole_scripts)
 def test_a_document_is_one_that_gemini_could_send(script):
-    assume(script.fault is None)
     (candidate,) = document(script)["candidates"]
 
     assert (
@@ -1111,6 +1109,7 @@ rich_scripts = st.builds(
 
 
 @framings
+@strategies.fewer
 @given(rich_scripts | strategies.small_scripts)
 @example(Script(disconnect("cut")))
 @example(Script(Finish(), disconnect("cut")))
@@ -1128,6 +1127,7 @@ def test_a_script_that_is_written_and_read_is_the_same_but_for_what_the_format_d
 
 
 @framings
+@strategies.fewer
 @given(rich_scripts)
 def test_what_was_read_is_written_and_read_without_a_difference(alt, script):
     assume(script.fault is None)

@@ -358,6 +358,7 @@ def test_native_fields_of_other_apis_are_left_out():
 # -- any script -------------------------------------------------------------------------------------------
 
 
+@strategies.fewer
 @given(strategies.small_scripts | strategies.scripts)
 def test_any_stream_is_read_alike_however_it_is_cut_and_says_what_was_scripted(script):
     body = encoded(script)
@@ -459,6 +460,7 @@ JUNK = st.recursive(
 FIELDS = ("model", "messages", "tools", "n", "stream", "prompt", "agent_id", "inputs", "instructions", "logprobs", "x")
 
 
+@strategies.fewer
 @given(JUNK | st.dictionaries(st.sampled_from(FIELDS), JUNK, max_size=4))
 def test_any_request_is_read_or_refused(body):
     for codec in (CODEC, FIMCodec(), AgentsCodec(), ConversationsCodec()):

@@ -393,6 +393,7 @@ def without_fault(script):
     )
 
 
+@strategies.fewer
 @given((strategies.small_scripts | strategies.scripts).map(without_fault), st.booleans())
 def test_every_stream_keeps_what_holds_in_all_of_openais(script, asked):
     # A reason of the script's own is no member of the SDK's list of reasons, so the list's own are drawn.
@@ -402,6 +403,7 @@ def test_every_stream_keeps_what_holds_in_all_of_openais(script, asked):
     check(encoded(extra, stream_options={"include_usage": asked}), asked=asked)
 
 
+@strategies.fewer
 @given(strategies.small_scripts | strategies.scripts)
 def test_a_script_comes_back_as_it_was_written(script):
     script = without_fault(script)
@@ -415,6 +417,7 @@ def test_a_script_comes_back_as_it_was_written(script):
     assert CODEC.decode(encoded(again)) == again
 
 
+@strategies.fewer
 @given(strategies.small_wild_scripts | strategies.wild_scripts)
 def test_a_script_in_any_order_can_be_written_and_read(script):
     CODEC.decode(encoded(script))
@@ -709,6 +712,7 @@ def survive(body):
         CODEC.body(without_fault(script), request(), 1)
 
 
+@strategies.fewer
 @given(st.data())
 def test_bytes_that_are_changed_raise_nothing_but_wire_errors(data):
     body = bytearray(encoded(RICH))

@@ -414,16 +414,16 @@ def normal(script):
     return Script(*events, Usage(*counts))
 
 
-whole = (strategies.scripts | strategies.small_scripts).filter(
-    lambda script: script.fault is None or isinstance(script.fault, provider_error)
-)
+whole = strategies.whole_scripts | strategies.failing_scripts
 
 
+@strategies.fewer
 @given(whole)
 def test_a_script_that_was_written_is_read_back(script):
     assert CODEC.decode(encoded(script)) == normal(script)
 
 
+@strategies.fewer
 @given(whole)
 def test_every_stream_keeps_the_rules_of_the_recorded_ones(script):
     data = data_of(encoded(script))
@@ -443,6 +443,7 @@ def test_every_stream_keeps_the_rules_of_the_recorded_ones(script):
     assert all(chunk["usage"] is None for chunk in chunks[:-1])
 
 
+@strategies.fewer
 @given(whole)
 def test_a_document_says_what_the_stream_says(script):
     [choice] = json.loads(CODEC.body(script, request(), 1))["choices"]
@@ -507,6 +508,7 @@ def misshapen(draw, value):
     return draw(st.sampled_from(ODD))
 
 
+@strategies.fewer
 @given(st.lists(st.sampled_from(RECORDED).flatmap(lambda chunk: misshapen(chunk) | st.just(chunk)), max_size=4))
 def test_misshapen_chunks_are_read_or_refused(chunks):
     body = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks).encode()
@@ -527,6 +529,7 @@ def test_what_is_nested_deeply_is_read_or_refused(begin, end):
             assert CODEC.decode(f"data: {deep}\n\n".encode()).text == "a"
 
 
+@strategies.fewer
 @given(st.data())
 def test_broken_bytes_are_read_or_refused(data):
     body = encoded(data.draw(whole), logprobs=1)

@@ -942,6 +942,7 @@ def check(body):
         assert response["output"] == [e["item"] for e in events if e["type"] == "response.output_item.done"]
 
 
+@strategies.fewer
 @given(strategies.scripts | strategies.small_scripts)
 def test_every_stream_keeps_the_rules_of_the_recorded_ones(script):
     body = encoded(script)
@@ -963,6 +964,7 @@ def test_a_stream_of_events_in_any_order_keeps_them_too(script):
         check(encoded(script))
 
 
+@strategies.fewer
 @given(strategies.small_scripts)
 def test_the_types_of_the_sdk_accept_every_event(script):
     for event in events_of(encoded(script)):
@@ -970,6 +972,7 @@ def test_the_types_of_the_sdk_accept_every_event(script):
             check_types(event)
 
 
+@strategies.fewer
 @given(strategies.scripts)
 def test_the_types_of_the_sdk_accept_every_document(script):
     Response.model_validate(json.loads(CODEC.body(script, request(tools=[TOOL]), 1)), strict=True)
@@ -1001,16 +1004,17 @@ def normal(script):
     return Script(*pieces_of(content), Finish(reason), Usage(*counts))
 
 
-whole = (strategies.scripts | strategies.small_scripts).filter(lambda script: script.fault is None)
-failing = (strategies.scripts | strategies.small_scripts).filter(lambda s: isinstance(s.fault, provider_error))
+whole, failing = strategies.whole_scripts, strategies.failing_scripts
 
 
+@strategies.fewer
 @given(whole)
 def test_a_script_that_was_written_is_read_back(script):
     assert CODEC.decode(encoded(script)) == normal(script)
 
 
 @pytest.mark.exhaustive
+@strategies.fewer
 @given(failing)
 def test_an_error_that_was_written_is_read_back_after_what_was_said(script):
     fault, read = script.fault, CODEC.decode(encoded(script))
@@ -1021,6 +1025,7 @@ def test_an_error_that_was_written_is_read_back_after_what_was_said(script):
     assert (read.text, read.refusal, read.reasoning) == (script.text, script.refusal, script.reasoning)
 
 
+@strategies.fewer
 @given(whole)
 def test_a_document_is_the_response_at_the_end_of_the_stream(script):
     assert json.loads(CODEC.body(script, request(), 1)) == events_of(encoded(script))[-1]["response"]
@@ -1096,6 +1101,7 @@ def test_what_is_nested_deeply_is_read_or_refused(begin, end):
             assert CODEC.decode(body.replace(b'"DEEP"', deep)).text == "a"
 
 
+@strategies.fewer
 @given(st.data())
 def test_misshapen_events_are_read_or_refused(data):
     events = list(RECORDED) if data.draw(st.booleans()) else data.draw(st.lists(st.sampled_from(RECORDED), max_size=9))
@@ -1109,6 +1115,7 @@ def test_misshapen_events_are_read_or_refused(data):
     assert CODEC.decode(encoded(script)) is not None
 
 
+@strategies.fewer
 @given(st.data())
 def test_broken_bytes_are_read_or_refused(data):
     body = encoded(data.draw(whole))

@@ -152,6 +152,7 @@ def test_a_request_that_replicate_refuses_is_refused_in_its_words(body, path, fi
     assert [one["field"] for one in json.loads(caught.value.body)["invalid_fields"]] == [field]
 
 
+@strategies.fewer
 @given(strategies.small_scripts | strategies.scripts)
 def test_any_stream_is_read_alike_however_it_is_cut_and_says_what_was_scripted(script):
     body = encoded(script)
