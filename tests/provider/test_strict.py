@@ -12,6 +12,7 @@ import pytest
 import yaml
 from places import ROOT
 from refused import GONE, REFUSED, TAKEN, assistant, call, function, image, parts, tool, use, user
+from taping import LOADER
 from vectors import each
 
 import fakellm.wire.rules
@@ -152,7 +153,7 @@ def test_recorded_requests_are_taken():
     count = 0
     for path in sorted((ROOT / "cassettes").rglob("*.yaml")):
         profile = SERVERS[path.name.partition("-")[0]] if path.parent.name == "servers" else None
-        for one in yaml.safe_load(path.read_text())["interactions"]:
+        for one in yaml.load(path.read_text(), Loader=LOADER)["interactions"]:
             asked = one["request"]
             if asked["method"] == "POST" and scripted_endpoint("POST", asked["uri"]) is not None:
                 take("POST", asked["uri"], {}, asked["body"].encode(), profile)
@@ -335,8 +336,8 @@ def test_nothing_odd_at_any_place_is_more_than_refused(monkeypatch, is_installed
     if not is_installed:
         monkeypatch.setattr(fakellm.wire.rules, "is_installed", lambda place: False)
     for api, (_, _, body) in TAKEN.items():
-        for path in places(body):
-            for odd in ODD:
+        for number, path in enumerate(places(body), is_installed):
+            for odd in ODD[number % 3 :: 3]:
                 fake = FakeProvider(TAKEN[api][0]).strict_requests(context_window=99).otherwise("ok")
                 exchange, _, _ = handled(fake, api, put(body, path, odd))
                 assert exchange.status in (200, 400, 422)

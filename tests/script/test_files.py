@@ -68,17 +68,17 @@ def test_a_text_that_trips_serialisers_comes_back_from_json_and_yaml(text, form)
     assert Script.from_yaml(script.to_yaml()) == script
 
 
-@pytest.mark.parametrize("text", ["a\x85b", "\x85", "line\x85\x85line"], ids=ascii)
+@each("text", ["a\x85b", "\x85", "line\x85\x85line"], ids=ascii)
 def test_a_next_line_character_comes_back_from_json(text):
     assert Script.from_json(Script(text).to_json()).text == text
 
 
-@pytest.mark.parametrize("text", ["a\x85b", "\x85", "line\x85\x85line"], ids=ascii)
+@each("text", ["a\x85b", "\x85", "line\x85\x85line"], ids=ascii)
 def test_a_next_line_character_comes_back_from_yaml(text):
     assert Script.from_yaml(Script(text).to_yaml()).text == text
 
 
-@pytest.mark.parametrize("number", [0, 0.0, 1, 0.1, 1e-300, 1e300, 10**30])
+@each("number", [0, 0.0, 1, 0.1, 1e-300, 1e300, 10**30])
 def test_a_number_comes_back_with_its_type(number):
     for twin in (Script.from_json(Script(Pause(number)).to_json()), Script.from_yaml(Script(Pause(number)).to_yaml())):
         assert repr(twin) == repr(Script(Pause(number)))
@@ -328,14 +328,14 @@ def test_a_bad_document_is_refused_with_its_line_and_its_field(document, line, m
     assert problem.startswith(f"<yaml>, line {line}, {message}")
 
 
-@pytest.mark.parametrize("document", ["", "# only a comment\n", "hello", "[]"])
+@each("document", ["", "# only a comment\n", "hello", "[]"])
 def test_what_is_no_mapping_at_all_is_refused_in_the_words_of_a_script_file(document):
     [problem] = refusal(Script.from_yaml, document)
     assert "ScriptDocument" not in problem
     assert "fakellm_script" in problem or "empty" in problem
 
 
-@pytest.mark.parametrize(
+@each(
     ("document", "place"),
     [
         (
@@ -356,7 +356,7 @@ def test_json_that_is_none_is_refused_with_line_and_column(document, place):
     assert refusal(Script.from_json, document) == [f"<json>, {place}"]
 
 
-@pytest.mark.parametrize(
+@each(
     ("document", "place"),
     [
         ("fakellm_script: 1\nevents: [\n", "line 3, column 1"),
@@ -377,14 +377,14 @@ def test_a_control_character_in_yaml_is_refused_with_its_line():
     assert problem.startswith("<yaml>, line 5")
 
 
-@pytest.mark.parametrize("value", ["2026-99-99", "!!int x", "!!float x", "!!bool x", "!!timestamp x"])
+@each("value", ["2026-99-99", "!!int x", "!!float x", "!!bool x", "!!timestamp x"])
 def test_a_scalar_that_its_tag_cannot_hold_is_refused_with_its_line(value):
     with pytest.raises(ScriptFileError, match=r"^<yaml>, line 5"):
         Script.from_yaml(HEAD + f"- {{type: text, text: {value}}}\n")
 
 
 @pytest.mark.exhaustive
-@pytest.mark.parametrize(("read", "depth"), [(Script.from_json, 100_000), (Script.from_yaml, 1_000)])
+@each(("read", "depth"), [(Script.from_json, 100_000), (Script.from_yaml, 1_000)])
 def test_a_document_nested_too_deep_is_refused(read, depth):
     try:
         read("[" * depth)
@@ -393,7 +393,7 @@ def test_a_document_nested_too_deep_is_refused(read, depth):
     assert kind is ScriptFileError  # asked for out here: the report of a deep traceback takes seconds
 
 
-@pytest.mark.parametrize("read", [Script.from_json, Script.from_yaml])
+@each("read", [Script.from_json, Script.from_yaml])
 def test_a_field_that_is_there_twice_is_refused(read):
     problem = refusal(read, '{"fakellm_script": 1, "events": [\n{"type": "text", "text": "a", "text": "b"}]}')[0]
     assert "line 2" in problem
@@ -422,7 +422,7 @@ def test_bad_json_is_refused_with_line_and_field_too(document, problem):
     assert refusal(Script.from_json, document)[0].startswith(f"<json>, {problem}")
 
 
-@pytest.mark.parametrize("text", ["\u2028", "\u2029", "\x85"], ids=ascii)
+@each("text", ["\u2028", "\u2029", "\x85"], ids=ascii)
 def test_lines_end_where_an_editor_ends_them(text):
     document = _json(f'{{"type": "text", "text": "{text}"}}', '{"type": "text", "text": 3}')
     assert refusal(Script.from_json, document)[0].startswith("<json>, line 5, events.1.text")

@@ -147,7 +147,7 @@ def test_the_openai_sdk_reads_embeddings(form, asynchronous):
     assert (answer.model, answer.usage.prompt_tokens, answer.usage.total_tokens) == ("text-embedding-3-small", 3, 3)
 
 
-@pytest.mark.parametrize(
+@each(
     ("model", "dimensions", "length"),
     [
         ("text-embedding-3-large", None, 3072),
@@ -162,7 +162,7 @@ def test_vectors_have_the_dimensions_that_are_asked_for_or_the_models(model, dim
     assert len(answer.data[0].embedding) == length
 
 
-@pytest.mark.parametrize(("given_input", "count"), [("one", 1), ([1, 2, 3], 1), ([[1, 2], [3]], 2), (["a", "b"], 2)])
+@each(("given_input", "count"), [("one", 1), ([1, 2, 3], 1), ([[1, 2], [3]], 2), (["a", "b"], 2)])
 def test_an_input_is_texts_or_tokens(given_input, count):
     answer = openai_client().embeddings.create(model="m", input=given_input)
 
@@ -230,7 +230,7 @@ def test_tools_count_and_images_do_not():
     assert anthropic_documents.tokens({**body, "messages": [{"content": [image]}]})["input_tokens"] == 1
 
 
-@pytest.mark.parametrize("body", [None, [], {}, {"model": "m"}, {"messages": [{}]}])
+@each("body", [None, [], {}, {"model": "m"}, {"messages": [{}]}])
 def test_a_request_for_a_count_that_is_none_is_refused(body):
     with pytest.raises(WireError):
         anthropic_documents.tokens(body)
@@ -267,7 +267,7 @@ def test_the_gemini_sdk_reads_embeddings(asynchronous):
     ]
 
 
-@pytest.mark.parametrize(
+@each(
     ("body", "length"),
     [
         ({"content": {"parts": [{"text": "one"}]}}, 3072),
@@ -281,9 +281,7 @@ def test_one_content_is_embedded_alone(body, length):
     assert answer == {"embedding": {"values": documents.vector("one", length)}}
 
 
-@pytest.mark.parametrize(
-    "body", [None, {}, {"content": "one"}, {"content": {"parts": [1]}}, {"content": {"parts": [{"text": 1}]}}]
-)
+@each("body", [None, {}, {"content": "one"}, {"content": {"parts": [1]}}, {"content": {"parts": [{"text": 1}]}}])
 def test_a_request_for_an_embedding_that_is_none_is_refused(body):
     with pytest.raises(WireError):
         gemini_documents.embedding(body, "models/m:embedContent")

@@ -203,8 +203,9 @@ def test_a_recorded_stream_is_a_legal_script_and_stays_the_same(row):
 @each(recorded)
 def test_a_recorded_stream_is_read_alike_however_it_is_cut(row):
     body = recording(row)
-    for size in (1, 7, 64):
-        assert fed(body[at : at + size] for at in range(0, len(body), size)) == fed([body])
+    whole = fed([body])
+    for size in (1, 64) if len(body) < 4000 else (61,):
+        assert fed(body[at : at + size] for at in range(0, len(body), size)) == whole
 
 
 def test_todays_usual_stream_is_read_without_natives_and_extras():
@@ -390,7 +391,7 @@ def test_natives_of_other_apis_and_other_answers_are_left_out():
     assert document(script)["stop_reason"] == "end_turn"
 
 
-@pytest.mark.parametrize("data", [{}, {"text": "a"}, {"type": ""}, {"type": 3}])
+@each("data", [{}, {"text": "a"}, {"type": ""}, {"type": 3}])
 def test_a_native_that_is_no_block_is_refused(data):
     with pytest.raises(WireError, match="Native of anthropic|'type' is 3"):
         encoded(Script(Native("anthropic.messages", data)))
@@ -487,7 +488,7 @@ def test_the_sdk_reads_a_document(asynchronous):
     assert (message.id, message.stop_reason, message.usage.output_tokens) == ("msg_fakellm000007", "tool_use", 2)
 
 
-@pytest.mark.parametrize("arguments", ["{", "[1]", "null", '"x"'])
+@each("arguments", ["{", "[1]", "null", '"x"'])
 def test_a_document_cannot_hold_arguments_that_are_no_object(arguments):
     script = Script(ToolCall("f", arguments))
 
@@ -625,7 +626,7 @@ def test_the_sdk_raises_its_own_exception_for_each_status(status, asynchronous):
     assert error.response.headers["retry-after"] == "2.5"
 
 
-@pytest.mark.parametrize(("seconds", "header"), [(0, "0"), (7, "7"), (0.25, "0.25"), (10**7, "10000000")])
+@each(("seconds", "header"), [(0, "0"), (7, "7"), (0.25, "0.25"), (10**7, "10000000")])
 def test_retry_after_is_a_plain_number(seconds, header):
     assert dict(CODEC.error(http_error(429, retry_after=seconds), 1)[0])["retry-after"] == header
 
@@ -672,7 +673,7 @@ def test_an_error_in_the_stream_is_read_as_it_was_written(named, kind, code):
     assert (b'"api_error"' in body) == (kind == "server_error")
 
 
-@pytest.mark.parametrize(
+@each(
     ("data", "expected"),
     [
         ('{"type":"error","error":{"details":null,"type":"overloaded_error","message":"Overloaded"}}', provider_error("Overloaded", "overloaded_error")),
@@ -688,13 +689,13 @@ def test_errors_of_other_shapes_are_read(data, expected):
 # -- requests -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("missing", ["model", "messages", "max_tokens"])
+@each("missing", ["model", "messages", "max_tokens"])
 def test_a_request_without_a_required_field_is_refused_as_anthropic_does(missing):
     with pytest.raises(WireError, match=f"^{missing}: Field required$"):
         CODEC.request({key: value for key, value in ASKED.items() if key != missing})
 
 
-@pytest.mark.parametrize(
+@each(
     "body",
     [
         None,
@@ -856,7 +857,7 @@ def test_an_input_that_was_still_coming_is_kept():
     assert CODEC.decode(encoded(broken)) == broken
 
 
-@pytest.mark.parametrize("input", ['{"q', "[1]", "null", "3"])
+@each("input", ['{"q', "[1]", "null", "3"])
 def test_an_input_that_is_no_object_stays_in_pieces(input):
     tool = {"type": "server_tool_use", "id": "a", "name": "web_search", "input": {}}
 
@@ -984,7 +985,7 @@ def test_any_bytes_raise_nothing_but_wire_errors(body, before):
     only_wire_errors(before + body + b"\n\n")
 
 
-@pytest.mark.parametrize(
+@each(
     "around",
     [
         "%s",
@@ -1052,7 +1053,7 @@ def test_a_script_in_any_order_can_be_written_and_read(script):
     only_wire_errors(encoded(script))
 
 
-@pytest.mark.parametrize(
+@each(
     "usage",
     [
         {"input_tokens": 27, "output_tokens": 15},

@@ -11,7 +11,7 @@ import recorded
 import sdks
 from google import genai
 from smallest import is_unknown, members, smallest, variants
-from vectors import each
+from vectors import each, first_of
 
 from fakellm import (
     FakeProvider,
@@ -134,7 +134,7 @@ def test_what_was_written_is_read_back_and_keeps_to_its_grammar(script):
 
 
 @needs_sdk
-@both
+@pytest.mark.parametrize("asynchronous", first_of([False, True]), ids=["sync", "async"])
 @each("script", SCRIPTS[:5], ids=repr)
 def test_the_sdk_reads_what_was_scripted(asynchronous, script):
     provider = FakeProvider("gemini").otherwise(script)

@@ -92,7 +92,7 @@ def test_a_client_without_credentials_is_answered(asynchronous, library):
     assert len(provider.calls) == 2  # who gives the token is no call of the app's
 
 
-@pytest.mark.parametrize("location", HOSTS)
+@each("location", HOSTS)
 def test_each_of_its_hosts(location):
     provider = FakeProvider("gemini").otherwise("a")
     with intercept(provider, block_network=True):

@@ -101,8 +101,9 @@ def test_a_recorded_stream_written_again_is_the_same_chunk_by_chunk(row, found):
 @streams
 def test_a_recorded_stream_is_read_alike_however_it_is_cut(row, found):
     body = recorded.body(row, found)
-    for size in (1, 7, 64):
-        assert fed(body[at : at + size] for at in range(0, len(body), size)) == fed([body])
+    whole = fed([body])
+    for size in (1, 64) if len(body) < 4000 else (61,):
+        assert fed(body[at : at + size] for at in range(0, len(body), size)) == whole
 
 
 @corpus.needs_corpus

@@ -148,7 +148,7 @@ def test_an_answer_that_is_filtered():
     assert document.choices[0].content_filter_results == found["content_filter_results"]
 
 
-@pytest.mark.parametrize(
+@each(
     ("status", "kind", "code"),
     [(401, openai.AuthenticationError, "401"), (404, openai.NotFoundError, "DeploymentNotFound"),
      (429, openai.RateLimitError, "429"), (500, openai.InternalServerError, None)],
@@ -244,6 +244,7 @@ def test_the_contracts_of_a_stream_are_checked():
     assert not report.failed, str(report)
 
 
+@pytest.mark.exhaustive
 @every_fault(Script.of("A long answer"))
 def test_every_fault_reaches_a_careful_app(fake_openai, faulty):
     fake_openai.reply(faulty)

@@ -198,7 +198,7 @@ def test_a_refusal_comes_in_its_own_field():
     assert document["choices"][0]["message"]["content"] is None
 
 
-@pytest.mark.parametrize("reason", ["stop", "length", "tool_calls", "content_filter", "a word of its own"])
+@each("reason", ["stop", "length", "tool_calls", "content_filter", "a word of its own"])
 def test_the_sdk_reads_each_finish_reason(reason):
     answers, _ = summary(sdks.dumped(read(encoded(Script("a", Finish(reason))))))
 
@@ -598,7 +598,7 @@ def test_a_request_is_read():
     assert (found.text, found.prompt) == ("a cat", "Be brief.\nWhat is it?\n\na cat")
 
 
-@pytest.mark.parametrize(
+@each(
     ("body", "message"),
     [
         ([], "you must provide a model parameter"),
@@ -728,7 +728,7 @@ def test_any_bytes_raise_nothing_but_wire_errors(body, before):
     survive(before + body)
 
 
-@pytest.mark.parametrize("opening", ["[", '{"a":'])
+@each("opening", ["[", '{"a":'])
 def test_json_of_any_depth_raises_nothing_but_wire_errors(opening):
     survive(b"data: " + opening.encode() * 100_000 + b"\n\n")
     survive(b'data: {"choices": [{"delta": {"x": ' + opening.encode() * 3_000 + b"\n\n")

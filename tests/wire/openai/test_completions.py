@@ -123,7 +123,7 @@ def test_a_decoded_recording_encodes_to_a_stream_that_decodes_to_the_same():
 # -- requests -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each(
     ("prompt", "texts"),
     [
         ("one", ["one"]),
@@ -150,7 +150,7 @@ def test_a_request_keeps_what_else_was_asked_for():
     assert read.tools == ()
 
 
-@pytest.mark.parametrize(
+@each(
     ("body", "message"),
     [
         ([], "you must provide a model parameter"),
@@ -297,7 +297,7 @@ def test_a_document_has_the_log_probabilities_of_all_pieces():
     Completion.model_validate(json.loads(body), strict=True)
 
 
-@pytest.mark.parametrize(("asked", "top"), [({"logprobs": 2}, {"Hi": -0.25}), ({"logprobs": 0}, {})])
+@each(("asked", "top"), [({"logprobs": 2}, {"Hi": -0.25}), ({"logprobs": 0}, {})])
 def test_log_probabilities_that_were_asked_for_and_not_scripted_are_made_up(asked, top):
     [first, *_] = chunks_of(encoded(Script("Hi"), **asked))
 
@@ -313,7 +313,7 @@ def test_an_answer_to_the_second_prompt_counts_from_the_second_prompt():
     assert [chunk["choices"][0]["logprobs"]["text_offset"] for chunk in chunks[:3]] == [[7], [7], [8]]
 
 
-@pytest.mark.parametrize("logprobs", ["[1, null]", '[{"top_logprobs": 3}, {"top_logprobs": [3, {}]}]'])
+@each("logprobs", ["[1, null]", '[{"top_logprobs": 3}, {"top_logprobs": [3, {}]}]'])
 def test_log_probabilities_of_another_form_do_no_harm(logprobs):
     assert CODEC.decode(encoded(Script(Text("a", logprobs=logprobs)))).text == "a"
 
@@ -321,7 +321,7 @@ def test_log_probabilities_of_another_form_do_no_harm(logprobs):
 # -- errors and broken streams ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each(
     ("status", "kind"),
     [
         (400, openai.BadRequestError),
@@ -359,7 +359,7 @@ def test_an_error_in_the_stream_is_read_back():
     assert CODEC.decode(b'data: {"error": "no"}\n\n') == Script(provider_error("no"))
 
 
-@pytest.mark.parametrize(
+@each(
     ("fault", "read"),
     [
         (disconnect("end"), disconnect("end")),
@@ -459,7 +459,7 @@ def fed(body, sizes):
     return [*events, *decoder.feed(body[start:]), *decoder.close()]
 
 
-@pytest.mark.parametrize(
+@each(
     "script",
     [Script("é\U0001f600", Finish(), Usage(1, 2)), Script("a", provider_error("x")), Script("a", disconnect("cut"))],
 )
@@ -519,7 +519,7 @@ def test_misshapen_chunks_are_read_or_refused(chunks):
     assert CODEC.decode(encoded(script)) is not None
 
 
-@pytest.mark.parametrize(("begin", "end"), ["[]", ('{"a":', "}")], ids=["lists", "objects"])
+@each(("begin", "end"), ["[]", ('{"a":', "}")], ids=["lists", "objects"])
 @pytest.mark.exhaustive
 def test_what_is_nested_deeply_is_read_or_refused(begin, end):
     for depth in (*range(300, 900, 50), *range(900, 1000, 7), 100_000):

@@ -262,7 +262,7 @@ def test_the_items_of_an_input_are_messages():
     assert (assistant.role, assistant.content) == ("assistant", "b")
 
 
-@pytest.mark.parametrize(
+@each(
     ("body", "message"),
     [
         ([], "Missing required parameter: 'model'."),
@@ -279,7 +279,7 @@ def test_what_is_no_request_is_refused_in_words(body, message):
         CODEC.request(body)
 
 
-@pytest.mark.parametrize(
+@each(
     "body",
     [{"model": "m", "previous_response_id": "resp_1"}, {"prompt": {"id": "p"}}, {"model": "m", "conversation": "c"}],
 )
@@ -410,7 +410,7 @@ def test_a_document_has_the_items_that_the_stream_has():
     assert json.loads(CODEC.body(ALL, request(), 1)) == events_of(encoded(ALL))[-1]["response"]
 
 
-@pytest.mark.parametrize(
+@each(
     ("reason", "status", "details", "item"),
     [
         ("stop", "completed", None, "completed"),
@@ -442,7 +442,7 @@ def test_a_finish_reason_can_say_more():
     assert CODEC.decode(encoded(script)).finish_reason == "cancelled"
 
 
-@pytest.mark.parametrize("extra", ['{"output": 3}', '{"output": [3]}', '{"status": []}'])
+@each("extra", ['{"output": 3}', '{"output": [3]}', '{"status": []}'])
 def test_an_extra_of_another_form_does_no_harm(extra):
     assert events_of(encoded(Script("a", Finish(extra=extra))))[-1]["type"] == "response.completed"
 
@@ -654,12 +654,12 @@ def test_any_other_event_is_written_as_it_is_and_numbered():
     assert CODEC.decode(encoded(script)).text == "ab"
 
 
-@pytest.mark.parametrize("data", ["{}", '{"type": "response.\\nx"}', '{"type": "message"}'])
+@each("data", ["{}", '{"type": "response.\\nx"}', '{"type": "message"}'])
 def test_native_data_of_another_form_does_no_harm(data):
     assert CODEC.decode(encoded(Script("a", Native(API, data), "b"))).text == "ab"
 
 
-@pytest.mark.parametrize("kind", ["output_item", "content_part", "reasoning_summary_part", "output_text.annotation"])
+@each("kind", ["output_item", "content_part", "reasoning_summary_part", "output_text.annotation"])
 def test_an_event_without_what_it_is_about_does_no_harm(kind):
     assert CODEC.decode(encoded(Script("a", native(f"response.{kind}.added"), "b", Reasoning("c")))).text == "ab"
 
@@ -680,7 +680,7 @@ def test_log_probabilities_stand_on_the_deltas_and_on_the_part():
     assert CODEC.decode(encoded(script))[0] == Text("a", logprobs=json.dumps([TOKEN], separators=(",", ":")))
 
 
-@pytest.mark.parametrize(
+@each(
     ("asked", "alternatives"),
     [({"include": ["message.output_text.logprobs"]}, 0), ({"top_logprobs": 2}, 2)],
 )
@@ -697,7 +697,7 @@ def test_log_probabilities_that_were_asked_for_and_not_scripted_are_made_up(aske
 # -- errors and broken streams ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each(
     ("status", "kind"),
     [
         (400, openai.BadRequestError),
@@ -752,7 +752,7 @@ def test_the_other_forms_of_an_error_are_events_for_the_sdk(asynchronous, named,
     check_types(events_of(encoded(Script("a", fault)))[-1])
 
 
-@pytest.mark.parametrize(
+@each(
     "fault",
     [
         FAULT,
@@ -765,7 +765,7 @@ def test_an_error_in_the_stream_is_read_back(fault):
     assert CODEC.decode(encoded(Script("a", fault))) == Script("a", fault)
 
 
-@pytest.mark.parametrize(
+@each(
     ("data", "fault"),
     [
         ({"type": "response.failed", "response": {}}, provider_error("", named=False)),
@@ -779,7 +779,7 @@ def test_an_error_may_say_little(data, fault):
     assert CODEC.decode(as_body([data])) == Script(fault)
 
 
-@pytest.mark.parametrize(
+@each(
     ("fault", "read"),
     [
         (disconnect("end"), disconnect("end")),
@@ -810,7 +810,7 @@ def test_names_of_events_and_numbers_are_not_needed():
     assert CODEC.decode(as_body(events) + b"data: [DONE]\n\n") == READ
 
 
-@pytest.mark.parametrize("last", [Finish(), Finish("length"), provider_error("x", code="c", named=False)])
+@each("last", [Finish(), Finish("length"), provider_error("x", code="c", named=False)])
 def test_a_type_may_stand_in_the_name_of_the_event_only(last):
     events = events_of(encoded(Script("a", last)))
     body = "".join(f"event: {event.pop('type')}\ndata: {json.dumps(event)}\n\n" for event in events)
@@ -839,9 +839,7 @@ def test_ids_may_change_from_event_to_event():
     assert CODEC.decode(as_body(events)) == READ
 
 
-@pytest.mark.parametrize(
-    "left_out", [".delta", (".delta", ".done"), (".delta", "part.done", "part.added"), "part.added"]
-)
+@each("left_out", [".delta", (".delta", ".done"), (".delta", "part.done", "part.added"), "part.added"])
 def test_what_came_in_no_piece_is_read_whole_at_its_end(left_out):
     events = [e for e in events_of(encoded(ALL)) if not e["type"].endswith(left_out) or "item.done" in e["type"]]
     read = CODEC.decode(as_body(events))
@@ -1040,7 +1038,7 @@ def fed(body, sizes):
 
 
 @pytest.mark.exhaustive
-@pytest.mark.parametrize(
+@each(
     "script",
     [Script("é\U0001f600"), Script(ToolCall("f", {}), FAULT), Script("a", disconnect("cut"))],
 )
@@ -1089,7 +1087,7 @@ def misshapen(draw, value):
     return draw(st.sampled_from(ODD))
 
 
-@pytest.mark.parametrize(("begin", "end"), ["[]", ('{"a":', "}")], ids=["lists", "objects"])
+@each(("begin", "end"), ["[]", ('{"a":', "}")], ids=["lists", "objects"])
 @pytest.mark.exhaustive
 def test_what_is_nested_deeply_is_read_or_refused(begin, end):
     events = events_of(encoded(Script("a")))

@@ -213,7 +213,7 @@ def test_each_rule_was_broken_and_an_error_may_end_a_stream():
     assert check_wire(b'event: error\nid: 1\ndata: {"detail":"no"}\n\n', api="replicate_predictions").problems == ()
 
 
-@pytest.mark.parametrize("copied", [deepcopy, lambda fake: pickle.loads(pickle.dumps(fake))], ids=["copy", "pickle"])
+@each("copied", [deepcopy, lambda fake: pickle.loads(pickle.dumps(fake))], ids=["copy", "pickle"])
 def test_what_was_promised_is_not_taken_along_by_a_copy_and_outlives_a_new_telling(copied):
     fake = FakeProvider("replicate").otherwise("Hello")
     body = json.dumps({"input": {"prompt": "?"}, "stream": True}).encode()
