@@ -13,7 +13,7 @@ import sdks
 import strategies
 from hypothesis import given
 from hypothesis import strategies as st
-from vectors import each
+from vectors import each, first_of
 
 from fakellm.errors import WireError
 from fakellm.wire import documents
@@ -23,7 +23,7 @@ from fakellm.wire.openai import documents as openai_documents
 from fakellm.wire.providers import PROVIDERS, service_of
 from fakellm.wire.service import document_of
 
-both = pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+both = pytest.mark.parametrize("asynchronous", first_of([False, True]), ids=["sync", "async"])
 
 
 def clients_of(name, service):

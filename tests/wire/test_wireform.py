@@ -128,7 +128,7 @@ forms = st.builds(
 
 
 @given(api=st.sampled_from([*APIS]), form=forms, script=st.sampled_from([SAID, CALLED]), data=st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=max(10, settings.default.max_examples * 2 // 5))
 @example(api="chat", form=FORMS["all"], script=SAID, data=None)
 def test_every_form_of_a_script_reads_as_the_plain_one(api, form, script, data):
     script = SAID if api in ("completions", "predictions") else script  # which know no calls

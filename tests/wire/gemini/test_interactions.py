@@ -38,7 +38,7 @@ API = CODEC.api
 ENDING = (Finish(), Usage(3, 4, 0, 0))
 CALLED = (Finish("tool_calls"), Usage(3, 4, 0, 0))
 ASKED = {"model": "gemini-3-flash", "input": "Hi"}
-both = pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+both = pytest.mark.parametrize("asynchronous", first_of([False, True]), ids=["sync", "async"])
 needs_sdk = pytest.mark.skipif(sdks.GENAI < 3, reason="the SDK has this form of interactions since version 3")
 
 
@@ -134,7 +134,7 @@ def test_what_was_written_is_read_back_and_keeps_to_its_grammar(script):
 
 
 @needs_sdk
-@pytest.mark.parametrize("asynchronous", first_of([False, True]), ids=["sync", "async"])
+@both
 @each("script", SCRIPTS[:5], ids=repr)
 def test_the_sdk_reads_what_was_scripted(asynchronous, script):
     provider = FakeProvider("gemini").otherwise(script)

@@ -11,7 +11,7 @@ import sdks
 import strategies
 from hypothesis import given
 from loopback import Loopback
-from vectors import each
+from vectors import each, first_of
 
 from fakellm import (
     FakeProvider,
@@ -43,7 +43,7 @@ FULL = Script(
     Reasoning("hm"), "Hel", "lo", ToolCall("f", '{"a": '), ToolCall(arguments="1}"), ToolCall("g"), Usage(12, 9)
 )  # fmt: skip
 
-both = pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+both = pytest.mark.parametrize("asynchronous", first_of([False, True]), ids=["sync", "async"])
 apis = pytest.mark.parametrize("api", ASKED)
 
 

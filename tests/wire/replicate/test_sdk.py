@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import sdks
-from vectors import each
+from vectors import each, first_of
 
 from fakellm import FakeProvider, Pause, Script, provider_error
 from fakellm.http import dummy_keys, intercept
@@ -12,7 +12,7 @@ from fakellm.server import Server
 
 replicate = pytest.importorskip("replicate", reason="replicate is in the group provider-sdks")
 
-both = pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+both = pytest.mark.parametrize("asynchronous", first_of([False, True]), ids=["sync", "async"])
 MODEL = "meta/meta-llama-3-8b-instruct"
 VERSION = f"{MODEL}:{'a' * 64}"
 INPUT = {"prompt": "Hi"}
