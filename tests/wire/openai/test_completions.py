@@ -12,6 +12,7 @@ import sdks
 import strategies
 from hypothesis import given
 from hypothesis import strategies as st
+from nesting import depths, nested
 from openai.types import Completion
 from sending import sent
 from vectors import each
@@ -522,9 +523,9 @@ def test_misshapen_chunks_are_read_or_refused(chunks):
 @each(("begin", "end"), ["[]", ('{"a":', "}")], ids=["lists", "objects"])
 @pytest.mark.exhaustive
 def test_what_is_nested_deeply_is_read_or_refused(begin, end):
-    for depth in (*range(300, 900, 50), *range(900, 1000, 7), 100_000):
+    for depth in depths(begin, end):
         chunk = {"choices": [{"text": "a", "logprobs": {"tokens": ["a"], "token_logprobs": ["DEEP"]}}]}
-        deep = json.dumps(chunk).replace('"DEEP"', f"{begin * depth}1{end * depth}")
+        deep = json.dumps(chunk).replace('"DEEP"', nested(depth, begin, end))
         with contextlib.suppress(WireError):
             assert CODEC.decode(f"data: {deep}\n\n".encode()).text == "a"
 

@@ -15,6 +15,7 @@ import sdks
 import strategies
 from hypothesis import given
 from hypothesis import strategies as st
+from nesting import depths, nested
 from openai.types.responses import Response, ResponseStreamEvent
 from sending import sent
 from vectors import each
@@ -1093,8 +1094,8 @@ def test_what_is_nested_deeply_is_read_or_refused(begin, end):
     events = events_of(encoded(Script("a")))
     events[-1]["response"]["output"][0]["content"] = [{"type": "output_text", "annotations": "DEEP"}]
     body = as_body(events)
-    for depth in (*range(300, 900, 50), *range(900, 1000, 7), 100_000):
-        deep = f"{begin * depth}1{end * depth}".encode()
+    for depth in depths(begin, end):
+        deep = nested(depth, begin, end).encode()
         with contextlib.suppress(WireError):
             assert CODEC.decode(body.replace(b'"DEEP"', deep)).text == "a"
 
