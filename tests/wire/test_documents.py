@@ -11,7 +11,7 @@ import struct
 import pytest
 import sdks
 import strategies
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from vectors import each, first_of
 
@@ -339,6 +339,7 @@ ALL = dict.fromkeys(document_of(e) for name in PROVIDERS for e in service_of(nam
 
 
 @given(json_values)
+@example({"model": "m"})
 def test_any_body_gives_a_document_or_a_wire_error(body):
     for function in ALL:
         note = f"{function.__module__}.{function.__name__}"

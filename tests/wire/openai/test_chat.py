@@ -11,7 +11,7 @@ import openai
 import pytest
 import sdks
 import strategies
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from pydantic import BaseModel
@@ -405,6 +405,7 @@ def test_every_stream_keeps_what_holds_in_all_of_openais(script, asked):
 
 @strategies.fewer
 @given(strategies.small_scripts | strategies.scripts)
+@example(Script(Refusal("I "), Refusal("cannot")))
 def test_a_script_comes_back_as_it_was_written(script):
     script = without_fault(script)
     again = CODEC.decode(encoded(script))

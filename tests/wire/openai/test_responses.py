@@ -1100,7 +1100,6 @@ def test_what_is_nested_deeply_is_read_or_refused(begin, end):
             assert CODEC.decode(body.replace(b'"DEEP"', deep)).text == "a"
 
 
-@strategies.fewer
 @given(st.data())
 def test_misshapen_events_are_read_or_refused(data):
     events = list(RECORDED) if data.draw(st.booleans()) else data.draw(st.lists(st.sampled_from(RECORDED), max_size=9))
