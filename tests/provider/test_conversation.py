@@ -6,6 +6,7 @@ import json
 import re
 
 import pytest
+from vectors import each
 
 from fakellm import FakeProvider
 from fakellm.errors import ScriptError, UnexpectedRequestError
@@ -74,7 +75,7 @@ def chat(*messages):
     return {"model": "m", "messages": [{"role": role, "content": text} for role, text in messages]}
 
 
-@pytest.mark.parametrize(("name", "url", "body"), AFTER_TOOL, ids=lambda value: value if isinstance(value, str) else "")
+@each(("name", "url", "body"), AFTER_TOOL, ids=lambda value: value if isinstance(value, str) else "")
 def test_each_api_tells_how_far_a_conversation_is(name, url, body):
     provider = FakeProvider(name)
     provider.when(None, "wrong", turn=1).when(None, "wrong", after_tool="forecast").when(None, "wrong", system="long")
@@ -85,7 +86,7 @@ def test_each_api_tells_how_far_a_conversation_is(name, url, body):
     assert provider.calls[0].reply.content.text == "right"
 
 
-@pytest.mark.parametrize(
+@each(
     ("roles", "turn"),
     [
         (["user"], 1),
@@ -134,7 +135,7 @@ def test_a_miss_says_which_condition_of_them_was_not_met():
     assert "turn=3, after_tool='get_time', system='long'" in first
 
 
-@pytest.mark.parametrize(
+@each(
     ("conditions", "error", "said"),
     [
         ({"turn": 0}, ScriptError, "turn is a number from 1 up"),

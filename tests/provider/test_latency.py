@@ -6,6 +6,7 @@ import json
 from itertools import islice
 
 import pytest
+from vectors import each
 
 from fakellm import FakeLLM, FakeProvider, Finish, Pause, Script, Text, ToolCall, Usage, http_error, provider_error
 from fakellm.clock import VirtualClock
@@ -40,7 +41,7 @@ def body_for(name):
     return {**ASKED, "max_tokens": 9} if name == "anthropic" else ASKED
 
 
-@pytest.mark.parametrize("name", [name for name in provider_names() if name in URLS])
+@each("name", [name for name in provider_names() if name in URLS])
 def test_silences_come_before_the_first_piece_and_between_two_and_not_before_the_end(name):
     provider = FakeProvider(name, latency=Latency(ttft=0.5, tps=10)).reply("a", "b", "c", Finish(), Usage(1, 3))
 
@@ -128,7 +129,7 @@ def test_a_model_takes_its_time_too_on_a_clock():
     assert clock.gaps == [0.02, 0.02]
 
 
-@pytest.mark.parametrize(
+@each(
     ("fields", "said"),
     [
         ({"ttft": -1}, "Latency.ttft is the seconds"),

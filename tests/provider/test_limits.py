@@ -6,6 +6,7 @@ import copy
 import json
 
 import pytest
+from vectors import each
 
 from fakellm import FakeProvider, Script
 from fakellm.clock import InstantClock, ScaledClock
@@ -204,7 +205,7 @@ def test_what_will_never_fit_is_refused_for_ever():
     assert ask(provider)[0] == 429
 
 
-@pytest.mark.parametrize(
+@each(
     ("limits", "said"),
     [
         ({}, "limits\\(\\) needs rpm="),
@@ -217,7 +218,7 @@ def test_limits_are_checked(limits, said):
         FakeProvider("openai").limits(**limits)
 
 
-@pytest.mark.parametrize(
+@each(
     ("seconds", "text"),
     [(0, "0s"), (0.0204, "20ms"), (1, "1s"), (8.64, "8.64s"), (60, "1m0s"), (360, "6m0s"), (3661.5, "1h1m1.5s")],
 )

@@ -8,7 +8,7 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import scripts
+from strategies import fewer, scripts
 from vectors import each
 
 import fakellm
@@ -59,7 +59,7 @@ def test_a_class_of_the_user_shows_by_its_name():
 @pytest.mark.exhaustive
 def test_what_is_long_is_clipped():
     provider = FakeProvider()
-    for number in range(1000):
+    for number in range(200):
         provider.when(f"{number}", "a" * 1000)
 
     assert len(repr(provider)) <= 600
@@ -98,6 +98,7 @@ def anatomy(provider):
 
 
 @pytest.mark.exhaustive
+@fewer(3)
 @given(tellings)
 def test_what_it_shows_makes_its_like(told):
     provider = FakeProvider()

@@ -12,6 +12,7 @@ import pytest
 import yaml
 from places import ROOT
 from refused import GONE, REFUSED, TAKEN, assistant, call, function, image, parts, tool, use, user
+from taping import LOADER
 from vectors import each
 
 import fakellm.wire.rules
@@ -152,7 +153,7 @@ def test_recorded_requests_are_taken():
     count = 0
     for path in sorted((ROOT / "cassettes").rglob("*.yaml")):
         profile = SERVERS[path.name.partition("-")[0]] if path.parent.name == "servers" else None
-        for one in yaml.safe_load(path.read_text())["interactions"]:
+        for one in yaml.load(path.read_text(), Loader=LOADER)["interactions"]:
             asked = one["request"]
             if asked["method"] == "POST" and scripted_endpoint("POST", asked["uri"]) is not None:
                 take("POST", asked["uri"], {}, asked["body"].encode(), profile)

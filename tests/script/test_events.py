@@ -187,7 +187,7 @@ def test_half_a_surrogate_pair_is_refused_with_its_field(make, field):
     assert "between code points" in str(error.value)
 
 
-@pytest.mark.parametrize(
+@each(
     ("make", "field"),
     [
         (lambda half: ToolCall(half), "ToolCall.name"),
@@ -210,7 +210,7 @@ def test_every_text_that_utf_8_can_hold_is_legal(text):
     assert Text(text).text == ToolCall(arguments=text).arguments == text
 
 
-@pytest.mark.parametrize("value", [-1, -0.001, math.nan, math.inf, -math.inf])
+@each("value", [-1, -0.001, math.nan, math.inf, -math.inf])
 def test_seconds_are_finite_and_not_negative(value):
     for make, field in ((Pause, "Pause.seconds"), (lambda s: http_error(429, retry_after=s), "http_error.retry_after")):
         with pytest.raises(ScriptError) as error:
@@ -219,7 +219,7 @@ def test_seconds_are_finite_and_not_negative(value):
         assert str(error.value) == f"{field} is a number of seconds from 0 up, not {value!r}{hint}"
 
 
-@pytest.mark.parametrize("value", [True, False, "1", [1]])
+@each("value", [True, False, "1", [1]])
 def test_seconds_are_a_number_and_a_bool_is_none(value):
     message = rf"seconds is int or float, not {type(value).__name__} \("
     with pytest.raises(TypeError, match=f"^Pause.{message}"):
@@ -238,12 +238,12 @@ def test_a_pause_too_long_for_a_float_is_refused():
         Pause(10**400)
 
 
-@pytest.mark.parametrize("value", [0, 0.0, 5e-324, 1, 1e300])
+@each("value", [0, 0.0, 5e-324, 1, 1e300])
 def test_seconds_from_zero_up_are_legal(value):
     assert Pause(value).seconds == http_error(429, retry_after=value).retry_after == value
 
 
-@pytest.mark.parametrize("field", ["input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens"])
+@each("field", ["input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens"])
 def test_tokens_are_counted_in_integers_from_zero_up(field):
     with pytest.raises(ScriptError, match=f"^Usage.{field} counts tokens; -1 is negative$"):
         Usage(**{field: -1})
@@ -270,19 +270,19 @@ def test_a_finish_reason_is_not_empty():
         Finish(None)
 
 
-@pytest.mark.parametrize("status", [399, 600, 200, 0, -1])
+@each("status", [399, 600, 200, 0, -1])
 def test_an_error_status_lies_between_400_and_599(status):
     with pytest.raises(ScriptError, match=rf"^http_error.status is an error status from 400 to 599, not {status}$"):
         http_error(status)
 
 
-@pytest.mark.parametrize("status", [500.0, "500", None, True])
+@each("status", [500.0, "500", None, True])
 def test_an_error_status_is_an_int(status):
     with pytest.raises(TypeError, match=rf"^http_error.status is int, not {type(status).__name__} \("):
         http_error(status)
 
 
-@pytest.mark.parametrize("status", [400, 599])
+@each("status", [400, 599])
 def test_the_first_and_the_last_error_status_are_legal(status):
     assert http_error(status).status == status
 
@@ -300,7 +300,7 @@ def test_the_texts_of_errors_are_texts():
         provider_error(code=429)
 
 
-@pytest.mark.parametrize("how", ["", "RESET", "abort", None, 1, ["reset"]])
+@each("how", ["", "RESET", "abort", None, 1, ["reset"]])
 def test_a_connection_ends_in_one_of_six_ways_and_a_stall_is_in_one_of_three_places(how):
     with pytest.raises(ScriptError) as error:
         disconnect(how)
@@ -335,7 +335,7 @@ def test_a_number_that_json_does_not_have_is_refused_in_arguments():
         ToolCall("f", {"x": math.nan})
 
 
-@pytest.mark.parametrize("arguments", [None, 3, [1], [("x", 1)]])
+@each("arguments", [None, 3, [1], [("x", 1)]])
 def test_arguments_of_another_type_are_refused(arguments):
     with pytest.raises(TypeError, match=rf"^ToolCall.arguments is str.*, not {type(arguments).__name__} \("):
         ToolCall("f", arguments)

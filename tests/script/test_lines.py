@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from vectors import each
 
 from fakellm.cassette import CassetteError
 from fakellm.cassette.dialects import read_tape
@@ -19,7 +20,7 @@ TAPE = """{"version": 1, "interactions": [
    "stream": {"sizes": %s, "delays": "0.0", "end": "complete", "error": null}}}]}"""
 
 
-@pytest.mark.parametrize(
+@each(
     ("event", "line", "told"),
     [
         ('"nope"', 4, "events.0.type: 'nope' is no event"),
@@ -38,8 +39,8 @@ def test_a_number_without_end_is_named_in_yaml_too():
         from_yaml(f"fakellm_script: 1\nevents: {LONG}\n")
 
 
-@pytest.mark.parametrize("name", ["t.json", "t.yaml"])
-@pytest.mark.parametrize(
+@each("name", ["t.json", "t.yaml"])
+@each(
     ("code", "sizes", "told"),
     [
         (LONG, '"5"', "line 3.*: (this JSON.* a|a) number of 5000 digits is too long|line 3.* is no int"),

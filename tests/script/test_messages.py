@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
-from strategies import scripts, small_scripts, small_wild_scripts
+from strategies import fewer, scripts, small_scripts, small_wild_scripts
 from vectors import each
 
 from fakellm import (
@@ -30,7 +30,7 @@ from fakellm.script.messages import Message, as_messages, as_text, chunk_of
 # -- chunks -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each(
     ("event", "chunk"),
     [
         (Text("a"), Message(content="a")),
@@ -46,13 +46,14 @@ def test_a_chunk_shows_one_event(event, chunk):
     assert chunk_of(event) == chunk
 
 
-@pytest.mark.parametrize("event", [Pause(1), http_error(500), provider_error(), disconnect(), stall()])
+@each("event", [Pause(1), http_error(500), provider_error(), disconnect(), stall()])
 def test_no_chunk_shows_a_pause_or_a_fault(event):
     with pytest.raises(TypeError) as error:
         chunk_of(event)
     assert str(error.value) == f"{event!r} is not shown to a consumer, so no chunk holds it"
 
 
+@fewer(3)
 @given(scripts | small_scripts)
 def test_the_chunks_of_a_script_add_up_to_its_message(script):
     assert reduce(add, map(chunk_of, script.chunks), Message()) == Message.of(script)
@@ -178,7 +179,7 @@ def test_messages_are_read_from_every_shape(prompt, messages):
     assert as_messages(prompt) == messages
 
 
-@pytest.mark.parametrize(
+@each(
     ("content", "text"),
     [
         ([], ""),
@@ -193,7 +194,7 @@ def test_content_in_parts_is_joined_to_its_text(content, text):
     assert as_messages([("user", content)]) == [Message("user", text)]
 
 
-@pytest.mark.parametrize("content", [b"hi", bytearray(b"hi"), {"type": "text", "text": "hi"}])
+@each("content", [b"hi", bytearray(b"hi"), {"type": "text", "text": "hi"}])
 def test_content_that_only_happens_to_be_iterable_is_not_misread(content):
     try:
         [message] = as_messages([("user", content)])
@@ -252,7 +253,7 @@ def test_a_message_without_a_role_is_refused_with_its_place(message):
     )
 
 
-@pytest.mark.parametrize("content", [3, True, 1.5, object])
+@each("content", [3, True, 1.5, object])
 def test_content_of_another_kind_is_refused(content):
     with pytest.raises(ValueError) as error:
         as_messages([("user", content)])
@@ -266,7 +267,7 @@ def test_what_is_long_is_clipped_in_a_refusal():
         assert len(str(error.value)) < 300
 
 
-@pytest.mark.parametrize(
+@each(
     ("prompt", "text"),
     [
         ("hi", "hi"),

@@ -8,7 +8,7 @@ from itertools import groupby
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import legal_events
+from strategies import fewer, legal_events
 from vectors import each
 
 from fakellm import (
@@ -121,7 +121,7 @@ F, G, H = ToolCall("f", index=0), ToolCall("g", index=1), ToolCall("h", index=2)
 MORE_F, MORE_G = ToolCall(arguments="1", index=0), ToolCall(arguments="1", index=1)
 
 
-@pytest.mark.parametrize(
+@each(
     "events",
     [
         [F, MORE_F, MORE_F, G, MORE_G, H],
@@ -206,7 +206,7 @@ any_order = (
 )
 
 
-thorough = settings(max_examples=100)
+thorough = settings(max_examples=max(30, settings.default.max_examples))
 
 
 def _numbers(events):
@@ -244,7 +244,7 @@ def _is_legal(events):
     return all(run == [(at, True)] + [(at, False)] * (len(run) - 1) for at, run in enumerate(calls))
 
 
-@pytest.mark.parametrize(
+@each(
     ("events", "legal"),
     [
         ([], True),
@@ -284,6 +284,7 @@ def test_the_position_in_a_refusal_is_that_of_the_first_event_too_many(events):
     assert _accepts(events)
 
 
+@fewer(3)
 @given(legal_events())
 def test_every_prefix_of_a_legal_script_is_legal(events):
     script = Script(*events)
@@ -328,9 +329,7 @@ def test_a_copy_of_a_checker_goes_on_by_itself():
     assert (checker.state, other.state, checker.count, other.count) == ("open", "finished", 1, 2)
 
 
-@pytest.mark.parametrize(
-    "fault", [disconnect("refused"), disconnect("no_response"), stall("headers"), stall("connect")]
-)
+@each("fault", [disconnect("refused"), disconnect("no_response"), stall("headers"), stall("connect")])
 def test_what_keeps_an_answer_from_beginning_comes_first(fault):
     check_order([Pause(1), fault])
     for before in ([Text("a")], [Usage(1)], [Finish()], [Raw(":\n\n")]):

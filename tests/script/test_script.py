@@ -80,7 +80,7 @@ def test_a_nameless_piece_before_every_call_is_refused_as_the_first_of_call_0():
         Script(ToolCall(arguments="1"))
 
 
-@pytest.mark.parametrize(
+@each(
     ("part", "message"),
     [
         (b"abc", "part 1 is b'abc', a bytes; a script is made of str, events and scripts; decode the bytes first"),
@@ -182,7 +182,7 @@ def test_strings_and_events_are_added_at_either_end():
     assert Pause(1) + Script("b") + Finish() == Script(Pause(1), "b", Finish())
 
 
-@pytest.mark.parametrize("other", [b"a", 3, None, ["a"], stall])
+@each("other", [b"a", 3, None, ["a"], stall])
 def test_nothing_else_is_added(other):
     with pytest.raises(TypeError):
         Script("a") + other
@@ -207,7 +207,7 @@ def test_what_is_added_to_an_illegal_script_may_be_illegal_from_either_side():
 # -- a value ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["_events", "allow_illegal", "text", "note"])
+@each("name", ["_events", "allow_illegal", "text", "note"])
 def test_a_script_cannot_be_changed(name):
     script = Script("a")
     with pytest.raises(AttributeError, match=f"a Script is immutable, so its {name} cannot be set"):
@@ -479,13 +479,13 @@ def test_a_script_without_that_kind_of_text_stays_as_it_is():
     assert Script().rechunk("words") == Script()
 
 
-@pytest.mark.parametrize("arguments", [{"split": "nonsense"}, {"every": 0}, {}])
+@each("arguments", [{"split": "nonsense"}, {"every": 0}, {}])
 def test_bad_arguments_are_refused_even_where_there_is_nothing_to_cut(arguments):
     with pytest.raises(ScriptError):
         Script(Pause(1)).rechunk(**arguments)
 
 
-@pytest.mark.parametrize(
+@each(
     ("arguments", "message"),
     [
         ({}, "say how to split"),
@@ -501,7 +501,7 @@ def test_a_bad_split_is_refused(arguments, message):
         Script("Hel", "lo").rechunk(**arguments)
 
 
-@pytest.mark.parametrize("kind", [Usage, Finish, Pause, str, None, "text", (Text, Reasoning)])
+@each("kind", [Usage, Finish, Pause, str, None, "text", (Text, Reasoning)])
 def test_only_what_has_text_can_be_cut(kind):
     with pytest.raises(TypeError, match="only Text, Reasoning, Refusal, ToolCall can be cut, not ") as error:
         Script("a").rechunk(every=1, of=kind)
@@ -513,7 +513,7 @@ def test_only_what_has_text_can_be_cut(kind):
 PAUSED = Script(Pause(1), "a", Pause(2), "b", Finish(), Pause(3))
 
 
-@pytest.mark.parametrize(
+@each(
     ("after", "kept"),
     [(0, 0), (1, 2), (2, 4), (3, 5), (None, 6)],
 )
@@ -545,7 +545,7 @@ def test_a_script_that_has_failed_fails_again_only_earlier():
         broken.fail(disconnect())
 
 
-@pytest.mark.parametrize("fault", [disconnect, "disconnect", None, Finish(), 500])
+@each("fault", [disconnect, "disconnect", None, Finish(), 500])
 def test_only_a_fault_can_break_a_script(fault):
     with pytest.raises(TypeError) as error:
         Script("a").fail(fault)
@@ -553,7 +553,7 @@ def test_only_a_fault_can_break_a_script(fault):
     assert str(error.value) == message
 
 
-@pytest.mark.parametrize(
+@each(
     ("after", "place"),
     [(0, 0), (1, 2), (2, 4), (3, 5), (None, 6)],
 )

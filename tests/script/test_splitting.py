@@ -7,7 +7,7 @@ import sys
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import texts
+from strategies import fewer, texts
 from vectors import each
 
 from fakellm import Script
@@ -23,6 +23,7 @@ FLAGS = ("\U0001f1e9\U0001f1ea", "\U0001f1eb\U0001f1f7")
 
 
 @pytest.mark.parametrize("name", SPLITS)
+@fewer(3)
 @given(text=texts)
 def test_the_pieces_of_a_named_split_join_to_the_text_and_none_is_empty(name, text):
     pieces = split_text(text, name)
@@ -49,7 +50,7 @@ def test_a_named_split_cuts_where_it_says(name, text, pieces):
     assert split_text(text, name) == pieces
 
 
-@pytest.mark.parametrize("name", SPLITS)
+@each("name", SPLITS)
 def test_an_empty_text_is_one_empty_piece_by_any_name(name):
     assert split_text("", name) == [""]
 
@@ -96,7 +97,7 @@ def test_every_n_makes_pieces_of_n_characters_and_a_rest(text, n):
     assert pieces[0] == text[:n]
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "every", "pieces"),
     [
         ("abcdef", 2, ["ab", "cd", "ef"]),
@@ -110,14 +111,14 @@ def test_every_n_cuts_from_the_left(text, every, pieces):
     assert split_text(text, every=every) == pieces
 
 
-@pytest.mark.parametrize("every", [0, -1, 1.0, "3", True, [2]])
+@each("every", [0, -1, 1.0, "3", True, [2]])
 def test_every_is_a_number_from_one_up(every):
     with pytest.raises(ScriptError) as error:
         split_text("abc", every=every)
     assert str(error.value) == f"every is a number of characters from 1 up, not {every!r}"
 
 
-@pytest.mark.parametrize("arguments", [{}, {"split": "words", "every": 2}, {"split": [], "every": 2}])
+@each("arguments", [{}, {"split": "words", "every": 2}, {"split": [], "every": 2}])
 def test_one_way_to_split_is_given_and_not_two(arguments):
     with pytest.raises(ScriptError, match="say how to split: a name, a function or positions, or every=n; not both"):
         split_text("abc", **arguments)
@@ -135,7 +136,7 @@ def test_the_text_is_cut_at_each_position(data, text):
     assert ends == [*sorted(cuts), len(text)]
 
 
-@pytest.mark.parametrize(
+@each(
     ("cuts", "pieces"),
     [
         ([], ["Hello"]),
@@ -155,20 +156,20 @@ def test_positions_count_code_points():
     assert split_text("\U0001f600\U0001f601", [1]) == ["\U0001f600", "\U0001f601"]
 
 
-@pytest.mark.parametrize("cut", [-1, 6, 100])
+@each("cut", [-1, 6, 100])
 def test_a_position_outside_the_text_is_refused(cut):
     with pytest.raises(ScriptError, match=f"^cut {cut} lies outside the text, which has 5 characters$"):
         split_text("Hello", [1, cut])
 
 
-@pytest.mark.parametrize("cut", [1.0, "1", None, True])
+@each("cut", [1.0, "1", None, True])
 def test_a_position_is_an_int(cut):
     with pytest.raises(TypeError) as error:
         split_text("Hello", [cut])
     assert str(error.value) == f"a cut is a position in the text, an int, not {cut!r}"
 
 
-@pytest.mark.parametrize("split", [3, 0, False, 1.5])
+@each("split", [3, 0, False, 1.5])
 def test_a_number_instead_of_positions_is_refused_with_what_a_split_is(split):
     with pytest.raises(TypeError, match=r"every=|positions"):
         split_text("Hello", split)
@@ -185,7 +186,7 @@ def test_positions_from_an_iterator_are_cuts_or_an_error_but_not_lost():
 # -- functions ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each(
     ("function", "pieces"),
     [
         (lambda text: text.partition(", "), ["Hello", ", ", "world"]),
@@ -210,7 +211,7 @@ def test_a_function_whose_pieces_do_not_join_to_the_text_is_refused_with_both():
         split_text("a", lambda text: [])
 
 
-@pytest.mark.parametrize("odd", [3, b"b", 0, False])
+@each("odd", [3, b"b", 0, False])
 def test_a_function_that_returns_something_else_than_texts_is_refused(odd):
     with pytest.raises(TypeError) as error:
         split_text("ab", lambda text: ["a", odd])
@@ -242,7 +243,7 @@ def test_a_script_of_a_text_has_its_words_unless_told_otherwise():
     assert Script.of("") == Script("")
 
 
-@pytest.mark.parametrize("text", [b"abc", None, 3])
+@each("text", [b"abc", None, 3])
 def test_a_script_is_of_a_text(text):
     with pytest.raises(TypeError, match=f"is str, not {type(text).__name__}"):
         Script.of(text)

@@ -14,6 +14,7 @@ from urllib.parse import quote
 import loopback
 import yaml
 from planting import is_said, pieces_of, said, sse
+from taping import LOADER
 
 from fakellm.cassette import Redactor, Tape
 from fakellm.http import playing
@@ -158,7 +159,7 @@ def _told(path):
     """Return what a tape says: its bytes, and what it means, decoded and joined."""
     raw = path.read_bytes().decode()
     texts = [raw]
-    for interaction in yaml.safe_load(raw)["interactions"]:
+    for interaction in yaml.load(raw, Loader=LOADER)["interactions"]:
         request, response = interaction["request"], interaction["response"]
         body = response["body"]["string"]
         response = {"stream": None, **response, "body": {"string": body.encode() if isinstance(body, str) else body}}

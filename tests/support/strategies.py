@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from hypothesis import settings
 from hypothesis import strategies as st
 
@@ -50,11 +52,8 @@ http_errors = st.builds(
     retry_after=st.none() | seconds,
     body=st.none() | texts,
 )
-faults = (
-    st.builds(provider_error, texts, kind=words, code=st.none() | words, named=st.none() | st.booleans())
-    | st.builds(disconnect, st.sampled_from(["reset", "close", "end", "cut"]))
-    | st.just(stall())
-)
+provider_errors = st.builds(provider_error, texts, kind=words, code=st.none() | words, named=st.none() | st.booleans())
+faults = provider_errors | st.builds(disconnect, st.sampled_from(["reset", "close", "end", "cut"])) | st.just(stall())
 pieces = st.builds(
     ToolCall,
     st.none() | words,
@@ -67,24 +66,28 @@ pieces = st.builds(
 events = content | usages | pauses | finishes | http_errors | faults | pieces
 
 
+_silence = st.lists(pauses, max_size=2)
+_beside = st.lists(pauses | usages, max_size=1)
+_shown = content | content | usages | pauses
+_begun = st.builds(ToolCall, words, texts, id=st.none() | words)
+
+
 @st.composite
-def legal_events(draw: st.DrawFn) -> list[object]:
+def legal_events(draw: st.DrawFn, *, fails: bool = True) -> list[object]:
     """Draw events in an order that a stream could have; each kind of event and every state occurs."""
-    silence = st.lists(pauses, max_size=2)
-    beside = st.lists(pauses | usages, max_size=1)
-    drawn: list[object] = draw(silence)
-    if draw(st.integers(0, 9)) == 0:
+    drawn: list[object] = draw(_silence)
+    if fails and draw(st.integers(0, 9)) == 0:
         return [*drawn, draw(http_errors)]
     for _ in range(draw(st.integers(0, 4))):
         if draw(st.integers(0, 2)):
-            drawn.append(draw(content | content | usages | pauses))
+            drawn.append(draw(_shown))
             continue
-        drawn.append(draw(st.builds(ToolCall, words, texts, id=st.none() | words)))
+        drawn.append(draw(_begun))
         for _ in range(draw(st.integers(0, 2))):
-            drawn += [*draw(beside), ToolCall(arguments=draw(texts))]
+            drawn += [*draw(_beside), ToolCall(arguments=draw(texts))]
     if draw(st.booleans()):
-        drawn += [draw(finishes), *draw(beside)]
-    if draw(st.booleans()):
+        drawn += [draw(finishes), *draw(_beside)]
+    if fails and draw(st.booleans()):
         drawn.append(draw(faults))
     return drawn
 
@@ -112,13 +115,22 @@ _blocks = st.sampled_from([(event,) for event in (*_SHOW, *_SAY, *_BESIDE)] + _C
 _ends = st.sampled_from([(), (), (Finish(),), (Finish("length"), Usage(3, 9)), (Finish(), Pause(1))])
 _breaks = st.sampled_from([(), (), *((fault,) for fault in _FAULTS)])
 
-small_scripts = st.builds(
+_small = partial(
+    st.builds,
     lambda blocks, end, fault: Script(*(event for block in (*blocks, end, fault) for event in block)),
     st.lists(_blocks, max_size=6),
     _ends,
-    _breaks,
-) | st.sampled_from([Script(http_error(503)), Script(Pause(1), http_error(429, retry_after=2))])
+)
+small_scripts = _small(_breaks) | st.sampled_from(
+    [Script(http_error(503)), Script(Pause(1), http_error(429, retry_after=2))]
+)
 """A script that a stream could be, made of few different events."""
+
+whole_scripts = legal_events(fails=False).map(lambda drawn: Script(*drawn)) | _small(st.just(()))
+"""A script of either sort without a fault."""
+
+failing_scripts = st.builds(lambda script, error: Script(*script, error), whole_scripts, provider_errors)
+"""A script of either sort that ends in an error of the provider."""
 
 small_wild_scripts = st.lists(
     st.sampled_from([*_SHOW, *_BESIDE, *_FAULTS, *_PIECES, Finish(), Finish("length"), http_error(500)]), max_size=6

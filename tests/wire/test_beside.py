@@ -6,7 +6,6 @@ import json
 
 import httpx2
 import openai
-import pytest
 from vectors import each
 
 from fakellm import FakeProvider, Finish, Script, Usage
@@ -48,7 +47,7 @@ def test_it_is_said_once_beside_the_finish_reason(stream):
         assert any(word in json.dumps(having[0]).lower() for word in ("length", "max_tokens", "max_output_tokens"))
 
 
-@pytest.mark.parametrize("profile", PROFILES)
+@each("profile", PROFILES)
 def test_every_profile_has_it(profile):
     for stream in (False, True):
         found = documents("chat", "It rains.", Finish(beside=SAID), stream=stream, profile=profile)

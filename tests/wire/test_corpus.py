@@ -47,13 +47,17 @@ def test_a_recorded_stream_is_read_into_a_script(row, stream):
     assert Script.from_json(script.to_json()) == script
 
 
+FIRST = [*{(stream["api"], stream["provider"]): stream for _, stream in streams()}.values()]
+"""A stream of each API of each provider, which is read byte by byte."""
+
+
 @pytest.mark.exhaustive
 @corpus.needs_corpus
 @each(("row", "stream"), cases(readable=True))
 def test_a_recorded_stream_is_read_alike_in_pieces(row, stream):
     data = body(row, stream)
     whole = codec(stream["api"]).decode(data)
-    for size in (1, 7, 64, 4096) if len(data) < 60_000 else (61, 4096):
+    for size in (1, 64) if stream in FIRST and len(data) < 60_000 else (61,):
         decoder = codec(stream["api"]).decoder()
         events = [event for at in range(0, len(data), size) for event in decoder.feed(data[at : at + size])]
         assert legal_or_not([*events, *decoder.close()]) == whole

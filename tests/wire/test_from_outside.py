@@ -11,6 +11,7 @@ import loopback
 import pytest
 from taping import On, tape
 from toy import TOY, SayCodec
+from vectors import each
 
 from fakellm import FakeProvider, Finish, Script, disconnect, every_fault
 from fakellm.cassette import interaction_of, write
@@ -271,7 +272,7 @@ def test_it_is_there_as_long_as_it_was_added_for():
     assert "toy" not in provider_names()
 
 
-@pytest.mark.parametrize("name", ["toy", "openai"])
+@each("name", ["toy", "openai"])
 def test_a_name_that_another_has_is_refused(name):
     with add_provider(TOY), pytest.raises(ValueError, match=f"there is a provider '{name}' already"):
         add_provider(replace(TOY, name=name, keys=("ANOTHER",)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import httpx2
-import pytest
+from vectors import each
 
 from fakellm import FakeProvider, Finish, Script, ToolCall
 from fakellm.http import intercept
@@ -62,7 +62,7 @@ def test_chat_has_the_pieces_with_their_indexes_and_nothing_between():
     assert deltas(illegal(ToolCall("a", index=3))) == [(3, "call_3", "a", "")]
 
 
-@pytest.mark.parametrize("profile", PROFILES)
+@each("profile", PROFILES)
 def test_whatever_the_profile_each_piece_comes_once(profile):
     found = deltas(illegal(*IN_TURN, *HEADLESS), profile=profile)
     assert [(name, arguments) for _, _, name, arguments in found] == [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import pytest
+from vectors import each
 
 from fakellm import FakeProvider, Finish, Pause, Reasoning, Script, ToolCall, Usage, disconnect
 from fakellm.provider.actions import Timeouts
@@ -25,8 +25,8 @@ APIS |= {
     "gemini": (GeminiCodec(), GEMINI, "/models/m:streamGenerateContent?alt=sse"),
     "gemini array": (GeminiCodec(), GEMINI, "/models/m:streamGenerateContent"),
 }
-with_calls = pytest.mark.parametrize("api", [api for api in APIS if api != "completions"])
-with_an_end = pytest.mark.parametrize("api", [api for api in APIS if api != "responses"])  # which says all at its end
+with_calls = each("api", [api for api in APIS if api != "completions"])
+with_an_end = each("api", [api for api in APIS if api != "responses"])  # which says all at its end
 
 
 def stream(api, *parts, known=False):
@@ -44,7 +44,7 @@ def in_order(said, *texts):
     assert sorted(texts, key=said.index) == list(texts), said
 
 
-@pytest.mark.parametrize("api", APIS)
+@each("api", APIS)
 def test_between_two_texts(api):
     said = stream(api, "one", MARK, "two")
     assert said.index('"one"') < said.index("MARK") < said.index('"two"')
@@ -57,7 +57,7 @@ def test_after_a_finish_reason_and_before_a_silence(api):
 
 
 @with_an_end
-@pytest.mark.parametrize("known", [False, True])
+@each("known", [False, True])
 def test_after_a_usage(api, known):
     """Those that say it in the chunk with the finish reason, or in each, have it there if it is known by then."""
     said = stream(api, "one", Finish(), Usage(77, 8888), MARK, known=known)
@@ -68,12 +68,12 @@ def test_after_a_usage(api, known):
         assert usage == "never" or (usage != "asked" and not known)
 
 
-@pytest.mark.parametrize("api", ["chat openai", "completions", "gemini"])
+@each("api", ["chat openai", "completions", "gemini"])
 def test_before_a_usage_that_comes_after_it(api):
     in_order(stream(api, "one", Finish("length"), MARK, Usage(77, 8888), known=True), "MARK", "8888,")
 
 
-@pytest.mark.parametrize("api", ["chat openai", "completions"])
+@each("api", ["chat openai", "completions"])
 def test_a_usage_is_not_said_twice_unless_it_changes(api):
     assert stream(api, "one", Finish(), Usage(77, 8888), MARK, MARK).count("8888,") == 1
     assert stream(api, "one", Finish(), Usage(77, 1), MARK, Usage(77, 8888)).count("8888,") == 1
@@ -81,8 +81,8 @@ def test_a_usage_is_not_said_twice_unless_it_changes(api):
 
 
 @with_calls
-@pytest.mark.parametrize("arguments", ["", '{"x":1}'])
-@pytest.mark.parametrize("last", [ToolCall("fn_b"), "fn_b", Reasoning("fn_b"), Finish("fn_b")])
+@each("arguments", ["", '{"x":1}'])
+@each("last", [ToolCall("fn_b"), "fn_b", Reasoning("fn_b"), Finish("fn_b")])
 def test_after_a_call(api, arguments, last):
     said = stream(api, ToolCall("fn_a", arguments), MARK, last) + "fn_b" * (api == "responses")
     assert said.count("MARK") == 1

@@ -7,6 +7,7 @@ import json
 import pytest
 import sdks
 import taping
+from vectors import each
 
 from fakellm import Finish, Script, Text, ToolCall, Usage, disconnect, provider_error
 from fakellm.cassette import interaction_of, write
@@ -113,7 +114,7 @@ def test_the_item_id_says_which_item_an_event_is_about_where_nothing_counts_them
     assert calls_of(script) == [("call_a", '{"x":1}'), ("call_b", "{}")]
 
 
-@pytest.mark.parametrize(
+@each(
     "events",
     [
         pytest.param([done(call("a", '{"x":1}')), done(call("b", "{}"))], id="only done"),
@@ -183,7 +184,7 @@ def test_items_of_a_stream_that_was_resumed_are_told_apart_by_their_ids():
     assert responses(said("m", "a"), said("n", "b"), said("m", "c"), completed()).text == "abc"
 
 
-@pytest.mark.parametrize(
+@each(
     "events",
     [
         pytest.param([said("m", "Hi", content_index=1), finished("m", "Hi", content_index=0)], id="done"),
@@ -205,7 +206,7 @@ def test_a_part_that_is_finished_at_another_index_is_said_once(events):
     assert script.text == "Hi"
 
 
-@pytest.mark.parametrize(
+@each(
     "events",
     [
         pytest.param([said("m", "A"), said("m", "A"), finished("m", "A"), finished("m", "A")], id="no index"),
@@ -234,7 +235,7 @@ def test_a_citation_of_a_part_at_another_index_is_read_once():
     assert json.dumps(script.to_json()).count("example.org") == 1
 
 
-@pytest.mark.parametrize(
+@each(
     ("fields", "finish"),
     [
         ({"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}}, "length"),
@@ -336,8 +337,8 @@ def test_an_event_that_no_blank_line_ends_is_read_where_the_sdk_reads_it(codec, 
     assert script.fault == disconnect("end" if sees_it else "cut")
 
 
-@pytest.mark.parametrize("end", [b"data: [DONE]", b"data: [DONE]\n", b": bye", b""])
-@pytest.mark.parametrize("codec", [ChatCodec, CompletionsCodec])
+@each("end", [b"data: [DONE]", b"data: [DONE]\n", b": bye", b""])
+@each("codec", [ChatCodec, CompletionsCodec])
 def test_an_answer_is_whole_where_only_the_mark_of_its_end_is_cut(codec, end):
     last = chunk(finish="stop") if codec is ChatCodec else piece(finish="stop")
     body = stream(*BEGINS[codec], last)
@@ -374,8 +375,8 @@ def document(codec, script):
     return json.loads(codec.body(script, codec.request({"model": "m", "messages": [], "input": "Hi"}), 1))
 
 
-@pytest.mark.parametrize("codec", [ChatCodec(), ChatCodec(PROFILES["ollama"])], ids=["openai", "whole calls"])
-@pytest.mark.parametrize(
+@each("codec", [ChatCodec(), ChatCodec(PROFILES["ollama"])], ids=["openai", "whole calls"])
+@each(
     ("events", "expected"),
     [
         ([tool("")], [""]),
@@ -405,7 +406,7 @@ def test_a_call_of_responses_without_arguments_is_written_again_as_it_was():
     assert [found["arguments"] for found in document(codec, script)["output"]] == ["", "{}"]
 
 
-@pytest.mark.parametrize("codec", [ChatCodec(), ResponsesCodec()], ids=["chat", "responses"])
+@each("codec", [ChatCodec(), ResponsesCodec()], ids=["chat", "responses"])
 def test_a_call_that_a_test_gives_no_arguments_has_an_empty_object(codec):
     assert [c.arguments for c in codec.decode(written(codec, Script(ToolCall("f"), ToolCall("g")))).tool_calls] == [
         "{}"
@@ -416,8 +417,8 @@ CHAT_LOGPROBS = {"content": [{"id": 7, "token": "a", "bytes": [97], "logprob": -
 LEGACY_LOGPROBS = {"tokens": ["a"], "token_logprobs": [-0.5], "top_logprobs": [{"b": -2.0}], "text_offset": [0]}
 
 
-@pytest.mark.parametrize("codec", [ChatCodec, CompletionsCodec])
-@pytest.mark.parametrize("logprobs", [CHAT_LOGPROBS, LEGACY_LOGPROBS], ids=["chat", "legacy"])
+@each("codec", [ChatCodec, CompletionsCodec])
+@each("logprobs", [CHAT_LOGPROBS, LEGACY_LOGPROBS], ids=["chat", "legacy"])
 def test_log_probabilities_are_read_in_the_form_of_either_api(codec, logprobs):
     """llama.cpp's legacy completions have them as chat completions do; other servers have it the other way about."""
     event = (chunk if codec is ChatCodec else piece)("a")
@@ -440,7 +441,7 @@ def usage_chunk(*counts):
     return {"choices": [], "usage": used(*counts)}
 
 
-@pytest.mark.parametrize(
+@each(
     ("events", "expected"),
     [
         pytest.param(
@@ -505,7 +506,7 @@ def test_counts_are_added_up_in_their_details_too():
 FAILED = {"type": "error", "error": {"type": "overloaded_error", "message": "no"}}
 
 
-@pytest.mark.parametrize(
+@each(
     ("end", "fault"),
     [
         ([], disconnect("end")),
@@ -523,7 +524,7 @@ def test_what_the_begin_of_a_message_counted_is_kept_where_nothing_counts_on(end
     assert [event.output_tokens for event in whole if isinstance(event, Usage)] == [9]
 
 
-@pytest.mark.parametrize(
+@each(
     ("data", "expected"),
     [
         ({"code": 500, "message": "no", "type": "server_error"}, provider_error("no", "server_error", "500")),
@@ -566,7 +567,7 @@ def test_claude_at_vertex_is_a_script_on_a_tape(tmp_path, method):
 AT_VERTEX = {"createTime": "2026-01-01T00:00:00Z"}
 
 
-@pytest.mark.parametrize(
+@each(
     ("number", "more", "expected"),
     [
         (1, {}, "stop"), (2, {}, "length"), (3, {}, "content_filter"), (4, {}, "RECITATION"), (5, {}, "OTHER"),

@@ -11,6 +11,7 @@ import strategies
 from hypothesis import given
 from hypothesis import strategies as st
 from servers import NAMES, TRANSFORMERS, events_of, profile_of, recording
+from vectors import each
 
 from fakellm import FakeProvider, Finish, Pause, Reasoning, Text, ToolCall, Usage, disconnect, provider_error
 from fakellm.provider.actions import Failure, Timeouts
@@ -110,7 +111,7 @@ def line_shape(line):
     return shape(json.loads(data))
 
 
-@pytest.mark.parametrize("name", [*NAMES, *TRANSFORMERS])
+@each("name", [*NAMES, *TRANSFORMERS])
 def test_a_fake_writes_what_the_server_wrote(name):
     tape = recording(name)
     headers, pieces, end = answer(name, *parts_of(name))
@@ -195,7 +196,7 @@ def test_a_broken_connection_looks_as_it_does_there():
     ]
 
 
-@pytest.mark.parametrize(
+@each(
     ("name", "document"),
     [
         ("vllm", {"error": {"message": "no", "type": "NotFoundError", "param": None, "code": 404}}),
@@ -203,7 +204,7 @@ def test_a_broken_connection_looks_as_it_does_there():
         ("mlx-lm", {"error": "no"}),
     ],
 )
-@pytest.mark.parametrize("api", ["chat/completions", "completions"])
+@each("api", ["chat/completions", "completions"])
 def test_errors_are_documents_of_the_server(name, document, api):
     fake = FakeProvider(profile=name).error(404, "no")
     body = json.dumps({"model": "m", "messages": [], "prompt": "p"}).encode()
@@ -225,7 +226,7 @@ def test_blocks_and_items_of_llama_stay_open_to_the_end():
     assert (events[-1][0], events[-1][1]["response"]["status"]) == ("response.completed", "completed")
 
 
-@pytest.mark.parametrize(("name", "api"), [(name, api) for name, api in WAYS if api != "responses"])
+@each(("name", "api"), [(name, api) for name, api in WAYS if api != "responses"])
 def test_what_a_finish_reason_says_beside_itself_is_there(name, api):
     events, _ = asked(name, "a", Finish("stop", extra={"own": 1}, beside={"top": 2}), api=api)
     (last,) = [data for _, data in events if isinstance(data, dict) and "top" in data]
@@ -241,6 +242,7 @@ def test_a_profile_is_that_of_the_provider():
         FakeProvider("anthropic").imitate("mlx-lm")
 
 
+@strategies.fewer(3)
 @given(st.sampled_from(WAYS), strategies.small_wild_scripts | strategies.scripts, st.booleans())
 def test_a_script_in_any_order_can_be_written_and_read(way, script, wants):
     name, api = way

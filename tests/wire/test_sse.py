@@ -9,6 +9,7 @@ import pytest
 from corpus import body, manifest, needs_corpus
 from hypothesis import given
 from hypothesis import strategies as st
+from strategies import fewer
 from vectors import each
 
 from fakellm.errors import WireError
@@ -86,7 +87,7 @@ def test_events_come_with_the_byte_that_completes_them(stream, events):
         assert seen == len(decode(stream[: at + 1]))
 
 
-@pytest.mark.parametrize(
+@each(
     ("stream", "events"),
     [
         (b"data: a\n\ndata: [DONE]\n", [SSE("a"), SSE("[DONE]")]),
@@ -115,7 +116,7 @@ def test_a_retry_of_absurd_length_is_no_work():
     assert decoder.retry == 999_999_999_999_999
 
 
-@pytest.mark.parametrize("stream", [b"data: " + b"a" * 100, b"data: aaaaaaaaaa\n" * 10, b"x" * 100])
+@each("stream", [b"data: " + b"a" * 100, b"data: aaaaaaaaaa\n" * 10, b"x" * 100])
 def test_an_event_over_the_limit_is_refused(stream):
     with pytest.raises(WireError, match=r"an event of the stream has \d+ bytes and more, and the limit is 50"):
         decode(stream, limit=50)
@@ -151,6 +152,7 @@ names = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\
 texts = st.text(st.characters(exclude_categories=["Cs"]))
 
 
+@fewer(3)
 @given(st.lists(st.builds(SSE, texts, st.none() | names, st.none() | names)), st.sampled_from(["\n", "\r", "\r\n"]))
 def test_what_is_encoded_is_decoded_again(events, line_end):
     stream = b"".join(encode_sse(event, line_end=line_end) for event in events)
@@ -168,7 +170,7 @@ def test_an_event_is_encoded_as_providers_write_it():
     assert encode_sse(SSE("a\nb"), line_end="\r\n") == b"data: a\r\ndata: b\r\n\r\n"
 
 
-@pytest.mark.parametrize("event", [SSE("a", "x\ny"), SSE("a", id="x\r"), SSE("a", id="\0")])
+@each("event", [SSE("a", "x\ny"), SSE("a", id="x\r"), SSE("a", id="\0")])
 def test_what_no_stream_can_carry_is_refused(event):
     with pytest.raises(WireError, match="of a server-sent event cannot be"):
         encode_sse(event)
@@ -183,7 +185,7 @@ NDJSON = {
 }
 
 
-@pytest.mark.parametrize(("stream", "values"), NDJSON.values(), ids=NDJSON)
+@each(("stream", "values"), NDJSON.values(), ids=NDJSON)
 def test_ndjson_whole_byte_by_byte_and_cut_at_every_position(stream, values):
     def read(*reads):
         decoder = NDJSONDecoder()
@@ -195,7 +197,7 @@ def test_ndjson_whole_byte_by_byte_and_cut_at_every_position(stream, values):
         assert read(stream[:at], stream[at:]) == values
 
 
-@pytest.mark.parametrize("line", [b"{", b"\xff", b"[" * 100_000])
+@each("line", [b"{", b"\xff", b"[" * 100_000])
 def test_a_line_that_is_no_json_is_refused(line):
     with pytest.raises(WireError, match="a line of the stream is not JSON"):
         NDJSONDecoder().feed(line + b"\n")

@@ -91,7 +91,7 @@ def is_beta(model):
     return model.__name__.startswith("Beta")
 
 
-@pytest.mark.parametrize("model", BLOCKS, ids=lambda model: model.__name__)
+@each("model", BLOCKS, ids=lambda model: model.__name__)
 def test_a_block(model):
     value = smallest(model)
     ending = CALLED if value["type"] == "tool_use" else ENDING
@@ -123,7 +123,7 @@ def test_a_delta(model, value):
     assert kind in OURS or value in deltas
 
 
-@pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+@each("asynchronous", [False, True], ids=["sync", "async"])
 def test_the_sdk_reads_a_block_of_the_beta(asynchronous):
     called = {"type": "mcp_tool_use", "id": "x", "name": "f", "server_name": "s", "input": {"a": 1}}
     result = {"type": "mcp_tool_result", "tool_use_id": "x", "is_error": False, "content": []}

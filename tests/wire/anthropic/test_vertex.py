@@ -9,7 +9,7 @@ import anthropic
 import pytest
 import sdks
 from taping import stored, tape
-from vectors import each
+from vectors import each, first_of
 
 from fakellm import FakeProvider, Finish, Reasoning, Script, ToolCall, Usage, disconnect, provider_error
 from fakellm.contracts import check_stream, check_wire, every_fault
@@ -26,7 +26,7 @@ HOSTS = {
     "us": "aiplatform.us.rep.googleapis.com",
     "eu": "aiplatform.eu.rep.googleapis.com",
 }
-both = pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+both = pytest.mark.parametrize("asynchronous", first_of([False, True]), ids=["sync", "async"])
 
 
 @pytest.fixture(autouse=True)
@@ -147,7 +147,7 @@ def test_what_google_refuses_for_its_form():
 
 
 @both
-@pytest.mark.parametrize("fault", [(), (disconnect(),)], ids=["whole", "dropped"])
+@pytest.mark.parametrize("fault", first_of([((),), ((disconnect(),),)]), ids=["whole", "dropped"])
 def test_a_tape_is_recorded_and_played_and_is_a_script(tmp_path, asynchronous, fault):
     script = Script(
         *(

@@ -7,7 +7,7 @@ import json
 import pytest
 import sdks
 from taping import tape
-from vectors import each
+from vectors import each, first_of
 
 from fakellm import FakeProvider, Reasoning, Script, ToolCall, Usage, disconnect, provider_error
 from fakellm.errors import UnexpectedRequestError
@@ -18,7 +18,7 @@ from fakellm.wire.sse import SSEDecoder
 pytest.importorskip("boto3", reason="boto3, which the SDK signs with, is in the group provider-sdks")
 anthropic = pytest.importorskip("anthropic")
 
-both = pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+both = pytest.mark.parametrize("asynchronous", first_of([False, True]), ids=["sync", "async"])
 fakes = pytest.mark.parametrize("name", ["fake_bedrock", "fake_anthropic"])
 MODEL = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
 ASKED = {"model": MODEL, "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}

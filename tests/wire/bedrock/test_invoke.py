@@ -334,6 +334,7 @@ def test_chunks_as_logs_keep_them_are_read(tmp_path):
     assert CODEC.decode(b'{"generation":"a"}\n{"gen').fault == disconnect("cut")
 
 
+@strategies.fewer(3)
 @given(strategies.scripts, st.sampled_from(list(BODIES)))
 def test_any_script_is_written_and_what_is_written_is_read_alike_again(script, model):
     body = encoded(script, request(model))
@@ -345,6 +346,7 @@ def test_any_script_is_written_and_what_is_written_is_read_alike_again(script, m
         document(Script(*(event for event in script if not isinstance(event, Pause)), allow_illegal=True), model)
 
 
+@strategies.fewer(3)
 @given(st.lists(st.dictionaries(
     st.sampled_from(["type", "index", "text", "outputText", "generation", "is_finished", "outputs", "finish_reason", "metadata", "messageStop", METRICS]),
     st.one_of(st.none(), st.integers(-1, 3), st.text(max_size=3), st.dictionaries(st.text(max_size=3), st.integers()), st.lists(st.integers(), max_size=2)),

@@ -460,6 +460,7 @@ def plain(script):
     return [event for event in script if not (isinstance(event, (Pause, Raw)) or event is script.fault)]
 
 
+@strategies.fewer(3)
 @given(strategies.small_scripts | strategies.scripts)
 @example(Script(Reasoning("", signature="x"), "a"))
 @example(Script(Text("a", logprobs=[{"token": "a", "logprob": -1}])))

@@ -13,7 +13,7 @@ import corpus
 import pytest
 import recorded
 import sdks
-from vectors import each
+from vectors import each, first_of
 
 from fakellm import Finish, Reasoning, Script, ToolCall, Usage, http_error
 from fakellm.http import intercept, transport
@@ -25,7 +25,7 @@ from fakellm.wire.cohere import ChatCodec, documents, requests
 cohere = pytest.importorskip("cohere", reason="Cohere's SDK is in the group provider-sdks")
 httpx = pytest.importorskip("httpx")
 
-both = pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+both = pytest.mark.parametrize("asynchronous", first_of([False, True]), ids=["sync", "async"])
 ASKED = {"model": "command-a-03-2025", "messages": [{"role": "user", "content": "Hi"}]}
 CODEC = ChatCodec()
 

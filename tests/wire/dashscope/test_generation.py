@@ -186,8 +186,10 @@ def test_what_is_no_event_is_refused(data):
 
 
 @both
+@strategies.fewer(3)
 @given(strategies.small_scripts | strategies.scripts)
 @example(Script("a", "ab", "abc"))
+@example(Script("a", disconnect("end")))
 def test_any_stream_is_read_alike_however_it_is_cut_and_says_what_was_scripted(adds, script):
     body = encoded(script, adds=adds)
     whole = fed([body])

@@ -6,13 +6,14 @@ import os
 
 import pytest
 import sdks
+from vectors import first_of
 
 from fakellm import FakeProvider, Reasoning, Script, ToolCall, Usage, provider_error
 from fakellm.http import dummy_keys, intercept
 
 dashscope = pytest.importorskip("dashscope", reason="dashscope is in the group provider-sdks")
 
-both = pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+both = pytest.mark.parametrize("asynchronous", first_of([False, True]), ids=["sync", "async"])
 ASKED = {"model": "qwen-plus", "messages": [{"role": "user", "content": "Hi"}]}
 TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {}}}]
 

@@ -10,6 +10,7 @@ import httpx
 import openai
 import pytest
 from gateways import CHUNKED, CLOSING, DONE, ERROR, ROLE, TAPES, arrived, chunk, made, paced, words
+from vectors import each
 
 from fakellm import FakeProvider, Finish, Pause, Script, ToolCall, disconnect, http_error, provider_error, stall
 from fakellm.cassette import Tape
@@ -111,7 +112,7 @@ DROPPED = {
 }
 
 
-@pytest.mark.parametrize("name", GATEWAYS)
+@each("name", GATEWAYS)
 def test_a_fault_at_each_place_loses_nothing_but_what_the_gateway_loses(name):
     for after in range(4):
         for fault in (disconnect("close"), disconnect("reset"), Failure("RemoteProtocolError")):
@@ -125,7 +126,7 @@ def test_a_fault_at_each_place_loses_nothing_but_what_the_gateway_loses(name):
             assert seen.end == ("cut" if is_reset and "nginx" in name else DROPPED[name]), fault
 
 
-@pytest.mark.parametrize("name", KEEPERS)
+@each("name", KEEPERS)
 def test_a_document_cannot_be_ended_in_order(name):
     headers = (("content-type", "application/json"), ("content-length", "20"))
     for fault in (disconnect("close"), disconnect("reset")):
@@ -175,7 +176,7 @@ def test_a_server_that_is_not_there_has_an_answer_of_the_gateway():
     assert arrived("caddy", [], status=0, before=[stall("connect")]).end == "headers"
 
 
-@pytest.mark.parametrize("name", KEEPERS)
+@each("name", KEEPERS)
 def test_http_errors_are_as_they_were(name):
     provider = fake(http_error(429, "too many", retry_after=3), behind=[name])
     status, headers, pieces, _ = asked(provider)
@@ -320,7 +321,7 @@ def test_a_tape_of_such_an_api_is_refused_so_that_no_client_takes_it_for_a_netwo
     assert "could not get its answer from the tape" in tape.problem()
 
 
-@pytest.mark.parametrize("name", ["nginx", "haproxy", "caddy", "portkey"])
+@each("name", ["nginx", "haproxy", "caddy", "portkey"])
 def test_gateways_that_keep_bytes_know_every_api(name):
     for path, more in (("/responses", {"input": "hi"}), ("/completions", {"prompt": "hi"})):
         plain = b"".join(piece for _, piece in asked(fake("a", "b"), path, **more)[2])
@@ -365,7 +366,7 @@ def test_mlx_is_framed_behind_all_but_haproxy():
         assert ("transfer-encoding" in seen.headers) is (name != "haproxy")
 
 
-@pytest.mark.parametrize("name", ["nginx-unbuffered", "caddy", "portkey", "litellm", "any-llm", "mlflow"])
+@each("name", ["nginx-unbuffered", "caddy", "portkey", "litellm", "any-llm", "mlflow"])
 def test_a_source_is_read_as_far_as_the_client_reads(name):
     said = []
 
@@ -438,7 +439,7 @@ def test_names_are_checked_and_presets_are_values():
     assert FakeProvider("openai").behind("nginx").behind().gateways == ()
 
 
-@pytest.mark.parametrize(
+@each(
     ("wrong", "message"),
     [
         ({"holds": "often"}, "holds is one of 'never', 'always', 'unchunked', not 'often'"),

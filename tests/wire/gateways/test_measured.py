@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from gateways import COUNTED, MADE, Arrived, made, taped
+from vectors import each
 
 from fakellm.wire import GATEWAYS
 
@@ -317,7 +317,7 @@ MEASURED: dict[str, dict[str, str]] = {
 }
 
 
-@pytest.mark.parametrize("name", GATEWAYS)
+@each("name", GATEWAYS)
 def test_what_arrives_is_what_was_measured(name: str) -> None:
     """Each cell of the table that a preset imitates, on the made streams and on recorded ones."""
     assert {column: see(name) for column, see in COLUMNS.items()} == MEASURED[name]

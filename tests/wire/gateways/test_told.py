@@ -9,6 +9,7 @@ import requests
 from click.testing import CliRunner
 from gateways import TAPES
 from raw_client import Client, asking
+from vectors import each
 
 from fakellm import FakeProvider, Finish, Pause, Script, disconnect, every_fault
 from fakellm.cassette import Tape
@@ -56,7 +57,7 @@ def test_a_scenario_names_gateways():
         Scenario.read("behind: 7\notherwise: {text: a}")
 
 
-@pytest.mark.parametrize(
+@each(
     ("tell", "message"),
     [
         (lambda: Tape("none.yaml", behind=3), "a gateway is told by its name, .* not 3"),
@@ -70,7 +71,7 @@ def test_what_is_no_gateway_is_told(tell, message):
         tell()
 
 
-@pytest.mark.parametrize("command", [["serve"], ["replay", str(TAPES)]], ids=["serve", "replay"])
+@each("command", [["serve"], ["replay", str(TAPES)]], ids=["serve", "replay"])
 def test_commands_name_gateways(command):
     result = CliRunner().invoke(app, [*command, "--behind", "nginks"], standalone_mode=False)
     assert result.return_value == 2

@@ -11,7 +11,7 @@ import recorded
 import sdks
 from google import genai
 from smallest import is_unknown, members, smallest, variants
-from vectors import each
+from vectors import each, first_of
 
 from fakellm import (
     FakeProvider,
@@ -38,7 +38,7 @@ API = CODEC.api
 ENDING = (Finish(), Usage(3, 4, 0, 0))
 CALLED = (Finish("tool_calls"), Usage(3, 4, 0, 0))
 ASKED = {"model": "gemini-3-flash", "input": "Hi"}
-both = pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+both = pytest.mark.parametrize("asynchronous", first_of([False, True]), ids=["sync", "async"])
 needs_sdk = pytest.mark.skipif(sdks.GENAI < 3, reason="the SDK has this form of interactions since version 3")
 
 

@@ -9,7 +9,7 @@ import pytest
 import sdks
 from google import genai
 from google.genai import errors
-from vectors import each
+from vectors import each, first_of
 
 from fakellm import FakeProvider, Finish, Reasoning, Script, ToolCall, Usage, disconnect, provider_error
 from fakellm.contracts import check_wire
@@ -22,7 +22,7 @@ HOSTS = {
     "global": "aiplatform.googleapis.com",
     "us": "aiplatform.us.rep.googleapis.com",
 }
-both = pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+both = pytest.mark.parametrize("asynchronous", first_of([False, True]), ids=["sync", "async"])
 libraries = pytest.mark.parametrize("library", ["httpx", "aiohttp"])
 PATH = "/v1beta1/projects/p/locations/global/publishers/google/models/m:streamGenerateContent"
 
@@ -92,7 +92,7 @@ def test_a_client_without_credentials_is_answered(asynchronous, library):
     assert len(provider.calls) == 2  # who gives the token is no call of the app's
 
 
-@pytest.mark.parametrize("location", HOSTS)
+@each("location", HOSTS)
 def test_each_of_its_hosts(location):
     provider = FakeProvider("gemini").otherwise("a")
     with intercept(provider, block_network=True):

@@ -268,6 +268,7 @@ def test_calls_in_an_order_that_no_api_has_are_sent_as_they_are():
 # -- any script -------------------------------------------------------------------------------------------
 
 
+@strategies.fewer(3)
 @given(strategies.small_scripts | strategies.scripts)
 def test_any_stream_is_read_alike_however_it_is_cut_and_says_what_was_scripted(script):
     body = encoded(script)

@@ -13,7 +13,7 @@ import pytest
 import recorded
 import sdks
 from taping import stored, tape
-from vectors import each
+from vectors import each, first_of
 
 from fakellm import Finish, Reasoning, Script, ToolCall, Usage, disconnect, http_error, provider_error
 from fakellm.http import intercept, playing, transport
@@ -27,7 +27,7 @@ httpx = pytest.importorskip("httpx2")
 
 from mistralai.client import errors  # noqa: E402 - after the skip
 
-both = pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+both = pytest.mark.parametrize("asynchronous", first_of([False, True]), ids=["sync", "async"])
 MESSAGES = [{"role": "user", "content": "Hi"}]
 ASKED = {"model": "mistral-small-latest", "messages": MESSAGES}
 TALK = {"model": "mistral-small-latest", "inputs": "Hi"}

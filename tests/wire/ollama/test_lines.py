@@ -178,6 +178,7 @@ def test_all_that_a_script_can_say_breaks_no_rule_and_is_read(api, script, field
 
 
 @apis
+@strategies.fewer(3)
 @given(strategies.small_scripts | strategies.scripts)
 def test_any_script_is_written_read_and_written_alike(api, script):
     body = encoded(api, script)

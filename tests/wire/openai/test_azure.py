@@ -9,7 +9,7 @@ import openai
 import pytest
 import sdks
 from taping import stored, tape
-from vectors import each
+from vectors import each, first_of
 
 from fakellm import FakeProvider, Finish, Script, ToolCall, disconnect, provider_error
 from fakellm.contracts import check_stream, check_wire, every_fault
@@ -18,7 +18,7 @@ from fakellm.wire.openai import PROFILES, ChatCodec
 
 ENDPOINT, VERSION = "https://unit.openai.azure.com", "2024-12-01-preview"
 ASKED = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hi"}]}
-both = pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+both = pytest.mark.parametrize("asynchronous", first_of([False, True]), ids=["sync", "async"])
 CLIENTS = {
     "deployments": lambda kind: kind("Azure")(azure_endpoint=ENDPOINT, api_version=VERSION, max_retries=0),
     "token provider": lambda kind: kind("Azure")(
@@ -148,7 +148,7 @@ def test_an_answer_that_is_filtered():
     assert document.choices[0].content_filter_results == found["content_filter_results"]
 
 
-@pytest.mark.parametrize(
+@each(
     ("status", "kind", "code"),
     [(401, openai.AuthenticationError, "401"), (404, openai.NotFoundError, "DeploymentNotFound"),
      (429, openai.RateLimitError, "429"), (500, openai.InternalServerError, None)],
@@ -209,7 +209,7 @@ def test_its_keys_are_there_and_the_module_stays_a_client_of_openai(monkeypatch)
 
 
 @both
-@pytest.mark.parametrize("fault", [(), (disconnect(),)], ids=["whole", "dropped"])
+@pytest.mark.parametrize("fault", first_of([((),), ((disconnect(),),)]), ids=["whole", "dropped"])
 def test_a_tape_is_recorded_and_played_and_is_a_script(tmp_path, monkeypatch, asynchronous, fault):
     monkeypatch.setenv("AZURE_OPENAI_API_KEY", "none")
     call = ToolCall("f", id="x"), ToolCall(arguments='{"a": ', index=0), ToolCall(arguments="1}", index=0)
@@ -244,6 +244,7 @@ def test_the_contracts_of_a_stream_are_checked():
     assert not report.failed, str(report)
 
 
+@pytest.mark.exhaustive
 @every_fault(Script.of("A long answer"))
 def test_every_fault_reaches_a_careful_app(fake_openai, faulty):
     fake_openai.reply(faulty)

@@ -7,6 +7,7 @@ import os
 
 import pytest
 import sdks
+from vectors import first_of
 
 from fakellm import FakeProvider, Script, ToolCall, disconnect, provider_error
 from fakellm.contracts import check_stream, every_fault
@@ -21,7 +22,7 @@ ASKED = {"messages": [{"role": "user", "content": "Hi"}]}
 MODELS = "https://unit.services.ai.azure.com/models"
 DEPLOYMENT = "https://unit.openai.azure.com/openai/deployments/gpt-4o"
 SCOPE = "https://cognitiveservices.azure.com/.default"
-both = pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+both = pytest.mark.parametrize("asynchronous", first_of([False, True]), ids=["sync", "async"])
 
 
 @pytest.fixture(autouse=True)

@@ -12,6 +12,7 @@ import sdks
 import strategies
 from hypothesis import given
 from hypothesis import strategies as st
+from nesting import depths, nested
 from openai.types import Completion
 from sending import sent
 from vectors import each
@@ -123,7 +124,7 @@ def test_a_decoded_recording_encodes_to_a_stream_that_decodes_to_the_same():
 # -- requests -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each(
     ("prompt", "texts"),
     [
         ("one", ["one"]),
@@ -150,7 +151,7 @@ def test_a_request_keeps_what_else_was_asked_for():
     assert read.tools == ()
 
 
-@pytest.mark.parametrize(
+@each(
     ("body", "message"),
     [
         ([], "you must provide a model parameter"),
@@ -297,7 +298,7 @@ def test_a_document_has_the_log_probabilities_of_all_pieces():
     Completion.model_validate(json.loads(body), strict=True)
 
 
-@pytest.mark.parametrize(("asked", "top"), [({"logprobs": 2}, {"Hi": -0.25}), ({"logprobs": 0}, {})])
+@each(("asked", "top"), [({"logprobs": 2}, {"Hi": -0.25}), ({"logprobs": 0}, {})])
 def test_log_probabilities_that_were_asked_for_and_not_scripted_are_made_up(asked, top):
     [first, *_] = chunks_of(encoded(Script("Hi"), **asked))
 
@@ -313,7 +314,7 @@ def test_an_answer_to_the_second_prompt_counts_from_the_second_prompt():
     assert [chunk["choices"][0]["logprobs"]["text_offset"] for chunk in chunks[:3]] == [[7], [7], [8]]
 
 
-@pytest.mark.parametrize("logprobs", ["[1, null]", '[{"top_logprobs": 3}, {"top_logprobs": [3, {}]}]'])
+@each("logprobs", ["[1, null]", '[{"top_logprobs": 3}, {"top_logprobs": [3, {}]}]'])
 def test_log_probabilities_of_another_form_do_no_harm(logprobs):
     assert CODEC.decode(encoded(Script(Text("a", logprobs=logprobs)))).text == "a"
 
@@ -321,7 +322,7 @@ def test_log_probabilities_of_another_form_do_no_harm(logprobs):
 # -- errors and broken streams ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each(
     ("status", "kind"),
     [
         (400, openai.BadRequestError),
@@ -359,7 +360,7 @@ def test_an_error_in_the_stream_is_read_back():
     assert CODEC.decode(b'data: {"error": "no"}\n\n') == Script(provider_error("no"))
 
 
-@pytest.mark.parametrize(
+@each(
     ("fault", "read"),
     [
         (disconnect("end"), disconnect("end")),
@@ -414,16 +415,16 @@ def normal(script):
     return Script(*events, Usage(*counts))
 
 
-whole = (strategies.scripts | strategies.small_scripts).filter(
-    lambda script: script.fault is None or isinstance(script.fault, provider_error)
-)
+whole = strategies.whole_scripts | strategies.failing_scripts
 
 
+@strategies.fewer(3)
 @given(whole)
 def test_a_script_that_was_written_is_read_back(script):
     assert CODEC.decode(encoded(script)) == normal(script)
 
 
+@strategies.fewer(3)
 @given(whole)
 def test_every_stream_keeps_the_rules_of_the_recorded_ones(script):
     data = data_of(encoded(script))
@@ -443,6 +444,7 @@ def test_every_stream_keeps_the_rules_of_the_recorded_ones(script):
     assert all(chunk["usage"] is None for chunk in chunks[:-1])
 
 
+@strategies.fewer(3)
 @given(whole)
 def test_a_document_says_what_the_stream_says(script):
     [choice] = json.loads(CODEC.body(script, request(), 1))["choices"]
@@ -458,7 +460,7 @@ def fed(body, sizes):
     return [*events, *decoder.feed(body[start:]), *decoder.close()]
 
 
-@pytest.mark.parametrize(
+@each(
     "script",
     [Script("é\U0001f600", Finish(), Usage(1, 2)), Script("a", provider_error("x")), Script("a", disconnect("cut"))],
 )
@@ -467,7 +469,7 @@ def test_reads_may_be_cut_anywhere(script):
     once = fed(body, [])
 
     assert fed(body, [1] * len(body)) == once
-    for cut in range(len(body)):
+    for cut in (*range(40), *range(40, len(body), 11)):
         assert fed(body, [cut]) == once
 
 
@@ -507,6 +509,7 @@ def misshapen(draw, value):
     return draw(st.sampled_from(ODD))
 
 
+@strategies.fewer(3)
 @given(st.lists(st.sampled_from(RECORDED).flatmap(lambda chunk: misshapen(chunk) | st.just(chunk)), max_size=4))
 def test_misshapen_chunks_are_read_or_refused(chunks):
     body = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks).encode()
@@ -517,16 +520,17 @@ def test_misshapen_chunks_are_read_or_refused(chunks):
     assert CODEC.decode(encoded(script)) is not None
 
 
-@pytest.mark.parametrize(("begin", "end"), ["[]", ('{"a":', "}")], ids=["lists", "objects"])
+@each(("begin", "end"), ["[]", ('{"a":', "}")], ids=["lists", "objects"])
 @pytest.mark.exhaustive
 def test_what_is_nested_deeply_is_read_or_refused(begin, end):
-    for depth in (*range(300, 900, 20), *range(900, 1000), 100_000):
+    for depth in depths(begin, end):
         chunk = {"choices": [{"text": "a", "logprobs": {"tokens": ["a"], "token_logprobs": ["DEEP"]}}]}
-        deep = json.dumps(chunk).replace('"DEEP"', f"{begin * depth}1{end * depth}")
+        deep = json.dumps(chunk).replace('"DEEP"', nested(depth, begin, end))
         with contextlib.suppress(WireError):
             assert CODEC.decode(f"data: {deep}\n\n".encode()).text == "a"
 
 
+@strategies.fewer(3)
 @given(st.data())
 def test_broken_bytes_are_read_or_refused(data):
     body = encoded(data.draw(whole), logprobs=1)

@@ -15,6 +15,7 @@ import sdks
 import strategies
 from hypothesis import given
 from hypothesis import strategies as st
+from nesting import depths, nested
 from openai.types.responses import Response, ResponseStreamEvent
 from sending import sent
 from vectors import each
@@ -262,7 +263,7 @@ def test_the_items_of_an_input_are_messages():
     assert (assistant.role, assistant.content) == ("assistant", "b")
 
 
-@pytest.mark.parametrize(
+@each(
     ("body", "message"),
     [
         ([], "Missing required parameter: 'model'."),
@@ -279,7 +280,7 @@ def test_what_is_no_request_is_refused_in_words(body, message):
         CODEC.request(body)
 
 
-@pytest.mark.parametrize(
+@each(
     "body",
     [{"model": "m", "previous_response_id": "resp_1"}, {"prompt": {"id": "p"}}, {"model": "m", "conversation": "c"}],
 )
@@ -410,7 +411,7 @@ def test_a_document_has_the_items_that_the_stream_has():
     assert json.loads(CODEC.body(ALL, request(), 1)) == events_of(encoded(ALL))[-1]["response"]
 
 
-@pytest.mark.parametrize(
+@each(
     ("reason", "status", "details", "item"),
     [
         ("stop", "completed", None, "completed"),
@@ -442,7 +443,7 @@ def test_a_finish_reason_can_say_more():
     assert CODEC.decode(encoded(script)).finish_reason == "cancelled"
 
 
-@pytest.mark.parametrize("extra", ['{"output": 3}', '{"output": [3]}', '{"status": []}'])
+@each("extra", ['{"output": 3}', '{"output": [3]}', '{"status": []}'])
 def test_an_extra_of_another_form_does_no_harm(extra):
     assert events_of(encoded(Script("a", Finish(extra=extra))))[-1]["type"] == "response.completed"
 
@@ -654,12 +655,12 @@ def test_any_other_event_is_written_as_it_is_and_numbered():
     assert CODEC.decode(encoded(script)).text == "ab"
 
 
-@pytest.mark.parametrize("data", ["{}", '{"type": "response.\\nx"}', '{"type": "message"}'])
+@each("data", ["{}", '{"type": "response.\\nx"}', '{"type": "message"}'])
 def test_native_data_of_another_form_does_no_harm(data):
     assert CODEC.decode(encoded(Script("a", Native(API, data), "b"))).text == "ab"
 
 
-@pytest.mark.parametrize("kind", ["output_item", "content_part", "reasoning_summary_part", "output_text.annotation"])
+@each("kind", ["output_item", "content_part", "reasoning_summary_part", "output_text.annotation"])
 def test_an_event_without_what_it_is_about_does_no_harm(kind):
     assert CODEC.decode(encoded(Script("a", native(f"response.{kind}.added"), "b", Reasoning("c")))).text == "ab"
 
@@ -680,7 +681,7 @@ def test_log_probabilities_stand_on_the_deltas_and_on_the_part():
     assert CODEC.decode(encoded(script))[0] == Text("a", logprobs=json.dumps([TOKEN], separators=(",", ":")))
 
 
-@pytest.mark.parametrize(
+@each(
     ("asked", "alternatives"),
     [({"include": ["message.output_text.logprobs"]}, 0), ({"top_logprobs": 2}, 2)],
 )
@@ -697,7 +698,7 @@ def test_log_probabilities_that_were_asked_for_and_not_scripted_are_made_up(aske
 # -- errors and broken streams ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each(
     ("status", "kind"),
     [
         (400, openai.BadRequestError),
@@ -752,7 +753,7 @@ def test_the_other_forms_of_an_error_are_events_for_the_sdk(asynchronous, named,
     check_types(events_of(encoded(Script("a", fault)))[-1])
 
 
-@pytest.mark.parametrize(
+@each(
     "fault",
     [
         FAULT,
@@ -765,7 +766,7 @@ def test_an_error_in_the_stream_is_read_back(fault):
     assert CODEC.decode(encoded(Script("a", fault))) == Script("a", fault)
 
 
-@pytest.mark.parametrize(
+@each(
     ("data", "fault"),
     [
         ({"type": "response.failed", "response": {}}, provider_error("", named=False)),
@@ -779,7 +780,7 @@ def test_an_error_may_say_little(data, fault):
     assert CODEC.decode(as_body([data])) == Script(fault)
 
 
-@pytest.mark.parametrize(
+@each(
     ("fault", "read"),
     [
         (disconnect("end"), disconnect("end")),
@@ -810,7 +811,7 @@ def test_names_of_events_and_numbers_are_not_needed():
     assert CODEC.decode(as_body(events) + b"data: [DONE]\n\n") == READ
 
 
-@pytest.mark.parametrize("last", [Finish(), Finish("length"), provider_error("x", code="c", named=False)])
+@each("last", [Finish(), Finish("length"), provider_error("x", code="c", named=False)])
 def test_a_type_may_stand_in_the_name_of_the_event_only(last):
     events = events_of(encoded(Script("a", last)))
     body = "".join(f"event: {event.pop('type')}\ndata: {json.dumps(event)}\n\n" for event in events)
@@ -839,9 +840,7 @@ def test_ids_may_change_from_event_to_event():
     assert CODEC.decode(as_body(events)) == READ
 
 
-@pytest.mark.parametrize(
-    "left_out", [".delta", (".delta", ".done"), (".delta", "part.done", "part.added"), "part.added"]
-)
+@each("left_out", [".delta", (".delta", ".done"), (".delta", "part.done", "part.added"), "part.added"])
 def test_what_came_in_no_piece_is_read_whole_at_its_end(left_out):
     events = [e for e in events_of(encoded(ALL)) if not e["type"].endswith(left_out) or "item.done" in e["type"]]
     read = CODEC.decode(as_body(events))
@@ -942,6 +941,7 @@ def check(body):
         assert response["output"] == [e["item"] for e in events if e["type"] == "response.output_item.done"]
 
 
+@strategies.fewer(3)
 @given(strategies.scripts | strategies.small_scripts)
 def test_every_stream_keeps_the_rules_of_the_recorded_ones(script):
     body = encoded(script)
@@ -963,6 +963,7 @@ def test_a_stream_of_events_in_any_order_keeps_them_too(script):
         check(encoded(script))
 
 
+@strategies.fewer(3)
 @given(strategies.small_scripts)
 def test_the_types_of_the_sdk_accept_every_event(script):
     for event in events_of(encoded(script)):
@@ -970,6 +971,7 @@ def test_the_types_of_the_sdk_accept_every_event(script):
             check_types(event)
 
 
+@strategies.fewer(3)
 @given(strategies.scripts)
 def test_the_types_of_the_sdk_accept_every_document(script):
     Response.model_validate(json.loads(CODEC.body(script, request(tools=[TOOL]), 1)), strict=True)
@@ -1001,16 +1003,17 @@ def normal(script):
     return Script(*pieces_of(content), Finish(reason), Usage(*counts))
 
 
-whole = (strategies.scripts | strategies.small_scripts).filter(lambda script: script.fault is None)
-failing = (strategies.scripts | strategies.small_scripts).filter(lambda s: isinstance(s.fault, provider_error))
+whole, failing = strategies.whole_scripts, strategies.failing_scripts
 
 
+@strategies.fewer(3)
 @given(whole)
 def test_a_script_that_was_written_is_read_back(script):
     assert CODEC.decode(encoded(script)) == normal(script)
 
 
 @pytest.mark.exhaustive
+@strategies.fewer(3)
 @given(failing)
 def test_an_error_that_was_written_is_read_back_after_what_was_said(script):
     fault, read = script.fault, CODEC.decode(encoded(script))
@@ -1021,6 +1024,7 @@ def test_an_error_that_was_written_is_read_back_after_what_was_said(script):
     assert (read.text, read.refusal, read.reasoning) == (script.text, script.refusal, script.reasoning)
 
 
+@strategies.fewer(3)
 @given(whole)
 def test_a_document_is_the_response_at_the_end_of_the_stream(script):
     assert json.loads(CODEC.body(script, request(), 1)) == events_of(encoded(script))[-1]["response"]
@@ -1035,7 +1039,7 @@ def fed(body, sizes):
 
 
 @pytest.mark.exhaustive
-@pytest.mark.parametrize(
+@each(
     "script",
     [Script("é\U0001f600"), Script(ToolCall("f", {}), FAULT), Script("a", disconnect("cut"))],
 )
@@ -1044,7 +1048,7 @@ def test_reads_may_be_cut_anywhere(script):
     once = fed(body, [])
 
     assert fed(body, [1] * len(body)) == once
-    for cut in range(len(body)):
+    for cut in (*range(40), *range(40, len(body), 11)):
         assert fed(body, [cut]) == once
 
 
@@ -1084,14 +1088,14 @@ def misshapen(draw, value):
     return draw(st.sampled_from(ODD))
 
 
-@pytest.mark.parametrize(("begin", "end"), ["[]", ('{"a":', "}")], ids=["lists", "objects"])
+@each(("begin", "end"), ["[]", ('{"a":', "}")], ids=["lists", "objects"])
 @pytest.mark.exhaustive
 def test_what_is_nested_deeply_is_read_or_refused(begin, end):
     events = events_of(encoded(Script("a")))
     events[-1]["response"]["output"][0]["content"] = [{"type": "output_text", "annotations": "DEEP"}]
     body = as_body(events)
-    for depth in (*range(300, 900, 20), *range(900, 1000), 100_000):
-        deep = f"{begin * depth}1{end * depth}".encode()
+    for depth in depths(begin, end):
+        deep = nested(depth, begin, end).encode()
         with contextlib.suppress(WireError):
             assert CODEC.decode(body.replace(b'"DEEP"', deep)).text == "a"
 
@@ -1109,6 +1113,7 @@ def test_misshapen_events_are_read_or_refused(data):
     assert CODEC.decode(encoded(script)) is not None
 
 
+@strategies.fewer(3)
 @given(st.data())
 def test_broken_bytes_are_read_or_refused(data):
     body = encoded(data.draw(whole))

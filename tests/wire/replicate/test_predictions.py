@@ -152,6 +152,7 @@ def test_a_request_that_replicate_refuses_is_refused_in_its_words(body, path, fi
     assert [one["field"] for one in json.loads(caught.value.body)["invalid_fields"]] == [field]
 
 
+@strategies.fewer(3)
 @given(strategies.small_scripts | strategies.scripts)
 def test_any_stream_is_read_alike_however_it_is_cut_and_says_what_was_scripted(script):
     body = encoded(script)
@@ -212,7 +213,7 @@ def test_each_rule_was_broken_and_an_error_may_end_a_stream():
     assert check_wire(b'event: error\nid: 1\ndata: {"detail":"no"}\n\n', api="replicate_predictions").problems == ()
 
 
-@pytest.mark.parametrize("copied", [deepcopy, lambda fake: pickle.loads(pickle.dumps(fake))], ids=["copy", "pickle"])
+@each("copied", [deepcopy, lambda fake: pickle.loads(pickle.dumps(fake))], ids=["copy", "pickle"])
 def test_what_was_promised_is_not_taken_along_by_a_copy_and_outlives_a_new_telling(copied):
     fake = FakeProvider("replicate").otherwise("Hello")
     body = json.dumps({"input": {"prompt": "?"}, "stream": True}).encode()

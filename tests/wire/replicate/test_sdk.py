@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import sdks
+from vectors import each, first_of
 
 from fakellm import FakeProvider, Pause, Script, provider_error
 from fakellm.http import dummy_keys, intercept
@@ -11,7 +12,7 @@ from fakellm.server import Server
 
 replicate = pytest.importorskip("replicate", reason="replicate is in the group provider-sdks")
 
-both = pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+both = pytest.mark.parametrize("asynchronous", first_of([False, True]), ids=["sync", "async"])
 MODEL = "meta/meta-llama-3-8b-instruct"
 VERSION = f"{MODEL}:{'a' * 64}"
 INPUT = {"prompt": "Hi"}
@@ -137,7 +138,7 @@ def test_models_and_versions(fake_replicate):
     assert model.versions.get("b" * 64).id == "b" * 64
 
 
-@pytest.mark.parametrize("path", ["", "/replicate"])
+@each("path", ["", "/replicate"])
 def test_a_server_is_asked_by_its_path_and_its_name(path):
     with Server([FakeProvider("replicate").otherwise(Script("Hel", "lo"))]) as server:
         client = client_of(base_url=server.url + path, api_token="t")
