@@ -11,7 +11,9 @@ from contextlib import asynccontextmanager, contextmanager
 from contextlib import closing as closed
 from functools import partial
 from queue import Full, Queue
+from types import SimpleNamespace
 
+import httpx
 import pytest
 from kinds import KINDS
 from vectors import each
@@ -1272,3 +1274,21 @@ def test_the_error_that_a_fallback_ends_with_is_shown():
 
     with pytest.raises(ContractUsageError, match="fake that one too"):
         check_stream(NeedsAKey)
+
+
+def test_a_maker_that_may_be_given_a_source_is_given_none_where_the_answer_comes_over_http():
+    given = []
+
+    def make(source=None):
+        given.append(source)
+        client = httpx.Client()
+
+        def stream(_):
+            asked = {"model": "m", "messages": [{"role": "user", "content": "?"}], "stream": True}
+            with client.stream("POST", "https://api.openai.com/v1/chat/completions", json=asked) as response:
+                yield from response.iter_lines()
+
+        return SimpleNamespace(stream=stream)
+
+    verdict = check_stream(make, api="openai", contracts=["ordering"])["ordering"]
+    assert (verdict.status, set(given)) == ("passed", {None})

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from servers import NAMES, TRANSFORMERS, events_of, profile_of, recording
 from vectors import each
 
-from fakellm import FakeProvider, Finish, Pause, Reasoning, Text, ToolCall, Usage, disconnect, provider_error
+from fakellm import FakeProvider, Finish, Pause, Reasoning, Refusal, Text, ToolCall, Usage, disconnect, provider_error
 from fakellm.provider.actions import Failure, Timeouts
 from fakellm.script.events import Raw
 from fakellm.wire.codec import pieces
@@ -182,6 +182,13 @@ def test_usage_comes_as_each_server_sends_it():
         for name in ("vllm", "llama.cpp", "mlx-lm", "llama-cpp-python", "transformers")
     }
     assert counts == {"vllm": 5, "llama.cpp": 1, "mlx-lm": 1, "llama-cpp-python": 0, "transformers": 1}
+
+
+def test_a_refusal_is_a_part_that_no_server_writes_otherwise():
+    events, _ = asked("vllm", Refusal("I cannot."), api="responses")
+    (item,) = events[-1][1]["response"]["output"]
+
+    assert item["content"] == [{"refusal": "I cannot.", "type": "refusal"}]
 
 
 def test_a_broken_connection_looks_as_it_does_there():
