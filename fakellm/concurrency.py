@@ -1,4 +1,4 @@
-"""The few things that asyncio and trio name differently, and nothing else.
+"""The few things that asyncio and trio name differently, and whose turn it is in a loop.
 
 Neither library is imported before the running program has done so. Whoever awaits a function here is
 in an event loop already, so the question is only which one.
@@ -13,10 +13,12 @@ from contextvars import copy_context
 from functools import partial
 from math import inf
 from threading import Lock, current_thread, get_ident
-from typing import Any, NamedTuple, Protocol, Self, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 T = TypeVar("T")
 _END: Any = object()
+_REAL = 64
+"""Of so many turns one is a round of the loop, whatever there is to see. A power of two."""
 
 
 class Event(Protocol):
@@ -39,7 +41,7 @@ class Stepper(NamedTuple):
     identity: int
 
 
-def _trio() -> Any:
+def running_trio() -> Any:
     """Return the module trio if this code runs inside it, else None."""
     trio = sys.modules.get("trio")
     return trio if trio is not None and trio.lowlevel.in_trio_run() else None
@@ -62,7 +64,7 @@ def thread_stepper() -> Stepper:
 def task_stepper() -> Stepper:
     """Return who runs this asynchronous code."""
     thread = current_thread().name
-    if trio := _trio():
+    if trio := running_trio():
         task = trio.lowlevel.current_task()
         return Stepper(thread, task.name, id(task))
     import asyncio
@@ -71,12 +73,62 @@ def task_stepper() -> Stepper:
     return Stepper(thread, current.get_name() if current else None, id(current))
 
 
+# Whose turn it is in an asyncio loop: other tasks run before each chunk of a stream, where there is anything to run.
+#
+# A stream from a network lets others run before each chunk, since it waits for a socket; a fake has to do so too, or
+# code that forgets to would pass its tests. `asyncio.sleep(0)` does, and costs a round of the event loop with a
+# system call: a tenth of what an official SDK makes of a chunk. Mostly nobody else is there. So it is looked first
+# whether anything could run in such a round: a callback that is ready, a timer that is due, a file descriptor beside
+# the loop's own, a cancellation of this very task. If not, nobody can tell that there was no round, but for one: a
+# signal reaches the loop through a pipe that a round reads. So every so many turns are real anyway.
+#
+# What is looked at are attributes of asyncio's own loops that have had these names since Python 3.4. A loop without
+# them (uvloop, Windows' proactor) gets its round each time.
+
+
+def turns(loop: Any) -> Callable[[], Awaitable[None] | None]:
+    """Return what lets others run in a loop: called, it returns what is to be awaited, None where a round does nothing.
+
+    It is called for every chunk of every stream, so it is a function over cells, which take half the time that
+    attributes do.
+    """
+    import asyncio
+
+    sleep, current_task, files = asyncio.sleep, asyncio.current_task, _files_of(loop)
+    if files is None:
+        return lambda: sleep(0)
+    ready, count, last = loop._ready, 0, _REAL - 1  # noqa: SLF001 - see above
+
+    def turn() -> Awaitable[None] | None:
+        nonlocal count
+        count += 1
+        if (
+            count & last
+            and not ready
+            and len(files) == 1  # the loop's own pipe
+            and not ((timers := loop._scheduled) and timers[0].when() <= loop.time())  # noqa: SLF001
+            and (task := current_task(loop)) is not None
+            and not task.cancelling()
+        ):
+            return None
+        return sleep(0)
+
+    return turn
+
+
+def _files_of(loop: Any) -> Any:
+    """Return the file descriptors that a loop waits for; None where that cannot be known."""
+    if not (hasattr(loop, "_ready") and hasattr(loop, "_scheduled")):
+        return None
+    return getattr(getattr(loop, "_selector", None), "_fd_to_key", None)
+
+
 def checkpointer() -> Callable[[], Awaitable[None] | None]:
     """Return the function that lets other tasks run, and a cancellation in, when what it returns is awaited.
 
     For use many times; None is to be awaited where there is nothing to wait for.
     """
-    if trio := _trio():
+    if trio := running_trio():
         function: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint
         return function
     import asyncio
@@ -84,8 +136,6 @@ def checkpointer() -> Callable[[], Awaitable[None] | None]:
     loop = asyncio._get_running_loop()  # noqa: SLF001 - documented
     if loop is None:  # stepped by hand
         return partial(asyncio.sleep, 0)
-    from fakellm.turns import turns
-
     return turns(loop)
 
 
@@ -97,7 +147,7 @@ async def checkpoint() -> None:
 
 async def sleep(seconds: float) -> None:
     """Wait in the event loop's own time; `math.inf` waits until cancelled."""
-    if trio := _trio():
+    if trio := running_trio():
         await trio.sleep(seconds)
         return
     import asyncio
@@ -107,7 +157,7 @@ async def sleep(seconds: float) -> None:
 
 async def wait_at_most(event: Event, seconds: float) -> None:
     """Wait until an event is set, or so many seconds of the event loop's time."""
-    if trio := _trio():
+    if trio := running_trio():
         with trio.move_on_after(seconds):
             await event.wait()
         return
@@ -120,7 +170,7 @@ async def wait_at_most(event: Event, seconds: float) -> None:
 
 def clock_of_loop() -> object:
     """Return the virtual clock of the event loop that runs, or None if that is a real one."""
-    if trio := _trio():
+    if trio := running_trio():
         return getattr(trio.lowlevel.current_clock(), "virtual", None)
     import asyncio
 
@@ -141,7 +191,7 @@ async def run_in_thread(function: Callable[[], T], *, shield: bool = False) -> T
             msg = "a function that was run in a worker thread raised StopIteration"
             raise RuntimeError(msg) from stop
 
-    if trio := _trio():
+    if trio := running_trio():
         with trio.CancelScope(shield=shield):
             result: T = await trio.to_thread.run_sync(guarded, abandon_on_cancel=True)
         return result
@@ -224,143 +274,9 @@ class closing:  # noqa: N801 - reads as a word at its uses: "with closing(source
 
 def new_event() -> Event:
     """Return an event of the library that runs."""
-    if trio := _trio():
+    if trio := running_trio():
         event: Event = trio.Event()
         return event
     import asyncio
 
     return asyncio.Event()
-
-
-class Monitor:
-    """Lets tasks of one event loop wait until what they share has changed."""
-
-    def __init__(self) -> None:
-        self._changed = new_event()
-
-    def notify(self) -> None:
-        """Wake everyone who waits, to look again."""
-        changed, self._changed = self._changed, new_event()
-        changed.set()
-
-    async def until(self, ready: Callable[[], object]) -> None:
-        """Wait until `ready()` is true; return at once where it is."""
-        while not ready():
-            await self._changed.wait()
-
-
-# Why not a task group. A stream that runs tasks is a generator, and a generator is suspended in the middle of its
-# blocks while somebody else runs: whoever reads it, in another task tomorrow. A task group that is open across a
-# `yield` cancels the task that entered it, not the one that reads; trio forbids the cancel scope that it would leave
-# on a stranger's stack; and both wrap a `GeneratorExit` into a group of exceptions, which no `close` understands. So
-# a crew only holds tasks that belong to nobody's stack, and promises what a group does: when the block is left, each
-# has been cancelled and has ended. That is why nothing is in flight when `aclose` returns, and why no job needs an
-# owner who remembers it.
-#
-# A job can lose its cancellation: a library takes it for a timeout of its own and goes on. asyncio delivers it once,
-# so such a job would keep the block open for ever; `still_open` stops it at its next step. An error of a job is kept,
-# and raised when the block is left, or noted on the one that leaves it: the first error is what happened, the others
-# are what followed.
-
-
-class Crew:
-    """Tasks that end before the block does: leaving it cancels what still runs and waits for it.
-
-    Unlike a task group it may be open across a `yield`, in asyncio and in trio: it leaves no cancel
-    scope on the stack of whoever steps the generator. An error that leaves a job is raised when the block
-    is left, or noted on the error that leaves the block.
-    """
-
-    def __init__(self) -> None:
-        self.closing = False
-        self.errors: list[BaseException] = []
-        self._tasks: list[Any] = []
-        self._trio = _trio()
-        self._context = copy_context()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    def start(self, job: Callable[[], Awaitable[None]]) -> None:
-        """Run the job as a task of its own, with a copy of the context variables of the crew's maker."""
-        if self._trio:
-            scope, done = self._trio.CancelScope(), self._trio.Event()
-
-            async def in_scope() -> None:
-                with scope:  # inside of what catches errors, so that it takes cancellations out of groups
-                    await job()
-
-            async def scoped() -> None:
-                try:
-                    await self._run(in_scope)
-                finally:
-                    done.set()
-
-            self._trio.lowlevel.spawn_system_task(scoped, context=self._context.copy())
-            self._tasks.append((scope, done))
-            return
-        import asyncio
-
-        task = asyncio.get_running_loop().create_task(self._run(job), context=self._context.copy())
-        self._tasks.append(task)
-
-    async def _run(self, job: Callable[[], Awaitable[None]]) -> None:
-        try:
-            await job()
-        except BaseException as error:
-            if is_cancellation(error):
-                raise
-            self.errors.append(error)
-
-    async def still_open(self) -> None:
-        """Cancel a job that took its cancellation for something else and went on; return while the crew works."""
-        if not self.closing:
-            return
-        if self._trio:
-            await self._trio.sleep_forever()  # until it hears that its scope is cancelled
-        import asyncio
-
-        raise asyncio.CancelledError
-
-    def must_end_by(self, error: BaseException) -> bool:
-        """Tell whether an error ends the job, rather than being a result of it: it is over, or cancelled."""
-        return self.closing or (self._trio is not None and isinstance(error, self._trio.Cancelled))
-
-    async def __aexit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        self.closing = True
-        try:
-            await self._end()
-        finally:
-            fatal = next((other for other in self.errors if not isinstance(other, Exception)), None)
-            first = fatal or (error if isinstance(error, Exception) else next(iter(self.errors), None))
-            for other in self.errors:
-                if first is not None and other is not first:
-                    first.add_note(f"While the others were ended, one of them raised {other!r}")
-            if first is not None and first is not error:
-                raise first
-
-    async def _end(self) -> None:
-        if self._trio:
-            for scope, _ in self._tasks:
-                scope.cancel()
-            with self._trio.CancelScope(shield=True):
-                for _, done in self._tasks:
-                    await done.wait()
-            return
-        await _end_asyncio_tasks([task for task in self._tasks if not task.done()])
-
-
-async def _end_asyncio_tasks(tasks: list[Any]) -> None:
-    """Cancel the tasks and wait for them, also if this task is cancelled meanwhile."""
-    import asyncio
-
-    for task in tasks:
-        task.cancel()
-    cancelled: asyncio.CancelledError | None = None
-    while pending := [task for task in tasks if not task.done()]:
-        try:
-            await asyncio.wait(pending)
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is not None:
-        raise cancelled

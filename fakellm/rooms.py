@@ -43,7 +43,7 @@ def lazily(
         if name in homes or name in also:
             return import_module(f"{room}.{name}")
         msg = f"module {room!r} has no attribute {name!r}; it has {', '.join(home_of)}"
-        if not name.startswith("_") and (hint := import_module("fakellm.runnable.ported").NAMES.get(name)):
+        if not name.startswith("_") and (hint := import_module("fakellm.ported").NAMES.get(name)):
             msg = f"{room} has no {name}; {hint}"
             caller = sys._getframe(1)  # noqa: SLF001 - documented
             if caller.f_globals.get("__name__") == "importlib._bootstrap":

@@ -120,7 +120,7 @@ def test_the_tables_name_every_file():
     assert here == told | {name for name in FLOORS if (ROOT / "fakellm" / f"{name}.py").exists()} - {"__init__"}
     assert {folder.name for folder in ROOMS} == FLOORS.keys() - {
         "rooms",
-        "turns",
+        "ported",
         "errors",
         "concurrency",
         "__init__",

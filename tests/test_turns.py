@@ -11,7 +11,7 @@ import threading
 import pytest
 
 from fakellm import FakeLLM
-from fakellm.turns import turns
+from fakellm.concurrency import turns
 
 CHUNKS = 100
 SOON = (

@@ -37,7 +37,7 @@ from vcr.request import Request
 from fakellm.cassette.dialects import Tape, read_tape, unsupported
 from fakellm.cassette.document import RESTORE, CassetteError
 from fakellm.cassette.format import JSON, YAML, body_bytes
-from fakellm.cassette.indexed import large_tape
+from fakellm.cassette.indexed import Unread, large_tape
 from fakellm.cassette.locking import lock
 from fakellm.cassette.matching import body_of
 from fakellm.cassette.pairs import Pair
@@ -105,12 +105,10 @@ class Files:
         requests = [self._as_wanted(request) for request in tape.requests]
         return (requests, tape.responses, tape.metadata) if tape.metadata else (requests, tape.responses)
 
-    def _as_wanted(self, request: Request | Stored) -> Request | Stored:
+    def _as_wanted(self, request: Request | Unread) -> Request | Stored:
         """Return a request as it is on the tape, or what redacts it when somebody looks."""
-        if self._redact is None:
-            return request.raw if isinstance(request, Stored) else request
-        stored = request if isinstance(request, Stored) else Stored(lambda: request)
-        return stored.to_be(self._redact)
+        read: Any = request if isinstance(request, Unread) else lambda: request
+        return read() if self._redact is None else Stored(read, self._redact)
 
     def save_cassette(
         self,

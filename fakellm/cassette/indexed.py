@@ -20,11 +20,10 @@ import codecs
 import os
 import re
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import partial
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import finalize
 
 from vcr.request import Request
@@ -33,7 +32,6 @@ from fakellm.cassette.dialects import Tape, read_tape, stored_request, stored_re
 from fakellm.cassette.document import HEADING, RESTORE, CassetteError, Document
 from fakellm.cassette.emit import can_be_literal
 from fakellm.cassette.numbers import counts
-from fakellm.cassette.stored import Stored
 from fakellm.errors import explain
 from fakellm.script.lines import Place
 
@@ -65,7 +63,7 @@ def large_tape(path: Path, name: str, least: int) -> Tape | None:
     marks, tail = found
     try:
         rest = read_tape(b"%binteractions: []\n%b" % (_BEGIN.removesuffix(b"interactions:\n"), tail), name)
-        requests = [Stored(part) for part in _requests(file, marks)]
+        requests = list(_requests(file, marks))
     except CassetteError:
         return None
     if rest.dialect != "vcrpy":
@@ -140,20 +138,27 @@ def _indexed(file: _File) -> tuple[list[int], bytes] | None:
     return None
 
 
-def _requests(file: _File, marks: list[int]) -> Iterator[Callable[[], Request]]:
+class Unread(NamedTuple):
+    """A recorded request that is read from its tape when it is called."""
+
+    file: _File
+    start: int
+    end: int
+
+    def __call__(self) -> Request:
+        """Return the request. Raises `CassetteError`."""
+        text, body = _apart(self.file.read(self.start, self.end))
+        document = Document(b"interactions:\n" + text, self.file.name)
+        if body is not None:
+            document.data["interactions"][0]["request"]["body"] = body
+        return stored_request(document, 0)
+
+
+def _requests(file: _File, marks: list[int]) -> Iterator[Any]:
     """Yield what reads each request. Raises `CassetteError` for one that cannot be read."""
     for start, end in zip(marks[::2], marks[1::2], strict=True):
-        read = partial(_request, file, start, end)
-        read()
-        yield read
-
-
-def _request(file: _File, start: int, end: int) -> Request:
-    text, body = _apart(file.read(start, end))
-    document = Document(b"interactions:\n" + text, file.name)
-    if body is not None:
-        document.data["interactions"][0]["request"]["body"] = body
-    return stored_request(document, 0)
+        (unread := Unread(file, start, end))()
+        yield unread
 
 
 def _apart(text: bytes) -> tuple[bytes, bytes | None]:

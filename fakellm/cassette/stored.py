@@ -15,9 +15,10 @@ are. What was redacted in the file stands for anything, so that what holds it is
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
-from vcr.matchers import requests_match
+from vcr.matchers import get_matchers_results
 from vcr.request import Request
 
 from fakellm.cassette.held import body_of
@@ -27,18 +28,14 @@ from fakellm.secrets.shapes import PLACEHOLDER
 _KEYED = frozenset(("method", "url", "json"))
 """The matchers for which equal keys mean that requests are the same, and other keys that they are not."""
 _REDACTED = PLACEHOLDER.encode()
-_UNKNOWN: Any = object()
 
 
 class Stored:
     """A request of a tape. `raw` is what the file has; all else is that of a `vcr.request.Request` without secrets."""
 
-    def __init__(self, read: Callable[[], Request], redact: Callable[[Request], Request] | None = None) -> None:
+    def __init__(self, read: Callable[[], Request], redact: Callable[[Request], Request]) -> None:
         self._read = read
         self._redact = redact
-        self._redacted: Request | None = None
-        self._is_known = False
-        self.key: Any = _UNKNOWN
 
     def __copy__(self) -> Stored:
         return self
@@ -48,10 +45,6 @@ class Stored:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.redacted, name)
-
-    def to_be(self, redact: Callable[[Request], Request]) -> Stored:
-        """Return the same, to be redacted so."""
-        return Stored(self._read, redact)
 
     @property
     def raw(self) -> Request:
@@ -63,16 +56,12 @@ class Stored:
         """The request without secrets."""
         return self.changed or self.raw
 
-    @property
+    @cached_property
     def changed(self) -> Request | None:
-        """The request without secrets, if it had some."""
-        if not self._is_known and self._redact is not None:
-            raw = self.raw
-            redacted = self._redact(raw)
-            if _parts(raw) != _parts(redacted):
-                self._redacted = redacted
-            self._is_known = True
-        return self._redacted
+        """The request without secrets, if it had some; the others are not kept."""
+        raw = self.raw
+        redacted = self._redact(raw)
+        return redacted if _parts(raw) != _parts(redacted) else None
 
 
 def _parts(request: Request) -> tuple[Any, ...]:
@@ -90,6 +79,7 @@ class Matching:
         self._filter = cassette._before_record_request  # noqa: SLF001
         is_keyed = _KEYED.issuperset(match_on) and _KEYED.isdisjoint(own)
         self._key_of = key_of(match_on, ignore) if is_keyed else None
+        self._keys: dict[int, int | None] = {}
 
     def responses(self, request: Any) -> Iterator[tuple[int, Any]]:
         """Yield the places and the responses of the requests that are the same, those first that are so in the file."""
@@ -97,22 +87,26 @@ class Matching:
         asked = None if self._key_of is None else hash(self._key_of(request))
         others = []
         for place, (stored, response) in enumerate(self._cassette.data):
-            if self._is_same(request, asked, stored):
+            if self._may_be(place, asked) and self._is_same(request, stored.raw):
                 yield place, response
             else:
                 others.append(place)
         for place in others:
             stored, response = self._cassette.data[place]
-            if stored.changed is not None and requests_match(request, stored.changed, self._same):
+            if stored.changed is not None and self._is_same(request, stored.changed):
                 yield place, response
 
-    def _is_same(self, request: Any, asked: int | None, stored: Stored) -> bool:
-        if asked is not None:
-            if stored.key is _UNKNOWN:
-                stored.key = self._key(stored.raw)
-            if stored.key is not None and stored.key != asked:
-                return False
-        return bool(requests_match(request, stored.raw, self._same))
+    def _is_same(self, request: Any, recorded: Any) -> bool:
+        """Tell whether requests match; vcrpy's `requests_match` would write into the log what the file has."""
+        return not get_matchers_results(request, recorded, self._same)[1]
+
+    def _may_be(self, place: int, asked: int | None) -> bool:
+        """Tell whether what is on the tape has the key of what was asked, or none."""
+        if asked is None:
+            return True
+        if place not in self._keys:
+            self._keys[place] = self._key(self._cassette.data[place][0].raw)
+        return self._keys[place] in (None, asked)
 
     def _key(self, request: Request) -> int | None:
         """Return the key of what is on the tape; None if it was redacted."""

@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 - it stays open
     asked = list(sys.argv[1:] if arguments is None else arguments)
     command: list[str] | None = None
-    if "--" in asked and _RUNS.intersection(asked[: asked.index("--")]):
+    if "--" in asked and asked[0] in _RUNS:
         at = asked.index("--")
         asked, command = asked[:at], asked[at + 1 :]
     try:

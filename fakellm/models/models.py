@@ -57,7 +57,7 @@ class FakeModel(Playing, Copyable, Runnable[Any, Chunk], Generic[Chunk]):
         **unknown: Never,
     ) -> None:
         if unknown:
-            from fakellm.runnable.ported import ARGUMENTS
+            from fakellm.ported import ARGUMENTS
 
             kind = type(self).__name__
             said = f"script replies as {kind}('one ', 'reply') or {kind}.replies('first', 'second')"
@@ -85,7 +85,7 @@ class FakeModel(Playing, Copyable, Runnable[Any, Chunk], Generic[Chunk]):
 
         def __getattr__(self, name: str) -> NoReturn:
             """Say what to write instead of what other fakes and older interfaces have."""
-            from fakellm.runnable.ported import METHODS
+            from fakellm.ported import METHODS
 
             hint = _HABITS.get(name) or METHODS.get(name)
             msg = f"{type(self).__name__} has no {name!r}{f'; {hint}' if hint else ''}"

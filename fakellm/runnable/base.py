@@ -48,7 +48,7 @@ class Runnable(ABC, Generic[Input, Output]):
 
         def __getattr__(self, name: str) -> Any:
             """Say what to write instead of a method that LangChain's Runnables have and ours do not."""
-            from fakellm.runnable.ported import METHODS
+            from fakellm.ported import METHODS
 
             if name in METHODS:
                 msg = f"{type(self).__name__} has no {name!r}; {METHODS[name]}"

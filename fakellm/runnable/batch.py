@@ -12,7 +12,7 @@ from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from fakellm.concurrency import Crew, Monitor
+from fakellm.runnable.crew import Crew, Monitor
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor

@@ -8,13 +8,14 @@ from contextvars import Context, copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from fakellm.concurrency import Crew, close, closing
+from fakellm.concurrency import close, closing
 from fakellm.errors import clip
 from fakellm.runnable import runs
 from fakellm.runnable.addable import AddableDict
 from fakellm.runnable.base import Input, Runnable
 from fakellm.runnable.batch import arun_all, run_all, thread_pool
 from fakellm.runnable.config import RunnableConfig
+from fakellm.runnable.crew import Crew
 from fakellm.runnable.functions import (
     RunnableGenerator,
     RunnableLambda,

@@ -15,13 +15,14 @@ from contextvars import copy_context
 from functools import partial
 from typing import Any
 
-from fakellm.concurrency import Crew, close, closing
+from fakellm.concurrency import close, closing
 from fakellm.errors import clip
 from fakellm.runnable import runs
 from fakellm.runnable.addable import AddableDict
 from fakellm.runnable.base import Input, Runnable
 from fakellm.runnable.batch import thread_pool
 from fakellm.runnable.config import RunnableConfig, ensure_config
+from fakellm.runnable.crew import Crew
 from fakellm.runnable.functions import only, prepared
 from fakellm.runnable.parallel import RunnableParallel, given
 from fakellm.runnable.runs import MISSING, add

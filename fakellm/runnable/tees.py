@@ -10,7 +10,8 @@ from operator import length_hint
 from threading import Lock
 from typing import Any
 
-from fakellm.concurrency import Crew, Monitor, close, closing
+from fakellm.concurrency import close, closing
+from fakellm.runnable.crew import Crew, Monitor
 from fakellm.runnable.runs import MISSING
 
 FURTHER = 10_000

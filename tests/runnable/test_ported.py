@@ -19,9 +19,8 @@ from hypothesis import strategies as st
 from vectors import each
 
 import fakellm
-from fakellm import FakeLLM
+from fakellm import FakeLLM, ported
 from fakellm import runnable as ours
-from fakellm.runnable import ported
 
 core = pytest.importorskip("langchain_core.runnables", reason="compares with langchain-core, which is not installed")
 from langchain_core.runnables import base as core_base  # noqa: E402

@@ -13,7 +13,7 @@ for _name in (
     "_fakellm_pytest.cassettes", "_fakellm_pytest.discretion", "_fakellm_pytest.recordings",
     "concurrent.futures.thread",  # twice, its threads would not be known for those of a pool: fakellm.clock.outside
     "aiohttp", "anthropic", "anyio.to_thread", "fakellm.cassette.tape", "fakellm.http.aiohttp", "fakellm.http.tape",
-    "fakellm.http.tapped", "fakellm.http.urllib3", "fakellm.secrets.shown", "fakellm.turns",
+    "fakellm.http.tapped", "fakellm.http.urllib3", "fakellm.secrets.shown",
     "fakellm.wire.anthropic.messages", "fakellm.wire.openai.chat", "google.genai", "httpcore", "httpcore2",
     "hypothesis.internal.observability", "hypothesis.strategies", "openai",
     "openai.resources.chat.completions", "pytest_asyncio", "pytest_httpx2", "requests", "respx", "syrupy", "trio", "vcr",
