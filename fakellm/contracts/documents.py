@@ -50,3 +50,13 @@ def focused(document: Document, contract: str) -> Document | None:
     """Return the document with the moves for one contract, or None if it has none."""
     of: Callable[[str], Document | None] | None = getattr(document, "of", None)
     return None if of is None else of(contract)
+
+
+def others(document: Document, moves: Moves) -> Moves:
+    """Return the moves that are about another contract than the document has in focus.
+
+    Cuts come with other line ends, so that a cut falls into one. A consumer that fails for these cuts alone breaks
+    another contract, and nothing is said about this one.
+    """
+    of: Callable[[Moves], Moves] | None = getattr(document, "others", None)
+    return () if of is None else of(moves)

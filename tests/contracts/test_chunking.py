@@ -12,6 +12,7 @@ from itertools import pairwise
 
 import consumers
 import pytest
+import sweeping
 from consumers import BROKEN, RIGHT
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -592,6 +593,27 @@ def test_a_mistake_is_reported_under_its_own_name_only():
     report = check_consumer(consumers.text_stripped, "<b>one</b> two, three", contracts=["tags", "whitespace_tail"])
 
     assert [verdict.contract.name for verdict in report.failed] == ["whitespace_tail"]
+
+
+def test_a_cut_that_comes_with_other_line_ends_or_with_comments_says_nothing_about_these():
+    """It falls into what is new; who fails for the cut alone has only shown how they frame."""
+    names = ["framing", "line_ends", "control_blocks"]
+    for body in (b"event: a\ndata: 1\n\nevent: b\ndata: 2\n\n", b"event: a\r\ndata: 1\r\n\r\n"):
+        report = check_consumer(sweeping.data_lines, body, contracts=names)
+        assert [verdict.contract.name for verdict in report.failed] == ["framing"], report
+
+
+@fewer(2)
+@given(st.data())
+def test_places_of_a_body_that_was_written_anew_are_found_again(data):
+    document = SSEBody(b"\ndata: a\r\ndata: b\n\ndata: c\n\n\rdata: d\n\n")
+    edition = document._edition(data.draw(document.strategy()))
+    inside = {at for start, end, _ in edition.edits for at in range(start + 1, end)}
+    for place in {*range(len(document.body) + 1)} - inside:
+        assert edition.before(edition.after(place, 0)) == place
+    before = [edition.before(place) for place in range(len(edition.body) + 1)]
+    assert before == sorted(before)
+    assert before[-1] == len(document.body)
 
 
 @pytest.mark.parametrize(

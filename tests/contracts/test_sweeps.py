@@ -118,7 +118,7 @@ def test_a_stream_that_is_whole_is_read_and_one_that_reports_an_error_may_raise(
 
 
 @pytest.mark.exhaustive
-def test_two_versions_are_compared_and_contracts_are_asked_for_by_name(archive):
+def test_two_versions_are_compared_and_contracts_are_asked_for_by_name(archive, tmp_path):
     (cause,) = sweep(archive, sweeping.text, against=sweeping.shouted, **brief).causes
     assert cause == "comes to something else than the other version"
     both = sweep(archive, sweeping.strict, against=sweeping.strict_about_snow, **brief)
@@ -128,6 +128,9 @@ def test_two_versions_are_compared_and_contracts_are_asked_for_by_name(archive):
 
     assert sweep(archive, sweeping.by_read, contracts="utf8_split", **brief).failed == 1
     assert sweep(archive, sweeping.text, contracts=["line_ends", "control_blocks"], **brief).failed == 0
+    (tmp_path / "a.sse").write_bytes(b"event: a\ndata: 1\n\nevent: b\ndata: 2\n\n")
+    cuts = sweep(tmp_path / "a.sse", sweeping.data_lines, contracts=["framing", "line_ends", "control_blocks"], **here)
+    assert {cause.partition(":")[0] for cause in cuts.causes} == {"framing"}
     caught = sweep(archive, sweeping.caught, contracts=["truncation", "utf8_split"], **brief)
     assert caught.causes == ["truncation: breaks a contract"]
     for wrong in (dict(contracts="framin"), dict(contracts="framing", against=sweeping.text)):

@@ -36,6 +36,11 @@ def by_read(chunks):
     return said([event for chunk in chunks for event in SSEDecoder(flush=True).feed(chunk + b"\n\n")])
 
 
+def data_lines(chunks):
+    """Read lines, however they end, and never hold one back."""
+    return [line for chunk in chunks for line in chunk.splitlines() if line.startswith(b"data:")]
+
+
 def strict(chunks):
     """Decode each read by itself, once a BOM could have come."""
     decoder, events, head, begun = SSEDecoder(), [], b"", False

@@ -16,7 +16,7 @@ from typing import Any, Self
 from fakellm.concurrency import checkpoint, checkpointer
 from fakellm.contracts.consumers.cuts import joined
 from fakellm.contracts.consumers.moves import Selection
-from fakellm.contracts.documents import Document, Moves
+from fakellm.contracts.documents import Document, Moves, others
 from fakellm.errors import ContractUsageError, UnexpectedCallError, clip
 
 Consume = Callable[[Any], Any]
@@ -212,12 +212,24 @@ class Attempts:
         self.runs = 0
         self._document = document
         self._run = run
+        self._failed: dict[Moves, bool] = {}
         self.whole = self.with_moves(())
 
     def with_moves(self, moves: Moves) -> Outcome:
         """Return what comes of the chunks after these moves."""
         self.runs += 1
         return attempted(self._run, self._document.apply(moves))
+
+    def fails(self, moves: Moves) -> bool:
+        """Tell whether these moves make a difference, and one that is about the contract in focus."""
+        return not self.with_moves(moves).equals(self.whole) and not self._fails_beside(moves)
+
+    def _fails_beside(self, moves: Moves) -> bool:
+        """Tell whether it fails for what of the moves is about another contract."""
+        beside = others(self._document, moves)
+        if beside and beside not in self._failed:
+            self._failed[beside] = not self.with_moves(beside).equals(self.whole)
+        return bool(beside) and self._failed[beside]
 
     def first_failing(self, selection: Selection) -> tuple[Moves, int] | None:
         """Return the first selected set of moves that makes a difference, and how many runs that took, or None.
@@ -227,7 +239,7 @@ class Attempts:
         self._check_again("twice")
         for moves in selection.of(self._document):
             outcome = self.with_moves(moves)
-            if not outcome.equals(self.whole):
+            if not outcome.equals(self.whole) and not self._fails_beside(moves):
                 tried = self.runs
                 self._confirm(moves, outcome)
                 return moves, tried

@@ -46,7 +46,7 @@ def search(document: Document, run: Run, selection: Selection = ALL) -> Finding 
         return None
     moves, tried = failing
     if selection.only is None:
-        moves = smallest(document, lambda moves: not attempts.with_moves(moves).equals(whole), moves)
+        moves = smallest(document, attempts.fails, moves)
     divided = attempts.with_moves(moves)
     return Finding(document, moves, whole, divided, tried, attempts.runs - tried)
 

@@ -9,7 +9,7 @@ move put there.
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -50,6 +50,19 @@ class _Edition(NamedTuple):
     starts: list[int]
     shifts: list[int]
     body: bytes
+
+    def after(self, place: int, more: int) -> int:
+        """Return where a place is now, and so many bytes on."""
+        return min(place + self.shifts[bisect_left(self.starts, place)] + more, len(self.body))
+
+    def before(self, place: int) -> int:
+        """Return where a place was; of one inside what is new, where that was put."""
+        at = bisect_right(range(len(self.edits)), place, key=lambda at: self.starts[at] + self.shifts[at]) - 1
+        if at < 0:
+            return place
+        start, end, new = self.edits[at]
+        behind = place - start - self.shifts[at] - len(new)
+        return start if behind < 0 else end + behind
 
 
 @dataclass(frozen=True)
@@ -134,15 +147,14 @@ class SSEBody:
         return self._read(moves, self._edition(moves))
 
     def _read(self, moves: Moves, edition: _Edition) -> list[bytes]:
-        _, starts, shifts, body = edition
-
-        def offset(position: int, more: int) -> int:
-            return min(position + shifts[bisect_left(starts, position)] + more, len(body))
-
-        cuts = sorted(offset(position, more) for kind, position, more in _of_three(moves) if kind == "cut")
+        body = edition.body
+        cuts = self._places(moves, edition)
         if not self._may_be_empty:
             cuts = sorted({*cuts} - {0, len(body)})
         return [body[start:end] for start, end in pairwise((0, *cuts, len(body)))]
+
+    def _places(self, moves: Moves, edition: _Edition) -> list[int]:
+        return sorted(edition.after(position, more) for kind, position, more in _of_three(moves) if kind == "cut")
 
     def _check(self, moves: Moves) -> None:
         size = len(self.body)
@@ -270,6 +282,14 @@ class SSEBody:
         if "line_ends" in kinds or "line_ends" in places:
             return "line_ends"
         return "utf8_split" if "utf8_split" in places else "framing"
+
+    def others(self, moves: Moves) -> Moves:
+        """Return what of the moves is about another contract than the one in focus: cuts, beside edits."""
+        if self.focus not in ("line_ends", "control_blocks"):
+            return ()
+        edition = self._edition(moves)
+        cuts = {edition.before(place) for place in self._places(moves, edition)} - {0, len(self.body)}
+        return tuple(("cut", cut, 0) for cut in sorted(cuts) if self._place(cut) != self.focus)
 
     def gather(self, pieces: list[Any]) -> Any:
         """Return what a consumer said that yields: events, one by one."""

@@ -121,8 +121,10 @@ def _of_events(document: SSEBody, moves: Moves) -> str:
         for move in moves
         if move[0] != "cut"
     )
-    cuts = [move[1] for move in moves if move[0] == "cut"]
-    parts = [*edits]
+    inserted = {move[1] for move in moves if move[0] == "insert"}
+    inside = [move for move in moves if move[0] == "cut" and move[2] and move[1] in inserted]
+    cuts = [move[1] for move in moves if move[0] == "cut" and move not in inside]
+    parts = [*edits, *["cut there"][: len(inside)]]
     if cuts and not any(move[0] == "line_ends" for move in moves):
         parts.append(_where(document.body, cuts))
     elif cuts:

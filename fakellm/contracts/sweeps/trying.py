@@ -18,7 +18,7 @@ from fakellm.contracts.consumers.attempt import Consume, Outcome, Stream, is_sam
 from fakellm.contracts.consumers.cuts import joined
 from fakellm.contracts.consumers.smallest import smallest
 from fakellm.contracts.consumers.sse_moves import SSEBody
-from fakellm.contracts.documents import Document, Moves
+from fakellm.contracts.documents import Document, Moves, focused, others
 from fakellm.contracts.sweeps import causes
 from fakellm.contracts.sweeps.causes import Cause, contract_of, place_of, raised_at
 from fakellm.contracts.sweeps.documents import borders_of
@@ -214,7 +214,7 @@ class Trial:
         """Try a variant, and note how it fails if it does; tell whether others are to be tried."""
         self._trying = variant
         wanted, got = self._pair(variant.chunks)
-        if got.equals(wanted):
+        if got.equals(wanted) or (contract and self._fails_beside(variant.moves(), contract)):
             return True
         if not self._is_sure and not self._sure(variant, got):
             self._note(Cause(causes.CHANCE), (), self._whole.text, got.text)
@@ -223,7 +223,7 @@ class Trial:
         if self._found and len(moves) > _FEW:
             return True
         if shrink and variant.family != "cut":
-            moves = self._smallest(moves)
+            moves = self._smallest(moves, contract)
             wanted, got = self._pair(self.document.apply(moves))
         cause = self._cause(moves, wanted, got)
         self._note(cause._replace(contract=contract or cause.contract), moves, wanted.text, got.text)
@@ -240,8 +240,17 @@ class Trial:
         wanted, got = self._pair(self.document.apply(moves))
         return not got.equals(wanted)
 
-    def _smallest(self, moves: Moves) -> Moves:
-        found = smallest(self.document, self._fails, moves, thorough=len(moves) > _FEW)
+    def _fails_beside(self, moves: Moves, contract: str) -> bool:
+        """Tell whether it fails for what of the moves is about another contract."""
+        document = focused(self.document, contract) if contract else None
+        beside = others(document, moves) if document is not None else ()
+        return bool(beside) and self._fails(beside)
+
+    def _smallest(self, moves: Moves, contract: str) -> Moves:
+        def fails(part: Moves) -> bool:
+            return self._fails(part) and not self._fails_beside(part, contract)
+
+        found = smallest(self.document, fails, moves, thorough=len(moves) > _FEW)
         if isinstance(self.document, SSEBody) and all(move[0] == "cut" for move in found):
             last = len(self.document.body)  # nothing is inserted: a cut behind a place is one at another place
             return tuple(("cut", min(move[1] + move[2], last), 0) for move in found)
