@@ -26,6 +26,7 @@ class Telling:
         self._config = config
         self._html: str | None = config.getoption("--llm-html")
         self._tests: list[dict[str, Any]] = []
+        self._wrong = ""
 
     @classmethod
     def register(cls, config: pytest.Config) -> None:
@@ -56,26 +57,35 @@ class Telling:
         if (told := getattr(report, _REPORTED, None)) is not None:
             self._tests.append(told)
 
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, None, None]:
+        """Write the page, when what was not used is known; the summary, which can change no status, comes after."""
+        yield
+        if self._html and not hasattr(self._config, "workerinput"):
+            self._wrong = self._written(self._html)
+            if self._wrong and session.exitstatus == pytest.ExitCode.OK:
+                session.exitstatus = pytest.ExitCode.USAGE_ERROR
+
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Print the table, and write the page."""
+        """Print the table, and say where the page is."""
         if self._config.getoption("--llm-report"):
             terminalreporter.section("language models")
             for line in _table(self._tests):
                 terminalreporter.line(line)
         if self._html:
-            self._write(terminalreporter)
+            terminalreporter.line(self._wrong or f"wrote {self._html}", red=bool(self._wrong))
 
-    def _write(self, terminalreporter: pytest.TerminalReporter) -> None:
+    def _written(self, name: str) -> str:
+        """Write the page; return why it cannot be, if so."""
         from fakellm.cli import page_of_run
 
         page = page_of_run(self._tests, recordings_of(self._config).unused())
         try:
-            Path(str(self._html)).write_text(page, encoding="utf-8")
+            Path(name).write_text(page, encoding="utf-8")
         except OSError as error:
-            terminalreporter.line(f"--llm-html: {self._html} cannot be written: {error.strerror}", red=True)
-        else:
-            terminalreporter.line(f"wrote {self._html}")
+            return f"--llm-html: {name} cannot be written: {error.strerror}"
+        return ""
 
 
 def _told(test: str, outcome: str, fakes: dict[str, Any], *, is_drawn: bool) -> dict[str, Any]:

@@ -92,9 +92,10 @@ def test_the_page_has_each_stream_in_its_time_each_miss_and_each_tape(project):
 def test_a_page_that_cannot_be_written_is_told(project):
     project.makepyfile(test_app="def test(): pass")
 
-    project.runpytest(*LEAN, "--llm-html=nowhere/report.html").stdout.fnmatch_lines(
-        ["--llm-html: nowhere/report.html*"]
-    )
+    result = project.runpytest(*LEAN, "--llm-html=nowhere/report.html")
+
+    result.stdout.fnmatch_lines(["--llm-html: nowhere/report.html cannot be written: *", "*1 passed*"])
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
 
 
 def test_of_a_server_that_tests_share_each_is_told_its_own_part(project):
