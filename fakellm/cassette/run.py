@@ -21,12 +21,12 @@ import json
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from fakellm.cassette.dialects import read_tape
 from fakellm.cassette.document import CassetteError
@@ -37,8 +37,11 @@ from fakellm.cassette.locking import lock
 from fakellm.cassette.pairs import Pair
 from fakellm.secrets.knowing import discreet_url
 
+T = TypeVar("T")
 Outcome = Literal["passed", "failed", "skipped"]
 _PATIENCE = 60
+_LONG = 3600
+"""Seconds that a process waits for what another one is making."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +130,18 @@ class Run:
                 are_all = is_last and ended.are_all and set(state.done.values()) == {"passed"}
                 _write(state, files, drop=state.mode == "rewrite" and are_all)
 
+    def once(self, path: Path, make: Callable[[], T]) -> T:
+        """Return what was made for a tape: by the first process of the run that wants it, and the others wait for it.
+
+        It is of JSON. Raises what `make` raises; then who comes next tries again.
+        """
+        file = self._file(path).with_suffix(".made")
+        with lock(file.with_suffix(".making"), _LONG, str(path)):
+            if not file.exists():
+                _replace(file, json.dumps(make()))
+            made: T = json.loads(file.read_text(encoding="utf-8"))
+        return made
+
     def close(self, *, is_interrupted: bool) -> dict[Path, str]:
         """Write what waits for tests that will not end any more; return the tapes that are left as they were, and why.
 
@@ -179,9 +194,14 @@ class Run:
             try:
                 yield state
             finally:
-                aside = file.with_suffix(".tmp")
-                aside.write_text(_text(state), encoding="utf-8")
-                aside.replace(file)
+                _replace(file, _text(state))
+
+
+def _replace(file: Path, text: str) -> None:
+    """Put a text in the place of a file, whole or not at all."""
+    aside = file.with_suffix(".tmp")
+    aside.write_text(text, encoding="utf-8")
+    aside.replace(file)
 
 
 def _loaded(files: Files, path: str) -> list[Pair]:

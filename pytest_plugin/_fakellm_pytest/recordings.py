@@ -21,7 +21,6 @@ from _fakellm_pytest.hooks import COLLECTED, OUTCOME, RECORDINGS, VERIFIED
 
 if TYPE_CHECKING:
     from fakellm.cassette import Run, Tape
-    from fakellm.proxy import Compared
 
 _USE = pytest.StashKey[dict[str, Any]]()
 _FOLDER, _COLLECTED, _REPORTED = "fakellm_run", "fakellm_collected", "_fakellm_cassette"
@@ -40,7 +39,7 @@ class Recordings:
         self._collected: dict[str, Any] = {}
         self._used: list[dict[str, Any]] = []
         self._left: dict[str, str] = {}
-        self.compared: dict[str, list[Compared]] = {}  # what was asked again, by its tape
+        self.asked_again: dict[str, dict[str, Any]] = {}  # and what came of it, by the tape
         self._tests: tuple[dict[str, dict[str, str]], dict[str, set[str]]] | None = None
 
     @classmethod

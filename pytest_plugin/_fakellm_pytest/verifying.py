@@ -1,12 +1,14 @@
 """`--llm-record=verify`: a tape is played, and then the providers are asked whether they would answer the same.
 
-A tape is asked once in each process, whichever of its tests comes first, and all of its tests hear of it.
+A tape is asked once in a run, by whichever of its tests comes first, in whichever process; all of its tests hear of it.
 """
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,40 +16,46 @@ from _fakellm_pytest.hooks import VERIFIED, recordings_of
 
 if TYPE_CHECKING:
     from fakellm.cassette import Tape
-    from fakellm.proxy import Compared
 
 
 def verify(item: pytest.Item, tape: Tape) -> None:
     """Ask again what is on a tape. Raises `pytest.fail.Exception` for what is breaking, and for what gets no answer."""
-    found = _compared(item.config, os.path.realpath(tape.path))
-    item.stash[VERIFIED] = {
-        "asked": sum(one.answered is not None for one in found),
-        "drifted": sum(one.has_drifted for one in found),
-        "notable": [f"  {line}" for one in found for line in one.lines("notable")],
-    }
-    broken = [line for one in found for line in one.lines("breaking")]
-    unasked = [f"interaction {one.interaction}, {one.address}: {one.problem}" for one in found if one.problem]
+    found = _found(item.config, os.path.realpath(tape.path))
+    item.stash[VERIFIED] = {name: found[name] for name in ("asked", "drifted", "notable")}
     told: list[str] = []
-    if broken:
-        told += [f"the provider answers otherwise than on the tape {tape.path}:", *_indented(broken)]
+    if found["broken"]:
+        told += [f"the provider answers otherwise than on the tape {tape.path}:", *_indented(found["broken"])]
         told += [f"  to do:     look at the app; then record it anew: pytest --llm-record=all '{item.nodeid}'"]
-    if unasked:
-        told += [f"what is on the tape {tape.path} could not be asked again:", *_indented(unasked)]
+    if found["unasked"]:
+        told += [f"what is on the tape {tape.path} could not be asked again:", *_indented(found["unasked"])]
     if told:
         pytest.fail("\n".join(told), pytrace=False)
 
 
-def _compared(config: pytest.Config, path: str) -> list[Compared]:
-    known = recordings_of(config).compared
-    if path not in known:
+def _found(config: pytest.Config, path: str) -> dict[str, Any]:
+    """Return what came of asking again, worded, since it goes from process to process."""
+    recordings = recordings_of(config)
+    if path not in recordings.asked_again:
         from fakellm.cassette import CassetteError
-        from fakellm.proxy import Asking
 
         try:
-            known[path] = Asking({}, os.environ).tape(path)
+            recordings.asked_again[path] = recordings.run.once(Path(path), partial(_asked, path))
         except CassetteError as error:
             pytest.fail(str(error), pytrace=False)
-    return known[path]
+    return recordings.asked_again[path]
+
+
+def _asked(path: str) -> dict[str, Any]:
+    from fakellm.proxy import Asking
+
+    found = Asking({}, os.environ).tape(path)
+    return {
+        "asked": sum(one.answered is not None for one in found),
+        "drifted": sum(one.has_drifted for one in found),
+        "notable": [f"  {line}" for one in found for line in one.lines("notable")],
+        "broken": [line for one in found for line in one.lines("breaking")],
+        "unasked": [f"interaction {one.interaction}, {one.address}: {one.problem}" for one in found if one.problem],
+    }
 
 
 def _indented(lines: list[str]) -> list[str]:

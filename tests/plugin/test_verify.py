@@ -120,6 +120,15 @@ def test_what_gets_no_answer_fails(project):
 
 
 @pytest.mark.exhaustive
+def test_a_tape_that_workers_share_is_asked_once_by_one_of_them(project):
+    with Upstream(answer({"id": 5, "said": "x"})) as upstream:
+        result = project(upstream.url).runpytest(*LEAN, "--llm-record=verify", "-p", "xdist", "-n2", "--dist=each")
+        result.assert_outcomes(passed=4, errors=4)
+    assert len(upstream.requests) == 2
+    result.stdout.fnmatch_lines(["*a.yaml: 2 asked again, 2 drifted"])
+
+
+@pytest.mark.exhaustive
 def test_it_is_a_mode_of_the_marker_and_of_the_configuration(project):
     with Upstream(answer({"id": 5, "said": "x"})) as upstream:
         pytester = project(upstream.url, TEST.replace('"a.yaml")', '"a.yaml", mode="verify")', 1))
