@@ -199,7 +199,7 @@ class Run:
 
 def _replace(file: Path, text: str) -> None:
     """Put a text in the place of a file, whole or not at all."""
-    aside = file.with_suffix(".tmp")
+    aside = file.with_name(f"{file.name}.tmp")
     aside.write_text(text, encoding="utf-8")
     aside.replace(file)
 
