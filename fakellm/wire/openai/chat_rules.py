@@ -356,6 +356,7 @@ class ChatRules(OpenAIRules):
         {
             "messages[].annotations",  # of the API's own answers, which apps send back as they are
             "messages[].tool_calls[].index",  # of the API's own streams
+            "messages[].name",  # of a result too, as OpenAI's own guide sent it
         }
     )
 
