@@ -40,11 +40,13 @@ class Past:
     """What the app sent before each answer and after the last, one list more than there are `answers`.
 
     `goes_on` is the id of what the request goes on with, where the provider keeps what came before; else it is empty.
+    `may_begin` tells that this is a conversation which was made elsewhere, so nothing may have come before.
     """
 
     sent: list[list[Message]]
     answers: list[Answer]
     goes_on: str = ""
+    may_begin: bool = False
 
     @property
     def number(self) -> int | None:
@@ -57,6 +59,7 @@ def past_of(request: Request) -> Past:
     """Return what a request holds of its conversation."""
     found = past_in(request.messages)
     found.goes_on = _goes_on(request)
+    found.may_begin = found.number is None and bool(found.goes_on) and bool(request.options.get("conversation"))
     return found
 
 

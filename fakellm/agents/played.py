@@ -44,7 +44,8 @@ def check_conditions(conditions: Mapping[str, Any]) -> None:
 class Board:
     """A conversation as one fake says it, and how the request that came last follows it: it is asked by each turn.
 
-    `made_of` has, of a fake that makes ids of requests, the numbers in the ids of answers, with their turns.
+    `made_of` has, of a fake that makes ids of requests, the numbers in the ids of answers, with their turns. `kept` has
+    the ids of conversations that were made elsewhere, with the turn that each came to.
     """
 
     def __init__(self, conversation: Plan, provider: str) -> None:
@@ -52,12 +53,13 @@ class Board:
         self.turns = conversation.as_said_by(provider)
         self.what = "request" if provider else "call"
         self.made_of: OrderedDict[int, int] = OrderedDict()
+        self.kept: OrderedDict[str, int] = OrderedDict()
         self._asked: tuple[object, Request] | None = None
         self._last: tuple[Request, Past, int, Followed] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy or a pickle has of it: no request."""
-        return {**vars(self), "made_of": OrderedDict(), "_asked": None, "_last": None}
+        return {**vars(self), "made_of": OrderedDict(), "kept": self.kept.copy(), "_asked": None, "_last": None}
 
     def request_of(self, call: Any) -> Request:
         """Return what a call of a fake asks; of a model, what messages and tools say."""
@@ -165,7 +167,8 @@ class Played(Route):
         if found := Route.differences(self, request):
             return found
         past, _, followed = board.followed(request, self.at)
-        if past.goes_on and not self.at and not board.conversation.conditions.keys() & {"turn", "after_tool"}:
+        is_begun = past.goes_on and (not past.may_begin or past.goes_on in board.kept)
+        if is_begun and not self.at and not board.conversation.conditions.keys() & {"turn", "after_tool"}:
             return ["the request goes on with what the provider keeps, and the conversation begins here"]
         if followed.stray is not None:
             stray = followed.stray
@@ -187,18 +190,19 @@ class Played(Route):
         """Return the turn whose answer the request goes on with by its id, or that its conversation began with."""
         number, made_of = past.number, self.board.made_of
         if number is None:
-            return None
+            return self.board.kept.get(past.goes_on)
         if made_of:  # ids are made of the requests there, and not of how many came before
             return made_of.get(number)
         return next((one.at for one in self._others(told) if number in one.calls), None)
 
     def given(self, call: Any) -> None:
         """Take that it answers a request: its answer may be named by the next."""
+        board = self.board
         if (number := getattr(call, "made_of", None)) is not None:
-            made_of = self.board.made_of
-            made_of[number] = self.at
-            while len(made_of) > _MOST:
-                made_of.popitem(last=False)
+            _keep(board.made_of, number, self.at)
+        request = board.request_of(call)
+        if request.options.get("conversation") and (past := past_of(request)).may_begin:
+            _keep(board.kept, past.goes_on, self.at)
 
     def _is_over(self, past: Past, told: Sequence[Reply]) -> bool:
         """Tell whether a request that holds the end alone goes on after the last answer."""
@@ -264,6 +268,12 @@ class Played(Route):
     def as_call(self) -> str:
         """Write the call that scripts it, once for all answers."""
         return "" if self.at or self.attempt else f".play({self.board.conversation!r})"
+
+
+def _keep(found: OrderedDict[Any, int], name: Any, at: int) -> None:
+    found[name] = at
+    while len(found) > _MOST:
+        found.popitem(last=False)
 
 
 def _asked_again(turn: Turn, had: Sequence[Played]) -> Stray:

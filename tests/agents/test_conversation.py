@@ -11,7 +11,7 @@ import pytest
 from loops import LOOPS, loop
 
 from fakellm import FakeChatModel, FakeProvider, ToolCall, http_error
-from fakellm.agents import calls, conversation, loops_of, result, says, user
+from fakellm.agents import calls, conversation, loops_of, result, says, tools_called, user
 from fakellm.errors import (
     BrokenReplyError,
     ScriptError,
@@ -189,6 +189,25 @@ def test_other_providers_that_keep_what_came_before(name, begin, go_on, read, ca
                 go_on(ask_it, before, first[x], "more")
     assert fake.unused == []
     assert [len(found) for found in loops_of(fake)] == [3, 3]
+
+
+def test_a_conversation_that_the_provider_keeps_may_be_empty_at_first():
+    fake = FakeProvider("openai").play(
+        conversation(user("Rain?"), calls("weather", city="Paris"), result("no"), says("No."), user(), says("Bye."))
+    )
+    url, begun = "https://api.openai.com/v1/responses", {"model": "gpt-5", "conversation": {"id": "conv_abc"}}
+    found = []
+    for sent in ("Rain?", [{"type": "function_call_output", "call_id": "call_1", "output": "no"}], "Thanks"):
+        answer = fake.handle("POST", url, {}, json.dumps({**begun, "input": sent}).encode())
+        found.append(json.loads(answer.as_whole())["output"][0]["type"])
+    assert found == ["function_call", "message", "message"]
+    assert tools_called(fake)[0].result == "no"
+    assert len(loops_of(fake)) == 1
+
+
+def test_ids_of_calls_are_none_that_another_call_has():
+    mixed = conversation(user(), calls(ToolCall("a", {}, id="call_1")), calls("b"), result(), result(), says("x"))
+    assert [call.id for call in tools_called(mixed)] == ["call_1", "call_2"]
 
 
 def test_what_is_kept_is_gone_on_with_after_the_end():
