@@ -35,6 +35,9 @@ _MORE = (
 )
 
 
+_TRIMS = "if the app sends no more than the end of what came before: conversation(..., trimmed=True)"
+
+
 def check_conditions(conditions: Mapping[str, Any]) -> None:
     """Raise `TypeError` or `ScriptError` for conditions that are none."""
     if conditions:
@@ -244,10 +247,18 @@ class Played(Route):
         what = f"leaves the conversation at step {stray.step} of {len(board.conversation.steps)}: {stray.what}"
         if not is_inside and followed.turn == 0 and followed.stray is not None:
             what = f"has no reply, and does not begin the conversation: {stray.what}"
+            if self._may_be_trimmed(past):
+                remedy = (remedy[0], _TRIMS, *remedy[1:])
         rows = dialogue.rows_of(board.conversation, board.turns, past, start, followed, stray)
         if problem:
             rows.insert(-1 if rows[-1][0] == "to come:" else len(rows), ("its form:", problem))
         return Astray(followed.depth, is_inside, what, tuple(rows), remedy)
+
+    def _may_be_trimmed(self, past: Past) -> bool:
+        """Tell whether a request begins with what is later in the conversation."""
+        plan = self.board.conversation
+        is_whole = not plan.trimmed and not past.goes_on and not plan.conditions.keys() & {"turn", "after_tool"}
+        return is_whole and bool(past.answers) and any(is_of(turn, past.answers[0]) for turn in self.board.turns[1:])
 
     def never_asked(self, told: Sequence[Reply]) -> str:
         """Word that nobody came for this answer, with how far the conversation came."""

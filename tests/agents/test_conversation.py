@@ -425,6 +425,15 @@ def test_an_app_that_trims_what_came_before():
 # -- which conversation ----------------------------------------------------------------------------------
 
 
+def test_an_app_that_trims_is_told_how_a_conversation_may_be_trimmed():
+    fake = fake_with(conversation(user("a"), says("A"), user("b"), says("B"), user("c"), says("C")))
+    sent = [said("a"), said("A", "assistant"), said("b"), said("B", "assistant"), said("c")]
+    ask(fake, *sent[:1])
+    ask(fake, *sent[:3])
+    assert "conversation(..., trimmed=True)" in missed(fake, *sent[2:])
+    assert "trimmed" not in missed(fake, said("x"))
+
+
 def test_interleaved_conversations_each_get_their_own_replies():
     cities = {
         "Rain in Paris?": ("Paris", "rain"),

@@ -292,6 +292,9 @@ def test_what_a_loop_costs():
     assert "2 requests, weather called; prompts of 1000, 2000 tokens" in text
     with pytest.raises(ValueError, match="the prices have no model 'gpt-5-2025-08-07'; they have claude"):
         found.cost({"claude": (1, 2)})
+    for price in (1, (1,), "12", {"input": 1, "output": 2}):
+        with pytest.raises(ValueError, match="the price of 'gpt-5' is two numbers, or three, of a million tokens"):
+            found.cost({"gpt-5": price})
 
 
 # -- what is right of every loop -------------------------------------------------------------------------
@@ -335,6 +338,13 @@ def test_arguments_that_the_schema_refuses(arguments, problem):
 def test_arguments_that_fit():
     fake = FakeProvider("openai").reply(ToolCall("weather", {"city": "a", "unit": "C", "days": [{"n": 1}]}))
     ask(fake, [said("?")], [{"type": "function", "function": {"name": "weather", "parameters": SCHEMA}}])
+
+    check_loop(fake)
+
+
+def test_a_custom_tool_takes_any_text():
+    fake = FakeProvider("openai").reply(ToolCall("sql", "select 1"))
+    ask(fake, [said("?")], [{"type": "custom", "custom": {"name": "sql"}}])
 
     check_loop(fake)
 
