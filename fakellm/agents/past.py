@@ -16,7 +16,7 @@ from fakellm.script.events import ToolCall
 from fakellm.script.messages import Message
 from fakellm.wire.codec import Request
 
-_GOES_ON = ("previous_response_id", "conversation", "previous_interaction_id", "conversation_id")
+_GOES_ON = ("previous_response_id", "conversation", "previous_interaction_id", "conversation_id", "thread")
 """Fields of requests that hold no more than what is new: the rest is on the provider's side."""
 _NUMBER = re.compile(r"(?:fakellm|conv_)0*(\d+)$")
 """The number in the id of a fake's answer, or of a conversation that it keeps."""
@@ -85,7 +85,7 @@ def past_in(messages: Sequence[Message]) -> Past:
 def _goes_on(request: Request) -> str:
     for name in _GOES_ON:
         value: Any = request.options.get(name)
-        value = value.get("id") if isinstance(value, dict) else value
+        value = value.get("previous_message_id" if name == "thread" else "id") if isinstance(value, dict) else value
         if isinstance(value, str) and value:
             return value
     return ""

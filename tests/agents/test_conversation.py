@@ -11,7 +11,7 @@ import pytest
 from loops import LOOPS, loop
 
 from fakellm import FakeChatModel, FakeProvider, ToolCall, http_error
-from fakellm.agents import calls, conversation, loops_of, result, says, tools_called, user
+from fakellm.agents import calls, check_loop, conversation, loops_of, result, says, tools_called, user
 from fakellm.errors import (
     BrokenReplyError,
     ScriptError,
@@ -203,6 +203,33 @@ def test_a_conversation_that_the_provider_keeps_may_be_empty_at_first():
     assert found == ["function_call", "message", "message"]
     assert tools_called(fake)[0].result == "no"
     assert len(loops_of(fake)) == 1
+
+
+def test_a_thread_that_anthropic_keeps_has_the_calls_and_the_tools():
+    fake = FakeProvider("anthropic").strict_requests(allow=["unknown-field"])
+    more = (calls("weather", city="Rome"), result("sun"), says("Rome."))
+    fake.play(
+        conversation(user("Rain?"), calls("weather", city="Paris"), calls("clock"), result("no"), result(), *more)
+    )
+
+    def sent(content, **fields):
+        body = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": content}], **fields}
+        exchange = fake.handle("POST", "https://api.anthropic.com/v1/messages", {}, json.dumps(body).encode())
+        answer = json.loads(exchange.as_whole())
+        thread = {"type": "continue", "previous_message_id": answer["id"]}
+        return answer["content"][-1], {"thread": thread}
+
+    def of(number, text="no"):
+        return {"type": "tool_result", "tool_use_id": f"call_{number}", "content": text}
+
+    tools = [{"name": name, "input_schema": {"type": "object"}} for name in ("weather", "clock")]
+    _, thread = sent("Rain?", tools=tools, thread={"type": "create"})
+    with pytest.raises(UnexpectedRequestError, match="a result is missing"):
+        sent([of(1)], **thread)
+    _, thread = sent([of(1), of(2)], **thread)
+    assert sent([of(3, "sun")], **thread)[0]["text"] == "Rome."
+    assert [call.result for call in tools_called(fake)] == ["no", "no", "sun"]
+    check_loop(fake, max_steps=3)
 
 
 def test_ids_of_calls_are_none_that_another_call_has():
