@@ -128,6 +128,8 @@ ALSO_TAKEN = (
     ("gemini", {"system_instruction": {"parts": {"text": "Be brief."}}, "generationConfig": {"_responseJsonSchema": {}}}),
     ("gemini", {"tools": {"functionDeclarations": {"name": "w" * 128}}}),
     ("openai.chat", {"messages": [user(), assistant(call()), {**tool(), "name": "weather"}]}),
+    ("openai.chat", {"messages": [user(), {"role": "assistant", "content": "{}", "parsed": {}}, user()]}),
+    ("openai.responses", {"tools": [{"type": "web_search"}], "tool_choice": {"type": "web_search"}}),
     ("openai.responses", {"input": [user(), {"role": "assistant", "content": [SAID]}, user([{"type": "input_image", "image_url": "https://x/y.png"}])]}),
     ("openai.responses", {"input": [user(), {"type": "message", "id": "msg_1", "role": "assistant", "content": [SAID, NOT_SAID]}]}),
     ("openai.responses", {"input": [user(), {"type": "reasoning", "summary": [], "encrypted_content": "x"}, {"type": "web_search_call", "action": {"type": "search", "query": "x"}}]}),

@@ -282,6 +282,8 @@ class ResponsesRules(OpenAIRules):
         keys = problem.keys
         if problem.kind == "missing" and keys[-1] in ("strict", "parameters"):  # of a function, wherever it is offered
             return True
+        if problem.kind == "value" and keys == ("tool_choice", "type"):  # a tool of the provider's, by a newer name
+            return problem.found in [tool.get("type") for _, tool in mappings(asked.body.get("tools"))]
         if problem.kind == "missing" and keys[0] == "input" and keys[-1] in _FILLED:
             item = asked.body["input"][keys[1]]
             return keys[-1] != "id" or item.get("type") != "item_reference"
