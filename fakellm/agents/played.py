@@ -268,7 +268,9 @@ class Played(Route):
             last = [one for one in others if one.at == at][-1]
             return last.last_use(self.board.what) if last.calls else ""
 
-        return dialogue.stopped(self.board.conversation, self.board.turns, self.at, used)
+        before = [one for one in others if one.at == self.at and one.attempt < self.attempt and one.calls]
+        again = [one.last_use(self.board.what) for one in before]
+        return dialogue.stopped(self.board.conversation, self.board.turns, self.at, used, again)
 
     def conditions(self) -> list[str]:
         """Word which requests this is for."""

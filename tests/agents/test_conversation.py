@@ -668,6 +668,17 @@ def test_an_answer_that_breaks_is_asked_for_again():
     fake.verify()
 
 
+def test_an_answer_that_breaks_and_is_not_asked_for_again():
+    fake = fake_with(conversation(user("a"), says("A"), user("b"), says(http_error(503)), says("x")))
+    ask(fake, said("a"))
+    ask(fake, said("a"), said("A", "assistant"), said("b"))
+
+    (told,) = fake.unused
+    assert "stopped before step 5 of 5: nobody asked again" in told
+    assert "> 5  says('x')  [never came]" in told
+    assert told.count("[answered request") == 2
+
+
 def test_what_the_model_is_to_go_on_with_is_no_answer():
     fake = fake_with(conversation(user("As JSON"), says('"rain"}')))
 
