@@ -426,6 +426,24 @@ def test_each_other_api_has_results_of_its_own_shape(name, url, body, right, wro
     assert b"umbrella" in ask_with(right)
 
 
+def test_what_a_stream_said_may_be_sent_back_in_several_contents():
+    fake = FakeProvider("gemini").play(
+        conversation(user("Rain?"), calls("weather"), calls("clock"), result("no"), result("noon"), says("No."))
+    )
+    url = f"{GOOGLE}/models/m:generateContent"
+
+    def sent(*contents):
+        body = {"contents": [{"role": role, "parts": parts} for role, *parts in contents]}
+        return json.loads(fake.handle("POST", url, {}, json.dumps(body).encode()).as_whole())
+
+    first = sent(("user", {"text": "Rain?"}))["candidates"][0]["content"]["parts"]
+    values = {"weather": "no", "clock": "noon"}
+    results = [{"functionResponse": {"name": name, "response": {"result": value}}} for name, value in values.items()]
+    chunks = [("model", part) for part in [*first, {"text": ""}]]
+    sent(("user", {"text": "Rain?"}), *chunks, ("user", *results))
+    assert fake.unused == []
+
+
 def test_an_app_that_trims_what_came_before():
     steps = [step for n in range(3) for step in (user(f"q{n}"), calls("f", n=n), result(str(n)), says(f"a{n}"))]
     fake = fake_with(conversation(*steps, trimmed=True)).otherwise("?")
