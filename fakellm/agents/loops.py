@@ -109,7 +109,7 @@ class Loop:
 
 
 def _priced(name: str, prices: Prices) -> Sequence[float]:
-    found: Any = prices[name]
+    found: Sequence[Any] = prices[name]
     is_list = isinstance(found, Sequence) and not isinstance(found, str) and len(found) in (2, 3)
     if not is_list or not all(isinstance(one, Number) for one in found):
         msg = f"the price of {name!r} is two numbers, or three, of a million tokens: (1.25, 10.0), not {found!r}"

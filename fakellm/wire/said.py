@@ -86,7 +86,8 @@ def _call(part: dict[str, Any]) -> tuple[str, str, str | None] | None:
     """Return name, arguments and id of a tool call, or None for a part that is none."""
     held = next((part[name] for name in _HOLDERS if isinstance(part.get(name), dict)), part)
     name = held.get("name")
-    given = next((held[key] for key in ("arguments", "input", "args") if key in held), None if held is part else {})
+    empty: Any = None if held is part else {}
+    given = next((held[key] for key in ("arguments", "input", "args") if key in held), empty)
     if not isinstance(name, str) or not name or given is None or part.get("type") in _SERVERS:
         return None
     number = next((found for one in (part, held) for key in _IDS if (found := one.get(key))), None)
