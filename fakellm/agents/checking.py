@@ -14,27 +14,45 @@ from fakellm.errors import in_rows
 from fakellm.provider.conversation import SYSTEM, TOOL
 from fakellm.script.events import ToolCall
 from fakellm.wire.codec import Request
+from fakellm.wire.rules import inner, mappings
 from fakellm.wire.wishes import tools_of
 
 
 def _unknown_tools(loop: Loop) -> Iterator[str]:
     """Yield the calls of tools that the request did not offer."""
     for at, step in enumerate(loop.steps):
+        request = _offering(loop, at)
         for call in loop.calls_of(at):
-            if call.name not in step.request.tools and call.name not in _offered(step.request):
-                offered = ", ".join(step.request.tools) or "none"
+            if call.name not in request.tools and call.name not in _offered(request):
+                offered = ", ".join(request.tools) or "none"
                 yield f"request {step.number}: {shown_call(call)} is called, and the app offers {offered}"
+
+
+def _offering(loop: Loop, at: int) -> Request:
+    """Return the request that offers the tools of a step: Anthropic keeps those of a thread."""
+    while at and not loop.steps[at].request.tools and loop.steps[at].request.options.get("thread"):
+        at -= 1
+    return loop.steps[at].request
 
 
 def _offered(request: Request) -> dict[str, Any]:
     return {tool.name: tool.schema for tool in tools_of(request)}
 
 
+def _of_text(request: Request) -> list[Any]:
+    """Return the names of the tools that take any text: OpenAI's custom ones."""
+    tools = [tool for _, tool in mappings(inner({"body": request.json}, "body").get("tools"))]
+    return [(inner(tool, "custom") or tool).get("name") for tool in tools if tool.get("type") == "custom"]
+
+
 def _refused_arguments(loop: Loop) -> Iterator[str]:
     """Yield the calls whose arguments the schema refuses that the request offered the tool with."""
     for at, step in enumerate(loop.steps):
-        schemas = _offered(step.request)
+        request = _offering(loop, at)
+        schemas, of_text = _offered(request), _of_text(request)
         for call in loop.calls_of(at):
+            if call.name in of_text and call.name not in schemas:
+                continue
             if problem := _problem(call, schemas.get(call.name or "", True)):
                 yield f"request {step.number}: {shown_call(call)}: {problem}"
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from fakellm.agents.following import Followed, Stray
 from fakellm.agents.past import Past
-from fakellm.agents.steps import shown_call
+from fakellm.agents.steps import Says, shown_call
 from fakellm.agents.turns import Plan, Turn
 from fakellm.errors import clip
 from fakellm.provider.conversation import TOOL
@@ -77,19 +77,40 @@ def _clipped(lines: list[str]) -> list[str]:
     return [*lines[:2], f"... {len(lines) - _MOST + 1} lines ...", *lines[3 - _MOST :]]
 
 
-def stopped(conversation: Plan, turns: Sequence[Turn], at: int, used: Callable[[int], str]) -> str:
-    """Word that nobody came for the answer of a turn: the steps, with which requests had the answers before."""
+def stopped(
+    conversation: Plan, turns: Sequence[Turn], at: int, used: Callable[[int], str], again: Sequence[str] = ()
+) -> str:
+    """Word that nobody came for the answer of a turn: the steps, with which requests had the answers before.
+
+    `again` are the uses of attempts at it, after which nobody asked again.
+    """
     turn = turns[at]
     number = turn.asked[0].number if turn.asked else turn.number
     total = len(conversation.steps)
-    if not at:
+    answered = {one.number: used(place) for place, one in enumerate(turns[:at])}
+    if again:
+        begun = _attempts(conversation, turn)
+        answered |= dict(zip(begun, again, strict=False))
+        number = begun[len(again)]
+        headline = f"a conversation at {conversation.place} stopped before step {number} of {total}: nobody asked again"
+    elif not at:
         headline = f"a conversation at {conversation.place} never began"
     else:
         headline = f"a conversation at {conversation.place} stopped before step {number} of {total}"
     lines = [headline]
-    answered = {one.number: used(place) for place, one in enumerate(turns[:at])}
     for place, step in enumerate(conversation.steps, 1):
         mark = ">" if place == number else " "
         said = f"  [{answered[place]}]" if answered.get(place) else "  [never came]" if place == number else ""
         lines.append(f"{mark} {place}  {step!r}{said}")
     return "\n".join(lines)
+
+
+def _attempts(conversation: Plan, turn: Turn) -> list[int]:
+    """Return the numbers of the steps with which the attempts at an answer begin."""
+    found = [turn.number]
+    for number, step in enumerate(conversation.steps[turn.number - 1 :], turn.number):
+        if len(found) == len(turn.attempts):
+            break
+        if isinstance(step, Says) and Script(*step.parts).fault is not None:
+            found.append(number + 1)
+    return found

@@ -136,18 +136,23 @@ def _together(
 
     def judge(body: Mapping[str, Any]) -> Iterator[str]:
         before: Sent | None = None
+        is_kept = bool(_text(body, "thread", "previous_message_id"))  # so the calls are on Anthropic's side
         for at, message in enumerate(_objects(body, name)):
             here = read(message, f"{name}[{at}]")
             if here.is_system:
                 continue
             calls = before.calls if before is not None else ()
             yield from (f"{held.place}: {held.problem}" for held in here.results if held.problem)
-            problem = _counted(here, calls, is_after=before is not None and bool(before.results))
+            is_known = before is not None or not is_kept
+            problem = _counted(here, calls, is_after=before is not None and bool(before.results)) if is_known else ""
             if problem := problem or (_disordered(here.results, calls) if ordered else ""):
                 yield f"{here.place}: {problem}"
             if first and here.results and here.others and here.others[0] < len(here.results):
                 yield f"{here.place}: results have to stand before everything else"
-            before = here
+            is_more = (
+                before is not None and before.is_model and here.is_model
+            )  # chunks of a stream, sent back one by one
+            before = here._replace(calls=(*calls, *here.calls)) if is_more else here
 
     return judge
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Number
 from typing import Any
 
 from fakellm.agents import wanted
@@ -107,13 +108,22 @@ class Loop:
         return sum(_cost(step, prices) for step in self.steps)
 
 
+def _priced(name: str, prices: Prices) -> Sequence[float]:
+    found: Sequence[Any] = prices[name]
+    is_list = isinstance(found, Sequence) and not isinstance(found, str) and len(found) in (2, 3)
+    if not is_list or not all(isinstance(one, Number) for one in found):
+        msg = f"the price of {name!r} is two numbers, or three, of a million tokens: (1.25, 10.0), not {found!r}"
+        raise ValueError(msg)
+    return found
+
+
 def _cost(step: Step, prices: Prices) -> float:
     model, used = step.request.model, step.usage
     names = [name for name in prices if model.startswith(name)]
     if not names:
         msg = f"the prices have no model {model!r}; they have {', '.join(prices) or 'none'}; add it"
         raise ValueError(msg)
-    asked, said, *more = prices[max(names, key=len)]
+    asked, said, *more = _priced(max(names, key=len), prices)
     cached = used.cached_tokens or 0
     read = (used.input_tokens - cached) * asked + cached * (more[0] if more else asked)
     return float(read + used.output_tokens * said) / _MILLION
@@ -149,6 +159,8 @@ def loops_of(source: Any) -> list[Loop]:
 def _goes_on(loop: Sequence[Step], step: Step, past: Past) -> bool:
     if past.goes_on:
         name, number = past.goes_on.encode(), past.number
+        if past.may_begin and any(past_of(one.request).goes_on == past.goes_on for one in loop):
+            return True
         return any(name in one.body or (one.seed is not None and one.seed == number) for one in loop)
     before, now = messages_of(loop[-1].request.messages), messages_of(step.request.messages)
     return len(before) < len(now) and [_key(one) for one in before] == [_key(one) for one in now[: len(before)]]

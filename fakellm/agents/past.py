@@ -16,7 +16,7 @@ from fakellm.script.events import ToolCall
 from fakellm.script.messages import Message
 from fakellm.wire.codec import Request
 
-_GOES_ON = ("previous_response_id", "conversation", "previous_interaction_id", "conversation_id")
+_GOES_ON = ("previous_response_id", "conversation", "previous_interaction_id", "conversation_id", "thread")
 """Fields of requests that hold no more than what is new: the rest is on the provider's side."""
 _NUMBER = re.compile(r"(?:fakellm|conv_)0*(\d+)$")
 """The number in the id of a fake's answer, or of a conversation that it keeps."""
@@ -40,11 +40,13 @@ class Past:
     """What the app sent before each answer and after the last, one list more than there are `answers`.
 
     `goes_on` is the id of what the request goes on with, where the provider keeps what came before; else it is empty.
+    `may_begin` tells that this is a conversation which was made elsewhere, so nothing may have come before.
     """
 
     sent: list[list[Message]]
     answers: list[Answer]
     goes_on: str = ""
+    may_begin: bool = False
 
     @property
     def number(self) -> int | None:
@@ -57,6 +59,7 @@ def past_of(request: Request) -> Past:
     """Return what a request holds of its conversation."""
     found = past_in(request.messages)
     found.goes_on = _goes_on(request)
+    found.may_begin = found.number is None and bool(found.goes_on) and bool(request.options.get("conversation"))
     return found
 
 
@@ -82,7 +85,7 @@ def past_in(messages: Sequence[Message]) -> Past:
 def _goes_on(request: Request) -> str:
     for name in _GOES_ON:
         value: Any = request.options.get(name)
-        value = value.get("id") if isinstance(value, dict) else value
+        value = value.get("previous_message_id" if name == "thread" else "id") if isinstance(value, dict) else value
         if isinstance(value, str) and value:
             return value
     return ""

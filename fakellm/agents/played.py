@@ -35,6 +35,9 @@ _MORE = (
 )
 
 
+_TRIMS = "if the app sends no more than the end of what came before: conversation(..., trimmed=True)"
+
+
 def check_conditions(conditions: Mapping[str, Any]) -> None:
     """Raise `TypeError` or `ScriptError` for conditions that are none."""
     if conditions:
@@ -44,7 +47,8 @@ def check_conditions(conditions: Mapping[str, Any]) -> None:
 class Board:
     """A conversation as one fake says it, and how the request that came last follows it: it is asked by each turn.
 
-    `made_of` has, of a fake that makes ids of requests, the numbers in the ids of answers, with their turns.
+    `made_of` has, of a fake that makes ids of requests, the numbers in the ids of answers, with their turns. `kept` has
+    the ids of conversations that were made elsewhere, with the turn that each came to.
     """
 
     def __init__(self, conversation: Plan, provider: str) -> None:
@@ -52,12 +56,13 @@ class Board:
         self.turns = conversation.as_said_by(provider)
         self.what = "request" if provider else "call"
         self.made_of: OrderedDict[int, int] = OrderedDict()
+        self.kept: OrderedDict[str, int] = OrderedDict()
         self._asked: tuple[object, Request] | None = None
         self._last: tuple[Request, Past, int, Followed] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy or a pickle has of it: no request."""
-        return {**vars(self), "made_of": OrderedDict(), "_asked": None, "_last": None}
+        return {**vars(self), "made_of": OrderedDict(), "kept": self.kept.copy(), "_asked": None, "_last": None}
 
     def request_of(self, call: Any) -> Request:
         """Return what a call of a fake asks; of a model, what messages and tools say."""
@@ -165,7 +170,8 @@ class Played(Route):
         if found := Route.differences(self, request):
             return found
         past, _, followed = board.followed(request, self.at)
-        if past.goes_on and not self.at and not board.conversation.conditions.keys() & {"turn", "after_tool"}:
+        is_begun = past.goes_on and (not past.may_begin or past.goes_on in board.kept)
+        if is_begun and not self.at and not board.conversation.conditions.keys() & {"turn", "after_tool"}:
             return ["the request goes on with what the provider keeps, and the conversation begins here"]
         if followed.stray is not None:
             stray = followed.stray
@@ -187,18 +193,19 @@ class Played(Route):
         """Return the turn whose answer the request goes on with by its id, or that its conversation began with."""
         number, made_of = past.number, self.board.made_of
         if number is None:
-            return None
+            return self.board.kept.get(past.goes_on)
         if made_of:  # ids are made of the requests there, and not of how many came before
             return made_of.get(number)
         return next((one.at for one in self._others(told) if number in one.calls), None)
 
     def given(self, call: Any) -> None:
         """Take that it answers a request: its answer may be named by the next."""
+        board = self.board
         if (number := getattr(call, "made_of", None)) is not None:
-            made_of = self.board.made_of
-            made_of[number] = self.at
-            while len(made_of) > _MOST:
-                made_of.popitem(last=False)
+            _keep(board.made_of, number, self.at)
+        request = board.request_of(call)
+        if request.options.get("conversation") and (past := past_of(request)).may_begin:
+            _keep(board.kept, past.goes_on, self.at)
 
     def _is_over(self, past: Past, told: Sequence[Reply]) -> bool:
         """Tell whether a request that holds the end alone goes on after the last answer."""
@@ -240,10 +247,18 @@ class Played(Route):
         what = f"leaves the conversation at step {stray.step} of {len(board.conversation.steps)}: {stray.what}"
         if not is_inside and followed.turn == 0 and followed.stray is not None:
             what = f"has no reply, and does not begin the conversation: {stray.what}"
+            if self._may_be_trimmed(past):
+                remedy = (remedy[0], _TRIMS, *remedy[1:])
         rows = dialogue.rows_of(board.conversation, board.turns, past, start, followed, stray)
         if problem:
             rows.insert(-1 if rows[-1][0] == "to come:" else len(rows), ("its form:", problem))
         return Astray(followed.depth, is_inside, what, tuple(rows), remedy)
+
+    def _may_be_trimmed(self, past: Past) -> bool:
+        """Tell whether a request begins with what is later in the conversation."""
+        plan = self.board.conversation
+        is_whole = not plan.trimmed and not past.goes_on and not plan.conditions.keys() & {"turn", "after_tool"}
+        return is_whole and bool(past.answers) and any(is_of(turn, past.answers[0]) for turn in self.board.turns[1:])
 
     def never_asked(self, told: Sequence[Reply]) -> str:
         """Word that nobody came for this answer, with how far the conversation came."""
@@ -253,7 +268,9 @@ class Played(Route):
             last = [one for one in others if one.at == at][-1]
             return last.last_use(self.board.what) if last.calls else ""
 
-        return dialogue.stopped(self.board.conversation, self.board.turns, self.at, used)
+        before = [one for one in others if one.at == self.at and one.attempt < self.attempt and one.calls]
+        again = [one.last_use(self.board.what) for one in before]
+        return dialogue.stopped(self.board.conversation, self.board.turns, self.at, used, again)
 
     def conditions(self) -> list[str]:
         """Word which requests this is for."""
@@ -264,6 +281,12 @@ class Played(Route):
     def as_call(self) -> str:
         """Write the call that scripts it, once for all answers."""
         return "" if self.at or self.attempt else f".play({self.board.conversation!r})"
+
+
+def _keep(found: OrderedDict[Any, int], name: Any, at: int) -> None:
+    found[name] = at
+    while len(found) > _MOST:
+        found.popitem(last=False)
 
 
 def _asked_again(turn: Turn, had: Sequence[Played]) -> Stray:

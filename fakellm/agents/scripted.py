@@ -96,7 +96,7 @@ def _turns(steps: Sequence[Any], *, is_open: bool) -> Iterator[Turn]:
             said = getattr(step, "__name__", None) or repr(step)
             msg = f"step {number} is {said}; the steps of a conversation are user(), calls(), result(), says(){hint}"
             raise TypeError(msg)
-    ids = count(1)
+    ids = _ids(steps)
     at, before = 0, None
     while at < len(steps):
         begun = at
@@ -173,6 +173,17 @@ def _attempts(steps: Sequence[Says | Calls], ids: Iterator[int]) -> Iterator[Scr
             parts = []
     if parts:
         yield Script(*parts)
+
+
+def _ids(steps: Sequence[Any]) -> Iterator[int]:
+    """Yield the numbers of ids that are given here: none that a call of the conversation has by itself."""
+    written = {
+        part.id
+        for step in steps
+        for part in ([step.call] if isinstance(step, Calls) else step.parts if isinstance(step, Says) else [])
+        if isinstance(part, ToolCall)
+    }
+    return (number for number in count(1) if f"call_{number}" not in written)
 
 
 def _with_id(part: Any, ids: Iterator[int]) -> Any:

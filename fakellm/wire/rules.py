@@ -154,6 +154,10 @@ class Rules:
         """Return the types that are at a place, or None."""
         return found_in(place)
 
+    def as_typed(self, asked: Asked) -> dict[str, Any]:
+        """Return the body that is held to the types: with what the API fills in, where that tells types apart."""
+        return asked.body
+
     def word(self, problem: Problem, asked: Asked) -> Broken:  # noqa: ARG002 - some word it by the API
         """Say a problem with types as the API would."""
         return Broken(place_of(problem.path), f"{place_of(problem.path)}: {problem.kind}")
@@ -191,7 +195,7 @@ class Rules:
         annotation = self.annotation(place)
         if annotation is None:
             return
-        for problem in Reader(is_lenient=asked.is_alike).problems(annotation, asked.body):
+        for problem in Reader(is_lenient=asked.is_alike).problems(annotation, self.as_typed(asked)):
             if not self.takes(problem, asked):
                 yield _OF_TYPES[problem.kind], self.word(problem, asked)
 

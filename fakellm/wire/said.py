@@ -23,6 +23,13 @@ _USED = (
 _ENDS = ("finish_reason", "stop_reason", "finishReason", "stopReason", "done_reason")
 
 
+_HOLDERS = ("function", "custom", "functionCall", "toolUse")
+_IDS = ("call_id", "tool_call_id", "toolUseId", "id")
+"""The names of a call's id, before the name of the item's that has it."""
+_SERVERS = ("server_tool_use", "mcp_tool_use", "mcp_call", "mcp_approval_request")
+"""Calls that the provider answers by itself."""
+
+
 def said_in(body: bytes) -> list[Event]:
     """Return what a document says: texts and tool calls in their order, usage, and why it ended."""
     try:
@@ -77,14 +84,13 @@ def _parts(parts: list[Any], choice: int) -> Iterator[Event]:
 
 def _call(part: dict[str, Any]) -> tuple[str, str, str | None] | None:
     """Return name, arguments and id of a tool call, or None for a part that is none."""
-    held = next(
-        (part[name] for name in ("function", "functionCall", "toolUse") if isinstance(part.get(name), dict)), part
-    )
+    held = next((part[name] for name in _HOLDERS if isinstance(part.get(name), dict)), part)
     name = held.get("name")
-    given = next((held[key] for key in ("arguments", "input", "args") if key in held), None)
-    if not isinstance(name, str) or not name or given is None:
+    empty: Any = None if held is part else {}
+    given = next((held[key] for key in ("arguments", "input", "args") if key in held), empty)
+    if not isinstance(name, str) or not name or given is None or part.get("type") in _SERVERS:
         return None
-    number = part.get("id") or held.get("toolUseId") or part.get("call_id")
+    number = next((found for one in (part, held) for key in _IDS if (found := one.get(key))), None)
     arguments = given if isinstance(given, str) else json.dumps(given, ensure_ascii=False)
     return name, arguments, number if isinstance(number, str) else None
 

@@ -11,7 +11,7 @@ import pytest
 from loops import LOOPS, loop
 
 from fakellm import FakeChatModel, FakeProvider, ToolCall, http_error
-from fakellm.agents import calls, conversation, loops_of, result, says, user
+from fakellm.agents import calls, check_loop, conversation, loops_of, result, says, tools_called, user
 from fakellm.errors import (
     BrokenReplyError,
     ScriptError,
@@ -189,6 +189,52 @@ def test_other_providers_that_keep_what_came_before(name, begin, go_on, read, ca
                 go_on(ask_it, before, first[x], "more")
     assert fake.unused == []
     assert [len(found) for found in loops_of(fake)] == [3, 3]
+
+
+def test_a_conversation_that_the_provider_keeps_may_be_empty_at_first():
+    fake = FakeProvider("openai").play(
+        conversation(user("Rain?"), calls("weather", city="Paris"), result("no"), says("No."), user(), says("Bye."))
+    )
+    url, begun = "https://api.openai.com/v1/responses", {"model": "gpt-5", "conversation": {"id": "conv_abc"}}
+    found = []
+    for sent in ("Rain?", [{"type": "function_call_output", "call_id": "call_1", "output": "no"}], "Thanks"):
+        answer = fake.handle("POST", url, {}, json.dumps({**begun, "input": sent}).encode())
+        found.append(json.loads(answer.as_whole())["output"][0]["type"])
+    assert found == ["function_call", "message", "message"]
+    assert tools_called(fake)[0].result == "no"
+    assert len(loops_of(fake)) == 1
+
+
+def test_a_thread_that_anthropic_keeps_has_the_calls_and_the_tools():
+    fake = FakeProvider("anthropic").strict_requests(allow=["unknown-field"])
+    more = (calls("weather", city="Rome"), result("sun"), says("Rome."))
+    fake.play(
+        conversation(user("Rain?"), calls("weather", city="Paris"), calls("clock"), result("no"), result(), *more)
+    )
+
+    def sent(content, **fields):
+        body = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": content}], **fields}
+        exchange = fake.handle("POST", "https://api.anthropic.com/v1/messages", {}, json.dumps(body).encode())
+        answer = json.loads(exchange.as_whole())
+        thread = {"type": "continue", "previous_message_id": answer["id"]}
+        return answer["content"][-1], {"thread": thread}
+
+    def of(number, text="no"):
+        return {"type": "tool_result", "tool_use_id": f"call_{number}", "content": text}
+
+    tools = [{"name": name, "input_schema": {"type": "object"}} for name in ("weather", "clock")]
+    _, thread = sent("Rain?", tools=tools, thread={"type": "create"})
+    with pytest.raises(UnexpectedRequestError, match="a result is missing"):
+        sent([of(1)], **thread)
+    _, thread = sent([of(1), of(2)], **thread)
+    assert sent([of(3, "sun")], **thread)[0]["text"] == "Rome."
+    assert [call.result for call in tools_called(fake)] == ["no", "no", "sun"]
+    check_loop(fake, max_steps=3)
+
+
+def test_ids_of_calls_are_none_that_another_call_has():
+    mixed = conversation(user(), calls(ToolCall("a", {}, id="call_1")), calls("b"), result(), result(), says("x"))
+    assert [call.id for call in tools_called(mixed)] == ["call_1", "call_2"]
 
 
 def test_what_is_kept_is_gone_on_with_after_the_end():
@@ -380,6 +426,24 @@ def test_each_other_api_has_results_of_its_own_shape(name, url, body, right, wro
     assert b"umbrella" in ask_with(right)
 
 
+def test_what_a_stream_said_may_be_sent_back_in_several_contents():
+    fake = FakeProvider("gemini").play(
+        conversation(user("Rain?"), calls("weather"), calls("clock"), result("no"), result("noon"), says("No."))
+    )
+    url = f"{GOOGLE}/models/m:generateContent"
+
+    def sent(*contents):
+        body = {"contents": [{"role": role, "parts": parts} for role, *parts in contents]}
+        return json.loads(fake.handle("POST", url, {}, json.dumps(body).encode()).as_whole())
+
+    first = sent(("user", {"text": "Rain?"}))["candidates"][0]["content"]["parts"]
+    values = {"weather": "no", "clock": "noon"}
+    results = [{"functionResponse": {"name": name, "response": {"result": value}}} for name, value in values.items()]
+    chunks = [("model", part) for part in [*first, {"text": ""}]]
+    sent(("user", {"text": "Rain?"}), *chunks, ("user", *results))
+    assert fake.unused == []
+
+
 def test_an_app_that_trims_what_came_before():
     steps = [step for n in range(3) for step in (user(f"q{n}"), calls("f", n=n), result(str(n)), says(f"a{n}"))]
     fake = fake_with(conversation(*steps, trimmed=True)).otherwise("?")
@@ -404,6 +468,15 @@ def test_an_app_that_trims_what_came_before():
 
 
 # -- which conversation ----------------------------------------------------------------------------------
+
+
+def test_an_app_that_trims_is_told_how_a_conversation_may_be_trimmed():
+    fake = fake_with(conversation(user("a"), says("A"), user("b"), says("B"), user("c"), says("C")))
+    sent = [said("a"), said("A", "assistant"), said("b"), said("B", "assistant"), said("c")]
+    ask(fake, *sent[:1])
+    ask(fake, *sent[:3])
+    assert "conversation(..., trimmed=True)" in missed(fake, *sent[2:])
+    assert "trimmed" not in missed(fake, said("x"))
 
 
 def test_interleaved_conversations_each_get_their_own_replies():
@@ -611,6 +684,17 @@ def test_an_answer_that_breaks_is_asked_for_again():
     assert [ask(fake, said("Rain?")) for _ in range(2)] == [503, 429]
     assert ask(fake, said("Rain?"))["content"] == "No."
     fake.verify()
+
+
+def test_an_answer_that_breaks_and_is_not_asked_for_again():
+    fake = fake_with(conversation(user("a"), says("A"), user("b"), says(http_error(503)), says("x")))
+    ask(fake, said("a"))
+    ask(fake, said("a"), said("A", "assistant"), said("b"))
+
+    (told,) = fake.unused
+    assert "stopped before step 5 of 5: nobody asked again" in told
+    assert "> 5  says('x')  [never came]" in told
+    assert told.count("[answered request") == 2
 
 
 def test_what_the_model_is_to_go_on_with_is_no_answer():

@@ -15,6 +15,7 @@ from fakellm.cassette import CassetteError, Tape, interaction_of, write
 from fakellm.http import intercept, playing
 from fakellm.provider import Timeouts
 from fakellm.server import FakeServer
+from fakellm.wire.said import said_in
 
 CHAT = "https://api.openai.com/v1/chat/completions"
 TOOLS = [{"type": "function", "function": {"name": n, "parameters": schema}} for n, schema in SCHEMAS.items()]
@@ -183,6 +184,24 @@ def test_of_a_tape(tmp_path):
     assert "it takes 67 tokens, and max_tokens is 66" in problems(path, max_tokens=66)
 
 
+FUNCTION = {"type": "function_call", "id": "fc_1", "call_id": "call_1", "name": "f", "arguments": "{}"}
+CUSTOM = {"id": "call_1", "type": "custom", "custom": {"name": "f", "input": "x"}}
+SERVERS = {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {"query": "x"}}
+USED = {"type": "tool_use", "id": "call_1", "name": "f", "input": {}}
+PLAIN = [
+    ({"output": [{"type": "mcp_call", "id": "mcp_1", "name": "g", "arguments": "{}", "server_label": "a"}, FUNCTION]}, "{}"),
+    ({"choices": [{"message": {"content": None, "tool_calls": [CUSTOM]}}]}, "x"),
+    ({"content": [SERVERS, USED]}, "{}"),
+    ({"candidates": [{"content": {"parts": [{"functionCall": {"name": "f", "id": "call_1"}}]}}]}, "{}"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("answer", "arguments"), PLAIN)
+def test_what_a_plain_answer_calls_has_the_id_that_results_name(answer, arguments):
+    (call,) = (event for event in said_in(json.dumps(answer).encode()) if isinstance(event, ToolCall))
+    assert (call.name, call.id, call.arguments) == ("f", "call_1", arguments)
+
+
 def test_of_a_tape_that_the_app_asks(tmp_path):
     import httpx
 
@@ -292,6 +311,9 @@ def test_what_a_loop_costs():
     assert "2 requests, weather called; prompts of 1000, 2000 tokens" in text
     with pytest.raises(ValueError, match="the prices have no model 'gpt-5-2025-08-07'; they have claude"):
         found.cost({"claude": (1, 2)})
+    for price in (1, (1,), "12", {"input": 1, "output": 2}):
+        with pytest.raises(ValueError, match="the price of 'gpt-5' is two numbers, or three, of a million tokens"):
+            found.cost({"gpt-5": price})
 
 
 # -- what is right of every loop -------------------------------------------------------------------------
@@ -335,6 +357,13 @@ def test_arguments_that_the_schema_refuses(arguments, problem):
 def test_arguments_that_fit():
     fake = FakeProvider("openai").reply(ToolCall("weather", {"city": "a", "unit": "C", "days": [{"n": 1}]}))
     ask(fake, [said("?")], [{"type": "function", "function": {"name": "weather", "parameters": SCHEMA}}])
+
+    check_loop(fake)
+
+
+def test_a_custom_tool_takes_any_text():
+    fake = FakeProvider("openai").reply(ToolCall("sql", "select 1"))
+    ask(fake, [said("?")], [{"type": "custom", "custom": {"name": "sql"}}])
 
     check_loop(fake)
 

@@ -105,6 +105,9 @@ def test_the_sdk_raises_what_it_raises_for_the_real_api():
 
 # -- taken --------------------------------------------------------------------------------------------
 
+SAID = {"type": "output_text", "text": "No."}
+NOT_SAID = {"type": "refusal", "refusal": "I cannot."}
+NAMED = {"type": "function", "name": "weather"}
 ALSO_TAKEN = (
     ("openai.chat", {"tools": None, "tool_choice": None, "stop": None, "user": None}),
     ("openai.chat", {"messages": [user(), {**assistant(call()), "refusal": None, "annotations": []}, tool()]}),
@@ -122,6 +125,18 @@ ALSO_TAKEN = (
     ("gemini", {"contents": {"parts": {"text": "Hi"}}, "generation_config": {"max_output_tokens": "9", "topK": 5}}),
     ("gemini", {"contents": [parts({"text": "a"}), parts({"inline_data": {"mime_type": "image/png", "data": "AA=="}})]}),
     ("gemini", {"systemInstruction": {"parts": [{"text": "Be brief."}]}, "safetySettings": [], "labels": {"a": "b"}}),
+    ("gemini", {"system_instruction": {"parts": {"text": "Be brief."}}, "generationConfig": {"_responseJsonSchema": {}}}),
+    ("gemini", {"tools": {"functionDeclarations": {"name": "w" * 128}}}),
+    ("openai.chat", {"messages": [user(), assistant(call()), {**tool(), "name": "weather"}]}),
+    ("openai.chat", {"messages": [user(), {"role": "assistant", "content": "{}", "parsed": {}}, user()]}),
+    ("openai.responses", {"tools": [{"type": "web_search"}], "tool_choice": {"type": "web_search"}}),
+    ("openai.responses", {"input": [user(), {"role": "assistant", "content": [SAID]}, user([{"type": "input_image", "image_url": "https://x/y.png"}])]}),
+    ("openai.responses", {"input": [user(), {"type": "message", "id": "msg_1", "role": "assistant", "content": [SAID, NOT_SAID]}]}),
+    ("openai.responses", {"input": [user(), {"type": "reasoning", "summary": [], "encrypted_content": "x"}, {"type": "web_search_call", "action": {"type": "search", "query": "x"}}]}),
+    ("openai.responses", {"input": [{"type": "image_generation_call", "id": "ig_1"}, {"type": "compaction", "encrypted_content": "x", "created_by": "m"}]}),
+    ("openai.responses", {"tools": [{"type": "namespace", "name": "n", "description": "d", "tools": [NAMED]}], "tool_choice": NAMED}),
+    ("openai.responses", {"prompt": {"id": "pmpt_1"}, "tool_choice": NAMED}),
+    ("openai.responses", {"input": [user(), {"type": "additional_tools", "role": "developer", "tools": [NAMED]}], "tool_choice": NAMED}),
 )  # fmt: skip
 
 
@@ -243,6 +258,17 @@ def test_betas_have_their_own_types():
     for headers, is_taken in (({}, False), ({"Anthropic-Beta": "mcp-client-2025-04-04"}, True)):
         fake = FakeProvider("anthropic").strict_requests().reply("ok")
         assert (handled(fake, "anthropic.messages", body, headers)[2].refusal is None) is is_taken
+
+
+def test_betas_have_tools_of_servers_and_the_older_name_of_a_field():
+    more = {
+        "tools": [{"type": "mcp_toolset", "mcp_server_name": "a"}],
+        "tool_choice": {"type": "tool", "name": "far"},
+        "output_format": {"type": "json_schema", "schema": {"type": "object"}},
+    }
+    fake = FakeProvider("anthropic").strict_requests().reply("ok")
+    body = {**TAKEN["anthropic.messages"][2], **more}
+    assert handled(fake, "anthropic.messages", body, {"anthropic-beta": "mcp-client-2025-11-20"})[2].refusal is None
 
 
 @each("url", [

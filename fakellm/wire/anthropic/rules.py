@@ -278,7 +278,8 @@ class MessagesRules(Rules):
     def takes(self, problem: Problem, asked: Asked) -> bool:
         """Tell whether it is taken, or said by another rule, as a wrong image and a wrong role are."""
         is_role = problem.keys[2:] == ("role",) and problem.kind != "missing" and problem.found not in _ROLES
-        return is_role or problem.keys[-1:] == ("media_type",) or super().takes(problem, asked)
+        is_moved = problem.keys == ("output_format",) and "anthropic-beta" in asked.headers  # to output_config
+        return is_role or is_moved or problem.keys[-1:] == ("media_type",) or super().takes(problem, asked)
 
     def word(self, problem: Problem, asked: Asked) -> Broken:  # noqa: ARG002 - the same for all
         """Say a problem with types as pydantic does."""

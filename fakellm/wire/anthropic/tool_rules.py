@@ -144,12 +144,20 @@ def _duplicates(asked: Asked) -> Iterator[Broken]:
         names.add(name)
 
 
+def _has_far_tools(asked: Asked) -> bool:
+    """Tell whether tools are those of a server, which says their names by itself."""
+    kinds = [tool.get("type") for _, tool in mappings(asked.body.get("tools"))]
+    return bool(asked.body.get("mcp_servers")) or "mcp_toolset" in kinds
+
+
 def _choice(asked: Asked) -> Iterator[Broken]:
     choice = inner(asked.body, "tool_choice")
     tools = mappings(asked.body.get("tools"))
     if choice and not tools and choice.get("type") != "none" and not asked.body.get("mcp_servers"):
         yield Broken("tool_choice", "tool_choice may only be specified while providing tools.")
-    elif choice.get("type") == "tool" and choice.get("name") not in [tool.get("name") for _, tool in tools]:
+    elif choice.get("type") != "tool" or _has_far_tools(asked):
+        return
+    elif choice.get("name") not in [tool.get("name") for _, tool in tools]:
         yield Broken("tool_choice.name", f"Tool '{choice.get('name')}' not found in provided tools")
 
 

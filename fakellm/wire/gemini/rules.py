@@ -20,7 +20,7 @@ from fakellm.wire.rules import Asked, Broken, Rule, Rules, mappings, number_of, 
 from fakellm.wire.sdk_types import Items, Shape, found_in
 from fakellm.wire.typed import Path, Problem, place_of
 
-_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_.:-]{0,63}")
+_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_.:-]{0,127}")
 _REFUSED = ("image/svg+xml", "image/svg", "application/svg+xml", "image/xml", "image/jpg", "image/bmp", "image/tiff")
 _MOST_STOPS = 5
 _TYPES = {"string": "STRING", "integer": "INT32", "number": "FLOAT", "boolean": "BOOL"}
@@ -133,7 +133,7 @@ def _names(asked: Asked) -> Iterator[Broken]:
             text = (
                 f"* GenerateContentRequest.tools[{at}].function_declarations[{number}].name: Invalid function name. "
                 "Must start with a letter or an underscore. Must be alphameric (a-z, A-Z, 0-9), underscores (_), dots "
-                "(.), colons (:), or dashes (-), with a maximum length of 64.\n"
+                "(.), colons (:), or dashes (-), with a maximum length of 128.\n"
             )
             yield Broken(f"tools[{at}].functionDeclarations[{number}].name", text)
 
@@ -210,7 +210,7 @@ _RULES = (
     ),
     Rule(
         "tool-name",
-        "a name of a function with other characters than letters, digits and `_ . : -`, or with more than 64",
+        "a name of a function with other characters than letters, digits and `_ . : -`, or with more than 128",
         "rename the function",
         "https://github.com/google-gemini/gemini-cli/issues/9535",
         _names,
@@ -270,7 +270,7 @@ class GenerateRules(Rules):
             return True
         if problem.kind == "unknown" and len(problem.path) == 1 and problem.keys[0] in (*_BESIDE, *map(snake, _BESIDE)):
             return True
-        if problem.kind == "type" and isinstance(problem.found, dict) and problem.expected == ("array",):
+        if problem.kind == "type" and isinstance(problem.found, dict) and {*problem.expected} - {"null"} == {"array"}:
             return True
         is_number = isinstance(problem.found, str) and re.fullmatch(r"-?\d+(\.\d+)?", problem.found) is not None
         is_counted = isinstance(problem.found, int) and "string" in problem.expected and problem.kind == "value"
@@ -320,6 +320,7 @@ def _form() -> Shape:
     for one in types.values():
         for name, info in getattr(one, "model_fields", {}).items():
             known |= {name: info.annotation, info.alias or name: info.annotation}
+    known["_responseJsonSchema"] = known.get("responseJsonSchema", Any)  # as the reference spells it too
     fields: list[tuple[str, Any]] = []
     for name, written in _FIELDS:
         kind = found_in("google.genai.types:" + written.removeprefix("list[").removesuffix("]"))

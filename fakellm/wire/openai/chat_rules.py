@@ -356,6 +356,9 @@ class ChatRules(OpenAIRules):
         {
             "messages[].annotations",  # of the API's own answers, which apps send back as they are
             "messages[].tool_calls[].index",  # of the API's own streams
+            "messages[].parsed",  # of the SDK's own answers, which it sends back whole here, and not to Responses
+            "messages[].tool_calls[].function.parsed_arguments",
+            "messages[].name",  # of a result too, as OpenAI's own guide sent it
         }
     )
 

@@ -15,11 +15,15 @@ from fakellm.wire.openai import rules as openai
 from fakellm.wire.openai.rules import OpenAIRules, parameter
 from fakellm.wire.openai.schema_rules import problems
 from fakellm.wire.rules import Asked, Broken, Rule, inner, mappings, number_of, rules_of_types
+from fakellm.wire.typed import Problem
 
 _LEAST_OUTPUT = 16
 _ELSEWHERE = ("previous_response_id", "conversation", "prompt")
 _REFERENCE = "https://platform.openai.com/docs/api-reference/responses/create"
 _CALLS = "https://github.com/continuedev/continue/issues/10092"
+_FILLED = ("id", "status", "detail", "annotations", "result", "outputs", "pending_safety_checks")
+"""Fields of the API's own answers that the types want back, and the API does not: OpenAI's Codex sends none of them."""
+_SAID = ("output_text", "refusal")
 
 
 def _items(asked: Asked) -> list[tuple[int, dict[str, Any]]]:
@@ -98,9 +102,18 @@ def _names(asked: Asked) -> Iterator[Broken]:
     yield from openai.names((f"input[{at}].name", item.get("name")) for at, item in calls)
 
 
+def _offers_more(asked: Asked) -> bool:
+    """Tell whether there are functions elsewhere than in `tools`: in a kept prompt, in a namespace, in items."""
+    kinds = [one.get("type") for _, one in [*mappings(asked.body.get("tools")), *_items(asked)]]
+    more = ("namespace", "tool_search", "tool_search_output", "additional_tools")
+    return bool(asked.body.get("prompt")) or any(kind in more for kind in kinds)
+
+
 def _unknown_choice(asked: Asked) -> Iterator[Broken]:
     choice = inner(asked.body, "tool_choice")
-    if choice.get("type") == "function" and choice.get("name") not in [tool.get("name") for _, tool in _tools(asked)]:
+    if choice.get("type") != "function" or _offers_more(asked):
+        return
+    if choice.get("name") not in [tool.get("name") for _, tool in _tools(asked)]:
         yield parameter(
             "tool_choice.name", "Tool choice 'function' not found in 'tools' parameter.", None, "tool_choice"
         )
@@ -253,11 +266,37 @@ class ResponsesRules(OpenAIRules):
         ),
         *_RULES,
     )
-    beyond = frozenset({"tools[].strict", "tools[].parameters"})  # which the types want, and the API does not
+    beyond = frozenset({"input[].created_by"})  # of the API's own answers, which apps send back as they are
 
     def types(self, asked: Asked) -> str | None:  # noqa: ARG002 - there is one form
         """Return the parameters of `responses.create`."""
         return "openai.types.responses.response_create_params:ResponseCreateParams"
+
+    def as_typed(self, asked: Asked) -> dict[str, Any]:
+        """Return the body with whole messages of the assistant: the types know `output_text` in such alone."""
+        items = asked.body.get("input")
+        return {**asked.body, "input": [*map(_whole, items)]} if isinstance(items, list) else asked.body
+
+    def takes(self, problem: Problem, asked: Asked) -> bool:
+        """Tell whether it is taken: an item without what the API knows of its own answers is."""
+        keys = problem.keys
+        if problem.kind == "missing" and keys[-1] in ("strict", "parameters"):  # of a function, wherever it is offered
+            return True
+        if problem.kind == "value" and keys == ("tool_choice", "type"):  # a tool of the provider's, by a newer name
+            return problem.found in [tool.get("type") for _, tool in mappings(asked.body.get("tools"))]
+        if problem.kind == "missing" and keys[0] == "input" and keys[-1] in _FILLED:
+            item = asked.body["input"][keys[1]]
+            return keys[-1] != "id" or item.get("type") != "item_reference"
+        return super().takes(problem, asked)
+
+
+def _whole(item: Any) -> Any:
+    """Return an item; a message of the assistant that holds what the API says, with the fields of the API's own."""
+    if not isinstance(item, dict) or item.get("role") != "assistant" or item.get("type") not in (None, "message"):
+        return item
+    if not any(part.get("type") in _SAID for _, part in mappings(item.get("content"))):
+        return item
+    return {"id": "msg_1", "status": "completed", **item, "type": "message"}
 
 
 RULES = ResponsesRules()
