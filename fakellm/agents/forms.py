@@ -149,10 +149,8 @@ def _together(
                 yield f"{here.place}: {problem}"
             if first and here.results and here.others and here.others[0] < len(here.results):
                 yield f"{here.place}: results have to stand before everything else"
-            is_more = (
-                before is not None and before.is_model and here.is_model
-            )  # chunks of a stream, sent back one by one
-            before = here._replace(calls=(*calls, *here.calls)) if is_more else here
+            goes_on = before is not None and before.is_model and here.is_model  # chunks of a stream, sent one by one
+            before = here._replace(calls=(*calls, *here.calls)) if goes_on else here
 
     return judge
 

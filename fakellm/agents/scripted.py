@@ -17,6 +17,7 @@ from fakellm.agents.played import Played, check_conditions
 from fakellm.agents.steps import Calls, Result, Says, Step, User, shown_call
 from fakellm.agents.turns import Asked, Plan, Turn
 from fakellm.errors import ScriptError
+from fakellm.provider.routes import names_of
 from fakellm.script.events import ToolCall
 from fakellm.script.script import Script
 
@@ -61,8 +62,7 @@ def conversation(
     if times is not None and (isinstance(times, bool) or not isinstance(times, int) or times < 1):
         msg = f"times is a number of conversations from 1 up, or None for any number, not {times!r}"
         raise ScriptError(msg)
-    names = (tools,) if isinstance(tools, str) else tuple(tools)
-    found = {"model": model, "tools": names, "json": json, "api": api, "system": system}
+    found = {"model": model, "tools": names_of(tools), "json": json, "api": api, "system": system}
     found |= {"turn": turn, "after_tool": after_tool}
     conditions = {name: value for name, value in found.items() if value not in (None, ())}
     return made(steps, times, conditions, place, trimmed=trimmed)

@@ -33,7 +33,7 @@ from fakellm.provider.missing import Missing
 from fakellm.provider.mistakes import is_scripted, mistake
 from fakellm.provider.promises import Promising
 from fakellm.provider.reports import knowing_all, shown_calls
-from fakellm.provider.routes import Route
+from fakellm.provider.routes import Route, names_of
 from fakellm.provider.speaking import Speaking
 from fakellm.provider.strict import Strict
 from fakellm.runnable.functions import is_async_function
@@ -185,8 +185,7 @@ class FakeProvider(Promising, Speaking, Alike, Claiming, Limited, Strict, Missin
         for, as the request tells: 2 once it holds one; `after_tool` a tool whose result came since the model spoke
         last; `system` a text in the system messages, or a pattern. Of several that match the first answers.
         """
-        names = (tools,) if isinstance(tools, str) else tuple(tools)
-        conditions = {"model": model, "tools": names, "json": json, "api": api, "headers": headers or {}}
+        conditions = {"model": model, "tools": names_of(tools), "json": json, "api": api, "headers": headers or {}}
         conditions |= {"turn": turn, "after_tool": after_tool, "system": system, "latency": latency}
         conditions["form"] = form_or_none(form)
         return self._script(Route("when", content_of(parts), matcher, role, times, **conditions))

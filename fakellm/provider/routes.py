@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from difflib import SequenceMatcher
 from itertools import count
@@ -23,6 +23,15 @@ from fakellm.wire.wireform import WireForm
 
 _BY_NAME = ("model", "tools", "json", "api", "turn", "after_tool", "system")
 """The conditions that only requests to providers have."""
+
+
+def names_of(tools: str | Sequence[str]) -> tuple[str, ...]:
+    """Return the names of tools, of which one may stand alone. Raises `TypeError` for what are none."""
+    found = (tools,) if isinstance(tools, str) else tuple(tools) if isinstance(tools, Iterable) else (None,)
+    if not all(isinstance(name, str) for name in found):
+        msg = f"tools are the names of tools that the request offers, not {tools!r}"
+        raise TypeError(msg)
+    return found
 
 
 @dataclass(slots=True, eq=False)

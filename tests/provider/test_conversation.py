@@ -141,6 +141,8 @@ def test_a_miss_says_which_condition_of_them_was_not_met():
         ({"turn": 0}, ScriptError, "turn is a number from 1 up"),
         ({"turn": True}, ScriptError, "turn is a number from 1 up"),
         ({"after_tool": ["a"]}, TypeError, "after_tool is the name of a tool"),
+        ({"tools": 3}, TypeError, "tools are the names of tools that the request offers, not 3"),
+        ({"tools": [3]}, TypeError, "tools are the names of tools that the request offers"),
         ({"after_tool": ""}, TypeError, "after_tool is the name of a tool"),
         ({"system": 1}, TypeError, "system is a text or a compiled pattern, not 1"),
         ({}, ScriptError, "role=, model=, tools=, json=, api=, turn=, after_tool=, system=; for every other"),
