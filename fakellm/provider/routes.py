@@ -27,11 +27,11 @@ _BY_NAME = ("model", "tools", "json", "api", "turn", "after_tool", "system")
 
 def names_of(tools: str | Sequence[str]) -> tuple[str, ...]:
     """Return the names of tools, of which one may stand alone. Raises `TypeError` for what are none."""
-    found = (tools,) if isinstance(tools, str) else tuple(tools) if isinstance(tools, Iterable) else (None,)
-    if not all(isinstance(name, str) for name in found):
+    names = [tools] if isinstance(tools, str) else [*tools] if isinstance(tools, Iterable) else None
+    if names is None or not all(isinstance(name, str) for name in names):
         msg = f"tools are the names of tools that the request offers, not {tools!r}"
         raise TypeError(msg)
-    return found
+    return tuple(names)
 
 
 @dataclass(slots=True, eq=False)
