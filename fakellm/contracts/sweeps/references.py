@@ -63,13 +63,14 @@ def source_of(reference: Reference) -> str:
     if reference.file or reference.pickled or not reference.module:
         return reference.file
     path: Any = None
+    file = ""
     parts = reference.module.split(".")
     for end in range(1, len(parts) + 1):
         spec = PathFinder.find_spec(".".join(parts[:end]), path)
         if spec is None:
             return ""
-        path = spec.submodule_search_locations
-    return spec.origin or ""
+        path, file = spec.submodule_search_locations, spec.origin or ""
+    return file
 
 
 def is_named(reference: Reference, consume: Consume | str) -> bool:

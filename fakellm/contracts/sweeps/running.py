@@ -148,16 +148,15 @@ class Sweep:
 
     def _replay(self) -> Replay:
         """Return what a line has to say that replays a failure; the options of a store may be secret."""
-        names = [
-            ("" if given is None or one is None else one.name if is_named(one, given) else word)
-            for word, given, one in zip(
-                ("consume", "against"), (self.consume, self.against), self.consumers, strict=True
-            )
-        ]
+        one, other = self.consumers
+        name = one.name if is_named(one, self.consume) else "consume"
+        beside = ""
+        if self.against is not None and other is not None:
+            beside = other.name if is_named(other, self.against) else "against"
         options = [f"reads={self.reads!r}"] if self.reads != "bytes" else []
         options += [f"columns={dict(self.columns)!r}"] if self.columns else []
         options += ["storage=storage"] if self.storage else []
-        return Replay(*names, options=tuple(options))
+        return Replay(name, beside, tuple(options))
 
     def _spread(self, stack: ExitStack, executor: Executor | None, workers: int | None, ahead: int) -> Here | Spread:
         """Return what does the parts: this process, processes of ours, or an executor."""
