@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import sys
+from contextlib import nullcontext, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,8 @@ def _swept(asked: Sweeping, consumer: str) -> SweepReport:
     if asked.journal is not None and len(asked.consumer) > 1:
         msg = "--journal is of one sweep: name one --consumer with it"
         raise UsageError(msg)
-    with Progress("streams", None) as bar:
+    # In this process a consumer prints where we do, and what is printed there is the report.
+    with Progress("streams", None) as bar, redirect_stdout(sys.stderr) if asked.workers == 0 else nullcontext():
         return sweep(
             asked.paths,
             consumer,

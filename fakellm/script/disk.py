@@ -46,6 +46,15 @@ def beside(path: Path) -> str:
     return name if len(os.fsencode(name)) + _ROOM <= _LONGEST else f".{sha256(name.encode()).hexdigest()[:32]}"
 
 
+def check_folder(path: Path) -> None:
+    """Raise `OSError` where a file cannot be written: its folder is not there, or is not ours to write to."""
+    folder = Path(os.path.realpath(path)).parent
+    if not folder.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "the folder to save into is not there", str(path))
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+
+
 def write_atomically(path: Path, text: str | bytes) -> None:
     """Write the file by way of a temporary one beside it, so that no crash leaves half of it.
 

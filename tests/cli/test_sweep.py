@@ -15,6 +15,10 @@ APP = """
 def answer(chunks):
     return "".join(chunk.decode() for chunk in chunks)
 
+def loud(chunks):
+    print("loud")
+    return b"".join(chunks)
+
 def interrupted(chunks):
     raise KeyboardInterrupt
 
@@ -123,3 +127,10 @@ def test_a_journal_that_is_not_there_yet_is_not_promised(folder):
 
     assert result.stderr.strip() == "fakellm: interrupted; the same command begins anew: no part was done"
     assert not (folder / "j.json").exists()
+
+
+def test_what_a_consumer_prints_is_no_part_of_the_report(folder):
+    said, told, code = swept("archive", "--consumer", "swept_app:loud", "--limit", "0", "--json")
+
+    assert (code, json.loads(said)["streams"]) == (0, 2)
+    assert told.split() == ["loud", "loud"]

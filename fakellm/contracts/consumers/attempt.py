@@ -7,6 +7,7 @@ what it makes of the undivided document, which it is given twice first: what the
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ PARAMETER = "chunks"
 """The parameter of a test that gets them."""
 
 _TEXT = 500
+_ADDRESS = re.compile(r"\bat 0x[0-9a-fA-F]+")
 
 
 class Chunks(list[Any]):
@@ -163,10 +165,18 @@ class Outcome:
 
     @property
     def text(self) -> str:
-        """The repr of the value, or class and text of the error."""
-        if self.error is None:
-            return repr(self.value)
-        return f"{type(self.error).__name__}: {self.error}".removesuffix(": ")
+        """The repr of the value, or class and text of the error; the same for the same, whose address is left out."""
+        what = self.value if self.error is None else self.error
+        name = type(what).__name__
+        try:
+            text = repr(what) if self.error is None else f"{name}: {what}".removesuffix(": ")
+        except Exception as error:  # noqa: BLE001 - of code under test
+            return f"{name}, whose {'repr' if self.error is None else 'text'} raises {type(error).__name__}"
+        return _ADDRESS.sub("at 0x…", text)
+
+    def looks_like(self, other: Outcome) -> bool:
+        """Tell whether two values are not equal, though nobody sees why: objects without `==`, or a NaN inside."""
+        return self.error is None and other.error is None and not self.equals(other) and self.text == other.text
 
     def __str__(self) -> str:
         return clip(self.text, _TEXT)

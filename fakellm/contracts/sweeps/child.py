@@ -17,7 +17,7 @@ from typing import Any
 
 from fakellm.contracts.sweeps.references import ConsumerError, resolved
 from fakellm.contracts.sweeps.watching import Watch
-from fakellm.contracts.sweeps.working import Spot, Work, swept
+from fakellm.contracts.sweeps.working import Spot, Work, staying, swept
 
 LENGTH = struct.Struct(">I")
 """What stands before a pickle: how long it is."""
@@ -73,7 +73,8 @@ def work(wire: Wire) -> None:
         wire.tell(now)
 
     try:
-        found = Work(resolved(consume), resolved(against) if against is not None else None, sweeping)
+        with staying():
+            found = Work(resolved(consume), resolved(against) if against is not None else None, sweeping)
     except ConsumerError as error:
         wire.tell(str(error))
         found = None

@@ -17,7 +17,7 @@ from typing import Any
 from fakellm.contracts.sweeps.sources import Unit
 from fakellm.contracts.sweeps.tally import Tally
 from fakellm.errors import ContractUsageError
-from fakellm.script.disk import write_atomically
+from fakellm.script.disk import check_folder, write_atomically
 
 _VERSION = 1
 _EVERY = 8
@@ -38,9 +38,15 @@ class Journal:
 
     @classmethod
     def opened(cls, path: str | Path | None, job: str) -> Journal:
-        """Return the journal of a sweep, as it is on the disk or new. Raises `ContractUsageError` for another's."""
+        """Return the journal of a sweep, as it is on the disk or new.
+
+        Raises `ContractUsageError` for that of another one, and `OSError` where none can be written.
+        """
         journal = cls(Path(path) if path is not None else None, job)
-        if journal.path is None or not journal.path.exists():
+        if journal.path is None:
+            return journal
+        check_folder(journal.path)
+        if not journal.path.exists():
             return journal
         try:
             found = json.loads(journal.path.read_bytes())

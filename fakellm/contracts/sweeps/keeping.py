@@ -75,7 +75,7 @@ class Child:
         self._patience = job.sweeping.patience * _GRACE + 1.0
         self._process = subprocess.Popen(  # noqa: S603 - this Python, and what stands above
             [sys.executable, "-c", _BOOT, json.dumps(job.path)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, env={"PYTHONHASHSEED": "0", **os.environ},
         )  # fmt: skip
         self.at: Spot | None = None
         try:
@@ -261,7 +261,10 @@ def sweep_part(unit: Unit, job: Job) -> Tally:
 def lost(unit: Unit, why: str) -> Tally:
     """Return what is said of a part that could not be swept."""
     tally = Tally(files=unit.files)
-    tally.unread(Unread(Place(unit.parts[0].path), why))
+    for part in unit.parts:
+        tally.unread(Unread(Place(part.path), why))
+        if part.kind == "lines":  # those behind it are numbered on
+            tally.lines += sum(1 for _ in streams_of(unit, part))
     return tally
 
 

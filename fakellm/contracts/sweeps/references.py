@@ -12,6 +12,7 @@ import pickle
 import sys
 from collections.abc import Callable
 from functools import reduce
+from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -57,9 +58,29 @@ def reference_to(consume: Consume | str) -> Reference:
     return Reference(module if name else "", name or type(consume).__name__)
 
 
+def source_of(reference: Reference) -> str:
+    """Return the file that a consumer is in, as far as it is known; nothing is imported to find it."""
+    if reference.file or reference.pickled or not reference.module:
+        return reference.file
+    path: Any = None
+    file = ""
+    parts = reference.module.split(".")
+    for end in range(1, len(parts) + 1):
+        spec = PathFinder.find_spec(".".join(parts[:end]), path)
+        if spec is None:
+            return ""
+        path, file = spec.submodule_search_locations, spec.origin or ""
+    return file
+
+
+def is_named(reference: Reference, consume: Consume | str) -> bool:
+    """Tell whether the name of a consumer leads to it."""
+    return isinstance(consume, str) or bool(reference.file) or _is_importable(reference, consume)
+
+
 def movable(reference: Reference, consume: Consume | str) -> Reference:
     """Return a reference that leads to a consumer in another process, too. Raises `ContractUsageError` if none does."""
-    if isinstance(consume, str) or reference.file or _is_importable(reference, consume):
+    if is_named(reference, consume):
         return reference
     try:
         return reference._replace(pickled=_dumps()(consume))

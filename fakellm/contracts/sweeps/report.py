@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from fakellm.contracts.sweeps import causes
 from fakellm.contracts.sweeps.causes import Cause
@@ -21,6 +21,16 @@ _LABELS = {
     **dict.fromkeys((causes.VERSIONS, causes.RAISES_NOW, causes.RAISED_BEFORE), ("before", "now")),
 }
 _WIDTH = 13
+_ASKED = (causes.BREAKS, causes.GRAMMAR)
+"""What is looked for only where a contract is asked for by name."""
+
+
+class Replay(NamedTuple):
+    """What the line that replays a failure says: how the consumers are called in it, and options, as Python."""
+
+    consume: str
+    against: str = ""
+    options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -30,6 +40,7 @@ class SweepReport:
     consumer: str
     against: str
     tally: Tally
+    replay: Replay
 
     @property
     def streams(self) -> int:
@@ -108,14 +119,16 @@ class SweepReport:
             yield expected, example.expected
         if example.got:
             yield got, example.got
-        yield "replay", self._replay(example)
+        yield "replay", self._replayed_by(cause, example)
 
-    def _replay(self, example: Example) -> str:
-        at = f", at={example.place.shown}" if example.place.word else ""
-        only = f", only={example.moves!r}" if example.moves else ""
-        name = self.consumer.rpartition(":")[2]
-        beside = f", against={self.against.rpartition(':')[2]}" if self.against else ""
-        return f"sweep({example.place.path!r}, {name}{beside}{at}{only})"
+    def _replayed_by(self, cause: Cause, example: Example) -> str:
+        said = [repr(example.place.path), self.replay.consume]
+        said += [f"against={self.replay.against}"] if self.against else []
+        said += [f"contracts={cause.contract!r}"] if cause.what in _ASKED else []
+        said += self.replay.options
+        said += [f"at={example.place.shown}"] if example.place.word else []
+        said += [f"only={example.moves!r}"] if example.moves else []
+        return f"sweep({', '.join(said)})"
 
     def plain(self) -> dict[str, Any]:
         """Return it as JSON can say it."""

@@ -85,8 +85,10 @@ def lines_of_gzip(file: BinaryIO) -> Iterator[bytes]:
     yield from io.BufferedReader(gzip.GzipFile(fileobj=file))
 
 
-def of_lines(lines: Iterator[bytes], path: str, named: Mapping[str, str]) -> Iterator[Found | None]:
-    """Yield the stream of each line; None for a line with nothing in it."""
+def of_lines(
+    lines: Iterator[bytes], path: str, named: Mapping[str, str], *, is_start: bool = False
+) -> Iterator[Found | None]:
+    """Yield the stream of each line, None for one with nothing in it; of a file without any, that it has none."""
     number = -1
     try:
         for number, line in enumerate(lines):
@@ -100,6 +102,8 @@ def of_lines(lines: Iterator[bytes], path: str, named: Mapping[str, str]) -> Ite
                 yield Unread(place, f"a line that is no JSON\n{clip(str(error), 100)}")
                 continue
             yield recording_of(row, place, named)
+        if is_start and number < 0:
+            yield Unread(Place(path), "an empty file", is_wrong=False)
     except (OSError, EOFError, zlib.error) as error:
         yield Unread(Place(path, "line", number + 1), f"a file that cannot be read on\n{clip(str(error), 100)}")
 
@@ -132,9 +136,27 @@ def of_group(file: BinaryIO, group: int, before: int, path: str, named: Mapping[
     columns = [name for column in COLUMNS if (name := named.get(column, column)) in found.schema_arrow.names]
     number = before
     for batch in found.iter_batches(batch_size=_BATCH, row_groups=[group], columns=columns, use_threads=False):
-        for row in batch.to_pylist():
-            expected = named.get("expected", "expected")
-            if row.get(expected, UNSET) is None:
-                del row[expected]
-            yield recording_of(row, Place(path, "row", number), named)
+        for row in _rows_of(batch):
+            yield _of_row(row, Place(path, "row", number), named)
             number += 1
+
+
+def _of_row(row: Any, place: Place, named: Mapping[str, str]) -> Found:
+    if isinstance(row, UnicodeDecodeError):
+        return Unread(place, f"a row whose text is none\n{row}")
+    expected = named.get("expected", "expected")
+    if row.get(expected, UNSET) is None:
+        del row[expected]
+    return recording_of(row, place, named)
+
+
+def _rows_of(batch: Any) -> Iterator[Any]:
+    """Yield the rows of a batch; instead of one with a text that is no UTF-8, the error."""
+    try:
+        yield from batch.to_pylist()
+    except UnicodeDecodeError:
+        for at in range(batch.num_rows):
+            try:
+                yield batch.slice(at, 1).to_pylist()[0]
+            except UnicodeDecodeError as error:
+                yield error

@@ -20,15 +20,23 @@ from fakellm.contracts.sweeps.contracts import check_names
 from fakellm.contracts.sweeps.documents import READS
 from fakellm.contracts.sweeps.journal import Journal
 from fakellm.contracts.sweeps.keeping import Job, keeper
-from fakellm.contracts.sweeps.references import ConsumerError, Reference, movable, reference_to, resolved
-from fakellm.contracts.sweeps.report import SweepReport
+from fakellm.contracts.sweeps.references import (
+    ConsumerError,
+    Reference,
+    is_named,
+    movable,
+    reference_to,
+    resolved,
+    source_of,
+)
+from fakellm.contracts.sweeps.report import Replay, SweepReport
 from fakellm.contracts.sweeps.rows import COLUMNS
 from fakellm.contracts.sweeps.sources import LARGE, units_of
 from fakellm.contracts.sweeps.spreading import Here, Spread
 from fakellm.contracts.sweeps.stores import Options, check_there, options_of
 from fakellm.contracts.sweeps.trying import Sweeping
 from fakellm.contracts.sweeps.watching import Watch
-from fakellm.contracts.sweeps.working import Work, swept
+from fakellm.contracts.sweeps.working import Work, staying, swept
 from fakellm.errors import ContractUsageError
 
 Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
@@ -107,7 +115,7 @@ class Sweep:
     def fingerprint(self) -> str:
         """What tells it from other sweeps: what is asked for, and the code of the consumers as far as it is known."""
         said = repr((self.paths, self.consumers, self.sweeping, sorted((self.columns or {}).items())))
-        files = [one.file for one in self.consumers if one is not None and one.file]
+        files = [file for one in self.consumers if one is not None and (file := source_of(one))]
         code = b"".join(Path(file).read_bytes() for file in files if Path(file).is_file())
         return sha256(said.encode() + code).hexdigest()
 
@@ -122,11 +130,11 @@ class Sweep:
         one, other = self.consumers
         journal = Journal.opened(self.journal, self.fingerprint if self.journal is not None else "")
         large = sys.maxsize if self.at is not None else LARGE
-        units = journal.left(units_of(self.paths, self.options, self.columns, large=large))
+        units = units_of(self.paths, self.options, self.columns, large=large, without=self.journal)
         with ExitStack() as stack:
             spread = self._spread(stack, executor, workers, ahead)
             try:
-                for unit, tally in spread.tallies(units):
+                for unit, tally in spread.tallies(journal.left(units)):
                     journal.add(unit, tally)
                     if progress is not None:
                         progress(journal.tally.streams)
@@ -136,7 +144,19 @@ class Sweep:
             finally:
                 journal.write()
         journal.remove()
-        return SweepReport(one.shown, other.shown if other is not None else "", journal.tally)
+        return SweepReport(one.shown, other.shown if other is not None else "", journal.tally, self._replay())
+
+    def _replay(self) -> Replay:
+        """Return what a line has to say that replays a failure; the options of a store may be secret."""
+        one, other = self.consumers
+        name = one.name if is_named(one, self.consume) else "consume"
+        beside = ""
+        if self.against is not None and other is not None:
+            beside = other.name if is_named(other, self.against) else "against"
+        options = [f"reads={self.reads!r}"] if self.reads != "bytes" else []
+        options += [f"columns={dict(self.columns)!r}"] if self.columns else []
+        options += ["storage=storage"] if self.storage else []
+        return Replay(name, beside, tuple(options))
 
     def _spread(self, stack: ExitStack, executor: Executor | None, workers: int | None, ahead: int) -> Here | Spread:
         """Return what does the parts: this process, processes of ours, or an executor."""
@@ -162,7 +182,8 @@ class Sweep:
         found = []
         for given, reference in zip((self.consume, self.against), self.consumers, strict=True):
             try:
-                found.append(resolved(reference) if isinstance(given, str) and reference is not None else given)
+                with staying():
+                    found.append(resolved(reference) if isinstance(given, str) and reference is not None else given)
             except ConsumerError as error:
                 raise ContractUsageError(str(error)) from error
         return Work(found[0], found[1], self.sweeping)  # type: ignore[arg-type]

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from fakellm.cassette.bodies import kind_of, kind_of_chunks
 from fakellm.contracts.sweeps import rows
-from fakellm.contracts.sweeps.stores import File, Options, files_of, on_disk, opened
+from fakellm.contracts.sweeps.stores import LINKED, File, Options, files_of, on_disk, opened
 from fakellm.contracts.sweeps.streams import Found, Place, Recording, Unread
 from fakellm.errors import MissingExtraError, clip
 
@@ -29,13 +29,17 @@ BODIES = (".sse", ".ndjson")
 
 
 class Part(NamedTuple):
-    """A file, or a part of it: from `start` to `end`, in bytes or, of Parquet, a group and the rows before it."""
+    """A file, or a part of it: from `start` to `end`, in bytes or, of Parquet, a group and the rows before it.
+
+    `stamp` tells a file from what it was before it was written anew.
+    """
 
     kind: str
     path: str
     start: int = 0
     end: int = 0
     is_named: bool = False
+    stamp: str = ""
 
 
 @dataclass(frozen=True)
@@ -58,9 +62,16 @@ class Unit:
 
 
 def units_of(
-    paths: Iterable[str], options: Options = (), columns: Mapping[str, str] | None = None, *, large: int = LARGE
+    paths: Iterable[str],
+    options: Options = (),
+    columns: Mapping[str, str] | None = None,
+    *,
+    large: int = LARGE,
+    without: str | os.PathLike[str] | None = None,
 ) -> Iterator[Unit]:
     """Yield an archive part by part, in its order; lines are divided into parts of so many bytes.
+
+    `without` is a file that is none of it, wherever it lies.
 
     Raises `ContractUsageError` for a path where nothing is.
     """
@@ -68,6 +79,8 @@ def units_of(
     small: list[Part] = []
     size = 0
     for file in files_of(paths, options):
+        if without is not None and _is(file.path, without):
+            continue
         parts = list(_parts(file, options, dict(named), large))
         if len(parts) == 1 and file.size < LARGE:
             small += parts
@@ -83,25 +96,33 @@ def units_of(
         yield Unit(tuple(small), options, named)
 
 
+def _is(path: str, other: str | os.PathLike[str]) -> bool:
+    """Tell whether a path leads to a file; only of one with the same name the disk is asked."""
+    if os.path.basename(path) != os.path.basename(other):  # noqa: PTH119 - of each file of an archive
+        return False
+    return os.path.realpath(path) == os.path.realpath(other)
+
+
 def _parts(file: File, options: Options, named: Mapping[str, str], large: int) -> Iterator[Part]:
     """Yield a file part by part; one that cannot be opened is a part, too, and whoever reads it tells why."""
     path, lower = file.path, file.path.lower()
+    whole = Part("other", path, 0, file.size, file.is_named, file.stamp)
     if file.size < 0:
-        yield Part("folder", path)
+        yield Part("link" if file.size == LINKED else "folder", path)
     elif lower.endswith(".parquet"):
         yield from _groups(file, options, named)
     elif lower.endswith(".jsonl"):
         if _is_one_answer(path, options, named):
-            yield Part("body", path, 0, file.size, file.is_named)
+            yield whole._replace(kind="body")
             return
         for start in range(0, max(file.size, 1), large):
-            yield Part("lines", path, start, min(start + large, file.size), file.is_named)
+            yield whole._replace(kind="lines", start=start, end=min(start + large, file.size))
     elif lower.endswith(".jsonl.gz"):
-        yield Part("gzip", path, 0, file.size, file.is_named)
+        yield whole._replace(kind="gzip")
     elif lower.endswith(TAPES):
-        yield Part("tape", path, 0, file.size, file.is_named)
+        yield whole._replace(kind="tape")
     else:
-        yield Part("body" if lower.endswith(BODIES) else "other", path, 0, file.size, file.is_named)
+        yield whole._replace(kind="body") if lower.endswith(BODIES) else whole
 
 
 def _groups(file: File, options: Options, named: Mapping[str, str]) -> Iterator[Part]:
@@ -114,7 +135,7 @@ def _groups(file: File, options: Options, named: Mapping[str, str]) -> Iterator[
     except Exception:  # noqa: BLE001 - whoever reads it says what is wrong with it
         counts = [0]
     for group, count in enumerate(counts):
-        yield Part("rows", file.path, group, before, file.is_named)
+        yield Part("rows", file.path, group, before, file.is_named, file.stamp)
         before += count
 
 
@@ -140,6 +161,8 @@ def streams_of(unit: Unit, part: Part) -> Iterator[Found | None]:
 def _read(part: Part, options: Options, named: Mapping[str, str]) -> Iterator[Found | None]:
     if part.kind == "folder":
         os.scandir(part.path).close()
+    elif part.kind == "link":
+        yield Unread(Place(part.path), "a link to a folder, which is not followed", is_wrong=False)
     elif part.kind == "tape":
         from fakellm.contracts.sweeps import tapes  # and vcrpy with it, which imports every client that there is
 
@@ -159,9 +182,10 @@ def _of_file(part: Part, options: Options, named: Mapping[str, str]) -> Iterator
             data = source.read()
             yield _of_body(data, part.path) if kind_of(data) else Unread(Place(part.path), _OTHER)
         elif part.kind == "lines":
-            yield from rows.of_lines(rows.lines_in(source, part.start, part.end), part.path, named)
+            lines = rows.lines_in(source, part.start, part.end)
+            yield from rows.of_lines(lines, part.path, named, is_start=not part.start)
         elif part.kind == "gzip":
-            yield from rows.of_lines(rows.lines_of_gzip(source), part.path, named)
+            yield from rows.of_lines(rows.lines_of_gzip(source), part.path, named, is_start=True)
         else:
             yield from _of_parquet(source, part, named)
 

@@ -15,20 +15,27 @@ from fakellm.errors import ContractUsageError, MissingExtraError
 from fakellm.script.disk import what_stands_at
 
 _BUFFER = 2**18
+_STAMPS = ("ETag", "etag", "mtime", "LastModified", "last_modified", "updated", "created")
 
 Options = tuple[tuple[str, Any], ...]
 """Options of a store, as fsspec takes them: what a worker needs to open it as well."""
 
 
-class File(NamedTuple):
-    """A file of an archive. `is_named` tells whether it was asked for itself, not a folder or a pattern.
+UNREADABLE, LINKED = -1, -2
+"""Instead of sizes: of a folder that cannot be read, and of a link to a folder, which is not followed."""
 
-    What has the size -1 is a folder that cannot be read.
+
+class File(NamedTuple):
+    """A file of an archive, or what `UNREADABLE` and `LINKED` are the sizes of.
+
+    `is_named` tells whether it was asked for itself, not a folder or a pattern; `stamp` is another once it was written
+    anew, where its store tells.
     """
 
     path: str
     size: int
     is_named: bool = False
+    stamp: str = ""
 
 
 def is_remote(path: str) -> bool:
@@ -81,30 +88,49 @@ def _at_path(path: str) -> Iterator[File]:
     if here.is_dir():
         yield from _inside(path)
     elif here.exists():
-        yield File(path, here.stat().st_size, is_named=True)
+        yield _on_disk(path, here.stat(), is_named=True)
     else:
         for found in sorted(glob.iglob(path, recursive=True)):  # noqa: PTH207 - `**`, and names as they were written
-            if not Path(found).is_dir():
-                yield File(found, os.stat(found).st_size)  # noqa: PTH116
+            yield from _matched(found, is_deep="**" in path)
+
+
+def _matched(path: str, *, is_deep: bool) -> Iterator[File]:
+    """Yield what a pattern matches; what is in a folder, too, unless `**` has matched that by itself."""
+    if os.path.isdir(path):  # noqa: PTH112 - it never raises
+        if not is_deep:
+            yield from _inside(path)
+        return
+    try:
+        yield _on_disk(path, os.stat(path))  # noqa: PTH116
+    except OSError:  # a link that leads nowhere, a file that is gone: whoever reads it says so
+        yield File(path, 0)
+
+
+def _on_disk(path: str, status: os.stat_result, *, is_named: bool = False) -> File:
+    return File(path, status.st_size, is_named, str(status.st_mtime_ns))
 
 
 def _inside(folder: str) -> Iterator[File]:
-    """Yield the files of a folder, and of those in it, without what is hidden; a folder that cannot be read is one."""
+    """Yield the files of a folder, and of those in it, without what is hidden; a folder that is not read is one."""
     try:
         with os.scandir(folder) as found:
             entries = sorted((entry for entry in found if not entry.name.startswith(".")), key=lambda entry: entry.name)
     except OSError:
-        yield File(folder, -1)
+        yield File(folder, UNREADABLE)
         return
     for entry in entries:
-        if entry.is_dir():
-            if not entry.is_symlink():
-                yield from _inside(entry.path)
-            continue
         try:
-            yield File(entry.path, entry.stat().st_size)
-        except OSError:  # a link that leads nowhere, a file that is gone: whoever reads it says so
+            if not entry.is_dir():
+                yield _on_disk(entry.path, entry.stat())
+                continue
+            is_link = entry.is_symlink()
+        except OSError:  # a link that leads nowhere or to itself, a file that is gone: whoever reads it says so
             yield File(entry.path, 0)
+            continue
+        if is_link:
+            yield File(entry.path, LINKED)
+        else:
+            yield from _inside(entry.path)
 
 
 def _at_url(url: str, options: Options) -> Iterator[File]:
@@ -113,16 +139,25 @@ def _at_url(url: str, options: Options) -> Iterator[File]:
     inner = system._strip_protocol(url)  # noqa: SLF001 - what fsspec has for it
     if glob.has_magic(rest):
         found = system.glob(inner, detail=True)
+        folders = [name for name in found if found[name].get("type") == "directory" and "**" not in rest]
+        for folder in folders:
+            found |= system.find(folder, detail=True)
     elif system.isdir(inner):
         found = system.find(inner, detail=True)
     elif system.exists(inner):
-        yield File(url, system.size(inner) or 0, is_named=True)
+        about = system.info(inner)
+        yield File(url, about.get("size") or 0, is_named=True, stamp=_stamp(about))
         return
     else:
         raise _nothing(url)
     for name in sorted(found):
         if found[name].get("type") == "file" and not Path(name).name.startswith("."):
-            yield File(system.unstrip_protocol(name), found[name].get("size") or 0)
+            yield File(system.unstrip_protocol(name), found[name].get("size") or 0, stamp=_stamp(found[name]))
+
+
+def _stamp(about: Mapping[str, Any]) -> str:
+    """Return what a store says of a file that is another once it was written anew."""
+    return next((str(about[name]) for name in _STAMPS if about.get(name)), "")
 
 
 def opened(path: str, options: Options = ()) -> AbstractContextManager[BinaryIO]:

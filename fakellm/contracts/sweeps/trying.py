@@ -182,6 +182,7 @@ class Trial:
         before, whole = self._pair(chunks)
         if before.equals(whole):
             return None
+        _check_comparable(before, whole)
         return Cause(_versions(before, whole), raised=raised_at(whole.error)), before.text, whole.text
 
     def _by_end(self, chunks: list[Any]) -> tuple[Cause, str, str] | None:
@@ -195,6 +196,7 @@ class Trial:
             return Cause(causes.UNEXPECTED), repr(recording.expected), whole.text
         if recording.failure is not None and self._is_half():
             ended = self._outcome(self._consume, chunks, broken=False)
+            _check_comparable(ended, whole)
             if ended.equals(whole):
                 return Cause(causes.BELIEVES, "truncation"), "an error, or another result", whole.text
         return None
@@ -233,6 +235,7 @@ class Trial:
         """Tell whether it is the chunks that make the difference: the same ones come to the same twice."""
         again = self._outcome(self._consume, self.document.apply(()))
         first = self._whole if self._against is None else self._outcome(self._consume, self.document.apply(()))
+        _check_comparable(first, again)
         self._is_sure = first.equals(again) and self._outcome(self._consume, variant.chunks).equals(got)
         return self._is_sure
 
@@ -280,6 +283,13 @@ class Trial:
 def _raising(failure: Callable[[], Exception]) -> Iterator[Any]:
     yield from ()
     raise failure()
+
+
+def _check_comparable(one: Outcome, other: Outcome) -> None:
+    """Raise `ContractUsageError` for two results that are not equal, though they look the same."""
+    if one.looks_like(other):
+        msg = f"two results that are not == look the same: {one}; let it return something that == compares by its parts"
+        raise ContractUsageError(msg)
 
 
 def _versions(before: Outcome, now: Outcome) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from itertools import count
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from fakellm.contracts.consumers.attempt import Consume
@@ -40,6 +43,21 @@ class Work(NamedTuple):
     sweeping: Sweeping
 
 
+@contextmanager
+def staying() -> Iterator[None]:
+    """Come back to where this process is: a consumer may go to another folder, and paths lead from this one."""
+    try:
+        home = Path.cwd()
+    except OSError:  # it is gone
+        yield
+        return
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            os.chdir(home)
+
+
 def swept(
     unit: Unit,
     work: Work,
@@ -64,7 +82,8 @@ def swept(
                 tally.unread(one)
             elif one is not None and work.sweeping.at in (None, one.place.shown):
                 told(spot := Spot(number, item, is_reading=False))
-                _try(one, work, watch, tally, known.get(spot, ""))
+                with staying():
+                    _try(one, work, watch, tally, known.get(spot, ""))
     return tally
 
 
