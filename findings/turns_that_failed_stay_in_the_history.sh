@@ -3,8 +3,7 @@
 #
 # Guessed: a session takes a turn when it has ended; of one whose stream broke nothing is kept, since the app was given an exception and will ask again.
 # Seen: the question is in the history before the model is asked, and stays there. Each further try of the app adds it once more, without an answer
-# between: the model reads it three times, and a server whose chat template wants user and assistant by turns, as some do, refuses the
-# session from then on.
+# between: after two failed tries the model reads it three times in a row.
 #
 # Installs its packages into a temporary folder and asks a server on loopback; fails if what was seen has changed.
 set -euo pipefail
