@@ -87,7 +87,9 @@ class Loaded:
         self.modules = {}
 
     def pytest_unconfigure(self, config):
-        own = f"{config.invocation_params.dir}{os.sep}"
+        self.note(f"{config.invocation_params.dir}{os.sep}")
+
+    def note(self, own):
         for name, module in sys.modules.items():
             if not str(getattr(module, "__file__", "")).startswith(own):
                 self.modules[name] = module
@@ -115,6 +117,7 @@ def test_python_blocks_run(page, code, loaded, pytester, monkeypatch):  # pytest
     else:
         monkeypatch.chdir(ROOT)
         exec(compile(code, "block", "exec"), {"__name__": "block"})
+        loaded.note(f"{pytester.path}{os.sep}")
 
 
 def consoles():
