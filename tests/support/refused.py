@@ -457,6 +457,15 @@ REFUSED = (
         "input[1].id",
         "Invalid 'input[1].id': 'item_1'. Expected an ID that begins with 'fc'.",
     ),
+    *(
+        responses(
+            "said-as-input",
+            {"input": [user(), {"role": "assistant", "content": [{"type": kind, "text": "Hi"}]}]},
+            "input[1].content[0]",
+            f"Invalid value: '{kind}'. Supported values are: 'output_text' and 'refusal'.",
+        )
+        for kind in ("input_text", "text")
+    ),
     responses(
         "image-type",
         {"input": [user([{"type": "input_image", "detail": "auto", "image_url": "data:text/plain,x"}])]},

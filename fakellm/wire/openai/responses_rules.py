@@ -85,6 +85,18 @@ def _ids(asked: Asked) -> Iterator[Broken]:
             yield parameter(f"input[{at}].id", text, "invalid_value")
 
 
+def _said_otherwise(asked: Asked) -> Iterator[Broken]:
+    """Yield the parts of the assistant's messages that only others send; the types know them in any message."""
+    for at, item in _items(asked):
+        if item.get("role") != "assistant" or item.get("type", "message") != "message":
+            continue
+        for part, one in mappings(item.get("content")):
+            if (kind := one.get("type")) not in _SAID:
+                place = f"input[{at}].content[{part}]"
+                text = f"Invalid value: '{kind}'. Supported values are: 'output_text' and 'refusal'."
+                yield parameter(place, text, "invalid_value")
+
+
 def _images(asked: Asked) -> Iterator[Broken]:
     for at, item in _items(asked):
         for part, one in mappings(item.get("content")):
@@ -196,6 +208,13 @@ _RULES = (
         "https://github.com/Wei-Shaw/sub2api/issues/3785",
         _ids,
     ),
+    Rule(
+        "said-as-input",
+        "a part of a message of the assistant that is no `output_text` and no `refusal`",
+        "send what the model said as output_text, or the content as one text",
+        "https://github.com/epam/ai-dial-adapter-openai/issues/511",
+        _said_otherwise,
+    ),
     openai.image_rule(_images),
     openai.name_rule(_names),
     Rule(
@@ -284,6 +303,8 @@ class ResponsesRules(OpenAIRules):
             return True
         if problem.kind == "value" and keys == ("tool_choice", "type"):  # a tool of the provider's, by a newer name
             return problem.found in [tool.get("type") for _, tool in mappings(asked.body.get("tools"))]
+        if problem.kind == "value" and keys[:1] == ("input",) and keys[2:3] == ("content",) and keys[4:] == ("type",):
+            return bool(asked.body["input"][keys[1]].get("role") == "assistant")  # another rule says it
         if problem.kind == "missing" and keys[0] == "input" and keys[-1] in _FILLED:
             item = asked.body["input"][keys[1]]
             return keys[-1] != "id" or item.get("type") != "item_reference"
