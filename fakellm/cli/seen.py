@@ -79,6 +79,15 @@ class Seen:
             if self.missed > len(self.misses):
                 found.append(f"- and {self.missed - len(self.misses)} more")
         if self.unused:
-            found.append(f"{len(self.unused)} replies were never asked for:")
+            count = len(self.unused)
+            found.append(f"{count} {'reply was' if count == 1 else 'replies were'} never asked for:")
             found += [f"- {text}" for text in self.unused]
+            if self._is_told_to_all:
+                found.append("  to do: name those that the app asks (providers:); what all are told is for each")
         return "\n".join(found)
+
+    @property
+    def _is_told_to_all(self) -> bool:
+        """Whether several providers have the same left."""
+        told = Counter(reply for _, _, reply in {text.partition(": ") for text in self.unused})
+        return any(count > 1 for count in told.values())

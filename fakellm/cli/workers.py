@@ -158,6 +158,7 @@ async def supervise(serving: Serving, command: Sequence[str] | None) -> int:
                 code = await until_done(signals, command, environment(server), failing)
         finally:
             readiness.cancel()
+            await asyncio.gather(readiness, return_exceptions=True)  # or asyncio tells of it, when it is let go
             is_whole = await _stopped(workers, tasks, signals, serving.grace)
     if wrong := next((worker.wrong for worker in workers if worker.wrong), ""):
         raise UsageError(wrong)

@@ -231,7 +231,15 @@ def test_the_exit_code_is_3_where_a_request_found_no_reply_or_a_reply_was_not_as
 
     code, out, err = served(capfd, queue, *asking("1"))
     assert (code, out) == (3, "one\n")
-    assert "1 replies were never asked for:\n- openai: reply" in err
+    assert err.startswith("fakellm: 1 reply was never asked for:\n- openai: reply")
+    assert "to do" not in err
+
+    told_to_all = queue.with_name("all.yaml")
+    told_to_all.write_text("replies:\n- text: one\n")
+    code, out, err = served(capfd, told_to_all, *asking("1"))
+    assert (code, out) == (3, "one\n")
+    assert "- anthropic: reply" in err
+    assert "  to do: name those that the app asks (providers:)" in err
 
 
 @pytest.mark.exhaustive
