@@ -95,24 +95,32 @@ def run_as_completed(
 ) -> Iterator[tuple[int, T | Exception]]:
     """Run the jobs in threads, yielding `(index, result)` as they complete. Closing cancels the rest."""
     from queue import SimpleQueue
+    from threading import Event
 
     if len(jobs) == 1:
         yield 0, caught(jobs[0], return_exceptions=return_exceptions)
         return
     pool = thread_pool(workers)
-    done: SimpleQueue[tuple[int, Future[T | Exception]]] = SimpleQueue()
+    done: SimpleQueue[tuple[int, Future[Any]]] = SimpleQueue()
+    is_over = Event()
 
-    def announce(index: int, future: Future[T | Exception]) -> None:
+    def run(job: Callable[[], T]) -> Any:
+        if is_over.is_set():  # a pool that is shut down lets its threads take jobs for as long as it cancels others
+            return None
+        return caught(job, return_exceptions=return_exceptions)
+
+    def announce(index: int, future: Future[Any]) -> None:
         done.put((index, future))
 
     try:
         for index, job in enumerate(jobs):
-            future = submit(pool, partial(caught, job, return_exceptions=return_exceptions))
+            future = submit(pool, partial(run, job))
             future.add_done_callback(partial(announce, index))
         for _ in jobs:
             index, future = done.get()
             yield index, future.result()
     finally:
+        is_over.set()
         pool.shutdown(wait=True, cancel_futures=True)
 
 

@@ -358,6 +358,23 @@ def test_after_a_failure_nothing_more_is_started(kind, released_once_cancelled):
     assert held.called in ([0], [0, 1])
 
 
+def test_what_a_pool_lets_its_threads_take_while_it_is_shut_down_does_not_start(monkeypatch):
+    release = threading.Event()
+    shutdown = ThreadPoolExecutor.shutdown
+
+    def slow_to_cancel(pool, *, wait, cancel_futures):
+        release.set()
+        shutdown(pool, wait=wait, cancel_futures=False)
+
+    monkeypatch.setattr(ThreadPoolExecutor, "shutdown", slow_to_cancel)
+    held = Held(release, fails=False)
+    pairs = held.batch_as_completed(range(100), {"max_concurrency": 1})
+    assert next(pairs)[0] == 0
+    pairs.close()
+
+    assert held.called in ([0], [0, 1])
+
+
 @kinds
 def test_closing_as_completed_cancels_what_has_not_started(kind, released_once_cancelled):
     held = Held(released_once_cancelled, fails=False)
