@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from collections import deque
-from concurrent.futures import BrokenExecutor, Future
+from concurrent.futures import BrokenExecutor, Executor, Future
 
 import pytest
 import sweeping
@@ -314,6 +314,28 @@ def test_lines_are_numbered_through_the_parts_of_a_file(tmp_path, monkeypatch):
     assert report.tally.files == 1
     assert report.plain()["failures"][0]["first"] == [f"{tmp_path}/a.jsonl:10"]
     assert _broken(report) == [("a line that is no JSON", f"{tmp_path}/a.jsonl:11")]
+
+
+class WithoutTheFirst(Executor):
+    def submit(self, function, unit, job):
+        future = Future()
+        if unit.parts[0].start:
+            future.set_result(function(unit, job))
+        else:
+            future.set_exception(RuntimeError("the worker is gone"))
+        return future
+
+
+@pytest.mark.exhaustive
+def test_lines_behind_a_part_that_is_lost_are_numbered_on(tmp_path, monkeypatch):
+    monkeypatch.setattr("fakellm.contracts.sweeps.running.LARGE", 3000)
+    lines(tmp_path / "a.jsonl", *(row("fine") for _ in range(9)), row(SNOW), "{", row("fine"))
+    report = sweep(tmp_path, sweeping.hates_snow, limit=0, executor=WithoutTheFirst())
+
+    assert 1 <= report.streams < 11
+    assert report.plain()["failures"][0]["first"] == [f"{tmp_path}/a.jsonl:10"]
+    assert ("a line that is no JSON", f"{tmp_path}/a.jsonl:11") in _broken(report)
+    assert report.tally.broken["a part that no worker could sweep"].count == 1
 
 
 @pytest.mark.exhaustive
