@@ -63,10 +63,10 @@ print(time.process_time() - start, consume.runs, failed)
 """
 ALONE = r"""
 import sys, time
-sys.path.insert(0, sys.argv[2])
+sys.path.insert(0, sys.argv[1])
 from fakellm.contracts import sweep
 start = time.perf_counter()
-sweep(sys.argv[3], "bench_consumer:events", workers=1)
+sweep(sys.argv[2], "bench_consumer:events", workers=1)
 print(time.perf_counter() - start)
 """
 CONSUMER = r"""
@@ -161,7 +161,7 @@ class Seen:
         self.used: dict[int, float] = {}
         self.memory: list[float] = []
 
-    def look(self, _done: int = 0) -> None:
+    def look(self) -> None:
         """Look at this process and those that it has started."""
         peaks = [peak(os.getpid())]
         for stat in Path("/proc").glob("[0-9]*/stat"):
@@ -191,7 +191,7 @@ def in_processes(workers: int, path: Path) -> float:
 
 def side_by_side(folder: Path) -> float:
     """Have two sweeps run at once, each in one process; return the half of what one of them takes in the mean."""
-    command = [sys.executable, "-P", "-c", ALONE, str(ROOT), str(folder), str(folder / "corpus.jsonl")]
+    command = [sys.executable, "-P", "-c", ALONE, str(folder), str(folder / "corpus.jsonl")]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     both = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     return sum(float(one.communicate()[0]) for one in both) / len(both) / 2

@@ -35,6 +35,7 @@ from fakellm.cassette.format import JSON
 from fakellm.cassette.keeping import Entry, Recorded, Same, put_in_place
 from fakellm.cassette.locking import lock
 from fakellm.cassette.pairs import Pair
+from fakellm.script.disk import write_atomically
 from fakellm.secrets.knowing import discreet_url
 
 T = TypeVar("T")
@@ -138,7 +139,7 @@ class Run:
         file = self._file(path).with_suffix(".made")
         with lock(file.with_suffix(".making"), _LONG, str(path)):
             if not file.exists():
-                _replace(file, json.dumps(make()))
+                write_atomically(file, json.dumps(make()))
             made: T = json.loads(file.read_text(encoding="utf-8"))
         return made
 
@@ -194,14 +195,7 @@ class Run:
             try:
                 yield state
             finally:
-                _replace(file, _text(state))
-
-
-def _replace(file: Path, text: str) -> None:
-    """Put a text in the place of a file, whole or not at all."""
-    aside = file.with_name(f"{file.name}.tmp")
-    aside.write_text(text, encoding="utf-8")
-    aside.replace(file)
+                write_atomically(file, _text(state))
 
 
 def _loaded(files: Files, path: str) -> list[Pair]:

@@ -48,11 +48,17 @@ def beside(path: Path) -> str:
 
 def check_folder(path: Path) -> None:
     """Raise `OSError` where a file cannot be written: its folder is not there, or is not ours to write to."""
-    folder = Path(os.path.realpath(path)).parent
-    if not folder.is_dir():
-        raise FileNotFoundError(errno.ENOENT, "the folder to save into is not there", str(path))
+    folder = _target(path).parent
     if not os.access(folder, os.W_OK | os.X_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+
+
+def _target(path: Path) -> Path:
+    """Return the file that a path leads to. Raises `FileNotFoundError` where its folder is not there."""
+    path = Path(os.path.realpath(path))
+    if not path.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "the folder to save into is not there", str(path))
+    return path
 
 
 def write_atomically(path: Path, text: str | bytes) -> None:
@@ -61,9 +67,7 @@ def write_atomically(path: Path, text: str | bytes) -> None:
     A file that is replaced keeps its mode, and its owner where that may be given away; one that a link leads to keeps
     the link. Raises `OSError`, which names a folder that is not there, or what stands there and is no file.
     """
-    path = Path(os.path.realpath(path))
-    if not path.parent.is_dir():
-        raise FileNotFoundError(errno.ENOENT, "the folder to save into is not there", str(path))
+    path = _target(path)
     if what := what_stands_at(path):
         raise OSError(errno.EINVAL, f"what is there is {what}, not a file", str(path))
     temporary = path.with_name(f"{beside(path)}.{secrets.token_hex(4)}.tmp")

@@ -39,7 +39,6 @@ class Recordings:
         self._collected: dict[str, Any] = {}
         self._used: list[dict[str, Any]] = []
         self._left: dict[str, str] = {}
-        self.asked_again: dict[str, dict[str, Any]] = {}  # and what came of it, by the tape
         self._tests: tuple[dict[str, dict[str, str]], dict[str, set[str]]] | None = None
 
     @classmethod

@@ -34,15 +34,12 @@ def verify(item: pytest.Item, tape: Tape) -> None:
 
 def _found(config: pytest.Config, path: str) -> dict[str, Any]:
     """Return what came of asking again, worded, since it goes from process to process."""
-    recordings = recordings_of(config)
-    if path not in recordings.asked_again:
-        from fakellm.cassette import CassetteError
+    from fakellm.cassette import CassetteError
 
-        try:
-            recordings.asked_again[path] = recordings.run.once(Path(path), partial(_asked, path))
-        except CassetteError as error:
-            pytest.fail(str(error), pytrace=False)
-    return recordings.asked_again[path]
+    try:
+        return recordings_of(config).run.once(Path(path), partial(_asked, path))
+    except CassetteError as error:
+        pytest.fail(str(error), pytrace=False)
 
 
 def _asked(path: str) -> dict[str, Any]:
